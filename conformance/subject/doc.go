@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package subject puts an implementation under test behind one small interface, so that the same specs judge mainline's
+// kernel modules, the reference and a vendor's box.
+//
+// The nouns:
+//
+//   - A [Target] exports block devices; an [Initiator] maps them. One value stands for one implementation in one role on
+//     one host, and owns what it loaded there: modules, programs, backing devices.
+//   - An [Export] is a block device that a target offers; a [Device] is what an initiator made of it.
+//   - A [Dialect] holds the names that differ between the seed's family (ibnbd) and mainline's (rnbd): sysfs classes,
+//     directories, disk names. Specs speak of roles and ask the dialect for the name.
+//   - [Timers] are the configured times of an implementation. From them, and from nothing that was measured, follow the
+//     [Bound] values that the failover suites print beside what they measured.
+//
+// Not every implementation has every door. An initiator in userspace has no sysfs: [Initiator.Sysfs] says so, and the
+// specs that judge sysfs do not apply to it.
+//
+// Errors of a subject keep the errno that the implementation gave: errors.Is(err, syscall.EEXIST) works on all of them.
+package subject

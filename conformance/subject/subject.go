@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"context"
+	"errors"
+)
+
+// Role is the side of the protocol that an implementation plays.
+type Role string
+
+// The two roles. The block protocol calls them server and client.
+const (
+	TargetRole    Role = "target"
+	InitiatorRole Role = "initiator"
+)
+
+// Info describes an implementation in one role, for reports and for choosing the clauses that apply.
+type Info struct {
+	Name     string  // such as "mainline"
+	Role     Role    // which side
+	Dialect  Dialect // the names it uses
+	Version  string  // as its owner would write it, such as a kernel release
+	KeyMode  KeyMode // of a target; an initiator follows its target
+	Sysfs    bool    // whether the sysfs chapters apply
+	Userland bool    // whether it runs outside the kernel
+}
+
+// KeyMode tells whether a target gives a chunk a new key for each request (clause IBTRS-INV-001).
+type KeyMode bool
+
+// The two key modes.
+const (
+	KeysKept      KeyMode = false
+	KeysRefreshed KeyMode = true
+)
+
+// TargetOptions are what a target's owner can set before it serves.
+type TargetOptions struct {
+	SearchPath string // dev_search_path; empty means the default, "/"
+	Keys       KeyMode
+	QueueDepth int // requests in flight per session; 0 means the default
+}
+
+// Target is an implementation in the server's role.
+type Target interface {
+	Info() Info
+	// Start makes the target serve. It fails with the errno of the implementation when an option is refused.
+	Start(ctx context.Context, opts TargetOptions) error
+	// Stop ends all sessions and takes the target down. Stopping a target that does not serve is no error.
+	Stop(ctx context.Context) error
+	// Provide makes a backing device. It lives until Withdraw, whether or not the target serves.
+	Provide(ctx context.Context, spec ExportSpec) (Export, error)
+	// Withdraw removes a backing device and its data.
+	Withdraw(ctx context.Context, e Export) error
+	// Sessions lists the names of the sessions that are connected.
+	Sessions(ctx context.Context) ([]string, error)
+	// Disconnect closes one path of a session from the target's side.
+	Disconnect(ctx context.Context, session string, p PathAddr) error
+}
+
+// Initiator is an implementation in the client's role.
+type Initiator interface {
+	Info() Info
+	// Start makes the initiator ready to map.
+	Start(ctx context.Context) error
+	// Stop unmaps everything by force and takes the initiator down.
+	Stop(ctx context.Context) error
+	// Map maps an export and returns when its disk can be used.
+	Map(ctx context.Context, r MapRequest) (Device, error)
+	// Unmap gives a device up. With UnmapNormal a device in use fails with EBUSY.
+	Unmap(ctx context.Context, d Device, mode UnmapMode) error
+	// Devices lists what is mapped.
+	Devices(ctx context.Context) ([]Device, error)
+	// State is "open" while a device serves I/O and "closed" while its session is lost.
+	State(ctx context.Context, d Device) (string, error)
+	// Paths lists the paths of a session with their states.
+	Paths(ctx context.Context, session string) ([]PathStatus, error)
+	AddPath(ctx context.Context, session string, p PathAddr) error
+	RemovePath(ctx context.Context, session string, p PathAddr) error
+	DisconnectPath(ctx context.Context, session string, p PathAddr) error
+	ReconnectPath(ctx context.Context, session string, p PathAddr) error
+	// SetPolicy selects the multipath policy by its short name: "rr", "mi" or "ml".
+	SetPolicy(ctx context.Context, session, policy string) error
+	Policy(ctx context.Context, session string) (string, error)
+	// Timers are the configured times.
+	Timers() Timers
+}
+
+// ExportSpec asks a target for a backing device.
+type ExportSpec struct {
+	Name      string // unique on the target; part of the export's path
+	SizeMiB   int
+	BlockSize int  // logical block size in bytes; 0 means 512
+	Cache     bool // a volatile write cache, so that flush and FUA mean something
+	Discard   bool // discard and write-zeroes are offered
+}
+
+// Export is a backing device that a target offers.
+type Export struct {
+	ExportSpec
+	Path string // device_path with the default search path
+	Disk string // the kernel's name of the block device on the target, such as ram0; empty when it has none
+}
+
+// Device is a mapped export.
+type Device struct {
+	Disk    string // such as rnbd0
+	Node    string // such as /dev/rnbd0, in the initiator's machine
+	Session string
+	Export  string // device_path as mapped
+}
+
+// PathStatus is one path of a session as the initiator sees it.
+type PathStatus struct {
+	PathAddr
+	Connected bool
+}
+
+// ErrUnsupported is wrapped by errors of operations that an implementation does not have. A spec that meets it is
+// skipped with the reason code NOT-SUPPORTED.
+var ErrUnsupported = errors.New("not supported by this implementation")

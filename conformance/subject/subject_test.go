@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestMapRequestLine(t *testing.T) {
+	rail0 := PathAddr{Source: netip.MustParseAddr("10.0.0.2"), Destination: netip.MustParseAddr("10.0.0.1")}
+	v6 := PathAddr{Destination: netip.MustParseAddr("fd00::1")}
+	for _, c := range []struct {
+		name string
+		req  MapRequest
+		want string
+	}{
+		{"defaults are left out", MapRequest{Session: "blya", Paths: []PathAddr{rail0}, Device: "dev/ram0"},
+			"sessname=blya path=ip:10.0.0.2,ip:10.0.0.1 device_path=dev/ram0"},
+		{"destination alone", MapRequest{Session: "s", Paths: []PathAddr{v6}, Device: "d"},
+			"sessname=s path=ip:fd00::1 device_path=d"},
+		{"every option", MapRequest{Session: "s", Paths: []PathAddr{rail0, v6}, Device: "d", Access: ReadOnly, IOMode: "fileio"},
+			"sessname=s path=ip:10.0.0.2,ip:10.0.0.1 path=ip:fd00::1 device_path=d access_mode=ro io_mode=fileio"},
+		{"no path", MapRequest{Session: "s", Device: "d"}, "sessname=s device_path=d"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.req.Line(); got != c.want {
+				t.Errorf("Line() = %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDialectNames(t *testing.T) {
+	p := PathAddr{Source: netip.MustParseAddr("10.0.0.2"), Destination: netip.MustParseAddr("10.0.0.1")}
+	for _, c := range []struct{ got, want string }{
+		{RNBD.MapDevice(), "/sys/devices/virtual/rnbd-client/ctl/map_device"},
+		{RNBD.ClientLink("dev/ram0", "blya"), "/sys/devices/virtual/rnbd-client/ctl/devices/dev!ram0@blya"},
+		{IBNBD.ClientLink("dev/ram0", "blya"), "/sys/devices/virtual/ibnbd-client/ctl/devices/dev!ram0"},
+		{IBNBD.DiskFile("ibnbd3", "state"), "/sys/block/ibnbd3/ibnbd_client/state"},
+		{RNBD.DiskFile("rnbd0", "unmap_device"), "/sys/block/rnbd0/rnbd/unmap_device"},
+		{RNBD.ServerSession("ram0", "blya"), "/sys/devices/virtual/rnbd-server/ctl/devices/ram0/sessions/blya"},
+		{RNBD.ClientPath("blya", p), "/sys/devices/virtual/rtrs-client/blya/paths/ip:10.0.0.2@ip:10.0.0.1"},
+		{IBNBD.ServerPath("blya", p), "/sys/devices/virtual/ibtrs-server/blya/paths/ip:10.0.0.2@ip:10.0.0.1"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %s, want %s", c.got, c.want)
+		}
+	}
+}
+
+func TestBoundsFollowFromTimers(t *testing.T) {
+	if got, want := DefaultTimers.Detection().Limit, 35*time.Second; got != want {
+		t.Errorf("Detection() = %s, want %s", got, want)
+	}
+	quick := Timers{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second,
+		ReconnectSettle: 1 * time.Second, Resolve: 5 * time.Second, Connect: 7 * time.Second}
+	// detection 3, pause 6, failing attempt 17, pause 6, connect 7
+	if got, want := quick.Reconnect().Limit, 39*time.Second; got != want {
+		t.Errorf("Reconnect() = %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"fmt"
+	"time"
+)
+
+// Timers are the configured times of an implementation: what its user set, or its defaults. Nothing here is measured.
+type Timers struct {
+	HeartbeatInterval time.Duration // between two looks at the miss counter
+	HeartbeatMisses   int           // misses that are forgiven
+	Teardown          time.Duration // longest wait for a dead peer's disconnect
+	ReconnectDelay    time.Duration // between the end of teardown and an attempt
+	ReconnectSettle   time.Duration // added before each attempt
+	ReconnectSpread   time.Duration // largest random addition before an attempt
+	Resolve           time.Duration // longest wait for address, and again for route resolution
+	Connect           time.Duration // longest wait for one connection, and again for the INFO response
+}
+
+// DefaultTimers are those of mainline Linux, which are also this project's (clauses IBTRS-HB-001, IBTRS-HB-004,
+// IBTRS-PATH-009, IBTRS-CONN-045).
+var DefaultTimers = Timers{
+	HeartbeatInterval: 5 * time.Second,
+	HeartbeatMisses:   5,
+	Teardown:          30 * time.Second,
+	ReconnectDelay:    30 * time.Second,
+	ReconnectSettle:   1 * time.Second,
+	ReconnectSpread:   8 * time.Second,
+	Resolve:           30 * time.Second,
+	Connect:           30 * time.Second,
+}
+
+// Bound is a time that a user can rely on, and how it follows from the timers.
+type Bound struct {
+	Limit   time.Duration
+	Formula string
+}
+
+// String gives the limit and its derivation.
+func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formula) }
+
+// Detection is the longest time from the last sign of life of a peer to the end of its path. A heartbeat may have been
+// sent just before the peer died, so one interval passes before the first miss is counted.
+func (t Timers) Detection() Bound {
+	return Bound{
+		Limit:   t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2),
+		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2)", t.HeartbeatInterval, t.HeartbeatMisses),
+	}
+}
+
+// StallWithPath is the longest time that an application waits for one I/O when another path is whole.
+func (t Timers) StallWithPath() Bound {
+	b := t.Detection()
+	b.Formula = "detection: " + b.Formula
+	return b
+}
+
+// ErrorWithoutPath is the longest time until an I/O fails when no path is left.
+func (t Timers) ErrorWithoutPath() Bound {
+	b := t.Detection()
+	b.Formula = "detection: " + b.Formula
+	return b
+}
+
+// Reconnect is the longest time from heal to a connected path. The wire may heal just too late for an attempt that is
+// under way, so one failing attempt and its teardown come before the one that succeeds; and it may heal before the loss
+// was even noticed, so detection comes first.
+func (t Timers) Reconnect() Bound {
+	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
+	failing := 2*t.Resolve + t.Connect
+	return Bound{
+		Limit: t.Detection().Limit + pause + failing + pause + t.Connect,
+		Formula: fmt.Sprintf("detection %s + 2 x (teardown %s + delay %s + settle %s + spread %s) + a failing attempt %s + connect %s",
+			t.Detection().Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, failing, t.Connect),
+	}
+}
