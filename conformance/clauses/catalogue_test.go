@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clauses_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+)
+
+func load(t *testing.T) *clauses.Catalogue {
+	t.Helper()
+	catalogue, err := clauses.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return catalogue
+}
+
+func TestCatalogueHasEveryArea(t *testing.T) {
+	want := map[string]int{
+		"IBTRS-CONN": 52, "IBTRS-INFO": 23, "IBTRS-IMM": 13, "IBTRS-IO": 34, "IBTRS-INV": 15, "IBTRS-HB": 11,
+		"IBTRS-PATH": 22, "IBTRS-MP": 10, "IBTRS-SYSFS": 20, "IBNBD-MSG": 17, "IBNBD-OPEN": 25, "IBNBD-IO": 22,
+		"IBNBD-COMPAT": 11, "IBNBD-SYSFS": 36, "IBNBD-FAIL": 18, "IBNBD-LIM": 6,
+	}
+	got := make(map[string]int)
+	for _, area := range load(t).Areas() {
+		if strings.HasPrefix(area.Name, "IB") {
+			got[area.Name] = area.Count
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("clauses by area (-want +got):\n%s", diff)
+	}
+}
+
+func TestTransportComesBeforeBlockLayer(t *testing.T) {
+	areas := load(t).Areas()
+	if areas[0].Name != "IBTRS-CONN" || areas[9].Name != "IBNBD-MSG" {
+		t.Errorf("areas begin %v", areas)
+	}
+}
+
+// reference matches a pointer to a numbered section, such as "by 4.2" or "of section 8".
+var reference = regexp.MustCompile(`\b(section|by|of|in) [0-9]+\.[0-9]|\bsection [0-9]`)
+
+func TestTextsStandAlone(t *testing.T) {
+	for _, c := range load(t).All() {
+		if reference.MatchString(c.Text) {
+			t.Errorf("%s: text leans on another document: %s", c.ID, c.Text)
+		}
+	}
+}
+
+func TestGet(t *testing.T) {
+	catalogue := load(t)
+	c, ok := catalogue.Get("IBTRS-CONN-006")
+	if !ok || c.Area != "IBTRS-CONN" || c.Level != clauses.Must || !strings.Contains(c.Text, "0x1BBD") {
+		t.Errorf("Get(IBTRS-CONN-006) = %v, %v", c, ok)
+	}
+	if _, ok := catalogue.Get("IBTRS-CONN-999"); ok {
+		t.Error("Get(IBTRS-CONN-999) found a clause")
+	}
+}
+
+func TestSelect(t *testing.T) {
+	catalogue := load(t)
+	all := len(catalogue.All())
+	tests := []struct {
+		name   string
+		filter clauses.Filter
+		holds  func(clauses.Clause) bool
+	}{
+		{"area", clauses.Filter{Areas: []string{"IBTRS-HB", "IBTRS-MP"}},
+			func(c clauses.Clause) bool { return c.Area == "IBTRS-HB" || c.Area == "IBTRS-MP" }},
+		{"level", clauses.Filter{Levels: []clauses.Level{clauses.Should}},
+			func(c clauses.Clause) bool { return c.Level == clauses.Should }},
+		{"dialect", clauses.Filter{Dialects: []clauses.Dialect{clauses.RNBD}},
+			func(c clauses.Clause) bool { return c.HoldsFor(clauses.RNBD) }},
+		{"role", clauses.Filter{Roles: []clauses.Role{clauses.Target}},
+			func(c clauses.Clause) bool { return c.Role != clauses.Initiator }},
+		{"decided by", clauses.Filter{DecidedBy: []clauses.Method{clauses.Audit}},
+			func(c clauses.Clause) bool { return c.DecidedBy(clauses.Audit) }},
+		{"undecidable", clauses.Filter{DecidedBy: []clauses.Method{clauses.Undecidable}},
+			func(c clauses.Clause) bool { return c.Decided.Undecidable != "" }},
+		{"scope", clauses.Filter{Scopes: []clauses.Scope{clauses.ProjectScope}},
+			func(c clauses.Clause) bool { return c.Scope == clauses.ProjectScope }},
+		{"two fields", clauses.Filter{Areas: []string{"IBTRS-HB"}, Levels: []clauses.Level{clauses.Should}},
+			func(c clauses.Clause) bool { return c.Area == "IBTRS-HB" && c.Level == clauses.Should }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			want := 0
+			for _, c := range catalogue.All() {
+				if test.holds(c) {
+					want++
+				}
+			}
+			got := catalogue.Select(test.filter)
+			if len(got) != want || len(got) == 0 || len(got) == all {
+				t.Fatalf("%d clauses of %d, want %d", len(got), all, want)
+			}
+			for _, c := range got {
+				if !test.holds(c) {
+					t.Errorf("%s does not belong here", c.ID)
+				}
+			}
+		})
+	}
+	if got := len(catalogue.Select(clauses.Filter{})); got != all {
+		t.Errorf("empty filter selects %d of %d", got, all)
+	}
+}
