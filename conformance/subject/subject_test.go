@@ -61,3 +61,24 @@ func TestBoundsFollowFromTimers(t *testing.T) {
 		t.Errorf("Reconnect() = %s, want %s", got, want)
 	}
 }
+
+func TestParsePathDir(t *testing.T) {
+	got, err := parsePathDir("ip:fd00::2@ip:fd00::1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := PathAddr{Source: netip.MustParseAddr("fd00::2"), Destination: netip.MustParseAddr("fd00::1")}
+	if got != want {
+		t.Errorf("parsePathDir() = %v, want %v", got, want)
+	}
+	for _, bad := range []string{"", "ip:10.0.0.1", "ip:x@ip:10.0.0.1", "ip:10.0.0.1@ip:"} {
+		if _, err := parsePathDir(bad); err == nil {
+			t.Errorf("parsePathDir(%q) succeeded", bad)
+		}
+	}
+}
+
+var (
+	_ Target    = (*MainlineTarget)(nil)
+	_ Initiator = (*MainlineInitiator)(nil)
+)

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+	"strings"
+)
+
+// MainlineInitiator is mainline Linux's rnbd-client over rtrs-client, steered through sysfs as its users do.
+type MainlineInitiator struct {
+	machine Machine
+	release string
+}
+
+// NewMainlineInitiator makes the initiator on a machine whose kernel has the given release.
+func NewMainlineInitiator(m Machine, release string) *MainlineInitiator {
+	return &MainlineInitiator{machine: m, release: release}
+}
+
+// Info describes the initiator.
+func (i *MainlineInitiator) Info() Info {
+	return Info{Name: "mainline", Role: InitiatorRole, Dialect: RNBD, Version: i.release, Sysfs: true}
+}
+
+// Timers are mainline's: none of them can be set. Its random spread before an attempt stays below 8 ms.
+func (i *MainlineInitiator) Timers() Timers { return DefaultTimers }
+
+// Start loads the modules.
+func (i *MainlineInitiator) Start(ctx context.Context) error {
+	for _, name := range []string{"rtrs-client", "rnbd-client"} {
+		if err := i.machine.LoadModule(ctx, name); err != nil {
+			return fmt.Errorf("start mainline initiator: %w", err)
+		}
+	}
+	return nil
+}
+
+// Stop unloads the modules, which closes all devices and sessions.
+func (i *MainlineInitiator) Stop(ctx context.Context) error {
+	if err := unload(ctx, i.machine, "rnbd_client", "rtrs_client"); err != nil {
+		return fmt.Errorf("stop mainline initiator: %w", err)
+	}
+	return nil
+}
+
+// Map writes the request to map_device and finds the new disk by its link.
+func (i *MainlineInitiator) Map(ctx context.Context, r MapRequest) (Device, error) {
+	if err := i.machine.WriteFile(ctx, RNBD.MapDevice(), []byte(r.Line())); err != nil {
+		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
+	}
+	d, err := i.device(ctx, RNBD.ClientLink(r.Device, r.Session))
+	if err != nil {
+		return Device{}, fmt.Errorf("map %q succeeded but its disk was not found: %w", r.Line(), err)
+	}
+	return d, nil
+}
+
+// device reads what the link of a mapped device points to.
+func (i *MainlineInitiator) device(ctx context.Context, link string) (Device, error) {
+	to, err := i.machine.Readlink(ctx, link)
+	if err != nil {
+		return Device{}, err
+	}
+	d := Device{Disk: path.Base(to), Node: "/dev/" + path.Base(to)}
+	if d.Session, err = readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "session")); err != nil {
+		return Device{}, err
+	}
+	d.Export, err = readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "mapping_path"))
+	return d, err
+}
+
+// Unmap writes the mode to unmap_device.
+func (i *MainlineInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode) error {
+	if err := i.machine.WriteFile(ctx, RNBD.DiskFile(d.Disk, "unmap_device"), []byte(mode)); err != nil {
+		return fmt.Errorf("unmap %s (%s): %w", d.Disk, mode, err)
+	}
+	return nil
+}
+
+// Devices lists what is mapped, by the links. A device that is being unmapped meanwhile is left out.
+func (i *MainlineInitiator) Devices(ctx context.Context) ([]Device, error) {
+	links, err := i.machine.Glob(ctx, path.Join(RNBD.ClientLinks(), "*"))
+	if err != nil {
+		return nil, fmt.Errorf("list devices: %w", err)
+	}
+	var devices []Device
+	for _, link := range links {
+		d, err := i.device(ctx, link)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list devices: %w", err)
+		}
+		devices = append(devices, d)
+	}
+	return devices, nil
+}
+
+// State reads the device's state file.
+func (i *MainlineInitiator) State(ctx context.Context, d Device) (string, error) {
+	return readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "state"))
+}
+
+// Paths lists the paths of a session with their states.
+func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
+	dirs, err := i.machine.Glob(ctx, path.Join(RNBD.ClientSession(session), "paths", "*"))
+	if err != nil {
+		return nil, fmt.Errorf("list paths of session %s: %w", session, err)
+	}
+	var paths []PathStatus
+	for _, dir := range dirs {
+		addr, err := parsePathDir(path.Base(dir))
+		if err != nil {
+			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
+		}
+		state, err := readWord(ctx, i.machine, path.Join(dir, "state"))
+		if err != nil {
+			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
+		}
+		paths = append(paths, PathStatus{PathAddr: addr, Connected: state == "connected"})
+	}
+	return paths, nil
+}
+
+// parsePathDir takes the name of a path directory, ip:<src>@ip:<dst>, apart.
+func parsePathDir(name string) (PathAddr, error) {
+	src, dst, ok := strings.Cut(name, "@")
+	if !ok {
+		return PathAddr{}, fmt.Errorf("path directory %q is not named source@destination", name)
+	}
+	s, err := netip.ParseAddr(strings.TrimPrefix(src, "ip:"))
+	if err != nil {
+		return PathAddr{}, fmt.Errorf("path directory %q: source: %w", name, err)
+	}
+	d, err := netip.ParseAddr(strings.TrimPrefix(dst, "ip:"))
+	if err != nil {
+		return PathAddr{}, fmt.Errorf("path directory %q: destination: %w", name, err)
+	}
+	return PathAddr{Source: s, Destination: d}, nil
+}
+
+// AddPath adds a path to a session and returns when it is connected or has failed.
+func (i *MainlineInitiator) AddPath(ctx context.Context, session string, p PathAddr) error {
+	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientSession(session), "add_path"), []byte(p.String()))
+}
+
+// RemovePath closes a path and removes it from its session.
+func (i *MainlineInitiator) RemovePath(ctx context.Context, session string, p PathAddr) error {
+	return i.command(ctx, session, p, "remove_path")
+}
+
+// DisconnectPath closes a path; it stays closed until ReconnectPath.
+func (i *MainlineInitiator) DisconnectPath(ctx context.Context, session string, p PathAddr) error {
+	return i.command(ctx, session, p, "disconnect")
+}
+
+// ReconnectPath tries once to connect a path, now.
+func (i *MainlineInitiator) ReconnectPath(ctx context.Context, session string, p PathAddr) error {
+	return i.command(ctx, session, p, "reconnect")
+}
+
+func (i *MainlineInitiator) command(ctx context.Context, session string, p PathAddr, file string) error {
+	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientPath(session, p), file), []byte("1"))
+}
+
+// SetPolicy selects the multipath policy.
+func (i *MainlineInitiator) SetPolicy(ctx context.Context, session, policy string) error {
+	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientSession(session), "mpath_policy"), []byte(policy))
+}
+
+// Policy gives the policy as the session shows it.
+func (i *MainlineInitiator) Policy(ctx context.Context, session string) (string, error) {
+	return readWord(ctx, i.machine, path.Join(RNBD.ClientSession(session), "mpath_policy"))
+}
