@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# The two commands of the README are `make conformance` and `make test`. `make help` lists the rest.
+
+SHELL      := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+BUILD    := build
+BIN      := $(BUILD)/bin
+REPORT   := $(BUILD)/report
+TOOL     := go tool -modfile=ci/tools.mod
+SCRIPTS  := ci/setup ci/fuzz ci/lint .ci/run
+
+# Guests need root only for KVM; everything else runs as any user. FUZZTIME is per fuzz target.
+FUZZTIME ?= 3s
+RUNFLAGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+.PHONY: conformance
+conformance: setup build ## boot the lab and judge mainline RNBD on both sides; reports in build/report
+	$(BIN)/ibnbd-conformance run --report $(REPORT)/conformance $(RUNFLAGS)
+
+.PHONY: test
+test: setup lint unit fuzz-short smoke ## unit tests, static checks, and a smoke run of the lab at the end
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing
+	@ci/setup
+
+.PHONY: build
+build: ## build the programs into build/bin
+	go build -o $(BIN)/ ./conformance/cmd/...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
+	@ci/lint
+
+.PHONY: unit
+unit: ## unit tests under the race detector
+	go test -race -timeout 15m ./...
+
+.PHONY: fuzz-short
+fuzz-short: ## run each fuzz target for FUZZTIME (3s)
+	@ci/fuzz $(FUZZTIME)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for five minutes
+	@ci/fuzz 5m
+
+.PHONY: smoke
+smoke: build ## boot the lab and run the specs labelled smoke
+	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
+
+.PHONY: bench
+bench: ## benchmarks, those of the lab included
+	go test -run '^$$' -bench . ./...
+	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 30m ./vm/...
+
+.PHONY: clean
+clean: ## remove what was built, the cache of guest images included
+	rm -rf $(BUILD)
