@@ -71,6 +71,26 @@ var (
 	ErrUnavailable   = errors.New("provider not available")
 )
 
+// LimitError is a request that asks for more, or less, than there can be.
+type LimitError struct {
+	Field      string // what is wrong, for example "private data"
+	Value      int
+	Least, Max int // the values that are possible
+}
+
+// Error names the field, the value and the limits.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%s: %d, must be %d to %d", e.Field, e.Value, e.Least, e.Max)
+}
+
+// CheckLimit gives a *LimitError unless least <= value <= most.
+func CheckLimit(field string, value, least, most int) error {
+	if value >= least && value <= most {
+		return nil
+	}
+	return &LimitError{Field: field, Value: value, Least: least, Max: most}
+}
+
 // WorkError is a work request that failed.
 type WorkError struct {
 	Op        Op
@@ -79,6 +99,7 @@ type WorkError struct {
 	VendorErr uint32
 }
 
+// Error says which work failed and how.
 func (e *WorkError) Error() string {
 	side := "send"
 	if e.Recv {
@@ -97,4 +118,5 @@ type RejectError struct {
 // ReasonConsumer is the reject reason of a peer's application; only then is its private data its own.
 const ReasonConsumer = 28
 
+// Error gives the reason.
 func (e *RejectError) Error() string { return fmt.Sprintf("connection rejected, reason %d", e.Reason) }
