@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// MaxMapPaths is the number of paths one map request may name.
+const MaxMapPaths = 6
+
+// AddrKind tells how an address is resolved.
+type AddrKind uint8
+
+// The kinds of addresses. The zero kind is that of no address: the source that routing chooses.
+const (
+	NoAddr  AddrKind = iota
+	IPAddr           // ip: resolved by the RDMA connection manager in the TCP port space
+	GIDAddr          // gid: a native InfiniBand address, in the IB port space
+)
+
+// Addr is one end of a path.
+type Addr struct {
+	Kind AddrKind
+	IP   netip.Addr // the address; of a GID its 16 bytes as an IPv6 address
+}
+
+// String returns the address as the path directories in sysfs show it: ip:10.0.0.1, ip:fe80::1 (compressed), gid: with
+// all 8 groups; the empty string if there is none.
+func (a Addr) String() string {
+	switch a.Kind {
+	case IPAddr:
+		return "ip:" + a.IP.String()
+	case GIDAddr:
+		return "gid:" + a.IP.StringExpanded()
+	}
+	return ""
+}
+
+// PathAddr is what names a path: where it goes, where from, and the server's port.
+type PathAddr struct {
+	Src  Addr // no address: routing chooses
+	Dst  Addr
+	Port uint16 // DefaultPort unless the user named another
+}
+
+// String returns source@destination, the name of the path's directory in sysfs (Clause IBTRS-SYSFS-008), or only the
+// destination if there is no source.
+func (p PathAddr) String() string {
+	if p.Src.Kind == NoAddr {
+		return p.Dst.String()
+	}
+	return p.Src.String() + "@" + p.Dst.String()
+}
+
+// ParsePath reads a path as map_device and add_path take it: "dst", "src,dst" or "src@dst", where an address is ip:
+// with IPv4 or IPv6 (a %scope may follow) or gid: with the text of an IPv6 address. Errors are EINVAL to errors.Is for
+// malformed addresses, and EPROTONOSUPPORT for a destination without a known prefix (Clauses IBNBD-SYSFS-012 to
+// IBNBD-SYSFS-015).
+func ParsePath(s string) (PathAddr, error) {
+	path := PathAddr{Port: DefaultPort}
+	dst := s
+	if cut := strings.IndexAny(s, ",@"); cut >= 0 {
+		src, err := parseAddr(s[:cut])
+		if err != nil {
+			return path, fmt.Errorf("path %q: source %q: %w: %w", s, s[:cut], EINVAL, err)
+		}
+		path.Src, dst = src, s[cut+1:]
+	}
+	addr, err := parseAddr(dst)
+	switch {
+	case err == errNoPrefix:
+		return path, fmt.Errorf("path %q: destination %q: %w: %w", s, dst, EPROTONOSUPPORT, err)
+	case err != nil:
+		return path, fmt.Errorf("path %q: destination %q: %w: %w", s, dst, EINVAL, err)
+	}
+	path.Dst = addr
+	return path, nil
+}
+
+var errNoPrefix = errors.New("an address begins with ip: or gid: and the address itself")
+
+func parseAddr(s string) (Addr, error) {
+	if text, ok := strings.CutPrefix(s, "ip:"); ok {
+		ip, err := netip.ParseAddr(text)
+		return Addr{IPAddr, ip}, err
+	}
+	if text, ok := strings.CutPrefix(s, "gid:"); ok {
+		ip, err := netip.ParseAddr(text)
+		if err == nil && (!ip.Is6() || ip.Zone() != "") {
+			err = fmt.Errorf("a GID is written like an IPv6 address without scope")
+		}
+		return Addr{GIDAddr, ip}, err
+	}
+	return Addr{}, errNoPrefix
+}
