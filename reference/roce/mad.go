@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package roce
+
+import (
+	"fmt"
+
+	"github.com/google/gopacket"
+)
+
+// Lengths and fixed values of management datagrams.
+const (
+	MADLen       = 256                   // a whole datagram
+	MADHeaderLen = 24                    // common header
+	MADDataLen   = MADLen - MADHeaderLen // data after the common header
+
+	MADBaseVersion uint8 = 1
+	ClassCM        uint8 = 0x07 // management class of connection management
+	ClassVersionCM uint8 = 2
+	MethodSend     uint8 = 0x03 // method of every CM message
+)
+
+// AttributeID says what a management datagram is about; for connection
+// management it is the message type.
+type AttributeID uint16
+
+// The attributes of connection management (InfiniBand Architecture
+// Specification, volume 1, chapter 12.6 and 16.7).
+const (
+	AttrREQ     AttributeID = 0x0010 // request for communication
+	AttrMRA     AttributeID = 0x0011 // message receipt acknowledgement
+	AttrREJ     AttributeID = 0x0012 // reject
+	AttrREP     AttributeID = 0x0013 // reply to a request for communication
+	AttrRTU     AttributeID = 0x0014 // ready to use
+	AttrDREQ    AttributeID = 0x0015 // request for communication release
+	AttrDREP    AttributeID = 0x0016 // reply to a request for communication release
+	AttrSIDRReq AttributeID = 0x0017 // service id resolution request
+	AttrSIDRRep AttributeID = 0x0018 // service id resolution response
+	AttrLAP     AttributeID = 0x0019 // load alternate path
+	AttrAPR     AttributeID = 0x001A // alternate path response
+)
+
+var attributeNames = [...]string{
+	"REQ", "MRA", "REJ", "REP", "RTU", "DREQ", "DREP", "SIDR_REQ", "SIDR_REP", "LAP", "APR",
+}
+
+// String gives the name of a connection management attribute, else its number.
+func (a AttributeID) String() string {
+	if i := int(a) - int(AttrREQ); i >= 0 && i < len(attributeNames) {
+		return attributeNames[i]
+	}
+	return fmt.Sprintf("attribute %#04x", uint16(a))
+}
+
+// MAD is the common header of a management datagram (InfiniBand Architecture
+// Specification, volume 1, chapter 13.4.2). Serialized with FixLengths, the
+// datagram is padded with zeros to 256 bytes.
+type MAD struct {
+	chained
+	BaseVersion       uint8
+	MgmtClass         uint8
+	ClassVersion      uint8
+	Method            uint8
+	Status            uint16
+	ClassSpecific     uint16
+	TransactionID     uint64
+	AttributeID       AttributeID
+	Reserved          uint16
+	AttributeModifier uint32
+}
+
+// NewCMHeader gives the common header of a CM message.
+func NewCMHeader(a AttributeID, transactionID uint64) MAD {
+	return MAD{
+		BaseVersion:   MADBaseVersion,
+		MgmtClass:     ClassCM,
+		ClassVersion:  ClassVersionCM,
+		Method:        MethodSend,
+		TransactionID: transactionID,
+		AttributeID:   a,
+	}
+}
+
+// IsCM reports whether the data is laid out as a CM message of class version 2.
+func (m *MAD) IsCM() bool { return m.MgmtClass == ClassCM && m.ClassVersion == ClassVersionCM }
+
+// LayerType gives LayerTypeMAD.
+func (m *MAD) LayerType() gopacket.LayerType { return LayerTypeMAD }
+
+// CanDecode gives LayerTypeMAD.
+func (m *MAD) CanDecode() gopacket.LayerClass { return LayerTypeMAD }
+
+// NextLayerType gives the CM message by attribute; plain payload for other
+// classes and for attributes that are known by name only.
+func (m *MAD) NextLayerType() gopacket.LayerType {
+	if !m.IsCM() {
+		return gopacket.LayerTypePayload
+	}
+	return cmLayerType(m.AttributeID)
+}
+
+// DecodeFromBytes decodes the common header; the data is the payload.
+func (m *MAD) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
+	if err := m.take(data, "MAD", MADHeaderLen, df); err != nil {
+		return err
+	}
+	m.BaseVersion, m.MgmtClass, m.ClassVersion, m.Method = data[0], data[1], data[2], data[3]
+	m.Status = be.Uint16(data[4:])
+	m.ClassSpecific = be.Uint16(data[6:])
+	m.TransactionID = be.Uint64(data[8:])
+	m.AttributeID = AttributeID(be.Uint16(data[16:]))
+	m.Reserved = be.Uint16(data[18:])
+	m.AttributeModifier = be.Uint32(data[20:])
+	return nil
+}
+
+// SerializeTo writes the header in front of the data that the buffer holds.
+func (m *MAD) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
+	if opts.FixLengths {
+		if err := padTo(b, "MAD", "data length", MADDataLen); err != nil {
+			return err
+		}
+	}
+	return prepend(b, m)
+}
+
+func (m *MAD) size() int { return MADHeaderLen }
+
+func (m *MAD) put(b []byte) {
+	b[0], b[1], b[2], b[3] = m.BaseVersion, m.MgmtClass, m.ClassVersion, m.Method
+	be.PutUint16(b[4:], m.Status)
+	be.PutUint16(b[6:], m.ClassSpecific)
+	be.PutUint64(b[8:], m.TransactionID)
+	be.PutUint16(b[16:], uint16(m.AttributeID))
+	be.PutUint16(b[18:], m.Reserved)
+	be.PutUint32(b[20:], m.AttributeModifier)
+}
+
+// padTo lengthens with zeros what the buffer holds to size bytes. It fails if
+// there are more.
+func padTo(b gopacket.SerializeBuffer, name, field string, size int) error {
+	n := len(b.Bytes())
+	if n > size {
+		return tooLong(name, field, n, size)
+	}
+	room, err := b.AppendBytes(size - n)
+	if err != nil {
+		return err
+	}
+	clear(room)
+	return nil
+}
