@@ -32,11 +32,11 @@ type Subject struct {
 
 // Force tells how the clause binds subject s and why, by the table in the package comment.
 func (c Clause) Force(s Subject) (Force, string) {
-	if !c.Role.Judges(s.Role) {
-		return NotApplicable, fmt.Sprintf("judges the %s, the subject is the %s", c.Role, s.Role)
-	}
 	if !c.HoldsFor(s.Dialect) {
 		return NotApplicable, fmt.Sprintf("does not hold for dialect %s", s.Dialect)
+	}
+	if !c.Role.Judges(s.Role) {
+		return NotApplicable, fmt.Sprintf("judges the %s, the subject is the %s", c.Role, s.Role)
 	}
 	for _, ability := range c.Requires {
 		if has, known := s.Abilities[ability]; known && !has {

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package witness
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// entryName marks the report entries of this package.
+const entryName = "witness"
+
+// Statement is one thing that a spec said; exactly one field is set. It is exported for the encoding only.
+type Statement struct {
+	Timing   *verdict.Timing   `json:",omitempty"`
+	Event    *verdict.Event    `json:",omitempty"`
+	Series   *verdict.Series   `json:",omitempty"`
+	Evidence *verdict.Evidence `json:",omitempty"`
+	Finding  *Finding          `json:",omitempty"`
+}
+
+// Finding is a verdict that the spec gave itself.
+type Finding struct {
+	Reason  verdict.Reason
+	Message string
+}
+
+func state(s Statement) {
+	ginkgo.AddReportEntry(entryName, s, ginkgo.ReportEntryVisibilityNever)
+}
+
+// Measured states a measured time beside its bounds. A time outside its bounds fails the spec's clauses, even if nothing
+// else does; a time without bounds is only shown.
+func Measured(t verdict.Timing) { state(Statement{Timing: &t}) }
+
+// Happened states what happened at a time since the start of the spec.
+func Happened(e verdict.Event) { state(Statement{Event: &e}) }
+
+// Plotted states a quantity over time.
+func Plotted(s verdict.Series) { state(Statement{Series: &s}) }
+
+// Showed states that a file shows what happened. Its path is relative to the directory of the report.
+func Showed(e verdict.Evidence) { state(Statement{Evidence: &e}) }
+
+// Skip ends the spec: it was not tried, for a reason whose verdict is SKIP.
+func Skip(reason verdict.Reason, format string, args ...any) {
+	ginkgo.Skip(find(reason, format, args), 1)
+}
+
+// Inconclusive ends the spec: a probe showed that transport or environment is at fault. The verdict of the reason is
+// INCONCLUSIVE.
+func Inconclusive(reason verdict.Reason, format string, args ...any) {
+	ginkgo.Skip(find(reason, format, args), 1)
+}
+
+// Broke fails the spec with a reason code whose verdict is FAIL, or ERROR if the suite itself is at fault.
+func Broke(reason verdict.Reason, format string, args ...any) {
+	ginkgo.Fail(find(reason, format, args), 1)
+}
+
+func find(reason verdict.Reason, format string, args []any) string {
+	message := fmt.Sprintf(format, args...)
+	state(Statement{Finding: &Finding{Reason: reason, Message: message}})
+	return fmt.Sprintf("%s: %s", reason, message)
+}
+
+// statements returns what a spec said, in order. An entry of this package that cannot be read is an error.
+func statements(report types.SpecReport) ([]Statement, error) {
+	var said []Statement
+	for _, entry := range report.ReportEntries {
+		if entry.Name != entryName {
+			continue
+		}
+		if s, ok := entry.GetRawValue().(Statement); ok {
+			said = append(said, s)
+			continue
+		}
+		var s Statement
+		if err := json.Unmarshal([]byte(entry.Value.AsJSON), &s); err != nil {
+			return nil, fmt.Errorf("statement %q: %w", entry.Value.AsJSON, err)
+		}
+		said = append(said, s)
+	}
+	return said, nil
+}
