@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package qemu
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultBinary = "qemu-system-x86_64"
+	DefaultMemory = 768 // MiB
+	DefaultCPUs   = 1
+)
+
+// AgentPort is the name of the virtio-serial port in the guest.
+const AgentPort = "org.ibnbd.agent"
+
+// Accelerator is how guest code runs.
+type Accelerator string
+
+// The accelerators.
+const (
+	KVM Accelerator = "kvm"
+	TCG Accelerator = "tcg" // translated, with one thread a CPU
+)
+
+// Config says what a machine is.
+type Config struct {
+	Name        string      // in file names and errors; letters, digits, '-' and '_'
+	Dir         string      // an existing directory for console and sockets; keep it short: a socket's path has at most 107 bytes
+	Binary      string      // the QEMU program; "" stands for DefaultBinary on the PATH
+	Kernel      string      // path of the kernel; "" starts the firmware alone
+	Initrd      string      // path of the initial ram disk; "" for none
+	Append      string      // more words for the kernel's command line
+	Memory      int         // MiB; 0 stands for DefaultMemory
+	CPUs        int         // 0 stands for DefaultCPUs
+	Accelerator Accelerator // "" stands for TCG
+	NICs        []NIC
+}
+
+// NIC is a network card and the Unix socket its frames go to, each after four bytes of length, big-endian.
+type NIC struct {
+	MAC    net.HardwareAddr // 6 bytes
+	Socket string           // path of the socket
+	Listen bool             // this end makes the socket and listens; else it connects, once, when the machine starts
+	MTU    int              // what the card tells the guest, 68 to 65535 bytes; 0 stands for not saying
+}
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	if c.Binary == "" {
+		c.Binary = DefaultBinary
+	}
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.CPUs == 0 {
+		c.CPUs = DefaultCPUs
+	}
+	if c.Accelerator == "" {
+		c.Accelerator = TCG
+	}
+	return c
+}
+
+// Console is the path of the file that gets the serial console.
+func (c Config) Console() string { return filepath.Join(c.Dir, c.Name+".console") }
+
+// AgentSocket is the path of the Unix socket on which the guest's [AgentPort] is served.
+func (c Config) AgentSocket() string { return filepath.Join(c.Dir, c.Name+".agent") }
+
+// maxSocketPath is what fits into a sockaddr_un with its closing zero (unix(7)).
+const maxSocketPath = 107
+
+func (c Config) check() error {
+	switch {
+	case c.Name == "":
+		return fmt.Errorf("qemu: the machine has no name")
+	case strings.ContainsAny(c.Name+c.Dir, ",\n"):
+		return fmt.Errorf("qemu: name %q and directory %q: a comma cannot be passed to QEMU", c.Name, c.Dir)
+	case c.Memory < 0 || c.CPUs < 0:
+		return fmt.Errorf("qemu: machine %s: memory %d MiB and %d CPUs: neither may be negative", c.Name, c.Memory, c.CPUs)
+	case c.Accelerator != KVM && c.Accelerator != TCG:
+		return fmt.Errorf("qemu: machine %s: accelerator %q is neither %q nor %q", c.Name, c.Accelerator, KVM, TCG)
+	}
+	if err := checkSocket(c.AgentSocket()); err != nil {
+		return fmt.Errorf("qemu: machine %s: %w", c.Name, err)
+	}
+	for i, n := range c.NICs {
+		if err := n.check(); err != nil {
+			return fmt.Errorf("qemu: machine %s: NIC %d: %w", c.Name, i, err)
+		}
+	}
+	return nil
+}
+
+func (n NIC) check() error {
+	const lowest, highest = 68, 65535
+	if len(n.MAC) != 6 {
+		return fmt.Errorf("the MAC %q has %d bytes; it needs 6", n.MAC, len(n.MAC))
+	}
+	if n.MTU != 0 && (n.MTU < lowest || n.MTU > highest) {
+		return fmt.Errorf("the MTU %d is outside %d to %d", n.MTU, lowest, highest)
+	}
+	return checkSocket(n.Socket)
+}
+
+func checkSocket(path string) error {
+	if len(path) > maxSocketPath || strings.Contains(path, ",") {
+		return fmt.Errorf("the socket path %q has %d bytes; at most %d, none of them a comma, can be used",
+			path, len(path), maxSocketPath)
+	}
+	return nil
+}
+
+// kernelWords are on every kernel command line. A panic reboots at once, and a reboot ends QEMU.
+const kernelWords = "console=ttyS0 panic=-1"
+
+// monitorDescriptor is the file descriptor at which QEMU finds its end of the QMP connection: the first after the standard
+// three.
+const monitorDescriptor = 3
+
+// firmware is the one of QEMU's own that only starts a kernel. It is quick, and it boots after a reset as it does at first;
+// the usual one resets the machine once more by itself then, which looks like a guest that reboots.
+const firmware = "qboot.rom"
+
+// args returns QEMU's command line.
+func (c Config) args() []string {
+	args := []string{
+		"-name", c.Name,
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-machine", "q35", "-bios", firmware,
+		"-m", fmt.Sprintf("%dM", c.Memory),
+		"-smp", fmt.Sprint(c.CPUs),
+		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorDescriptor),
+		"-mon", "chardev=monitor,mode=control",
+		"-chardev", "file,id=console,path=" + c.Console(),
+		"-serial", "chardev:console",
+		"-device", "virtio-serial-pci",
+		"-chardev", "socket,id=agent,path=" + c.AgentSocket() + ",server=on,wait=off",
+		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
+	}
+	args = append(args, c.Accelerator.args()...)
+	if c.Kernel != "" {
+		args = append(args, "-kernel", c.Kernel, "-append", strings.TrimSpace(kernelWords+" "+c.Append))
+	}
+	if c.Initrd != "" {
+		args = append(args, "-initrd", c.Initrd)
+	}
+	for i, n := range c.NICs {
+		args = append(args, n.args(i)...)
+	}
+	return args
+}
+
+func (a Accelerator) args() []string {
+	if a == KVM {
+		return []string{"-accel", "kvm", "-cpu", "host"}
+	}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+}
+
+// device is the name of the i-th network card for QMP.
+func device(i int) string { return fmt.Sprintf("nic%d", i) }
+
+func (n NIC) args(i int) []string {
+	role := "off"
+	if n.Listen {
+		role = "on"
+	}
+	// No boot ROM: nothing boots from the card, and loading it costs a second.
+	card := fmt.Sprintf("virtio-net-pci,id=%s,netdev=wire%d,mac=%s,romfile=", device(i), i, n.MAC)
+	if n.MTU != 0 {
+		card += fmt.Sprintf(",host_mtu=%d", n.MTU)
+	}
+	return []string{
+		"-netdev", fmt.Sprintf("stream,id=wire%d,server=%s,addr.type=unix,addr.path=%s", i, role, n.Socket),
+		"-device", card,
+	}
+}
