@@ -81,7 +81,7 @@ func ParsePath(s string) (PathAddr, error) {
 	return path, nil
 }
 
-var errNoPrefix = errors.New("an address begins with ip: or gid: and the address itself")
+var errNoPrefix = errors.New("the prefix ip: or gid: is missing")
 
 func parseAddr(s string) (Addr, error) {
 	if text, ok := strings.CutPrefix(s, "ip:"); ok {

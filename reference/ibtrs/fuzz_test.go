@@ -106,8 +106,8 @@ func FuzzParseImmediate(f *testing.F) {
 }
 
 func FuzzParseChunk(f *testing.F) {
-	message, _ := ReadMessage{TypeRead, 32, NeedInvalidate, 1, goldenReadPlace}.AppendBinary(make([]byte, 4096+32))
-	f.Add(message, uint32(4096+32))
+	message, _ := ReadMessage{TypeRead, 32, NeedInvalidate, 1, goldenReadPlace}.AppendBinary(make([]byte, 64+32))
+	f.Add(message, uint32(64+32))
 	f.Add([]byte{2, 0, 0, 0}, uint32(0))
 	f.Fuzz(func(t *testing.T, chunk []byte, offset uint32) {
 		r, err := ParseChunk(chunk, offset, 1)

@@ -45,7 +45,7 @@ func (n Name) String() string { return string(n.Bytes()) }
 // offset go into the error.
 func (n *Name) Check(message, field string, offset int) error {
 	if !n.Terminated() {
-		return Illegal(message, field, offset, n[:16], "ended by a NUL within 255 bytes")
+		return Illegal(message, field, offset, string(n[:16])+"...", "ended by a NUL within 255 bytes")
 	}
 	if n[0] == 0 {
 		return Illegal(message, field, offset, "", "at least 1 character")
