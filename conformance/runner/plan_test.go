@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+)
+
+func spec(name string, takes time.Duration, labels ...string) Spec {
+	return Spec{Name: name, Takes: takes, Labels: labels, Clauses: claim.IDs(labels)}
+}
+
+var some = []Spec{
+	spec("map_device shows its usage", time.Second, "clause:IBNBD-SYSFS-001", kit.SmokeLabel),
+	spec("access modes give EPERM", 2*time.Second, "clause:IBNBD-OPEN-007"),
+	spec("failover on carrier loss", 90*time.Second, "clause:IBNBD-FAIL-005", "slow"),
+	spec("resize changes the size", time.Second, "clause:IBNBD-SYSFS-032"),
+}
+
+func names(specs []Spec) []string {
+	var names []string
+	for _, s := range specs {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func TestPick(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		selection Selection
+		want      []int
+	}{
+		{"everything", Selection{}, []int{0, 1, 2, 3}},
+		{"smoke", Selection{Smoke: true}, []int{0}},
+		{"by clause", Selection{Clauses: []string{"IBNBD-OPEN-007"}}, []int{1}},
+		{"by area", Selection{Areas: []string{"IBNBD-SYSFS"}}, []int{0, 3}},
+		{"by level", Selection{Level: "should"}, []int{3}},
+		{"by label", Selection{Labels: "slow"}, []int{2}},
+		{"by name", Selection{Focus: "^(access|resize)"}, []int{1, 3}},
+		{"by exact names", Selection{Names: []string{"access modes give EPERM"}}, []int{1}},
+		{"all that is set must match", Selection{Smoke: true, Areas: []string{"IBNBD-OPEN"}}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			picked, err := c.selection.pick(some, clauses.MustLoad())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for _, i := range c.want {
+				want = append(want, some[i].Name)
+			}
+			if diff := cmp.Diff(want, names(picked)); diff != "" {
+				t.Errorf("picked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPickNamesWhatIsWrong(t *testing.T) {
+	for flag, selection := range map[string]Selection{
+		"--clause": {Clauses: []string{"IBNBD-SYSFS-999"}},
+		"--area":   {Areas: []string{"IBNBD-NOPE"}},
+		"--label":  {Labels: "a &&"},
+		"--focus":  {Focus: "("},
+	} {
+		if _, err := selection.pick(some, clauses.MustLoad()); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%+v: error %v does not name %s", selection, err, flag)
+		}
+	}
+}
+
+func TestDivide(t *testing.T) {
+	shares := divide(some, 2)
+	want := [][]string{{some[2].Name}, {some[1].Name, some[0].Name, some[3].Name}}
+	var got [][]string
+	for _, share := range shares {
+		got = append(got, names(share))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("shares (-want +got):\n%s", diff)
+	}
+	if got := estimate(shares); got != 90*time.Second {
+		t.Errorf("estimate = %s, want 90s", got)
+	}
+	if got := len(divide(some, 9)); got != len(some) {
+		t.Errorf("%d shares for %d specs and 9 workers", got, len(some))
+	}
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/ibnbd/ibnbd/conformance/subject"
+)
+
+// SmokeLabel marks the specs of a smoke run: a few of each kind, in under a minute.
+const SmokeLabel = "smoke"
+
+// Smoke is the decorator for such a spec.
+var Smoke = ginkgo.Label(SmokeLabel)
+
+const (
+	takesPrefix = "takes:"
+	sysfsPrefix = "sysfs:"
+)
+
+// usualTime is what a spec takes that does not say otherwise.
+const usualTime = 3 * time.Second
+
+// Takes is the decorator by which a spec, or a container for each of its specs, says how many seconds it takes. It is used to
+// divide work and to tell the user; nothing is judged by it.
+func Takes(seconds int) ginkgo.Labels {
+	return ginkgo.Label(fmt.Sprintf("%s%ds", takesPrefix, seconds))
+}
+
+// TakesOf reads the time out of a spec's labels. The last one, the innermost, counts.
+func TakesOf(labels []string) time.Duration {
+	takes := usualTime
+	for _, label := range labels {
+		if text, ok := strings.CutPrefix(label, takesPrefix); ok {
+			if d, err := time.ParseDuration(text); err == nil {
+				takes = d
+			}
+		}
+	}
+	return takes
+}
+
+// Sysfs is the decorator of specs that judge the sysfs files of one role. They do not apply to a subject without sysfs.
+func Sysfs(role subject.Role) ginkgo.Labels { return ginkgo.Label(sysfsPrefix + string(role)) }
+
+// sysfsRole is the role whose sysfs the labels speak of, or "".
+func sysfsRole(labels []string) subject.Role {
+	for _, label := range labels {
+		if role, ok := strings.CutPrefix(label, sysfsPrefix); ok {
+			return subject.Role(role)
+		}
+	}
+	return ""
+}
