@@ -41,7 +41,7 @@ const (
 // An opcode is a transport class in its bits 7:5 and one of 32 operations.
 const (
 	classMask              OpCode = 0xE0
-	operationsPerTransport        = 32
+	operationsPerTransport int    = 32
 )
 
 // Unreliable connection (UC).

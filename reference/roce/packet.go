@@ -3,6 +3,7 @@
 package roce
 
 import (
+	"fmt"
 	"math/bits"
 	"net/netip"
 
@@ -275,4 +276,15 @@ func (p *Packet) RecoverIPID() (id uint16, ok bool) {
 	p.putIPv4(h[:ipv4Len], int(p.UDPLength))
 	p.putUDP(h[ipv4Len:], int(p.UDPLength))
 	return RecoverIPv4ID(h[:ipv4Len], h[ipv4Len:], p.dgm)
+}
+
+// Reseal computes the ICRC again and writes it into the decoded bytes, after
+// others of them were changed on purpose. The bytes must include the IP header
+// and the whole UDP payload.
+func (p *Packet) Reseal() error {
+	if p.ip == nil || p.Truncated {
+		return fmt.Errorf("computing the ICRC in place: IP header or end of the packet is missing: %w", ErrTruncated)
+	}
+	end := int(p.UDPLength) - udpLen
+	return Reseal(p.ip, p.udp, p.dgm[:end])
 }
