@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,7 +257,7 @@ func TestREJInformation(t *testing.T) {
 func TestRejReasonNames(t *testing.T) {
 	for r := range roce.RejReason(40) {
 		named := r >= 1 && r <= 35 && r != 34
-		if got := r.String(); (got[:8] == "reserved") == named {
+		if got := r.String(); strings.HasPrefix(got, "reserved") == named {
 			t.Errorf("reason %d is %q", uint16(r), got)
 		}
 	}
