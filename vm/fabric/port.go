@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fabric
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Port is where one guest NIC is plugged in. It listens on a Unix socket; QEMU connects to that with
+// "-netdev stream,server=off". A new connection takes the place of the one before it, so a guest can be replaced.
+type Port struct {
+	rail     *Rail
+	name     string
+	path     string
+	listener *net.UnixListener
+	counts   counters
+	carrier  carrier
+	running  sync.WaitGroup
+
+	mu     sync.Mutex // guards the fields below
+	out    *outbox    // nil while nobody is connected
+	reader chan struct{}
+	err    error
+	closed bool
+}
+
+// AddPort adds a port of that name to the rail and listens on a socket in the fabric's directory, "<rail>-<name>.sock".
+func (r *Rail) AddPort(name string) (*Port, error) {
+	if err := r.checkLink("port", name); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(r.fabric.dir, r.name+"-"+name+".sock")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("fabric: listen for port %s on %s: %w", name, r.name, err)
+	}
+	p := &Port{rail: r, name: name, path: path, listener: listener}
+	r.table.join(p)
+	p.running.Go(p.accept)
+	return p, nil
+}
+
+// checkLink refuses a name that does not fit or is taken.
+func (r *Rail) checkLink(what, name string) error {
+	if err := checkName(what, name); err != nil {
+		return err
+	}
+	select {
+	case <-r.quit:
+		return ErrClosed
+	default:
+	}
+	for _, l := range r.table.links() {
+		if l.Name() == name {
+			return fmt.Errorf("fabric: add %s %q to %s: there is one of that name", what, name, r.name)
+		}
+	}
+	return nil
+}
+
+// Name is the port's name, unique on its rail.
+func (p *Port) Name() string { return p.name }
+
+// Path is the path of the Unix socket for the guest's NIC.
+func (p *Port) Path() string { return p.path }
+
+// Stats returns the port's counters, over all connections.
+func (p *Port) Stats() LinkStats { return p.counts.stats() }
+
+// Connected says whether a guest NIC is connected.
+func (p *Port) Connected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out != nil
+}
+
+// Err says why the last connection ended, where it did not end by the guest's closing it.
+func (p *Port) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// Close unplugs the guest and takes the port off the rail.
+func (p *Port) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.mu.Unlock()
+	err := p.listener.Close()
+	p.unplug()
+	p.running.Wait()
+	p.rail.table.leave(p)
+	return err
+}
+
+func (p *Port) accept() {
+	for {
+		conn, err := p.listener.AcceptUnix()
+		if err != nil {
+			return // the listener is closed: nothing else ends it
+		}
+		p.unplug()
+		p.plug(conn)
+	}
+}
+
+// unplug ends the present connection, if there is one, and waits until its reader is done.
+func (p *Port) unplug() {
+	p.mu.Lock()
+	out, reader := p.out, p.reader
+	p.mu.Unlock()
+	if out != nil {
+		_ = out.conn.Close()
+		<-reader
+	}
+}
+
+// plug makes conn the port's connection and reads it in a goroutine of its own.
+func (p *Port) plug(conn *net.UnixConn) {
+	out, err := newOutbox(conn)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil || p.closed {
+		_ = conn.Close()
+		if out != nil {
+			out.stop()
+		}
+		return
+	}
+	reader := make(chan struct{})
+	p.out, p.reader, p.err = out, reader, nil
+	p.rail.tell(Event{Kind: Connected, Detail: p.name})
+	p.running.Go(func() { p.serve(out, reader) })
+}
+
+// serve forwards what the guest sends until the connection ends.
+func (p *Port) serve(out *outbox, done chan struct{}) {
+	defer close(done)
+	err := p.read(out.conn)
+	_ = out.conn.Close()
+	out.stop()
+	p.rail.table.forget(p)
+	detail := p.name
+	if err != nil {
+		detail += ": " + err.Error()
+	}
+	p.mu.Lock()
+	p.out, p.reader, p.err = nil, nil, err
+	p.mu.Unlock()
+	p.rail.tell(Event{Kind: Disconnected, Detail: detail})
+}
+
+// readBuffer is how much one system call may bring; it must hold the largest frame.
+const readBuffer = 256 << 10
+
+// read forwards frames until the guest closes (nil), the port unplugs it (nil), or the guest sends nonsense.
+func (p *Port) read(conn *net.UnixConn) error {
+	buffer := make([]byte, readBuffer)
+	frame := Frame{Rail: p.rail.name, From: p.name}
+	var b batch
+	filled := 0
+	for {
+		n, err := conn.Read(buffer[filled:])
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
+		}
+		used, err := p.forward(buffer[:filled+n], &frame, &b)
+		b.flush()
+		if err != nil {
+			return err
+		}
+		filled = copy(buffer, buffer[used:filled+n])
+	}
+}
+
+// forward offers the whole frames at the begin of b to the rail and returns how many bytes they took.
+func (p *Port) forward(data []byte, f *Frame, b *batch) (used int, err error) {
+	now := time.Now()
+	for len(data)-used >= lengthSize {
+		length := binary.BigEndian.Uint32(data[used:])
+		if length < MinFrame || length > MaxFrame {
+			return used, fmt.Errorf("fabric: port %s on %s: a frame's length is %d bytes, outside %d to %d",
+				p.name, p.rail.name, length, MinFrame, MaxFrame)
+		}
+		end := used + lengthSize + int(length)
+		if end > len(data) {
+			break
+		}
+		f.use(data[used+lengthSize:end], now)
+		p.counts.in(int(length))
+		p.rail.offer(f, p, b)
+		used = end
+	}
+	return used, nil
+}
+
+func (p *Port) counters() *counters { return &p.counts }
+
+// put implements link.
+func (p *Port) put(frame []byte) bool {
+	p.mu.Lock()
+	out := p.out
+	p.mu.Unlock()
+	if out == nil {
+		p.counts.unplugged.Add(1)
+		return false
+	}
+	if !out.put(frame) {
+		if p.counts.lost() {
+			p.rail.tell(Event{Kind: Overflowed, Detail: p.name})
+		}
+		return false
+	}
+	p.counts.out(len(frame))
+	return true
+}
+
+// flush implements link.
+func (p *Port) flush() {
+	p.mu.Lock()
+	out := p.out
+	p.mu.Unlock()
+	if out != nil {
+		out.flush()
+	}
+}
