@@ -15,7 +15,8 @@ type Outcome struct {
 	End         time.Time     `json:"end,omitzero"` // zero if the run was interrupted
 	Interrupted bool          `json:"interrupted"`
 	Exit        Exit          `json:"exit"`
-	Counts      Counts        `json:"counts"` // clauses by verdict
+	Counts      Counts        `json:"counts"`   // clauses by verdict
+	Warnings    int           `json:"warnings"` // how many of the FAIL among Counts do not bind
 	Areas       []AreaOutcome `json:"areas"`
 	Problems    []Problem     `json:"problems"`
 }
@@ -25,10 +26,11 @@ type Counts map[Verdict]int
 
 // AreaOutcome is the outcome of one area of the catalogue.
 type AreaOutcome struct {
-	Name    string          `json:"name"`
-	Title   string          `json:"title"`
-	Counts  Counts          `json:"counts"` // clauses by verdict
-	Clauses []ClauseOutcome `json:"clauses"`
+	Name     string          `json:"name"`
+	Title    string          `json:"title"`
+	Counts   Counts          `json:"counts"`   // clauses by verdict
+	Warnings int             `json:"warnings"` // how many of the FAIL among Counts do not bind
+	Clauses  []ClauseOutcome `json:"clauses"`
 }
 
 // ClauseOutcome is the outcome of one clause over all of its results.
@@ -156,6 +158,7 @@ func Judge(catalogue *clauses.Catalogue, run Run) (*Outcome, error) {
 		if judged.concerns(run.Header) {
 			outcome.Areas = append(outcome.Areas, judged)
 			outcome.Counts.add(judged.Counts)
+			outcome.Warnings += judged.Warnings
 		}
 	}
 	outcome.Exit = outcome.exit()
@@ -213,6 +216,7 @@ func judgeArea(catalogue *clauses.Catalogue, area clauses.Area, run Run, results
 		c := judgeClause(clause, run, results[clause.ID])
 		judged.Clauses = append(judged.Clauses, c)
 		judged.Counts[c.Verdict]++
+		judged.Warnings += toInt(c.Warning())
 	}
 	return judged
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+//go:embed page.html.tmpl
+var pageText string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"seconds":  seconds,
+	"bounds":   bounds,
+	"formula":  formula,
+	"frames":   frames,
+	"bar":      newBar,
+	"plot":     newPlot,
+	"class":    verdictClass,
+	"join":     strings.Join,
+	"divide":   divide,
+	"segments": segments,
+	"shown":    shown,
+}).Parse(pageText))
+
+// view is what the page shows.
+type view struct {
+	*verdict.Outcome
+	Word      string // HOLDS, FAILS or UNDECIDED
+	WordClass string
+	Machine   string
+	Groups    []group
+	Timings   []timed
+	Shares    []share
+}
+
+// HTML writes the outcome as one page that needs nothing but a browser: styles, script and drawings are in it, evidence
+// is linked by relative path.
+func HTML(w io.Writer, o *verdict.Outcome) error {
+	v := view{
+		Outcome: o, Machine: machine(o.Header.Environment),
+		Groups: groups(o), Timings: timings(o), Shares: divide(o.Counts, o.Warnings),
+	}
+	v.Word, v.WordClass = headline(o.Exit.Code)
+	if err := page.Execute(w, v); err != nil {
+		return fmt.Errorf("write HTML report: %w", err)
+	}
+	return nil
+}
+
+// headline is the one word for an exit code, and the style class to show it in.
+func headline(code verdict.ExitCode) (word, class string) {
+	switch code {
+	case verdict.ExitHolds:
+		return "HOLDS", verdictClass(verdict.Pass)
+	case verdict.ExitFails:
+		return "FAILS", verdictClass(verdict.Fail)
+	default:
+		return "UNDECIDED", verdictClass(verdict.Inconclusive)
+	}
+}
+
+// verdictClass is the style class of a verdict.
+func verdictClass(v verdict.Verdict) string { return "v-" + strings.ToLower(string(v)) }
+
+// segment is one piece of the bar that shows how the clauses divide.
+type segment struct {
+	share
+	X, W float64 // percent of the bar
+}
+
+// segments divides 100 percent among the shares.
+func segments(shares []share) []segment {
+	sum := 0
+	for _, s := range shares {
+		sum += s.Count
+	}
+	var all []segment
+	x := 0.0
+	for _, s := range shares {
+		w := 100 * float64(s.Count) / float64(sum)
+		all = append(all, segment{s, x, w})
+		x += w
+	}
+	return all
+}
+
+// shown is what a clause or result is coloured and filtered by: a warning is set apart from a failure.
+func shown(v verdict.Verdict, isWarning bool) verdict.Verdict {
+	if isWarning {
+		return warning
+	}
+	return v
+}

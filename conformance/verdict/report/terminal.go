@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// TerminalOptions says what the terminal is like.
+type TerminalOptions struct {
+	// Width is the number of columns; below 60 means 100.
+	Width int
+	// Color allows escape sequences for colours.
+	Color bool
+}
+
+// verdictColors are the colours of verdicts on a terminal.
+var verdictColors = map[verdict.Verdict]text.Colors{
+	verdict.Pass:         {text.FgGreen},
+	verdict.Fail:         {text.FgRed, text.Bold},
+	verdict.UnexpectedOK: {text.FgRed},
+	verdict.SuiteError:   {text.FgMagenta, text.Bold},
+	verdict.Inconclusive: {text.FgYellow},
+	verdict.ExpectedFail: {text.FgCyan},
+	warning:              {text.FgYellow},
+}
+
+// Terminal writes the outcome for the person who ran it: what was judged, clauses by area, what needs attention, measured
+// times beside their bounds, and the exit code with its sentence.
+func Terminal(w io.Writer, o *verdict.Outcome, options TerminalOptions) error {
+	if options.Width < 60 {
+		options.Width = 100
+	}
+	t := &terminal{options: options}
+	t.header(o)
+	t.areas(o)
+	t.timings(o)
+	t.attention(o)
+	t.problems(o)
+	t.exit(o)
+	if _, err := w.Write(t.out.Bytes()); err != nil {
+		return fmt.Errorf("write terminal report: %w", err)
+	}
+	return nil
+}
+
+// terminal gathers the report before it is written at once.
+type terminal struct {
+	options TerminalOptions
+	out     bytes.Buffer
+}
+
+func (t *terminal) line(format string, args ...any) { fmt.Fprintf(&t.out, format+"\n", args...) }
+
+// wrapped writes text below an indentation, broken at the width of the terminal.
+func (t *terminal) wrapped(indent, content string) {
+	for _, line := range strings.Split(text.WrapSoft(content, t.options.Width-len(indent)), "\n") {
+		t.line("%s%s", indent, strings.TrimRight(line, " "))
+	}
+}
+
+func (t *terminal) colored(v verdict.Verdict, s string) string {
+	colors, ok := verdictColors[v]
+	if !t.options.Color || !ok {
+		return s
+	}
+	return colors.EscapeSeq() + s + text.EscapeReset
+}
+
+func (t *terminal) header(o *verdict.Outcome) {
+	for _, s := range o.Header.Subjects {
+		t.line("%-10s %s", s.Role, subjectLine(s))
+	}
+	if where := machine(o.Header.Environment); where != "" {
+		t.line("%-10s %s", "lab", where)
+	}
+	when := o.Header.Start.UTC().Format("2006-01-02 15:04:05 MST")
+	if took := o.Took(); took > 0 {
+		when += ", took " + seconds(took)
+	}
+	t.line("%-10s %s, seed %d", "run", when, o.Header.Seed)
+	if !o.Header.Complete() {
+		t.line("%-10s %s", "selection", o.Header.Selection)
+	}
+	t.line("")
+}
+
+func (t *terminal) areas(o *verdict.Outcome) {
+	columns := divide(o.Counts, o.Warnings)
+	w := t.table()
+	head := table.Row{"Area", "Clauses"}
+	for _, column := range columns {
+		head = append(head, column.Word)
+	}
+	w.AppendHeader(head)
+	for _, area := range o.Areas {
+		w.AppendRow(t.countRow(area.Name, divide(area.Counts, area.Warnings), columns))
+	}
+	w.AppendFooter(t.countRow("all", columns, columns))
+	w.SetColumnConfigs(rightAligned(2, len(head)))
+	t.line("%s\n", w.Render())
+}
+
+// table is a table in the style of the house.
+func (t *terminal) table() table.Writer {
+	w := table.NewWriter()
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Options.SeparateHeader = true
+	style.Options.SeparateFooter = true
+	style.Format.Header = text.FormatDefault
+	style.Format.Footer = text.FormatDefault
+	w.SetStyle(style)
+	w.SuppressTrailingSpaces()
+	return w
+}
+
+func rightAligned(from, to int) []table.ColumnConfig {
+	var configs []table.ColumnConfig
+	for n := from; n <= to; n++ {
+		configs = append(configs, table.ColumnConfig{
+			Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight,
+		})
+	}
+	return configs
+}
+
+// countRow is the row of one area: its shares under the columns of the table.
+func (t *terminal) countRow(name string, shares, columns []share) table.Row {
+	cells, sum := make(map[string]string), 0
+	for _, s := range shares {
+		cells[s.Word] = t.colored(s.Verdict, fmt.Sprint(s.Count))
+		sum += s.Count
+	}
+	row := table.Row{name, sum}
+	for _, column := range columns {
+		if cell, ok := cells[column.Word]; ok {
+			row = append(row, cell)
+		} else {
+			row = append(row, "·")
+		}
+	}
+	return row
+}
+
+func (t *terminal) timings(o *verdict.Outcome) {
+	measured := timings(o)
+	if len(measured) == 0 {
+		return
+	}
+	w := t.table()
+	w.AppendHeader(table.Row{"Clause", "Measured", "Value", "Bound", "", "Follows from"})
+	for _, m := range measured {
+		mark := t.colored(verdict.Pass, "ok")
+		if !m.Within() {
+			mark = t.colored(verdict.Fail, "OVER")
+		}
+		if m.AtLeast == 0 && m.AtMost == 0 {
+			mark = ""
+		}
+		w.AppendRow(table.Row{m.Clause, m.Name, seconds(m.Value), bounds(m.Timing), mark, formula(m.Timing)})
+	}
+	w.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 6, WidthMax: t.options.Width / 2}))
+	t.line("%s\n", w.Render())
+}
+
+func (t *terminal) attention(o *verdict.Outcome) {
+	for _, g := range groups(o) {
+		t.line("%s. %s", t.colored(g.Verdict, g.Title), g.Why)
+		for _, clause := range g.Clauses {
+			t.clause(clause)
+		}
+		t.line("")
+	}
+}
+
+func (t *terminal) clause(c verdict.ClauseOutcome) {
+	t.wrapped("  ", fmt.Sprintf("%s %s: %s", c.ID, c.Level, c.Text))
+	if len(c.Results) == 0 {
+		t.wrapped("    ", fmt.Sprintf("%s: %s", c.Reason, c.Message))
+	}
+	for _, r := range c.Results {
+		if r.Verdict == c.Verdict {
+			t.result(r)
+		}
+	}
+}
+
+func (t *terminal) result(r verdict.ResultOutcome) {
+	t.wrapped("    ", "in "+r.Spec)
+	if r.Reason != "" {
+		t.wrapped("      ", fmt.Sprintf("%s: %s", r.Reason, r.Message))
+	}
+	if e := r.Expected; e != nil {
+		t.wrapped("      ", fmt.Sprintf("expected until %s by %s: %s", e.Expires, e.Owner, e.Reason))
+		return
+	}
+	for _, e := range r.Evidence {
+		t.line("      see %s", evidenceLine(e))
+	}
+	if r.Rerun != "" {
+		t.line("      again: %s", r.Rerun)
+	}
+}
+
+func (t *terminal) problems(o *verdict.Outcome) {
+	for _, p := range o.Problems {
+		t.wrapped("", "Attention: "+p.Text)
+	}
+	if len(o.Problems) > 0 {
+		t.line("")
+	}
+}
+
+func (t *terminal) exit(o *verdict.Outcome) {
+	word, v := "HOLDS", verdict.Pass
+	switch o.Exit.Code {
+	case verdict.ExitHolds:
+	case verdict.ExitFails:
+		word, v = "FAILS", verdict.Fail
+	default:
+		word, v = "UNDECIDED", verdict.Inconclusive
+	}
+	t.line("%s: %s (exit code %d)", t.colored(v, word), o.Exit.Sentence, o.Exit.Code)
+}

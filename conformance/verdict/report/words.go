@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// seconds writes a time with the precision that people can use.
+func seconds(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	default:
+		return d.String()
+	}
+}
+
+// bounds writes what a measured time is held against.
+func bounds(t verdict.Timing) string {
+	switch {
+	case t.AtLeast > 0 && t.AtMost > 0:
+		return seconds(t.AtLeast) + " … " + seconds(t.AtMost)
+	case t.AtLeast > 0:
+		return "≥ " + seconds(t.AtLeast)
+	case t.AtMost > 0:
+		return "≤ " + seconds(t.AtMost)
+	default:
+		return "none"
+	}
+}
+
+// formula writes how the bound follows, with the value of each term.
+func formula(t verdict.Timing) string {
+	if len(t.Terms) == 0 {
+		return t.Formula
+	}
+	var terms []string
+	for _, name := range slices.Sorted(maps.Keys(t.Terms)) {
+		terms = append(terms, fmt.Sprintf("%s = %s", name, seconds(t.Terms[name])))
+	}
+	return fmt.Sprintf("%s; %s", t.Formula, strings.Join(terms, ", "))
+}
+
+func timingLine(t verdict.Timing) string {
+	line := fmt.Sprintf("%s: %s, bound %s", t.Name, seconds(t.Value), bounds(t))
+	if t.Formula != "" {
+		line += " (" + formula(t) + ")"
+	}
+	return line
+}
+
+func evidenceLine(e verdict.Evidence) string {
+	line := e.Path
+	if len(e.Frames) > 0 {
+		line += fmt.Sprintf(" frames %s", frames(e.Frames))
+	}
+	if e.Note != "" {
+		line += " (" + e.Note + ")"
+	}
+	return line
+}
+
+func frames(numbers []int) string {
+	words := make([]string, len(numbers))
+	for i, n := range numbers {
+		words[i] = fmt.Sprint(n)
+	}
+	return strings.Join(words, ", ")
+}
+
+func subjectLine(s verdict.Subject) string {
+	line := fmt.Sprintf("%s (dialect %s)", s.Name, s.Dialect)
+	if versions := pairs(s.Versions); len(versions) > 0 {
+		line += ": " + strings.Join(versions, ", ")
+	}
+	return line
+}
+
+// pairs writes a map of versions as sorted "name version" words.
+func pairs(versions map[string]string) []string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		words = append(words, name+" "+versions[name])
+	}
+	return words
+}
+
+// machine says on what the run took place.
+func machine(e verdict.Environment) string {
+	var words []string
+	add := func(format, value string) {
+		if value != "" {
+			words = append(words, fmt.Sprintf(format, value))
+		}
+	}
+	add("host %s", e.Host)
+	add("kernel %s", e.Kernel)
+	add("guests %s", e.Guest)
+	add("accelerator %s", e.Accelerator)
+	if e.CPUs > 0 {
+		words = append(words, fmt.Sprintf("%d CPUs", e.CPUs))
+	}
+	return strings.Join(words, ", ")
+}
+
+// timed is one measured time with the clause and spec that it belongs to.
+type timed struct {
+	Clause, Spec string
+	verdict.Timing
+}
+
+// timings returns every measured time of the run. Results of several clauses by one spec measure the same thing: it is
+// returned once, under the first clause.
+func timings(o *verdict.Outcome) []timed {
+	var all []timed
+	seen := make(map[string]bool)
+	for _, clause := range o.Clauses() {
+		for _, r := range clause.Results {
+			for _, t := range r.Timings {
+				key := fmt.Sprintf("%s\x00%s\x00%s\x00%d", r.Spec, r.Start, t.Name, t.Value)
+				if !seen[key] {
+					all = append(all, timed{clause.ID, r.Spec, t})
+				}
+				seen[key] = true
+			}
+		}
+	}
+	return all
+}
+
+// group is clauses that a reader wants to see together.
+type group struct {
+	Title, Why string
+	Verdict    verdict.Verdict // whose colour it has
+	Clauses    []verdict.ClauseOutcome
+}
+
+// groups returns the clauses that need a person's eye, most urgent first. Empty groups are left out.
+func groups(o *verdict.Outcome) []group {
+	all := []group{
+		{Verdict: verdict.Fail, Title: "Broken", Why: "A requirement that binds the subject does not hold."},
+		{Verdict: verdict.UnexpectedOK, Title: "Unexpected passes", Why: "The baseline expects these to fail. It must be corrected."},
+		{Verdict: verdict.SuiteError, Title: "Errors of the suite", Why: "The suite failed here; nothing is known of the subject."},
+		{Verdict: verdict.Inconclusive, Title: "Inconclusive", Why: "Transport or environment failed, so nothing is known of the subject."},
+		{Verdict: verdict.ExpectedFail, Title: "Expected failures", Why: "Broken, as the baseline says."},
+		{Verdict: warning, Title: "Warnings", Why: "Advice that is not followed: SHOULD, MAY, or a rule of this project only."},
+	}
+	for _, c := range o.Clauses() {
+		if i := groupOf(c); i >= 0 {
+			all[i].Clauses = append(all[i].Clauses, c)
+		}
+	}
+	return slices.DeleteFunc(all, func(g group) bool { return len(g.Clauses) == 0 })
+}
+
+func groupOf(c verdict.ClauseOutcome) int {
+	switch {
+	case c.Warning():
+		return 5
+	case c.Verdict == verdict.Fail:
+		return 0
+	case c.Verdict == verdict.UnexpectedOK:
+		return 1
+	case c.Verdict == verdict.SuiteError:
+		return 2
+	case c.Verdict == verdict.Inconclusive:
+		return 3
+	case c.Verdict == verdict.ExpectedFail:
+		return 4
+	default:
+		return -1
+	}
+}
+
+// warning stands for a FAIL that does not bind, where reports set it apart. It is no verdict: a recorded FAIL stays one.
+const warning verdict.Verdict = "WARNING"
+
+// share is how many clauses there are of a kind.
+type share struct {
+	Verdict verdict.Verdict // or warning
+	Word    string          // what people read
+	Count   int
+}
+
+// divide sets warnings apart from failures and leaves out what there is none of. Good comes first.
+func divide(counts verdict.Counts, warnings int) []share {
+	all := []share{
+		{verdict.Pass, "PASS", counts[verdict.Pass]},
+		{verdict.ExpectedFail, "XFAIL", counts[verdict.ExpectedFail]},
+		{warning, "warning", warnings},
+		{verdict.Fail, "FAIL", counts[verdict.Fail] - warnings},
+		{verdict.UnexpectedOK, "XPASS", counts[verdict.UnexpectedOK]},
+		{verdict.SuiteError, "ERROR", counts[verdict.SuiteError]},
+		{verdict.Inconclusive, "INCONCLUSIVE", counts[verdict.Inconclusive]},
+		{verdict.Skip, "SKIP", counts[verdict.Skip]},
+		{verdict.NotApplicable, "N/A", counts[verdict.NotApplicable]},
+	}
+	return slices.DeleteFunc(all, func(s share) bool { return s.Count == 0 })
+}
