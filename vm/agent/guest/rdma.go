@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/ibnbd/ibnbd/vm/agent"
+)
+
+const rdmaClass = "/sys/class/infiniband"
+
+// configureRDMA gives the interface the soft-RoCE device that it is to have, and no other.
+func configureRDMA(ctx context.Context, ifname string, nic agent.Interface) error {
+	present := false
+	for _, device := range devicesOn(ifname) {
+		if device == nic.RDMA {
+			present = true
+			continue
+		}
+		if err := netlink.RdmaLinkDel(device); err != nil {
+			return fmt.Errorf("remove RDMA device %s: %w", device, err)
+		}
+	}
+	if nic.RDMA == "" {
+		return nil
+	}
+	if !present {
+		// The kernel loads rdma_rxe for this if need be.
+		if err := netlink.RdmaLinkAdd(nic.RDMA, "rxe", ifname); err != nil {
+			return fmt.Errorf("add RDMA device %s: %w", nic.RDMA, err)
+		}
+	}
+	return waitActive(ctx, nic.RDMA, nic.Addresses)
+}
+
+// devicesOn are the soft RDMA devices whose parent is the interface.
+func devicesOn(ifname string) []string {
+	parents, _ := filepath.Glob(rdmaClass + "/*/parent") // the pattern is good; no class, no devices
+	var names []string
+	for _, parent := range parents {
+		if data, err := os.ReadFile(parent); err == nil && trimmed(data) == ifname {
+			names = append(names, filepath.Base(filepath.Dir(parent)))
+		}
+	}
+	return names
+}
+
+// activePoll is how often the state of an RDMA device is looked at. The kernel fills the GID table in the background and
+// tells nobody when it is done.
+const activePoll = 5 * time.Millisecond
+
+// waitActive waits until the device's port is active and has a GID for every address.
+func waitActive(ctx context.Context, device string, addresses []netip.Prefix) error {
+	for {
+		lack := lacking(device, addresses)
+		if lack == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("RDMA device %s: %s: %w", device, lack, ctx.Err())
+		case <-time.After(activePoll):
+		}
+	}
+}
+
+// lacking says what the device still lacks, or "".
+func lacking(device string, addresses []netip.Prefix) string {
+	port := filepath.Join(rdmaClass, device, "ports/1")
+	state, err := os.ReadFile(filepath.Join(port, "state"))
+	if err != nil {
+		return err.Error()
+	}
+	if !strings.Contains(string(state), "ACTIVE") {
+		return "port is " + trimmed(state)
+	}
+	gids := portGIDs(port)
+	for _, prefix := range addresses {
+		if !slices.Contains(gids, prefix.Addr().As16()) {
+			return "no GID for " + prefix.Addr().String()
+		}
+	}
+	return ""
+}
+
+// portGIDs are the entries of the GID table that are in use. An IPv4 address is in it as ::ffff:a.b.c.d.
+func portGIDs(port string) [][16]byte {
+	files, _ := filepath.Glob(filepath.Join(port, "gids/*"))
+	var gids [][16]byte
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // an unused entry
+		}
+		if gid, err := netip.ParseAddr(trimmed(data)); err == nil {
+			gids = append(gids, gid.As16())
+		}
+	}
+	return gids
+}

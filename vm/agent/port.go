@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+// PortName is the name of the virtio-serial port that the guest's agent looks for.
+const PortName = "org.ibnbd.agent"

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A Spec says which image is wanted.
+type Spec struct {
+	// Kernel is the name of a kernel of the set; "" is DefaultKernel.
+	Kernel string
+	// Modules names the module sets to build and include, such as "rnbd".
+	Modules []string
+	// Set is what guests are made of; nil is DefaultSet.
+	Set *Set
+	// Cache is the directory where everything is kept; "" is $IBNBD_CACHE or build/cache in the checkout.
+	Cache string
+	// Agent is a prebuilt guest init; "" compiles it.
+	Agent string
+}
+
+// DefaultKernel is the kernel of a Spec that names none.
+const DefaultKernel = "6.12"
+
+// An Image is a kernel and a root file system that QEMU can boot.
+type Image struct {
+	// Kernel and Initramfs are files for QEMU's -kernel and -initrd. They lie in the cache, complete for good.
+	Kernel    string
+	Initramfs string
+	// Layers are archives that a running guest can unpack, by name.
+	Layers map[string]string
+	// KernelArgs are the words of the kernel's command line that the guest needs.
+	KernelArgs []string
+	// Manifest says what is inside.
+	Manifest Manifest
+}
+
+// A Manifest says what an image was made of. It belongs into every report.
+type Manifest struct {
+	// Release of the kernel, as uname -r says.
+	Release string `json:"release"`
+	// Packages by name, with their exact versions: kernel, userland, and what module sets were built from.
+	Packages map[string]string `json:"packages"`
+	// Modules are the names of the kernel modules in the image, with underscores, sorted.
+	Modules []string `json:"modules"`
+	// Agent is the SHA-256 of the guest's init.
+	Agent string `json:"agent"`
+	// Key names the image: two images with one key are the same.
+	Key string `json:"key"`
+}
+
+// recipe is part of every key. Raise it when the way of making images changes.
+const recipe = 1
+
+// Build returns the image for spec and makes it, unless the cache has it. It downloads packages with apt and unpacks them;
+// nothing is installed on this machine. progress is called with a line for each step that takes time, and may be nil. An
+// *EnvironmentError says that this machine lacks something.
+func Build(ctx context.Context, spec Spec, progress func(string)) (*Image, error) {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	b, err := newBuilder(spec, progress)
+	if err != nil {
+		return nil, err
+	}
+	release, err := b.cache.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := b.resolve(ctx); err != nil {
+		return nil, err
+	}
+	if !b.cache.has("images", b.key) {
+		if err := b.make(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b.open()
+}
+
+// A builder makes one image. Its fields are filled from top to bottom: first names, then versions, then contents.
+type builder struct {
+	spec     Spec
+	set      *Set
+	cache    cache
+	progress func(string)
+
+	kernel     Kernel
+	moduleSets []ModuleSet // in the order of spec.Modules
+
+	agent     string // file
+	agentHash string
+	kernelDeb []deb // one, or none for a kernel built by hand
+	userDebs  []deb
+	sources   *moduleSources // nil if there are no module sets
+	key       string
+}
+
+func newBuilder(spec Spec, progress func(string)) (*builder, error) {
+	b := &builder{spec: spec, set: spec.Set, cache: cache{spec.Cache}, progress: progress}
+	if b.spec.Kernel == "" {
+		b.spec.Kernel = DefaultKernel
+	}
+	if b.set == nil {
+		b.set = DefaultSet()
+	}
+	var err error
+	if b.kernel, err = b.set.kernel(b.spec.Kernel); err != nil {
+		return nil, err
+	}
+	for _, name := range spec.Modules {
+		set, err := b.set.moduleSet(name)
+		if err != nil {
+			return nil, err
+		}
+		b.moduleSets = append(b.moduleSets, set)
+	}
+	if spec.Cache == "" {
+		b.cache.dir, err = defaultCache()
+	}
+	return b, err
+}
+
+// resolve finds the versions of everything, and with them the key. It downloads nothing.
+func (b *builder) resolve(ctx context.Context) (err error) {
+	if b.agent, b.agentHash, err = b.cache.agent(ctx, b.spec.Agent); err != nil {
+		return err
+	}
+	if b.kernelDeb, err = b.cache.resolveKernel(ctx, b.kernel); err != nil {
+		return err
+	}
+	if b.userDebs, err = b.cache.resolve(ctx, b.set.packages()...); err != nil {
+		return err
+	}
+	if len(b.moduleSets) > 0 {
+		if b.sources, err = b.cache.resolveSources(ctx, b.spec.Kernel, b.kernel); err != nil {
+			return err
+		}
+	}
+	b.key = key(struct {
+		Recipe     int
+		Set        *Set
+		Kernel     Kernel
+		Built      []string // state of a kernel built by hand
+		Packages   map[string]string
+		ModuleSets []ModuleSet
+		Agent      string
+	}{recipe, b.set, b.kernel, directoryState(b.kernel.Directory), b.packages(), b.moduleSets, b.agentHash})
+	return nil
+}
+
+func (b *builder) packages() map[string]string {
+	versions := map[string]string{}
+	debs := append(slices.Clone(b.kernelDeb), b.userDebs...)
+	if b.sources != nil {
+		debs = append(debs, b.sources.all()...)
+	}
+	for _, d := range debs {
+		versions[d.Name] = d.Version
+	}
+	return versions
+}
+
+// make fills the cache's entry of the image.
+func (b *builder) make(ctx context.Context) error {
+	if err := b.cache.fetch(ctx, append(slices.Clone(b.kernelDeb), b.userDebs...), b.progress); err != nil {
+		return err
+	}
+	kernel, err := b.cache.openKernel(b.kernel, b.kernelDeb)
+	if err != nil {
+		return err
+	}
+	modules, err := b.modules(ctx, *kernel)
+	if err != nil {
+		return err
+	}
+	b.progress("packing the initramfs")
+	trees, err := b.trees(ctx, *kernel, modules)
+	if err != nil {
+		return err
+	}
+	err = b.cache.publish(func(dir string) error { return b.write(dir, *kernel, modules, trees) }, "images", b.key)
+	return environment(err, "write the image to "+b.cache.path("images"), "choose another cache directory with IBNBD_CACHE")
+}
+
+// modules are those of the kernel that the set wants, and those of the module sets.
+func (b *builder) modules(ctx context.Context, kernel kernelTree) ([]kmodule, error) {
+	var extra []string
+	for i, set := range b.moduleSets {
+		files, err := b.cache.buildModules(ctx, b.spec.Modules[i], set, b.sources, kernel.Release, b.progress)
+		if err != nil {
+			return nil, err
+		}
+		extra = append(extra, files...)
+	}
+	return moduleClosure(append(slices.Clone(b.set.Boot), b.set.Modules...), kernel, extra)
+}
+
+// initramfsName is the file of the initramfs, and its place among the trees.
+const initramfsName = "initramfs"
+
+// layerFile is the file of a layer, and its place among the trees.
+func layerFile(name string) string { return "layer-" + name }
+
+// trees lays out the guest's root file system and the layers on it, by the name of the file that each is written to.
+func (b *builder) trees(ctx context.Context, kernel kernelTree, modules []kmodule) (map[string]*tree, error) {
+	user, err := b.cache.openUserland(b.userDebs)
+	if err != nil {
+		return nil, err
+	}
+	root := newTree()
+	root.copy("/init", b.agent, 0o755)
+	root.write("/etc/modules", []byte(strings.Join(b.set.Boot, "\n")+"\n"), 0o644)
+	if err := b.addFiles(user, root, b.set.basePackages()); err != nil {
+		return nil, err
+	}
+	if err := user.addApplets(ctx, root); err != nil {
+		return nil, err
+	}
+	if err := addModules(ctx, root, user, kernel, modules); err != nil {
+		return nil, err
+	}
+	trees := map[string]*tree{initramfsName: root}
+	for name, packages := range b.set.Layers {
+		layer := newLayer(root)
+		if err := b.addFiles(user, layer, packages); err != nil {
+			return nil, err
+		}
+		trees[layerFile(name)] = layer
+	}
+	return trees, nil
+}
+
+func (b *builder) addFiles(user *userland, tree *tree, packages []string) error {
+	for _, pkg := range packages {
+		for _, pattern := range b.set.Files[pkg] {
+			if err := user.add(tree, pkg, pattern); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// imageFile describes the image, in its directory.
+const imageFile = "image.json"
+
+func (b *builder) write(dir string, kernel kernelTree, modules []kmodule, trees map[string]*tree) error {
+	if err := copyFile(filepath.Join(dir, "vmlinuz"), kernel.vmlinuz()); err != nil {
+		return err
+	}
+	for name, tree := range trees {
+		if err := writeArchive(filepath.Join(dir, name), tree); err != nil {
+			return err
+		}
+	}
+	manifest := Manifest{Release: kernel.Release, Packages: b.packages(), Agent: b.agentHash, Key: b.key}
+	for _, m := range modules {
+		manifest.Modules = append(manifest.Modules, m.Name)
+	}
+	slices.Sort(manifest.Modules)
+	data, err := json.MarshalIndent(manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, imageFile), data, 0o644)
+}
+
+// open returns the image that the cache has.
+func (b *builder) open() (*Image, error) {
+	img := &Image{
+		Kernel:     b.cache.path("images", b.key, "vmlinuz"),
+		Initramfs:  b.cache.path("images", b.key, initramfsName),
+		Layers:     map[string]string{},
+		KernelArgs: slices.Clone(kernelArgs),
+	}
+	for name := range b.set.Layers {
+		img.Layers[name] = b.cache.path("images", b.key, layerFile(name))
+	}
+	file := b.cache.path("images", b.key, imageFile)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &img.Manifest)
+	}
+	return img, environment(err, "read "+file, "delete that directory, so that the image is made again")
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"github.com/ibnbd/ibnbd/vm/image/modinfo"
+)
+
+// A kmodule is one kernel module, decompressed.
+type kmodule struct {
+	Name    string // with underscores
+	Path    string // below lib/modules/RELEASE, without the ending of a compressor
+	Content []byte
+	Depends []string // modules that must be there before it, and those that it asks for softly
+}
+
+// moduleFiles maps the names of the modules below dir to their files.
+func moduleFiles(dir string) (map[string]string, error) {
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.Contains(entry.Name(), ".ko") && entry.Type().IsRegular() {
+			files[modinfo.Name(file)] = file
+		}
+		return err
+	})
+	return files, err
+}
+
+// builtinModules are the names of the modules that are part of the kernel itself.
+func builtinModules(dir string) (map[string]bool, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
+	if err != nil {
+		return nil, err
+	}
+	builtin := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		builtin[modinfo.Name(strings.TrimSpace(line))] = true
+	}
+	return builtin, nil
+}
+
+// moduleClosure reads the wanted modules and all that they depend on. Where a module is in several directories, the first
+// one counts.
+func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodule, error) {
+	builtin, err := builtinModules(kernel.modules())
+	if err != nil {
+		return nil, err
+	}
+	files, err := moduleFiles(kernel.modules())
+	if err != nil {
+		return nil, err
+	}
+	queue := slices.Clone(wanted)
+	for _, file := range extra {
+		files[modinfo.Name(file)] = file
+		queue = append(queue, modinfo.Name(file))
+	}
+	var closure []kmodule
+	seen := map[string]bool{}
+	for len(queue) > 0 {
+		name := strings.ReplaceAll(queue[0], "-", "_")
+		queue = queue[1:]
+		if seen[name] || builtin[name] {
+			continue
+		}
+		seen[name] = true
+		file, ok := files[name]
+		if !ok {
+			return nil, fmt.Errorf("kernel module %q is wanted, but kernel %s has none of that name", name, kernel.Release)
+		}
+		module, err := readModule(file, kernel.modules())
+		if err != nil {
+			return nil, fmt.Errorf("kernel module %s: %w", file, err)
+		}
+		closure = append(closure, *module)
+		queue = append(queue, module.Depends...)
+	}
+	slices.SortFunc(closure, func(a, b kmodule) int { return strings.Compare(a.Path, b.Path) })
+	return closure, nil
+}
+
+// readModule reads one module. Modules from below root keep their place, others go to updates/.
+func readModule(file, root string) (*kmodule, error) {
+	content, err := decompress(file)
+	if err != nil {
+		return nil, err
+	}
+	info, err := modinfo.Parse(content)
+	if err != nil {
+		return nil, err
+	}
+	place, err := filepath.Rel(root, file)
+	if err != nil || strings.HasPrefix(place, "..") {
+		place = filepath.Join("updates", filepath.Base(file))
+	}
+	place, _, _ = strings.Cut(place, ".ko")
+	return &kmodule{Name: modinfo.Name(file), Path: place + ".ko", Content: content, Depends: append(info.Depends(), info.Softdeps()...)}, nil
+}
+
+func decompress(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var plain io.Reader
+	switch filepath.Ext(file) {
+	case ".ko":
+		return data, nil
+	case ".xz":
+		plain, err = xz.NewReader(bytes.NewReader(data))
+	case ".zst":
+		plain, err = zstd.NewReader(bytes.NewReader(data))
+	case ".gz":
+		plain, err = gzip.NewReader(bytes.NewReader(data))
+	default:
+		err = fmt.Errorf("unknown compression %q", filepath.Ext(file))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(plain)
+}
