@@ -30,6 +30,9 @@ type Device interface {
 	Register(size int, access Access) (Region, error)
 	// NewWindow makes a window that holds no key yet.
 	NewWindow() (Window, error)
+	// NewSharedWindow makes a window whose key works on every connection of the device, outlives them, and can be taken
+	// back by this side alone (a memory window of type 1). OpBind and OpInvalidate may be posted to any of them.
+	NewSharedWindow() (Window, error)
 
 	// Close fails with ErrBusy while a listener, connection, region or window is open.
 	io.Closer
@@ -138,7 +141,8 @@ type Region interface {
 
 // Window is a key to a part of a region, made and taken back by work requests (a memory window of type 2). A window that
 // is bound must be invalidated, by either side, before it can be bound again; otherwise the work fails with
-// StatusBindError. Its key works only on the connection that it was bound on, and dies with that connection.
+// StatusBindError. Its key works only on the connection that it was bound on, and dies with that connection; but for a
+// shared window.
 type Window interface {
 	// Key is the key that the last posted OpBind gives; 0 before the first. OpInvalidate takes it back.
 	Key() uint32
