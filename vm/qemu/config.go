@@ -31,7 +31,8 @@ const (
 // Config says what a machine is.
 type Config struct {
 	Name        string      // in file names and errors; letters, digits, '-' and '_'
-	Dir         string      // an existing directory for console and sockets; keep it short: a socket's path has at most 107 bytes
+	Dir         string      // an existing directory for the console and what QEMU complains of
+	Sockets     string      // one for the agent's socket, whose path has at most 107 bytes; "" stands for Dir
 	Binary      string      // the QEMU program; "" stands for DefaultBinary on the PATH
 	Kernel      string      // path of the kernel; "" starts the firmware alone
 	Initrd      string      // path of the initial ram disk; "" for none
@@ -55,6 +56,9 @@ func (c Config) withDefaults() Config {
 	if c.Binary == "" {
 		c.Binary = DefaultBinary
 	}
+	if c.Sockets == "" {
+		c.Sockets = c.Dir
+	}
 	if c.Memory == 0 {
 		c.Memory = DefaultMemory
 	}
@@ -71,7 +75,7 @@ func (c Config) withDefaults() Config {
 func (c Config) Console() string { return filepath.Join(c.Dir, c.Name+".console") }
 
 // AgentSocket is the path of the Unix socket on which the guest's [AgentPort] is served.
-func (c Config) AgentSocket() string { return filepath.Join(c.Dir, c.Name+".agent") }
+func (c Config) AgentSocket() string { return filepath.Join(c.Sockets, c.Name+".agent") }
 
 // maxSocketPath is what fits into a sockaddr_un with its closing zero (unix(7)).
 const maxSocketPath = 107
@@ -80,8 +84,8 @@ func (c Config) check() error {
 	switch {
 	case c.Name == "":
 		return fmt.Errorf("qemu: the machine has no name")
-	case strings.ContainsAny(c.Name+c.Dir, ",\n"):
-		return fmt.Errorf("qemu: name %q and directory %q: a comma cannot be passed to QEMU", c.Name, c.Dir)
+	case strings.ContainsAny(c.Name+c.Dir+c.Sockets, ",\n"):
+		return fmt.Errorf("qemu: name %q and directories %q, %q: a comma cannot be passed to QEMU", c.Name, c.Dir, c.Sockets)
 	case c.Memory < 0 || c.CPUs < 0:
 		return fmt.Errorf("qemu: machine %s: memory %d MiB and %d CPUs: neither may be negative", c.Name, c.Memory, c.CPUs)
 	case c.Accelerator != KVM && c.Accelerator != TCG:

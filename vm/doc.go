@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package vm is the lab: virtual hosts on rails, with a hand in each and a wire that can be broken. It knows hosts, wires
+// and packets, and nothing of what the hosts talk about.
+//
+// [Start] makes a [Lab] from a [Spec]. The usual lab is two hosts, "alpha" and "beta", on two rails. A [Host] is ready when
+// its agent has answered, its addresses are up, its soft-RoCE devices are active and its modules are loaded; it stays the
+// same host when its machine is rebooted or replaced: name, addresses and rails are those of the host. Each rail is a
+// [fabric.Rail], where frames are recorded and faults injected; the fabric's carrier losses reach into the machines.
+//
+// Hosts are used again and again. [Lab.Reset] takes away faults, wakes hung hosts and replaces dead ones. A host that dies
+// does not end the lab: [Host.Died] closes within a second, and calls of its agent fail at once.
+//
+// The kernel log of each host is followed from boot on, over all its boots, into memory and a file; [KernelLog.Mark] and
+// [KernelLog.Since] cut out what belongs to a spec. Records carry the host's time, so that they, the frames and the faults
+// share one timeline.
+//
+// The rooms: vm/image makes what hosts boot, vm/agent is the hand in them, vm/qemu runs one machine, vm/fabric is the wire.
+package vm
