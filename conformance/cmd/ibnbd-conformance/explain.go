@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+)
+
+const explainHelp = `Explain one or more clauses: what is required and of whom, where the requirement comes from, what is accepted where
+the source is unclear, what known implementations do, and how the clause is decided.`
+
+const explainExamples = `  ibnbd-conformance explain IBTRS-CONN-021
+  ibnbd-conformance explain IBNBD-SYSFS-018 IBNBD-SYSFS-020`
+
+func newExplain(a *app) *cobra.Command {
+	var asJSON bool
+	explain := &cobra.Command{
+		Use: "explain CLAUSE...", Short: "Explain a clause", Long: explainHelp, Example: explainExamples,
+		ValidArgsFunction: a.completeClauses,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asked, err := a.clauses(args)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), asked)
+			}
+			return a.explain(cmd.OutOrStdout(), asked)
+		},
+	}
+	explain.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
+	return explain
+}
+
+// clauses looks the ids up. Case does not matter.
+func (a *app) clauses(ids []string) ([]clauses.Clause, error) {
+	if len(ids) == 0 {
+		return nil, usagef("no clause given, e.g. 'ibnbd-conformance explain IBTRS-CONN-021'")
+	}
+	var found []clauses.Clause
+	for _, id := range ids {
+		clause, ok := a.catalogue.Get(strings.ToUpper(id))
+		if !ok {
+			return nil, usagef("clause %q is not in the catalogue; %s", id, a.hint(strings.ToUpper(id)))
+		}
+		found = append(found, clause)
+	}
+	return found, nil
+}
+
+// hint helps with an id that does not exist.
+func (a *app) hint(id string) string {
+	for _, area := range a.catalogue.Areas() {
+		if strings.HasPrefix(id, area.Name+"-") || id == area.Name {
+			all := a.catalogue.Select(clauses.Filter{Areas: []string{area.Name}})
+			return fmt.Sprintf("area %s has %s to %s", area.Name, all[0].ID, all[len(all)-1].ID)
+		}
+	}
+	return "'ibnbd-conformance list' shows all"
+}
+
+func (a *app) completeClauses(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	for _, c := range a.catalogue.All() {
+		if strings.HasPrefix(c.ID, strings.ToUpper(begun)) {
+			ids = append(ids, c.ID+"\t"+c.Text)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) explain(out io.Writer, asked []clauses.Clause) error {
+	p := &explanation{width: screen(out).Width}
+	for i, clause := range asked {
+		if i > 0 {
+			p.line("")
+		}
+		p.clause(clause)
+		if a.specsOf != nil {
+			p.list("specs", a.specsOf(clause.ID), "none")
+		}
+	}
+	if _, err := io.WriteString(out, p.text.String()); err != nil {
+		return environmentf("write explanation: %w", err)
+	}
+	return nil
+}
+
+// explanation is text in two columns: what it is about, and what there is to say.
+type explanation struct {
+	text  strings.Builder
+	width int
+}
+
+const labelWidth = 11
+
+func (p *explanation) line(s string) { p.text.WriteString(strings.TrimRight(s, " ") + "\n") }
+
+// say writes a label and text that is wrapped beside it.
+func (p *explanation) say(label, content string) {
+	for i, line := range strings.Split(text.WrapSoft(content, max(40, p.width-labelWidth)), "\n") {
+		if i > 0 {
+			label = ""
+		}
+		p.line(fmt.Sprintf("%-*s%s", labelWidth, label, strings.TrimRight(line, " ")))
+	}
+}
+
+// list writes items under one label, or otherwise if there are none.
+func (p *explanation) list(label string, items []string, otherwise string) {
+	if len(items) == 0 && otherwise != "" {
+		p.say(label, otherwise)
+	}
+	for i, item := range items {
+		if i > 0 {
+			label = ""
+		}
+		p.say(label, item)
+	}
+}
+
+func (p *explanation) clause(c clauses.Clause) {
+	p.line(fmt.Sprintf("%s (%s)", c.ID, c.AreaTitle))
+	p.say("", "")
+	p.say(string(c.Level), c.Text)
+	p.say("", "")
+	p.say("judges", roleWords[c.Role])
+	p.say("scope", scopeWords[c.Scope])
+	p.say("source", strings.Join(words(c.Sources...), ", "))
+	p.say("dialects", strings.Join(words(c.Dialects...), ", "))
+	p.list("requires", words(c.Requires...), "")
+	p.decision(c.Decided)
+	if c.Ambiguity != nil {
+		p.say("unclear", c.Ambiguity.Question)
+		for _, answer := range c.Ambiguity.Accepted {
+			p.say("", "accepted: "+answer)
+		}
+	}
+	for _, fact := range c.Measured {
+		p.say("measured", fact.On+": "+fact.Saw)
+	}
+	if c.Notes != "" {
+		p.say("note", c.Notes)
+	}
+	p.list("mutants", c.Mutants, "none yet")
+}
+
+func (p *explanation) decision(d clauses.Decision) {
+	if len(d.By) == 0 {
+		p.say("decided", "by nobody: "+d.Undecidable)
+		return
+	}
+	var ways []string
+	for _, method := range d.By {
+		ways = append(ways, methodWords[method])
+	}
+	p.say("decided", strings.Join(ways, ", and "))
+	if d.How != "" {
+		p.say("", d.How)
+	}
+}
+
+var roleWords = map[clauses.Role]string{
+	clauses.Target:    "the target (server)",
+	clauses.Initiator: "the initiator (client)",
+	clauses.Both:      "target and initiator, each by itself",
+	clauses.Wire:      "target and initiator together",
+}
+
+var scopeWords = map[clauses.Scope]string{
+	clauses.ProtocolScope: "protocol: a rule for every implementation",
+	clauses.ProjectScope:  "project: a rule for the implementations of this project, advice for others",
+}
+
+var methodWords = map[clauses.Method]string{
+	clauses.Active: "by specs that act on the subject",
+	clauses.Audit:  "by the passive judge, from a capture",
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+)
+
+const listHelp = `List the clauses of the catalogue. Every flag narrows the list; a flag with several values, separated by commas, takes
+any of them.`
+
+const listExamples = `  ibnbd-conformance list --area IBTRS-HB,IBTRS-PATH
+  ibnbd-conformance list --level MUST --role target --dialect rnbd
+  ibnbd-conformance list --decided-by none
+  ibnbd-conformance list --json | jq -r '.[].id'`
+
+// selection holds the flags that select clauses, as the user wrote them.
+type selection struct {
+	areas, levels, dialects, roles, decidedBy, scopes []string
+}
+
+func newList(a *app) *cobra.Command {
+	var chosen selection
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "list", Short: "List the clauses of the catalogue", Long: listHelp, Example: listExamples,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := chosen.filter(a.catalogue)
+			if err != nil {
+				return err
+			}
+			selected := a.catalogue.Select(filter)
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), selected)
+			}
+			return writeList(cmd.OutOrStdout(), selected)
+		},
+	}
+	chosen.addFlags(list, a.catalogue)
+	list.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
+	return list
+}
+
+// addFlags adds the flags that select clauses, with completion.
+func (s *selection) addFlags(cmd *cobra.Command, catalogue *clauses.Catalogue) {
+	for _, flag := range s.flags(catalogue) {
+		usage := flag.usage
+		if len(flag.allowed) < 8 {
+			usage += ": " + strings.Join(flag.allowed, ", ")
+		}
+		cmd.Flags().StringSliceVar(flag.values, flag.name, nil, usage)
+		complete := cobra.FixedCompletions(flag.allowed, cobra.ShellCompDirectiveNoFileComp)
+		if err := cmd.RegisterFlagCompletionFunc(flag.name, complete); err != nil {
+			panic(fmt.Sprintf("completion of --%s: %v", flag.name, err)) // only if the flag were not there
+		}
+	}
+}
+
+// selectionFlag is one flag that selects clauses.
+type selectionFlag struct {
+	name, usage string
+	values      *[]string
+	allowed     []string
+}
+
+func (s *selection) flags(catalogue *clauses.Catalogue) []selectionFlag {
+	var areas []string
+	for _, area := range catalogue.Areas() {
+		areas = append(areas, area.Name)
+	}
+	return []selectionFlag{
+		{"area", "areas, e.g. IBTRS-CONN", &s.areas, areas},
+		{"level", "levels", &s.levels, words(clauses.Must, clauses.Should, clauses.May)},
+		{"dialect", "dialects that the clause holds for", &s.dialects, words(clauses.IBNBD, clauses.RNBD, clauses.SRP)},
+		{"role", "roles that the clause judges", &s.roles, words(clauses.Target, clauses.Initiator)},
+		{"decided-by", "how it is decided", &s.decidedBy, words(clauses.Active, clauses.Audit, clauses.Undecidable)},
+		{"scope", "whom it speaks of", &s.scopes, words(clauses.ProtocolScope, clauses.ProjectScope)},
+	}
+}
+
+// filter turns the flags into a filter. A value that is not allowed is an error of usage.
+func (s *selection) filter(catalogue *clauses.Catalogue) (clauses.Filter, error) {
+	for _, flag := range s.flags(catalogue) {
+		for i, value := range *flag.values {
+			known := slices.IndexFunc(flag.allowed, func(allowed string) bool { return strings.EqualFold(allowed, value) })
+			if known < 0 {
+				return clauses.Filter{}, usagef("--%s %q is not one of %s", flag.name, value, strings.Join(flag.allowed, ", "))
+			}
+			(*flag.values)[i] = flag.allowed[known]
+		}
+	}
+	return clauses.Filter{
+		Areas: s.areas, Levels: typed[clauses.Level](s.levels), Dialects: typed[clauses.Dialect](s.dialects),
+		Roles: typed[clauses.Role](s.roles), DecidedBy: typed[clauses.Method](s.decidedBy), Scopes: typed[clauses.Scope](s.scopes),
+	}, nil
+}
+
+func words[T ~string](values ...T) []string {
+	plain := make([]string, len(values))
+	for i, value := range values {
+		plain[i] = string(value)
+	}
+	return plain
+}
+
+func typed[T ~string](values []string) []T {
+	var all []T
+	for _, value := range values {
+		all = append(all, T(value))
+	}
+	return all
+}
+
+func writeJSON(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return environmentf("write JSON: %w", err)
+	}
+	return nil
+}
+
+func writeList(out io.Writer, selected []clauses.Clause) error {
+	w := table.NewWriter()
+	w.SetStyle(listStyle())
+	w.SuppressTrailingSpaces()
+	w.AppendHeader(table.Row{"Clause", "Level", "Judges", "Decided by", "Requirement"})
+	for _, c := range selected {
+		w.AppendRow(table.Row{c.ID, string(c.Level), string(c.Role), decidedBy(c), c.Text})
+	}
+	const others = 54 // columns before the requirement
+	w.SetColumnConfigs([]table.ColumnConfig{{
+		Number: 5, WidthMax: max(40, screen(out).Width-others), WidthMaxEnforcer: text.WrapSoft,
+	}})
+	if _, err := fmt.Fprintf(out, "%s\n\nclauses: %d\n", w.Render(), len(selected)); err != nil {
+		return environmentf("write list: %w", err)
+	}
+	return nil
+}
+
+func listStyle() table.Style {
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Options.SeparateHeader = true
+	style.Format.Header = text.FormatDefault
+	return style
+}
+
+func decidedBy(c clauses.Clause) string {
+	if len(c.Decided.By) == 0 {
+		return "nobody"
+	}
+	return strings.Join(words(c.Decided.By...), ", ")
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// app is what the commands share.
+type app struct {
+	catalogue *clauses.Catalogue
+	// specsOf returns the names of the specs that decide a clause; nil if the suites are not part of this program.
+	specsOf func(clause string) []string
+}
+
+const rootHelp = `ibnbd-conformance points at a block target or initiator that speaks IBNBD over IBTRS, or RNBD over RTRS, and tells
+which clauses of the protocol it keeps, which it breaks, and on which packet.
+
+Begin with "list" for the clauses and "explain CLAUSE" for one of them. A run leaves a journal and reports; "report"
+renders them again, also after an interruption.`
+
+// execute runs the command line and returns the exit code. Errors go to stderr as one line.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) verdict.ExitCode {
+	catalogue, err := clauses.Load()
+	if err != nil {
+		fmt.Fprintf(stderr, "ibnbd-conformance: %v\n", err)
+		return verdict.ExitEnvironment
+	}
+	root := newRoot(&app{catalogue: catalogue})
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+
+	code, line := exitCode(root.ExecuteContext(ctx))
+	if line != "" {
+		fmt.Fprintf(stderr, "ibnbd-conformance: %s\n", line)
+	}
+	return code
+}
+
+// newRoot puts the commands together.
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ibnbd-conformance",
+		Short:         "Judge RDMA block storage by the clauses of its protocol",
+		Long:          rootHelp + "\n\n" + exitCodeHelp(),
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          refuseRoot,
+		Args:          cobra.ArbitraryArgs,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w, see '%s --help'", err, cmd.CommandPath())
+	})
+	root.AddCommand(newList(a), newExplain(a), newReport(a))
+	return root
+}
+
+// refuseRoot is what happens without a command, or with one that does not exist.
+func refuseRoot(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	commands := strings.Join(names, ", ")
+	if len(args) == 0 {
+		return usagef("no command given; commands are %s; see 'ibnbd-conformance --help'", commands)
+	}
+	return usagef("unknown command %q; commands are %s", args[0], commands)
+}
+
+// exactly is a check of the number of arguments whose error is one of usage. what names them.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usagef("'%s' takes %s, got %d arguments; see '%s --help'", cmd.CommandPath(), what, len(args), cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// version is the version that Go recorded when it built this program.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
