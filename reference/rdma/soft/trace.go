@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package soft
+
+import "time"
+
+// Direction is the way of a packet.
+type Direction uint8
+
+// The directions.
+const (
+	Outbound Direction = iota
+	Inbound
+)
+
+// String gives "out" or "in".
+func (d Direction) String() string {
+	if d == Inbound {
+		return "in"
+	}
+	return "out"
+}
+
+// Tracer is told of every packet. It is called while packets wait, from several goroutines, and must not keep the packet
+// of the record.
+type Tracer func(Record)
+
+// Record is what happened to one packet.
+type Record struct {
+	At        time.Time
+	Direction Direction
+	Packet    *Packet
+	Verdict   string // "sent", "received", or why it was dropped or changed
+	Fault     string // name of the fault that did it, if one did
+}
+
+// dropReason is why a received packet has no effect; delivered if it has one.
+type dropReason string
+
+const (
+	delivered     dropReason = "received"
+	dropMalformed dropReason = "malformed"
+	dropICRC      dropReason = "wrong ICRC"
+	dropVersion   dropReason = "unknown transport version"
+	dropPKey      dropReason = "wrong partition key"
+	dropNoQP      dropReason = "no such queue pair"
+	dropNotReady  dropReason = "queue pair not ready"
+	dropError     dropReason = "queue pair in error"
+	dropOpCode    dropReason = "opcode not for this queue pair"
+	dropPeer      dropReason = "not from the peer's address"
+	dropDst       dropReason = "not to this device's address"
+	dropGhost     dropReason = "answer to what was never sent"
+	dropStale     dropReason = "answer that came before"
+	dropGap       dropReason = "out of sequence"
+	dropLength    dropReason = "wrong length"
+	dropDuplicate dropReason = "executed before"
+	dropNoReceive dropReason = "no receive posted"
+	dropRefused   dropReason = "refused"
+	dropCNP       dropReason = "congestion notification"
+	dropCM        dropReason = "management datagram of no use"
+)
+
+func (d *Device) trace(dir Direction, p *Packet, verdict, fault string) {
+	if d.cfg.Trace != nil {
+		d.cfg.Trace(Record{At: time.Now(), Direction: dir, Packet: p, Verdict: verdict, Fault: fault})
+	}
+}
