@@ -114,7 +114,7 @@ func (m IORequest) EffectivePriority(version uint8) uint16 {
 
 // AppendBinary appends the 32 bytes of the message, 24 in the short form. It never fails.
 func (m IORequest) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, m.Length())
+	b, p := layout.Extend(b, m.Length())
 	binary.LittleEndian.PutUint16(p, m.Type)
 	copy(p[2:], m.Padding[:])
 	binary.LittleEndian.PutUint32(p[4:], m.DeviceID)

@@ -81,7 +81,7 @@ func NewOpenRequest(path string, access AccessMode, mode IOMode) (OpenRequest, e
 
 // AppendBinary appends the 264 bytes of the message. It never fails.
 func (m OpenRequest) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, OpenRequestSize)
+	b, p := layout.Extend(b, OpenRequestSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	copy(p[2:], m.Padding[:])
 	p[4] = uint8(m.AccessMode)
@@ -135,7 +135,7 @@ type OpenResponse struct {
 
 // AppendBinary appends the 56 bytes of the message. It never fails.
 func (m OpenResponse) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, OpenResponseSize)
+	b, p := layout.Extend(b, OpenResponseSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	copy(p[2:], m.Padding[:])
 	binary.LittleEndian.PutUint32(p[4:], m.DeviceID)
@@ -197,7 +197,7 @@ type CloseRequest struct {
 
 // AppendBinary appends the 8 bytes of the message. It never fails.
 func (m CloseRequest) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, CloseRequestSize)
+	b, p := layout.Extend(b, CloseRequestSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	copy(p[2:], m.Padding[:])
 	binary.LittleEndian.PutUint32(p[4:], m.DeviceID)

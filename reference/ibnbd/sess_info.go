@@ -50,7 +50,7 @@ type SessInfo struct {
 
 // AppendBinary appends the 36 bytes of the message. It never fails.
 func (m SessInfo) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, SessInfoSize)
+	b, p := layout.Extend(b, SessInfoSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	copy(p[2:], m.Padding[:])
 	p[4] = m.Version
@@ -94,10 +94,4 @@ func checkType(title string, got, want uint16) error {
 		return nil
 	}
 	return layout.Illegal(title, "type", 0, got, messageTypes[want].Name+", which is "+string('0'+rune(want)))
-}
-
-// extend lengthens b by n zero bytes and returns it together with the new part.
-func extend(b []byte, n int) (whole, added []byte) {
-	b = append(b, make([]byte, n)...)
-	return b, b[len(b)-n:]
 }

@@ -22,7 +22,7 @@ type Descriptor struct {
 
 // AppendBinary appends the 16 bytes of the descriptor. It never fails.
 func (d Descriptor) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, DescriptorSize)
+	b, p := layout.Extend(b, DescriptorSize)
 	binary.LittleEndian.PutUint64(p, d.Address)
 	binary.LittleEndian.PutUint32(p[8:], d.RKey)
 	binary.LittleEndian.PutUint32(p[12:], d.Length)

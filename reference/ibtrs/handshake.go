@@ -44,7 +44,7 @@ type ConnRequest struct {
 
 // AppendBinary appends the 56 bytes of the request. It never fails.
 func (r ConnRequest) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, ConnRequestSize)
+	b, p := layout.Extend(b, ConnRequestSize)
 	copy(p, r.Overlay[:])
 	binary.LittleEndian.PutUint16(p[2:], r.Magic)
 	binary.LittleEndian.PutUint16(p[4:], r.Version)
@@ -121,7 +121,7 @@ func Reject(errno Errno) ConnResponse {
 
 // AppendBinary appends the 56 bytes of the response. It never fails.
 func (r ConnResponse) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, ConnResponseSize)
+	b, p := layout.Extend(b, ConnResponseSize)
 	binary.LittleEndian.PutUint16(p, r.Magic)
 	binary.LittleEndian.PutUint16(p[2:], r.Version)
 	binary.LittleEndian.PutUint16(p[4:], uint16(r.Errno))
@@ -182,10 +182,4 @@ func checkMagic(title string, offset int, magic, version uint16) error {
 		return layout.Illegal(title, "version", offset+2, version, "2.x (0x02xx)")
 	}
 	return nil
-}
-
-// extend lengthens b by n zero bytes and returns it together with the new part.
-func extend(b []byte, n int) (whole, added []byte) {
-	b = append(b, make([]byte, n)...)
-	return b, b[len(b)-n:]
 }

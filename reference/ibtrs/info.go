@@ -58,7 +58,7 @@ func CheckSessionName(s string) error {
 
 // AppendBinary appends the 272 bytes of the request. It never fails.
 func (r InfoRequest) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, InfoRequestSize)
+	b, p := layout.Extend(b, InfoRequestSize)
 	binary.LittleEndian.PutUint16(p, r.Type)
 	copy(p[2:], r.SessionName[:])
 	copy(p[257:], r.Reserved[:])
@@ -111,7 +111,7 @@ func (r InfoResponse) Size() int { return InfoResponseSize + len(r.Regions) }
 
 // AppendBinary appends the response, with Count as it is set and all of Regions. It never fails.
 func (r InfoResponse) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, InfoResponseSize)
+	b, p := layout.Extend(b, InfoResponseSize)
 	binary.LittleEndian.PutUint16(p, r.Type)
 	binary.LittleEndian.PutUint16(p[2:], r.Count)
 	copy(p[4:], r.Reserved[:])

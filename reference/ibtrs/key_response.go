@@ -21,7 +21,7 @@ type KeyResponse struct {
 
 // AppendBinary appends the 8 bytes of the message. It never fails.
 func (m KeyResponse) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, KeyResponseSize)
+	b, p := layout.Extend(b, KeyResponseSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	binary.LittleEndian.PutUint16(p[2:], m.Chunk)
 	binary.LittleEndian.PutUint32(p[4:], m.RKey)

@@ -57,7 +57,7 @@ func (m ReadMessage) Size() int { return ReadMessageSize + len(m.Descriptors) }
 
 // AppendBinary appends the message, with Count as it is set and all of Descriptors. It never fails.
 func (m ReadMessage) AppendBinary(b []byte) ([]byte, error) {
-	b, p := extend(b, ReadMessageSize)
+	b, p := layout.Extend(b, ReadMessageSize)
 	binary.LittleEndian.PutUint16(p, m.Type)
 	binary.LittleEndian.PutUint16(p[2:], m.HeaderLength)
 	binary.LittleEndian.PutUint16(p[4:], m.Flags)

@@ -11,6 +11,6 @@
 // That table and codec say the same is proven by package layouttest: it sets each field of the Go value to a pattern,
 // looks at the bytes, and refuses gaps, overlaps and fields that only one side knows.
 //
-// The package also holds the two things every codec shares: [Error], which names the field at fault, and [Name], the
-// NUL-terminated text of 255 bytes that IBTRS and IBNBD carry.
+// The package also holds what every codec shares: [Error], which names the field at fault; [Name], the NUL-terminated
+// text of 255 bytes that IBTRS and IBNBD carry; and [Extend], which makes room for a message.
 package layout

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package srp is the SCSI RDMA Protocol (T10 SRP, ANSI INCITS 365-2002) with the immediate data that Linux adds to it.
+//
+// An initiator port and a target port form a nexus of one or more channels, each a reliable connection. What they say
+// to each other are information units (IUs), each carried by one SEND, or by private data of the connection manager
+// at login. Data moves by RDMA that the target starts, to and from memory that the command describes.
+//
+// # Information units
+//
+// Login: [LoginReq], or [LoginReqCM] where the RDMA connection manager leaves only 56 bytes, answered by [LoginRsp] or
+// [LoginRej]. Work: [Cmd] and [TskMgmt], answered by [Rsp]. Credits: [CredReq] and [CredRsp]; asynchronous events:
+// [AERReq] and [AERRsp]; the end: [ILogout] and [TLogout].
+//
+// All numbers are big-endian; a [Tag] is 8 bytes that only its creator may interpret. Each IU is a plain struct with
+// one field for each field on the wire, reserved bytes included, so that any IU, legal or not, can be made and is
+// appended byte for byte; what follows the fixed part is its Body. Parsers check lengths first, then values; the error
+// is a layout.Error that names the field: after layout.ErrShort the value is not usable, after layout.ErrValue it is
+// complete. Reserved bytes are never refused; [Layout] finds them. Appending and parsing do not allocate, and bodies
+// are parts of the input.
+//
+// # Around them
+//
+// [Buffer] is where the data of a command is; [Cmd.AppendWith] lays one out, [Cmd.DataOut] and [Cmd.DataIn] find it.
+// [Credits] counts the request limit of a channel. [ParseLoginString] reads what Linux takes as add_target.
+package srp
