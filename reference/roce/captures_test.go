@@ -5,6 +5,7 @@ package roce_test
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -130,6 +131,42 @@ func TestParserAgreesWithNewPacket(t *testing.T) {
 			if got := parser.CheckICRC(); got != roce.ICRCGood {
 				t.Fatalf("%s: frame %d: ICRC is %v", c.name, i+1, got)
 			}
+		}
+	}
+}
+
+// The flow label that we find in a REQ is the one that Linux computes from the
+// RDMA CM ports, and it gives the UDP source port of what the passive side sends
+// on the new connection.
+func TestFlowLabelsRuleSourcePorts(t *testing.T) {
+	type queuePair struct {
+		addr netip.Addr
+		qpn  uint32
+	}
+	for _, c := range captures(t) {
+		ports := map[queuePair]uint16{}
+		checked := 0
+		for i, frame := range c.frames {
+			s := look(frame)
+			if s == nil {
+				continue
+			}
+			if req, ok := s.msg.(*roce.CMReq); ok {
+				_, dst, _ := req.ServiceID.IP()
+				if want := roce.CMFlowLabel(s.ip.SrcPort, dst); req.Primary.FlowLabel != want {
+					t.Errorf("%s: frame %d: flow label %#x, want %#x", c.name, i+1, req.Primary.FlowLabel, want)
+				}
+				ports[queuePair{s.Src, req.LocalQPN}] = roce.SourcePort(req.Primary.FlowLabel, 0, 0)
+			}
+			if want, ok := ports[queuePair{s.Dst, s.BTH.DestQP}]; ok && s.BTH.OpCode.Class() == roce.ClassRC {
+				checked++
+				if s.SrcPort != want {
+					t.Errorf("%s: frame %d: source port %d, want %d", c.name, i+1, s.SrcPort, want)
+				}
+			}
+		}
+		if checked == 0 {
+			t.Errorf("%s: no packet of a connection that a REQ began", c.name)
 		}
 	}
 }

@@ -138,7 +138,7 @@ func (r *CMReq) put(b []byte) {
 // the RDMA IP CM service, or if the layer was not decoded from bytes.
 func (r *CMReq) IPCM() (*IPCM, error) {
 	if _, _, ok := r.ServiceID.IP(); !ok {
-		return nil, &Error{Header: "CM REQ", Field: "service id prefix", Value: int(r.ServiceID >> ipServiceShift), Limit: ipServicePrefix, Err: ErrMalformed}
+		return nil, notExactly("CM REQ", "service id prefix", int(r.ServiceID>>ipServiceShift), ipServicePrefix)
 	}
 	c := &IPCM{}
 	if err := c.DecodeFromBytes(r.LayerPayload(), gopacket.NilDecodeFeedback); err != nil {

@@ -9,8 +9,8 @@ import (
 
 var (
 	// ErrNotRoCE says that a frame is not a RoCEv2 packet at all: another
-	// EtherType, another IP protocol, a non-first IP fragment, or a UDP
-	// destination port other than [UDPPort]. It is no fault of the frame.
+	// EtherType, another IP protocol, an IP fragment (it is not a whole packet),
+	// or a UDP destination port other than [UDPPort]. It is no fault of the frame.
 	ErrNotRoCE = errors.New("not a RoCEv2 packet")
 
 	// ErrMalformed is wrapped by every [Error] about a packet whose own length
@@ -32,27 +32,27 @@ type Error struct {
 	Header string // header at fault, for example "BTH"
 	Field  string // field at fault, for example "UDP payload length"
 	Value  int    // value found, in the unit of Limit
-	Limit  int    // smallest or largest permitted value
-	AtMost bool   // Limit is the largest permitted value, not the smallest
+	Limit  int    // permitted value
+	Bound  string // how Limit binds: "at least", "at most" or "exactly"
 	Err    error  // ErrMalformed, ErrTruncated or ErrTooLong
 }
 
-// Error gives the sentence "header: field is value, must be at least limit".
+// Error gives a sentence like "BTH: length is 3, must be at least 12: truncated".
 func (e *Error) Error() string {
-	bound := "at least"
-	if e.AtMost {
-		bound = "at most"
-	}
-	return fmt.Sprintf("%s: %s is %d, must be %s %d: %v", e.Header, e.Field, e.Value, bound, e.Limit, e.Err)
+	return fmt.Sprintf("%s: %s is %d, must be %s %d: %v", e.Header, e.Field, e.Value, e.Bound, e.Limit, e.Err)
 }
 
 // Unwrap gives ErrMalformed, ErrTruncated or ErrTooLong.
 func (e *Error) Unwrap() error { return e.Err }
 
 func tooShort(header, field string, value, limit int, cause error) error {
-	return &Error{Header: header, Field: field, Value: value, Limit: limit, Err: cause}
+	return &Error{Header: header, Field: field, Value: value, Limit: limit, Bound: "at least", Err: cause}
 }
 
 func tooLong(header, field string, value, limit int) error {
-	return &Error{Header: header, Field: field, Value: value, Limit: limit, AtMost: true, Err: ErrTooLong}
+	return &Error{Header: header, Field: field, Value: value, Limit: limit, Bound: "at most", Err: ErrTooLong}
+}
+
+func notExactly(header, field string, value, limit int) error {
+	return &Error{Header: header, Field: field, Value: value, Limit: limit, Bound: "exactly", Err: ErrMalformed}
 }

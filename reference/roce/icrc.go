@@ -53,10 +53,10 @@ func ICRC(ip, udp, rest []byte) (uint32, error) {
 
 func checkICRCInput(ip, udp, rest []byte) error {
 	if len(ip) != ipv4Len && len(ip) != ipv6Len {
-		return tooShort("ICRC", "IP header length (20 for IPv4, 40 for IPv6)", len(ip), ipv4Len, ErrMalformed)
+		return notExactly("ICRC", "IP header length (40 for IPv6)", len(ip), ipv4Len)
 	}
 	if len(udp) != udpLen {
-		return tooShort("ICRC", "UDP header length", len(udp), udpLen, ErrMalformed)
+		return notExactly("ICRC", "UDP header length", len(udp), udpLen)
 	}
 	if len(rest) < BTHLen {
 		return tooShort("ICRC", "length from the BTH on", len(rest), BTHLen, ErrMalformed)

@@ -17,6 +17,8 @@ const (
 	etherTypeVLAN = 0x8100
 	protocolUDP   = 17
 
+	isFragment = 0x3FFF // more fragments, or a fragment offset
+
 	ethernetLen = 14
 	vlanLen     = 4
 )
@@ -127,12 +129,15 @@ func (p *Packet) decodeIPv4(data []byte, at int) error {
 	if len(ip) < ipv4Len {
 		return tooShort("IPv4", "length", len(ip), ipv4Len, ErrTruncated)
 	}
+	if version := int(ip[0] >> 4); version != 4 {
+		return notExactly("IPv4", "version", version, 4)
+	}
 	headerLen := int(ip[0]&0x0F) * 4
 	if headerLen < ipv4Len {
 		return tooShort("IPv4", "header length", headerLen, ipv4Len, ErrMalformed)
 	}
 	p.IPFragment = be.Uint16(ip[6:])
-	if ip[9] != protocolUDP || p.IPFragment&0x1FFF != 0 {
+	if ip[9] != protocolUDP || p.IPFragment&isFragment != 0 {
 		return ErrNotRoCE
 	}
 	total := int(be.Uint16(ip[2:]))
@@ -149,6 +154,9 @@ func (p *Packet) decodeIPv6(data []byte, at int) error {
 	ip := data[at:]
 	if len(ip) < ipv6Len {
 		return tooShort("IPv6", "length", len(ip), ipv6Len, ErrTruncated)
+	}
+	if version := int(ip[0] >> 4); version != 6 {
+		return notExactly("IPv6", "version", version, 6)
 	}
 	if ip[6] != protocolUDP {
 		return ErrNotRoCE
@@ -177,6 +185,9 @@ func (p *Packet) decodeDatagram(data []byte, ipAt, headerLen, total int) error {
 	p.UDPLength, p.UDPChecksum = be.Uint16(p.udp[4:]), be.Uint16(p.udp[6:])
 	if p.DstPort != UDPPort {
 		return ErrNotRoCE
+	}
+	if room := total - headerLen; int(p.UDPLength) > room {
+		return &Error{Header: "UDP", Field: "length", Value: int(p.UDPLength), Limit: room, Bound: "at most", Err: ErrMalformed}
 	}
 	end := min(len(data), ipAt+total) // Ethernet padding and the like lie beyond
 	return p.decodeUDPPayload(data[p.BTHOffset:end])

@@ -176,11 +176,13 @@ func TestForeignFrames(t *testing.T) {
 		{"RoCE version 1", change(12, 0x89, 0x15), roce.ErrNotRoCE},
 		{"two tags", change(12, 0x81, 0x00, 0, 1, 0x81, 0x00), roce.ErrNotRoCE},
 		{"TCP", change(23, 6), roce.ErrNotRoCE},
+		{"first fragment", change(20, 0x20, 0x00), roce.ErrNotRoCE},
 		{"later fragment", change(20, 0x20, 0x01), roce.ErrNotRoCE},
 		{"other port", change(36, 0x12, 0xB8), roce.ErrNotRoCE},
 		{"from port 4791", change(34, 0x12, 0xB7, 0x30, 0x39), roce.ErrNotRoCE},
 		{"IPv4 header of 16 bytes", change(14, 0x44), roce.ErrMalformed},
 		{"IPv4 total length 27", change(16, 0, 27), roce.ErrMalformed},
+		{"UDP length beyond the IP packet", change(38, 0, 53), roce.ErrMalformed},
 		{"UDP length 7", change(38, 0, 7), roce.ErrMalformed},
 		{"UDP length 0", change(38, 0, 0), roce.ErrMalformed},
 		{"UDP length 23", change(38, 0, 23), roce.ErrMalformed},
@@ -192,7 +194,8 @@ func TestForeignFrames(t *testing.T) {
 			if err := p.Decode(c.frame); !errors.Is(err, c.want) {
 				t.Errorf("Packet: %v, want %v", err, c.want)
 			}
-			if err := roce.NewParser().Decode(c.frame); err == nil {
+			parser := roce.NewParser()
+			if err := parser.Decode(c.frame); err == nil && !parser.Truncated {
 				t.Error("Parser: no error")
 			}
 			np := gopacket.NewPacket(c.frame, layers.LayerTypeEthernet, gopacket.Default)
@@ -200,6 +203,31 @@ func TestForeignFrames(t *testing.T) {
 				t.Error("NewPacket: has a BTH")
 			}
 		})
+	}
+}
+
+func TestErrorsNameFieldValueAndLimit(t *testing.T) {
+	version := sample(t, nil)
+	version[14] = 0x65
+	length := sample(t, nil)
+	length[38], length[39] = 0, 23
+	for _, c := range []struct {
+		frame []byte
+		want  string
+	}{
+		{version, "IPv4: version is 6, must be exactly 4: malformed"},
+		{length, "BTH: UDP payload length of RC RDMA WRITE Only with Immediate is 15, must be at least 39: malformed"},
+		{sample(t, nil)[:50], "BTH: length is 8, must be at least 12: truncated"},
+		{sample(t, nil)[:60], "RETH: length is 6, must be at least 16: truncated"},
+	} {
+		var p roce.Packet
+		if err := p.Decode(c.frame); err == nil || err.Error() != c.want {
+			t.Errorf("error is %v, want %s", err, c.want)
+		}
+	}
+	err := roce.RCSendFirst.CheckPayload(1000, 1024)
+	if want := "RC SEND First: payload length is 1000, must be at least 1024: malformed"; err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
 	}
 }
 
