@@ -5,6 +5,7 @@ package verdict
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -54,11 +55,18 @@ type Timing struct {
 	Formula string `json:"formula,omitempty"`
 	// Terms gives the value of each word of the formula, in nanoseconds.
 	Terms map[string]time.Duration `json:"terms_ns,omitempty"`
+	// Clauses are the ids that the time decides, of a spec that claims several; empty means all that it claims.
+	Clauses []string `json:"clauses,omitempty"`
 }
 
 // Within says whether the measured time keeps its bounds.
 func (t Timing) Within() bool {
 	return t.Value >= t.AtLeast && (t.AtMost == 0 || t.Value <= t.AtMost)
+}
+
+// Speaks says whether the measured time is about the clause.
+func (t Timing) Speaks(clause string) bool {
+	return len(t.Clauses) == 0 || slices.Contains(t.Clauses, clause)
 }
 
 // Event is one thing that happened during a spec.
@@ -135,10 +143,8 @@ func (r Result) Validate(catalogue *clauses.Catalogue) error {
 }
 
 func (r Result) validateVerdict() error {
-	for _, v := range recordable {
-		if r.Verdict == v {
-			return r.Reason.check(v)
-		}
+	if slices.Contains(recordable, r.Verdict) {
+		return r.Reason.check(r.Verdict)
 	}
 	return fmt.Errorf("verdict %q is not one of %q", string(r.Verdict), recordable)
 }

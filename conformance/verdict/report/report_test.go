@@ -75,6 +75,7 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 	run.Header.Specs = map[string][]string{"TEST-WIRE-001": {"a spec"}}
 	run.Header.Baseline[0].Spec, run.Header.Baseline[0].Role = "the target keeps rule 5", clauses.Target
 	run.Results[0].Role = clauses.Target
+	run.Results[0].Timings[0].Clauses = []string{"TEST-WIRE-001"}
 	o, err := verdict.Judge(catalogue(t), run)
 	if err != nil {
 		t.Fatal(err)

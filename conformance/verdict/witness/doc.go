@@ -17,5 +17,9 @@
 //	never started (filter, pending)    no result: the judgement finds out why
 //
 // What Broke states overrides the row of a failure, also in a set-up or a clean-up node. A failure in a clean-up node
-// after a skip is a failure. A failing spec fails every clause that it claims: a spec is best kept to one.
+// after a skip is a failure.
+//
+// A spec is best kept to one clause, since a failing spec fails every clause that it claims. Where one scenario must
+// decide several, each statement can be tied to its clause: [BrokeClause] fails that one and leaves the others undecided
+// (SKIP, not-reached), and a timing with Clauses set counts for those alone.
 package witness

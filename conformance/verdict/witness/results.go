@@ -24,16 +24,18 @@ func Results(report types.SpecReport) []verdict.Result {
 		Duration: report.RunTime,
 	}
 	said, err := statements(report)
-	found := collect(&result, said)
-	result.Verdict, result.Reason, result.Message = decide(report, found, result.Timings)
 	if err != nil {
 		result.Verdict, result.Reason, result.Message = verdict.SuiteError, verdict.SuiteBug, err.Error()
 	}
-
 	var results []verdict.Result
 	for _, id := range claim.IDs(report.Labels()) {
-		result.Clause = id
-		results = append(results, result)
+		one := result
+		one.Clause = id
+		if err == nil {
+			found := collect(&one, said)
+			one.Verdict, one.Reason, one.Message = decide(report, found, one)
+		}
+		results = append(results, one)
 	}
 	return results
 }
@@ -42,12 +44,13 @@ func started(report types.SpecReport) bool {
 	return !report.StartTime.IsZero() && report.NumAttempts > 0
 }
 
-// collect puts what the spec said into the result and returns its findings by verdict, the last of each.
+// collect puts what the spec said of the result's clause into the result and returns its findings by verdict, the last
+// of each.
 func collect(result *verdict.Result, said []Statement) map[verdict.Verdict]Finding {
 	found := make(map[verdict.Verdict]Finding)
 	for _, s := range said {
 		switch {
-		case s.Timing != nil:
+		case s.Timing != nil && s.Timing.Speaks(result.Clause):
 			result.Timings = append(result.Timings, *s.Timing)
 		case s.Event != nil:
 			result.Timeline = append(result.Timeline, *s.Event)
@@ -62,7 +65,7 @@ func collect(result *verdict.Result, said []Statement) map[verdict.Verdict]Findi
 	return found
 }
 
-func decide(report types.SpecReport, found map[verdict.Verdict]Finding, timings []verdict.Timing) (verdict.Verdict, verdict.Reason, string) {
+func decide(report types.SpecReport, found map[verdict.Verdict]Finding, result verdict.Result) (verdict.Verdict, verdict.Reason, string) {
 	failures := failures(report)
 	switch {
 	case report.State == types.SpecStatePanicked:
@@ -70,11 +73,11 @@ func decide(report types.SpecReport, found map[verdict.Verdict]Finding, timings 
 	case report.State.Is(types.SpecStateInterrupted | types.SpecStateAborted):
 		return verdict.SuiteError, verdict.Interrupted, describe(report.Failure)
 	case len(failures) > 0:
-		return decideFailure(failures[0], found)
+		return decideFailure(failures[0], found, result.Clause)
 	case report.State == types.SpecStateSkipped:
 		return decideSkip(report.Failure, found)
 	}
-	for _, t := range timings {
+	for _, t := range result.Timings {
 		if !t.Within() {
 			return verdict.Fail, verdict.BoundExceeded, describeTiming(t)
 		}
@@ -99,9 +102,13 @@ func failures(report types.SpecReport) (all []failed) {
 	return all
 }
 
-func decideFailure(f failed, found map[verdict.Verdict]Finding) (verdict.Verdict, verdict.Reason, string) {
+func decideFailure(f failed, found map[verdict.Verdict]Finding, clause string) (verdict.Verdict, verdict.Reason, string) {
 	for _, v := range []verdict.Verdict{verdict.Fail, verdict.SuiteError} {
-		if finding, ok := found[v]; ok {
+		finding, ok := found[v]
+		switch {
+		case ok && finding.Clause != "" && finding.Clause != clause:
+			return verdict.Skip, verdict.NotReached, "the spec ended before, by a failure of " + finding.Clause
+		case ok:
 			return v, finding.Reason, describe(f.Failure)
 		}
 	}

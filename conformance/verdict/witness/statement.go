@@ -28,6 +28,7 @@ type Statement struct {
 type Finding struct {
 	Reason  verdict.Reason
 	Message string
+	Clause  string // the one clause that it is about; "" for all that the spec claims
 }
 
 func state(s Statement) {
@@ -49,23 +50,28 @@ func Showed(e verdict.Evidence) { state(Statement{Evidence: &e}) }
 
 // Skip ends the spec: it was not tried, for a reason whose verdict is SKIP.
 func Skip(reason verdict.Reason, format string, args ...any) {
-	ginkgo.Skip(find(reason, format, args), 1)
+	ginkgo.Skip(find("", reason, format, args), 1)
 }
 
 // Inconclusive ends the spec: a probe showed that transport or environment is at fault. The verdict of the reason is
 // INCONCLUSIVE.
 func Inconclusive(reason verdict.Reason, format string, args ...any) {
-	ginkgo.Skip(find(reason, format, args), 1)
+	ginkgo.Skip(find("", reason, format, args), 1)
 }
 
 // Broke fails the spec with a reason code whose verdict is FAIL, or ERROR if the suite itself is at fault.
 func Broke(reason verdict.Reason, format string, args ...any) {
-	ginkgo.Fail(find(reason, format, args), 1)
+	ginkgo.Fail(find("", reason, format, args), 1)
 }
 
-func find(reason verdict.Reason, format string, args []any) string {
+// BrokeClause is Broke for one of the clauses that the spec claims. The others stay undecided.
+func BrokeClause(clause string, reason verdict.Reason, format string, args ...any) {
+	ginkgo.Fail(find(clause, reason, format, args), 1)
+}
+
+func find(clause string, reason verdict.Reason, format string, args []any) string {
 	message := fmt.Sprintf(format, args...)
-	state(Statement{Finding: &Finding{Reason: reason, Message: message}})
+	state(Statement{Finding: &Finding{Reason: reason, Message: message, Clause: clause}})
 	return fmt.Sprintf("%s: %s", reason, message)
 }
 

@@ -128,6 +128,43 @@ func TestResults(t *testing.T) {
 	checkTold(t, got["tells everything"])
 }
 
+func TestStatementsTiedToAClause(t *testing.T) {
+	const other = "IBTRS-CONN-022"
+	spec := func(state types.SpecState, said ...witness.Statement) types.SpecReport {
+		report := types.SpecReport{
+			LeafNodeType: types.NodeTypeIt, LeafNodeLabels: claim.Clauses(clause, other), LeafNodeText: "x",
+			State: state, StartTime: time.Unix(1, 0), NumAttempts: 1,
+		}
+		for _, s := range said {
+			report.ReportEntries = append(report.ReportEntries, types.ReportEntry{Name: "witness", Value: types.WrapEntryValue(s)})
+		}
+		return report
+	}
+	slow := &verdict.Timing{Name: "stall", Value: 3, AtMost: 2, Clauses: []string{other}}
+	broken := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: other}
+	elsewhere := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone"}
+	tests := []struct {
+		name        string
+		report      types.SpecReport
+		first, last verdict.Reason // of clause and of other
+	}{
+		{"timing", spec(types.SpecStatePassed, witness.Statement{Timing: slow}), "", verdict.BoundExceeded},
+		{"failure", spec(types.SpecStateFailed, witness.Statement{Finding: broken}), verdict.NotReached, verdict.SubjectDead},
+		{"failure of all", spec(types.SpecStateFailed, witness.Statement{Finding: elsewhere}), verdict.SubjectDead, verdict.SubjectDead},
+	}
+	for _, test := range tests {
+		results := witness.Results(test.report)
+		if len(results) != 2 || results[0].Reason != test.first || results[1].Reason != test.last {
+			t.Errorf("%s: %+v; want reasons %q and %q", test.name, results, test.first, test.last)
+		}
+		for _, r := range results {
+			if err := r.Validate(clauses.MustLoad()); err != nil {
+				t.Errorf("%s: %v", test.name, err)
+			}
+		}
+	}
+}
+
 func checkTold(t *testing.T, r verdict.Result) {
 	t.Helper()
 	want := verdict.Result{
