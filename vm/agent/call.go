@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/ibnbd/ibnbd/vm/agent/internal/wire"
@@ -19,7 +21,11 @@ type stream struct {
 	ctx    context.Context
 	op     string
 	stop   func() bool
+	ended  sync.Once
 }
+
+// past is a deadline that has gone by.
+var past = time.Unix(1, 0)
 
 // begin opens a stream and sends the request.
 func (c *Client) begin(ctx context.Context, op string, args any) (*stream, error) {
@@ -37,7 +43,7 @@ func (c *Client) begin(ctx context.Context, op string, args any) (*stream, error
 	}
 	st.Conn = conn
 	st.stop = context.AfterFunc(ctx, func() {
-		_ = conn.SetDeadline(time.Unix(1, 0)) // ends every read and write; it cannot fail
+		_ = conn.SetDeadline(past) // ends every read and write; it cannot fail
 	})
 	if err := wire.WriteJSON(st, wire.Request, call); err != nil {
 		st.finish()
@@ -46,10 +52,15 @@ func (c *Client) begin(ctx context.Context, op string, args any) (*stream, error
 	return st, nil
 }
 
-// finish lets go of the stream, and with it of what is still running for it in the guest.
+// finish lets go of the stream, and with it of what is still running for it in the guest. It may be called twice.
 func (st *stream) finish() {
-	st.stop()
-	_ = st.Conn.Close() // tells the guest; a guest that is gone need not be told
+	st.ended.Do(func() {
+		st.stop()
+		_ = st.Conn.Close() // tells the guest; a guest that is gone need not be told
+		// What the guest still says must be taken, or it would wait for ever to say it. This ends when the guest lets go.
+		_ = st.Conn.SetReadDeadline(time.Time{})
+		go func() { _, _ = io.Copy(io.Discard, st.Conn) }()
+	})
 }
 
 // receive reads the next message. What the guest reports as its failure is returned as an error.

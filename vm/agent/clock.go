@@ -20,6 +20,8 @@ type Clock struct {
 	Realtime time.Duration
 	// Boot is the host's time at which the guest's CLOCK_MONOTONIC was zero.
 	Boot time.Time
+	// LogBehind is how far the clock of the guest's kernel log is behind its CLOCK_MONOTONIC.
+	LogBehind time.Duration
 	// RTT is the time of the exchange that this comes from; the offsets are wrong by half of it at most.
 	RTT time.Duration
 }
@@ -27,12 +29,28 @@ type Clock struct {
 // FromRealtime is the host's time at a time of the guest's CLOCK_REALTIME.
 func (c Clock) FromRealtime(guest time.Time) time.Time { return guest.Add(-c.Realtime) }
 
-// FromMonotonic is the host's time at a reading of the guest's CLOCK_MONOTONIC. The kernel log's stamps are near it: they
-// come from the scheduler's clock, which starts a little earlier.
+// FromMonotonic is the host's time at a reading of the guest's CLOCK_MONOTONIC.
 func (c Clock) FromMonotonic(guest time.Duration) time.Time { return c.Boot.Add(guest) }
 
-// Clock compares the guest's clocks with the host's, as NTP does.
+// FromLog is the host's time at the stamp of a record of the guest's kernel log.
+func (c Clock) FromLog(stamp time.Duration) time.Time { return c.Boot.Add(stamp + c.LogBehind) }
+
+// Clock compares the guest's clocks with the host's, as NTP does. It leaves a record in the guest's kernel log.
 func (c *Client) Clock(ctx context.Context) (Clock, error) {
+	clock, err := c.exchangeTimes(ctx)
+	if err != nil {
+		return Clock{}, err
+	}
+	var log wire.LogClock
+	if err := c.call(ctx, wire.OpLogClock, nil, nil, &log); err != nil {
+		return Clock{}, err
+	}
+	clock.LogBehind = time.Duration(log.Behind)
+	return clock, nil
+}
+
+// exchangeTimes is the fastest of some exchanges.
+func (c *Client) exchangeTimes(ctx context.Context) (Clock, error) {
 	st, err := c.begin(ctx, wire.OpClock, nil)
 	if err != nil {
 		return Clock{}, err

@@ -182,22 +182,27 @@ func (c *Client) send(ctx context.Context, op string, args any, content io.Reade
 		return err
 	}
 	defer st.finish()
-	answer := make(chan error, 1) // the guest may fail, and say so, long before all is sent
-	go func() { answer <- st.result(nil) }()
-	if err := st.sendContent(content); err != nil {
+	answer := make(chan error, 1)
+	go func() {
+		err := st.result(nil)
+		_ = st.SetWriteDeadline(past) // the guest may fail, and read no more, long before all is sent
+		answer <- err
+	}()
+	err = st.sendContent(content)
+	if source := new(sourceError); errors.As(err, &source) {
 		st.finish()
-		return preferred(<-answer, err)
+		return fmt.Errorf("guest %s: read what is to be sent: %w", op, source.err)
 	}
-	return <-answer
+	if answered := <-answer; answered != nil {
+		return answered
+	}
+	return err
 }
 
-// preferred is the guest's word on a failure, where there is one.
-func preferred(guest, host error) error {
-	if errno := new(fs.PathError); errors.As(guest, &errno) {
-		return guest
-	}
-	return host
-}
+// A sourceError is one of the reader that content comes from.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return e.err.Error() }
 
 func (st *stream) sendContent(content io.Reader) error {
 	chunk := make([]byte, wire.ChunkSize)
@@ -212,7 +217,7 @@ func (st *stream) sendContent(content io.Reader) error {
 			return wire.WriteMessage(st, wire.End, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("guest %s: read what is to be sent: %w", st.op, err)
+			return &sourceError{err}
 		}
 	}
 }

@@ -150,6 +150,9 @@ func (s *Set) basePackages() []string {
 	})
 }
 
+// Kernels are the names of the kernels of the default set, sorted: what [Spec].Kernel can be.
+func Kernels() []string { return slices.Sorted(maps.Keys(DefaultSet().Kernels)) }
+
 func (s *Set) kernel(name string) (Kernel, error) {
 	k, ok := s.Kernels[name]
 	if !ok {

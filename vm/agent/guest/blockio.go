@@ -13,18 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ibnbd/ibnbd/vm/agent/internal/direct"
 	"github.com/ibnbd/ibnbd/vm/agent/internal/wire"
 )
-
-// alignment of memory that fits every device for O_DIRECT.
-const alignment = 4096
-
-// alignedBuffer returns memory of n bytes that O_DIRECT takes.
-func alignedBuffer(n int) []byte {
-	buf := make([]byte, n+alignment)
-	skip := (alignment - int(uintptr(unsafe.Pointer(&buf[0]))%alignment)) % alignment
-	return buf[skip : skip+n : skip+n]
-}
 
 // onHandle makes an operation of a function on an open file.
 func onHandle(f func(*handle) (any, error)) operation {
@@ -72,7 +63,7 @@ func pread(_ context.Context, s *session, st *stream, raw json.RawMessage) (any,
 		return nil, err
 	}
 	defer done()
-	buf := alignedBuffer(int(args.Length))
+	buf := direct.Buffer(int(args.Length))
 	n, err := retryInterrupted(func() (int, error) { return unix.Pread(file.fd, buf, args.Offset) })
 	if err != nil {
 		return nil, file.failed("pread", err)
@@ -95,7 +86,7 @@ func pwrite(_ context.Context, s *session, st *stream, raw json.RawMessage) (any
 		return nil, err
 	}
 	defer done()
-	buf := alignedBuffer(len(body))
+	buf := direct.Buffer(len(body))
 	copy(buf, body)
 	n, err := retryInterrupted(func() (int, error) { return unix.Pwrite(file.fd, buf, args.Offset) })
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // read sends a file's content as it is read.
-func read(_ context.Context, _ *session, st *stream, raw json.RawMessage) (any, error) {
+func read(ctx context.Context, _ *session, st *stream, raw json.RawMessage) (any, error) {
 	args, err := arguments[wire.Path](raw)
 	if err != nil {
 		return nil, err
@@ -26,8 +26,12 @@ func read(_ context.Context, _ *session, st *stream, raw json.RawMessage) (any, 
 		return nil, err
 	}
 	defer file.Close()
+	ctx = st.untilLetGo(ctx)
 	chunk := make([]byte, wire.ChunkSize)
 	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		n, err := file.Read(chunk)
 		if n > 0 {
 			if err := wire.WriteMessage(st, wire.Bytes, chunk[:n]); err != nil {

@@ -31,11 +31,7 @@ func kernelLog(ctx context.Context, _ *session, st *stream, raw json.RawMessage)
 		return nil, err
 	}
 	defer log.Close()
-	defer context.AfterFunc(ctx, func() { log.Close() })()
-	go func() { // the host says nothing more: what ends this read is its letting go
-		_, _, _ = wire.ReadMessage(st)
-		log.Close()
-	}()
+	defer context.AfterFunc(st.untilLetGo(ctx), func() { log.Close() })()
 	return nil, follow(log.Read, args.From, func(entry wire.LogEntry) error {
 		return wire.WriteJSON(st, wire.Item, entry)
 	})

@@ -20,6 +20,7 @@ func init() { // not a literal: the operations reach this table themselves
 	operations = map[string]operation{
 		wire.OpAlive:     plain(func(context.Context, struct{}) (any, error) { return nil, nil }),
 		wire.OpClock:     clock,
+		wire.OpLogClock:  plain(logClock),
 		wire.OpConfigure: plain(configure),
 		wire.OpPowerOff:  plain(powerOff),
 

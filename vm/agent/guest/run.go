@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,11 +38,8 @@ func run(ctx context.Context, _ *session, st *stream, raw json.RawMessage) (any,
 	p := process{cmd: exec.CommandContext(ctx, args.Path, args.Args...)}
 	p.prepare(args, messages)
 	start := time.Now()
-	if err := p.start(); err != nil {
+	if err := p.start(messages); err != nil {
 		return nil, err
-	}
-	if err := wire.WriteJSON(messages, wire.Started, wire.Process{PID: p.cmd.Process.Pid}); err != nil {
-		cancel(err)
 	}
 	go p.obey(st, cancel) // ends with the stream
 	err = p.cmd.Wait()
@@ -63,8 +59,7 @@ var errTimedOut = errors.New("its time is up")
 
 // A process is a program that runs for the host.
 type process struct {
-	cmd   *exec.Cmd
-	group atomic.Int64 // its id once it runs
+	cmd *exec.Cmd
 
 	mu    sync.Mutex
 	stdin io.WriteCloser // nil once closed
@@ -83,11 +78,15 @@ func (p *process) prepare(args wire.Run, messages io.Writer) {
 	}
 }
 
-func (p *process) start() error {
+// start starts the program and tells the host so, before it tells anything that the program prints.
+func (p *process) start(messages *lockedWriter) error {
+	messages.mu.Lock()
+	defer messages.mu.Unlock()
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	p.group.Store(int64(p.cmd.Process.Pid))
+	// A host that is gone cannot be told; its letting go ends the program.
+	_ = wire.WriteJSON(messages.w, wire.Started, wire.Process{PID: p.cmd.Process.Pid})
 	return nil
 }
 

@@ -162,6 +162,17 @@ func (st *stream) expect(kind wire.Kind) ([]byte, error) {
 	return body, err
 }
 
+// untilLetGo returns a context that ends when the host lets go of the stream. It is for operations that send much and to
+// which the host says nothing more.
+func (st *stream) untilLetGo(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		_, _, err := wire.ReadMessage(st)
+		cancel(fmt.Errorf("the host let go: %w", err))
+	}()
+	return ctx
+}
+
 // content reads Bytes until End.
 func (st *stream) content() io.Reader {
 	return &contentReader{stream: st}

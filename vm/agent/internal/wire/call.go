@@ -39,6 +39,7 @@ func ParseCall(body []byte) (Call, error) {
 const (
 	OpAlive     = "alive"     // nil -> nil
 	OpClock     = "clock"     // nil -> Clocks, one for each Ping until End
+	OpLogClock  = "logclock"  // nil -> LogClock
 	OpConfigure = "configure" // a Network of the agent package -> nil
 	OpPowerOff  = "poweroff"  // nil -> nil
 
@@ -143,6 +144,11 @@ type Clocks struct {
 	Realtime  int64 `json:"realtime"`
 	Monotonic int64 `json:"monotonic"`
 	Boottime  int64 `json:"boottime"`
+}
+
+// LogClock is how far the clock of the kernel's log is behind CLOCK_MONOTONIC, in nanoseconds.
+type LogClock struct {
+	Behind int64 `json:"behind"`
 }
 
 // Open asks for a handle.

@@ -1,8 +1,0 @@
-package ioprobe
-
-import (
-	"context"
-	"io"
-)
-
-func Main(ctx context.Context, args []string, out io.Writer) error { return nil }
