@@ -26,12 +26,13 @@ func TestCatalogueHasEveryArea(t *testing.T) {
 		"IBTRS-CONN": 52, "IBTRS-INFO": 23, "IBTRS-IMM": 13, "IBTRS-IO": 34, "IBTRS-INV": 15, "IBTRS-HB": 11,
 		"IBTRS-PATH": 22, "IBTRS-MP": 10, "IBTRS-SYSFS": 20, "IBNBD-MSG": 17, "IBNBD-OPEN": 25, "IBNBD-IO": 22,
 		"IBNBD-COMPAT": 11, "IBNBD-SYSFS": 36, "IBNBD-FAIL": 18, "IBNBD-LIM": 6,
+		"SRP-LOGIN": 34, "SRP-CH": 7, "SRP-CMD": 22, "SRP-RSP": 15, "SRP-DATA": 9, "SRP-CRED": 14, "SRP-TM": 9,
+		"SRP-LOGOUT": 7, "SRP-SYSFS": 22, "SRP-STATE": 18, "SRP-TMO": 21, "SRP-RECON": 28, "SRP-MP": 17, "SRP-TGT": 7,
+		"SRP-ROB": 6,
 	}
 	got := make(map[string]int)
 	for _, area := range load(t).Areas() {
-		if strings.HasPrefix(area.Name, "IB") {
-			got[area.Name] = area.Count
-		}
+		got[area.Name] = area.Count
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clauses by area (-want +got):\n%s", diff)
