@@ -3,6 +3,7 @@
 package roce
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/google/gopacket"
@@ -114,7 +115,7 @@ func cmLayerType(a AttributeID) gopacket.LayerType {
 
 // ErrNotCM says that a management datagram is no CM message whose layout is
 // known: another class or version, or an attribute known by name only.
-var ErrNotCM = fmt.Errorf("not a known CM message")
+var ErrNotCM = errors.New("not a known CM message")
 
 // DecodeCM decodes a whole management datagram, the payload of a packet to
 // queue pair 1. For another class or attribute it gives the header and an error

@@ -5,7 +5,7 @@ package roce
 import "github.com/google/gopacket"
 
 // CNPReserved is the 16 reserved bytes of a congestion notification packet,
-// zero from a conforming sender (RoCEv2 annex A17.9.3).
+// zero from a conforming sender (RoCEv2 annex A17).
 type CNPReserved struct {
 	chained
 	Reserved [CNPReservedLen]byte

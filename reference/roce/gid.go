@@ -5,7 +5,7 @@ package roce
 import "net/netip"
 
 // GID is a global identifier. In RoCEv2 it is the IP address: IPv6 as it is,
-// IPv4 in its mapped form ::ffff:a.b.c.d (RoCEv2 annex A17.4.5).
+// IPv4 in its mapped form ::ffff:a.b.c.d (RoCEv2 annex A17).
 type GID [16]byte
 
 // GIDOf gives the GID of an IP address, the zero GID for the zero Addr. A zone

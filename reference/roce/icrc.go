@@ -32,7 +32,7 @@ type icrcScratch [ipv6Len + udpLen + BTHLen + directUpdate]byte
 var icrcScratches = sync.Pool{New: func() any { return new(icrcScratch) }}
 
 // ICRC computes the invariant CRC of a RoCEv2 packet from its headers as they
-// are transmitted (RoCEv2 annex A17.3.3):
+// are transmitted (RoCEv2 annex A17):
 //
 //   - ip: the IPv4 header without options (20 bytes) or the IPv6 header without
 //     extensions (40 bytes),

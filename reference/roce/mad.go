@@ -25,7 +25,7 @@ const (
 type AttributeID uint16
 
 // The attributes of connection management (InfiniBand Architecture
-// Specification, volume 1, chapter 12.6 and 16.7).
+// Specification, volume 1, chapters 12 and 16).
 const (
 	AttrREQ     AttributeID = 0x0010 // request for communication
 	AttrMRA     AttributeID = 0x0011 // message receipt acknowledgement
@@ -53,7 +53,7 @@ func (a AttributeID) String() string {
 }
 
 // MAD is the common header of a management datagram (InfiniBand Architecture
-// Specification, volume 1, chapter 13.4.2). Serialized with FixLengths, the
+// Specification, volume 1, chapter 13.4). Serialized with FixLengths, the
 // datagram is padded with zeros to 256 bytes.
 type MAD struct {
 	chained
