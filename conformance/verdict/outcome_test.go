@@ -146,6 +146,8 @@ func TestResultValidate(t *testing.T) {
 		{"no verdict", func(r *verdict.Result) { r.Verdict = "" }, `"" is not one of`},
 		{"negative duration", func(r *verdict.Result) { r.Duration = -1 }, "is negative"},
 		{"bounds", func(r *verdict.Result) { r.Timings = []verdict.Timing{{Name: "x", AtLeast: 2, AtMost: 1}} }, "below at least"},
+		{"negative time", func(r *verdict.Result) { r.Timings = []verdict.Timing{{Name: "x", Value: -1}} }, "is negative"},
+		{"pass beyond a bound", func(r *verdict.Result) { r.Timings = []verdict.Timing{{Name: "x", Value: 2, AtMost: 1}} }, "outside its bounds"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -69,6 +69,19 @@ func (t Timing) Speaks(clause string) bool {
 	return len(t.Clauses) == 0 || slices.Contains(t.Clauses, clause)
 }
 
+func (t Timing) validate(r Result) error {
+	switch {
+	case t.Value < 0:
+		return fmt.Errorf("%s is negative", t.Value)
+	case t.AtMost != 0 && t.AtMost < t.AtLeast:
+		return fmt.Errorf("at most %s is below at least %s", t.AtMost, t.AtLeast)
+	case r.Verdict == Pass && t.Speaks(r.Clause) && !t.Within():
+		return fmt.Errorf("%s is outside its bounds, and the verdict is PASS", t.Value)
+	default:
+		return nil
+	}
+}
+
 // Event is one thing that happened during a spec.
 type Event struct {
 	// At is the time since the start of the spec, in nanoseconds.
@@ -116,7 +129,8 @@ type Evidence struct {
 }
 
 // Validate returns an error that names each field of the result that cannot be recorded: an unknown clause, a missing
-// spec name, a verdict that only a baseline gives, a reason code that does not belong to the verdict.
+// spec name, a verdict that only a baseline gives, a reason code that does not belong to the verdict, a PASS beside a
+// time outside its bounds.
 func (r Result) Validate(catalogue *clauses.Catalogue) error {
 	var problems []error
 	if _, known := catalogue.Get(r.Clause); !known {
@@ -132,8 +146,8 @@ func (r Result) Validate(catalogue *clauses.Catalogue) error {
 		problems = append(problems, fmt.Errorf("duration %s is negative", r.Duration))
 	}
 	for _, timing := range r.Timings {
-		if timing.AtMost != 0 && timing.AtMost < timing.AtLeast {
-			problems = append(problems, fmt.Errorf("timing %q: at most %s is below at least %s", timing.Name, timing.AtMost, timing.AtLeast))
+		if err := timing.validate(r); err != nil {
+			problems = append(problems, fmt.Errorf("timing %q: %w", timing.Name, err))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
