@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/agent/guest"
 )
@@ -161,4 +163,28 @@ func TestNewHostTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitDeath(t, process.PID)
+}
+
+func TestClockOfOneMachineIsItsOwn(t *testing.T) {
+	client := newClient(t)
+	var before, after unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &before); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	clock, err := client.ExchangeTimes(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &after); err != nil {
+		t.Fatal(err)
+	}
+	if off := clock.Realtime.Abs(); off > clock.RTT {
+		t.Errorf("offset %v of a clock to itself, beyond the round trip of %v", off, clock.RTT)
+	}
+	// The host's time at this reading of the same clock is between start and now.
+	at := clock.FromMonotonic(time.Duration(before.Nano()))
+	if slack := time.Duration(after.Nano()-before.Nano()) + clock.RTT; at.Sub(start).Abs() > slack {
+		t.Errorf("CLOCK_MONOTONIC is off by %v", at.Sub(start))
+	}
 }

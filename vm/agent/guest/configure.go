@@ -110,6 +110,10 @@ func raise(ctx context.Context, link netlink.Link) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
+	// The kernel may take a second to act on the carrier that came with this; newer ones do it when asked for the link.
+	if _, err := netlink.LinkByIndex(link.Attrs().Index); err != nil {
+		return fmt.Errorf("look at the interface: %w", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -119,8 +123,7 @@ func raise(ctx context.Context, link netlink.Link) error {
 				return fmt.Errorf("watch interfaces: the kernel's news ended")
 			}
 			attrs := update.Link.Attrs()
-			// The carrier is there at once; the operational state follows up to a second later and nothing waits for it.
-			if attrs.Index == link.Attrs().Index && attrs.RawFlags&unix.IFF_LOWER_UP != 0 {
+			if attrs.Index == link.Attrs().Index && attrs.OperState == netlink.OperUp {
 				return nil
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // agentCommand is how process 1 starts itself again as the agent.
@@ -28,11 +30,11 @@ func boot() error {
 	if err := mountAll(); err != nil {
 		return err
 	}
-	agent, err := startAgent()
+	child, err := startAgent()
 	if err != nil {
 		return err
 	}
-	status, err := reapUntil(agent)
+	status, err := reapUntil(child)
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func boot() error {
 }
 
 func startAgent() (pid int, err error) {
-	cmd := exec.Command("/proc/self/exe", agentCommand)
+	cmd := exec.Command(agent.GuestProgram, agentCommand)
 	cmd.Env = environment
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -36,7 +36,8 @@ func Main(ctx context.Context, args []string, out io.Writer) error {
 		defer cancel()
 	}
 	debug.SetMaxThreads(options.Limit + 1000) // the runtime's own limit is 10000
-	p := &prober{options: options, device: device, printer: newPrinter(out), outstanding: map[uint64]Record{}}
+	p := &prober{options: options, device: device, printer: newPrinter(out), transfer: transfer,
+		outstanding: map[uint64]Record{}}
 	return p.run(ctx)
 }
 
@@ -60,7 +61,7 @@ func openDevice(o Options) (device, error) {
 		return device{}, &os.PathError{Op: "seek", Path: o.Device, Err: err}
 	}
 	span := end - o.Offset
-	if o.Span > span {
+	if o.Span > 0 && o.Span > span {
 		return device{}, fmt.Errorf("%s: offset %d and span %d go beyond its end at %d", o.Device, o.Offset, o.Span, end)
 	}
 	if o.Span != 0 {
@@ -73,11 +74,27 @@ func openDevice(o Options) (device, error) {
 	return device{fd, span}, nil
 }
 
+// transfer reads or writes, again if a signal of the Go runtime came between before anything was done.
+func transfer(fd int, r Record, buf []byte) (n int, err error) {
+	for {
+		if r.Write {
+			n, err = unix.Pwrite(fd, buf, r.Offset)
+		} else {
+			n, err = unix.Pread(fd, buf, r.Offset)
+		}
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
 // A prober is one run.
 type prober struct {
 	options Options
 	device  device
 	printer *printer
+	// transfer makes the system call of an I/O.
+	transfer func(fd int, r Record, buf []byte) (int, error)
 
 	mu          sync.Mutex
 	outstanding map[uint64]Record
@@ -119,7 +136,7 @@ func (p *prober) perform(r Record) {
 	if r.Write {
 		Stamp{r.Seq, r.Offset, r.Realtime}.fill(buf)
 	}
-	n, err := p.transfer(buf, r)
+	n, err := p.transfer(p.device.fd, r, buf)
 	r.Complete = nanoseconds(unix.CLOCK_MONOTONIC)
 	var errno syscall.Errno
 	switch {
@@ -135,20 +152,6 @@ func (p *prober) perform(r Record) {
 	if _, ok := p.outstanding[r.Seq]; ok { // else the run is over
 		delete(p.outstanding, r.Seq)
 		p.printer.print(r)
-	}
-}
-
-// transfer makes the system call, again if a signal of the Go runtime interrupted it before it did anything.
-func (p *prober) transfer(buf []byte, r Record) (n int, err error) {
-	for {
-		if r.Write {
-			n, err = unix.Pwrite(p.device.fd, buf, r.Offset)
-		} else {
-			n, err = unix.Pread(p.device.fd, buf, r.Offset)
-		}
-		if err != unix.EINTR {
-			return n, err
-		}
 	}
 }
 

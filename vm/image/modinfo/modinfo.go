@@ -64,7 +64,10 @@ func (i Info) values(key string) []string {
 
 // Name is the name of the module in a file, as the kernel spells it: with underscores.
 func Name(file string) string {
-	base, _, _ := strings.Cut(path.Base(file), ".ko")
+	base := path.Base(file)
+	if end := strings.LastIndex(base, ".ko"); end > 0 {
+		base = base[:end]
+	}
 	return strings.ReplaceAll(base, "-", "_")
 }
 
