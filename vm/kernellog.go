@@ -141,7 +141,7 @@ func (k *KernelLog) Mark(ctx context.Context, what string) (Mark, error) {
 		return Mark(from), nil
 	}
 	const level = 6 // informational
-	err := client.WriteFile(ctx, kmsg, fmt.Appendf(nil, "<%d>%s", level, line))
+	err := client.WriteFile(ctx, kmsg, fmt.Appendf(nil, "<%d>%s\n", level, line))
 	if errors.Is(err, agent.ErrLost) {
 		return k.end(), nil
 	}

@@ -10,7 +10,7 @@
 // mostly wait for a timer wait side by side. It owns the journal; workers only send [message] values through a pipe.
 //
 // A worker ([Work]) runs its share of the specs with Ginkgo in this process and reports each spec as it begins and ends. A
-// worker that dies takes down its machines, and the specs that it still owed are recorded as not reached.
+// worker that dies takes its machines with it and ends the run; what was not reached stands as that in the report.
 //
 // The division ([divide]) is by the time that specs say they take, longest first, and follows from the selection alone.
 package runner

@@ -13,7 +13,7 @@
 //   - [Timers] are the configured times of an implementation. From them, and from nothing that was measured, follow the
 //     [Bound] values that the failover suites print beside what they measured.
 //
-// Not every implementation has every door. An initiator in userspace has no sysfs: [Initiator.Sysfs] says so, and the
+// Not every implementation has every door. An initiator in userspace has no sysfs: [Info] says so, and the
 // specs that judge sysfs do not apply to it.
 //
 // Errors of a subject keep the errno that the implementation gave: errors.Is(err, syscall.EEXIST) works on all of them.

@@ -14,13 +14,13 @@ import (
 
 // MainlineInitiator is mainline Linux's rnbd-client over rtrs-client, steered through sysfs as its users do.
 type MainlineInitiator struct {
-	machine Machine
+	host    Host
 	release string
 }
 
 // NewMainlineInitiator makes the initiator on a machine whose kernel has the given release.
-func NewMainlineInitiator(m Machine, release string) *MainlineInitiator {
-	return &MainlineInitiator{machine: m, release: release}
+func NewMainlineInitiator(h Host, release string) *MainlineInitiator {
+	return &MainlineInitiator{host: h, release: release}
 }
 
 // Info describes the initiator.
@@ -34,7 +34,7 @@ func (i *MainlineInitiator) Timers() Timers { return DefaultTimers }
 // Start loads the modules.
 func (i *MainlineInitiator) Start(ctx context.Context) error {
 	for _, name := range []string{"rtrs-client", "rnbd-client"} {
-		if err := i.machine.LoadModule(ctx, name); err != nil {
+		if err := i.host.Agent().LoadModule(ctx, name); err != nil {
 			return fmt.Errorf("start mainline initiator: %w", err)
 		}
 	}
@@ -43,7 +43,7 @@ func (i *MainlineInitiator) Start(ctx context.Context) error {
 
 // Stop unloads the modules, which closes all devices and sessions.
 func (i *MainlineInitiator) Stop(ctx context.Context) error {
-	if err := unload(ctx, i.machine, "rnbd_client", "rtrs_client"); err != nil {
+	if err := unload(ctx, i.host, "rnbd_client", "rtrs_client"); err != nil {
 		return fmt.Errorf("stop mainline initiator: %w", err)
 	}
 	return nil
@@ -51,7 +51,7 @@ func (i *MainlineInitiator) Stop(ctx context.Context) error {
 
 // Map writes the request to map_device and finds the new disk by its link.
 func (i *MainlineInitiator) Map(ctx context.Context, r MapRequest) (Device, error) {
-	if err := i.machine.WriteFile(ctx, RNBD.MapDevice(), []byte(r.Line())); err != nil {
+	if err := i.host.Agent().WriteFile(ctx, RNBD.MapDevice(), []byte(r.Line())); err != nil {
 		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
 	}
 	d, err := i.device(ctx, RNBD.ClientLink(r.Device, r.Session))
@@ -63,21 +63,21 @@ func (i *MainlineInitiator) Map(ctx context.Context, r MapRequest) (Device, erro
 
 // device reads what the link of a mapped device points to.
 func (i *MainlineInitiator) device(ctx context.Context, link string) (Device, error) {
-	to, err := i.machine.Readlink(ctx, link)
+	to, err := i.host.Agent().Readlink(ctx, link)
 	if err != nil {
 		return Device{}, err
 	}
 	d := Device{Disk: path.Base(to), Node: "/dev/" + path.Base(to)}
-	if d.Session, err = readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "session")); err != nil {
+	if d.Session, err = readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "session")); err != nil {
 		return Device{}, err
 	}
-	d.Export, err = readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "mapping_path"))
+	d.Export, err = readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "mapping_path"))
 	return d, err
 }
 
 // Unmap writes the mode to unmap_device.
 func (i *MainlineInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode) error {
-	if err := i.machine.WriteFile(ctx, RNBD.DiskFile(d.Disk, "unmap_device"), []byte(mode)); err != nil {
+	if err := i.host.Agent().WriteFile(ctx, RNBD.DiskFile(d.Disk, "unmap_device"), []byte(mode)); err != nil {
 		return fmt.Errorf("unmap %s (%s): %w", d.Disk, mode, err)
 	}
 	return nil
@@ -85,7 +85,7 @@ func (i *MainlineInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode)
 
 // Devices lists what is mapped, by the links. A device that is being unmapped meanwhile is left out.
 func (i *MainlineInitiator) Devices(ctx context.Context) ([]Device, error) {
-	links, err := i.machine.Glob(ctx, path.Join(RNBD.ClientLinks(), "*"))
+	links, err := i.host.Agent().Glob(ctx, path.Join(RNBD.ClientLinks(), "*"))
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
@@ -105,12 +105,12 @@ func (i *MainlineInitiator) Devices(ctx context.Context) ([]Device, error) {
 
 // State reads the device's state file.
 func (i *MainlineInitiator) State(ctx context.Context, d Device) (string, error) {
-	return readWord(ctx, i.machine, RNBD.DiskFile(d.Disk, "state"))
+	return readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "state"))
 }
 
 // Paths lists the paths of a session with their states.
 func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
-	dirs, err := i.machine.Glob(ctx, path.Join(RNBD.ClientSession(session), "paths", "*"))
+	dirs, err := i.host.Agent().Glob(ctx, path.Join(RNBD.ClientSession(session), "paths", "*"))
 	if err != nil {
 		return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 	}
@@ -120,7 +120,7 @@ func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathSt
 		if err != nil {
 			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 		}
-		state, err := readWord(ctx, i.machine, path.Join(dir, "state"))
+		state, err := readWord(ctx, i.host, path.Join(dir, "state"))
 		if err != nil {
 			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 		}
@@ -148,7 +148,7 @@ func parsePathDir(name string) (PathAddr, error) {
 
 // AddPath adds a path to a session and returns when it is connected or has failed.
 func (i *MainlineInitiator) AddPath(ctx context.Context, session string, p PathAddr) error {
-	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientSession(session), "add_path"), []byte(p.String()))
+	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientSession(session), "add_path"), []byte(p.String()))
 }
 
 // RemovePath closes a path and removes it from its session.
@@ -167,15 +167,15 @@ func (i *MainlineInitiator) ReconnectPath(ctx context.Context, session string, p
 }
 
 func (i *MainlineInitiator) command(ctx context.Context, session string, p PathAddr, file string) error {
-	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientPath(session, p), file), []byte("1"))
+	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientPath(session, p), file), []byte("1"))
 }
 
 // SetPolicy selects the multipath policy.
 func (i *MainlineInitiator) SetPolicy(ctx context.Context, session, policy string) error {
-	return i.machine.WriteFile(ctx, path.Join(RNBD.ClientSession(session), "mpath_policy"), []byte(policy))
+	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientSession(session), "mpath_policy"), []byte(policy))
 }
 
 // Policy gives the policy as the session shows it.
 func (i *MainlineInitiator) Policy(ctx context.Context, session string) (string, error) {
-	return readWord(ctx, i.machine, path.Join(RNBD.ClientSession(session), "mpath_policy"))
+	return readWord(ctx, i.host, path.Join(RNBD.ClientSession(session), "mpath_policy"))
 }

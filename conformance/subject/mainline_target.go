@@ -14,14 +14,14 @@ import (
 
 // MainlineTarget is mainline Linux's rnbd-server over rtrs-server.
 type MainlineTarget struct {
-	machine Machine
+	host    Host
 	release string
 	opts    TargetOptions
 }
 
 // NewMainlineTarget makes the target on a machine whose kernel has the given release.
-func NewMainlineTarget(m Machine, release string) *MainlineTarget {
-	return &MainlineTarget{machine: m, release: release, opts: TargetOptions{Keys: KeysRefreshed}}
+func NewMainlineTarget(h Host, release string) *MainlineTarget {
+	return &MainlineTarget{host: h, release: release, opts: TargetOptions{Keys: KeysRefreshed}}
 }
 
 // Info describes the target.
@@ -36,14 +36,14 @@ func (t *MainlineTarget) Start(ctx context.Context, opts TargetOptions) error {
 	if opts.QueueDepth != 0 {
 		transport = append(transport, "sess_queue_depth="+strconv.Itoa(opts.QueueDepth))
 	}
-	if err := t.machine.LoadModule(ctx, "rtrs-server", transport...); err != nil {
+	if err := t.host.Agent().LoadModule(ctx, "rtrs-server", transport...); err != nil {
 		return fmt.Errorf("start mainline target: %w", err)
 	}
 	var block []string
 	if opts.SearchPath != "" {
 		block = append(block, "dev_search_path="+opts.SearchPath)
 	}
-	if err := t.machine.LoadModule(ctx, "rnbd-server", block...); err != nil {
+	if err := t.host.Agent().LoadModule(ctx, "rnbd-server", block...); err != nil {
 		return fmt.Errorf("start mainline target: %w", err)
 	}
 	return nil
@@ -51,7 +51,7 @@ func (t *MainlineTarget) Start(ctx context.Context, opts TargetOptions) error {
 
 // Stop unloads the modules, which ends all sessions.
 func (t *MainlineTarget) Stop(ctx context.Context) error {
-	if err := unload(ctx, t.machine, "rnbd_server", "rtrs_server"); err != nil {
+	if err := unload(ctx, t.host, "rnbd_server", "rtrs_server"); err != nil {
 		return fmt.Errorf("stop mainline target: %w", err)
 	}
 	return nil
@@ -71,24 +71,28 @@ func (t *MainlineTarget) Provide(ctx context.Context, spec ExportSpec) (Export, 
 }
 
 func (t *MainlineTarget) configureNullBlk(ctx context.Context, spec ExportSpec) error {
-	if err := t.machine.LoadModule(ctx, "null_blk", "nr_devices=0"); err != nil {
+	if err := t.host.Agent().LoadModule(ctx, "null_blk", "nr_devices=0"); err != nil {
 		return err
 	}
 	dir := path.Join(nullBlk, spec.Name)
-	if err := t.machine.Mkdir(ctx, dir); err != nil {
+	if err := t.host.Agent().Mkdir(ctx, dir); err != nil {
 		return err
 	}
-	settings := []struct{ file, value string }{
+	type setting struct{ file, value string }
+	settings := []setting{
 		{"size", strconv.Itoa(spec.SizeMiB)},
 		{"blocksize", strconv.Itoa(spec.BlockSize)},
 		{"memory_backed", "1"},
 		{"discard", oneZero(spec.Discard)},
 		{"cache_size", strconv.Itoa(cacheMiB(spec))},
-		{"power", "1"},
 	}
+	if spec.Latency > 0 {
+		settings = append(settings, setting{"irqmode", "2"}, setting{"completion_nsec", strconv.FormatInt(spec.Latency.Nanoseconds(), 10)})
+	}
+	settings = append(settings, setting{"power", "1"})
 	for _, s := range settings {
-		if err := t.machine.WriteFile(ctx, path.Join(dir, s.file), []byte(s.value)); err != nil {
-			return errors.Join(err, t.machine.Rmdir(ctx, dir))
+		if err := t.host.Agent().WriteFile(ctx, path.Join(dir, s.file), []byte(s.value)); err != nil {
+			return errors.Join(err, t.host.Agent().Remove(ctx, dir))
 		}
 	}
 	return nil
@@ -104,7 +108,7 @@ func cacheMiB(spec ExportSpec) int {
 
 // Withdraw removes the device and its data.
 func (t *MainlineTarget) Withdraw(ctx context.Context, e Export) error {
-	err := t.machine.Rmdir(ctx, path.Join(nullBlk, e.Name))
+	err := t.host.Agent().Remove(ctx, path.Join(nullBlk, e.Name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("withdraw export %s: %w", e.Name, err)
 	}
@@ -113,7 +117,7 @@ func (t *MainlineTarget) Withdraw(ctx context.Context, e Export) error {
 
 // Sessions lists the sessions that have a connected path.
 func (t *MainlineTarget) Sessions(ctx context.Context) ([]string, error) {
-	found, err := t.machine.Glob(ctx, path.Join(virtual, RNBD.TransportServer, "*", "paths"))
+	found, err := t.host.Agent().Glob(ctx, path.Join(virtual, RNBD.TransportServer, "*", "paths"))
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
@@ -127,7 +131,7 @@ func (t *MainlineTarget) Sessions(ctx context.Context) ([]string, error) {
 
 // Disconnect closes a path from the target's side.
 func (t *MainlineTarget) Disconnect(ctx context.Context, session string, p PathAddr) error {
-	return t.machine.WriteFile(ctx, path.Join(RNBD.ServerPath(session, p), "disconnect"), []byte("1"))
+	return t.host.Agent().WriteFile(ctx, path.Join(RNBD.ServerPath(session, p), "disconnect"), []byte("1"))
 }
 
 func yesNo(b bool) string {

@@ -5,6 +5,7 @@ package subject
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Role is the side of the protocol that an implementation plays.
@@ -92,9 +93,10 @@ type Initiator interface {
 type ExportSpec struct {
 	Name      string // unique on the target; part of the export's path
 	SizeMiB   int
-	BlockSize int  // logical block size in bytes; 0 means 512
-	Cache     bool // a volatile write cache, so that flush and FUA mean something
-	Discard   bool // discard and write-zeroes are offered
+	BlockSize int           // logical block size in bytes; 0 means 512
+	Cache     bool          // a volatile write cache, so that flush and FUA mean something
+	Discard   bool          // discard and write-zeroes are offered
+	Latency   time.Duration // added to each I/O, so that a spec can act while I/O is in flight; 0 means none
 }
 
 // Export is a backing device that a target offers.

@@ -62,7 +62,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w, see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newList(a), newExplain(a), newReport(a))
+	root.AddCommand(newRun(a), newList(a), newExplain(a), newReport(a), newWorker())
 	return root
 }
 

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/baselines"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	_ "github.com/ibnbd/ibnbd/conformance/suites" // the specs
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/image"
+)
+
+const runHelp = `Boot the lab and judge a target and an initiator against each other. Every worker has a lab of its own: two virtual
+machines on two rails. Only those who may write to the cache and run QEMU are needed; nothing is installed or changed here.
+
+While it runs, each spec that ends is a line. At the end there are clauses by area with their verdicts, measured times beside
+their bounds, and what needs attention. Journal, reports and evidence are in the directory of the report.`
+
+const runExamples = `  ibnbd-conformance run
+  ibnbd-conformance run --smoke
+  ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
+  ibnbd-conformance run --area IBTRS-MP --workers 1
+  ibnbd-conformance run --focus 'carrier loss' --dry-run`
+
+// runFlags are the flags of the command, as the user wrote them.
+type runFlags struct {
+	selection         runner.Selection
+	target, initiator string
+	kernel            string
+	report            string
+	baseline          string
+	workers           int
+	seed              int64
+	mtu               int
+	staticKeys        bool
+	dryRun            bool
+}
+
+func newRun(a *app) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use: "run", Short: "Judge a target and an initiator in the lab", Long: runHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), cmd.OutOrStdout(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.selection.Clauses, "clause", nil, "only specs that decide these clauses")
+	flags.StringSliceVar(&f.selection.Areas, "area", nil, "only specs that decide clauses of these areas")
+	flags.StringVar(&f.selection.Level, "level", "", "only specs that decide clauses of this level: MUST, SHOULD, MAY")
+	flags.StringVar(&f.selection.Labels, "label", "", "only specs that this Ginkgo label filter selects")
+	flags.StringVar(&f.selection.Focus, "focus", "", "only specs whose name this regular expression matches")
+	flags.StringArrayVar(&f.selection.Names, "spec", nil, "only the spec of exactly this name; may be given several times")
+	flags.BoolVar(&f.selection.Smoke, "smoke", false, "only a few specs of each kind, in about a minute")
+	flags.StringVar(&f.target, "target", "mainline", "implementation under test as the target: "+strings.Join(kit.Implementations, ", "))
+	flags.StringVar(&f.initiator, "initiator", "mainline", "implementation under test as the initiator: "+strings.Join(kit.Implementations, ", "))
+	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
+	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
+	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
+	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
+	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
+	flags.IntVar(&f.workers, "workers", 3, "labs side by side; most specs wait more than they work")
+	flags.Int64Var(&f.seed, "seed", 0, "order of the specs; 0 chooses one and reports it")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
+	options, err := a.runOptions(f)
+	if err != nil {
+		return err
+	}
+	plan, err := runner.NewPlan(a.catalogue, options)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if len(plan.Specs) == 0 {
+		return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", options.Selection)}
+	}
+	announce(out, plan)
+	if f.dryRun {
+		return nil
+	}
+	outcome, err := runner.Run(ctx, a.catalogue, options, plan, out)
+	if outcome != nil {
+		if err := report.Terminal(out, outcome, screen(out)); err != nil {
+			return environmentf("%w", err)
+		}
+		a.printCoverage(out, plan)
+		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return environmentf("interrupted")
+	case err != nil:
+		return environmentf("%w", err)
+	}
+	return exitWith(outcome.Exit.Code)
+}
+
+// announce says what will be run.
+func announce(out io.Writer, plan *runner.Plan) {
+	fmt.Fprintf(out, "%d specs in %d labs, about %s after the labs are up\n", len(plan.Specs), plan.Workers, plan.Estimate.Round(time.Second))
+}
+
+// printCoverage says how many clauses no spec decides.
+func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
+	active := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}}
+	fmt.Fprintf(out, "coverage: %d of the %d clauses that specs can decide have one\n",
+		len(a.catalogue.Select(active))-len(plan.Uncovered(active)), len(a.catalogue.Select(active)))
+}
+
+// runOptions checks the flags and makes options of them.
+func (a *app) runOptions(f runFlags) (runner.Options, error) {
+	if err := f.check(); err != nil {
+		return runner.Options{}, err
+	}
+	baseline, file, err := a.baselineFor(f)
+	if err != nil {
+		return runner.Options{}, err
+	}
+	if f.seed == 0 {
+		f.seed = time.Now().UnixNano()
+	}
+	keys := subject.KeyMode(!f.staticKeys)
+	return runner.Options{
+		Selection:    f.selection,
+		Subjects:     subjectsFor(f, keys),
+		Image:        image.Spec{Kernel: f.kernel, Modules: []string{"rnbd"}},
+		Kit:          kit.Config{Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu}, Target: f.target, Initiator: f.initiator, Options: subject.TargetOptions{Keys: keys}},
+		ReportDir:    f.report,
+		Baseline:     baseline,
+		BaselineFile: file,
+		Workers:      f.workers,
+		Seed:         f.seed,
+		Tool:         version(),
+		Command:      os.Args,
+		Rerun:        f.rerun(),
+	}, nil
+}
+
+func (f runFlags) check() error {
+	for flag, name := range map[string]string{"target": f.target, "initiator": f.initiator} {
+		if !slices.Contains(kit.Implementations, name) {
+			return usagef("--%s %q is not one of %s", flag, name, strings.Join(kit.Implementations, ", "))
+		}
+	}
+	if !slices.Contains(image.Kernels(), f.kernel) {
+		return usagef("--kernel %q is not one of %s", f.kernel, strings.Join(image.Kernels(), ", "))
+	}
+	const mostWorkers = 64
+	if f.workers < 1 || f.workers > mostWorkers {
+		return usagef("--workers %d is outside 1 to %d", f.workers, mostWorkers)
+	}
+	if f.mtu < vm.MinMTU || f.mtu > vm.MaxMTU {
+		return usagef("--mtu %d is outside %d to %d", f.mtu, vm.MinMTU, vm.MaxMTU)
+	}
+	return nil
+}
+
+// rerun is the command that runs one spec again; %s is its name.
+func (f runFlags) rerun() string {
+	words := []string{"ibnbd-conformance", "run", "--workers", "1", "--target", f.target, "--initiator", f.initiator,
+		"--kernel", f.kernel, "--mtu", fmt.Sprint(f.mtu)}
+	if f.staticKeys {
+		words = append(words, "--static-keys")
+	}
+	return strings.Join(words, " ") + " --spec '%s'"
+}
+
+// subjectsFor describes what is under test for the record.
+func subjectsFor(f runFlags, keys subject.KeyMode) []verdict.Subject {
+	describe := func(role clauses.Role, name string) verdict.Subject {
+		abilities := map[clauses.Ability]bool{
+			clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
+			clauses.LegacyClients: false, clauses.VersionOne: false,
+		}
+		if role == clauses.Target {
+			abilities[clauses.KeyRefresh], abilities[clauses.StaticKeys] = bool(keys), !bool(keys)
+		}
+		return verdict.Subject{
+			Subject: clauses.Subject{Role: role, Dialect: clauses.RNBD, Abilities: abilities},
+			Name:    name + "-" + f.kernel,
+		}
+	}
+	return []verdict.Subject{describe(clauses.Target, f.target), describe(clauses.Initiator, f.initiator)}
+}
+
+// baselineFor finds the expected failures.
+func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
+	if f.baseline == "none" {
+		return nil, "", nil
+	}
+	if f.baseline != "" {
+		baseline, err := verdict.LoadBaseline(f.baseline, a.catalogue)
+		if err != nil {
+			return nil, "", usagef("%w", err)
+		}
+		return baseline, f.baseline, nil
+	}
+	baseline, err := verdict.ReadBaseline(strings.NewReader(baselines.Mainline), a.catalogue)
+	if err != nil {
+		return nil, "", environmentf("baselines/mainline.yaml: %w", err)
+	}
+	return baseline, "conformance/baselines/mainline.yaml", nil
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/formatter"
+	"github.com/onsi/ginkgo/v2/types"
+	"github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+)
+
+// suiteName is what Ginkgo calls the suite; it stands in front of every spec's name when names are matched.
+const suiteName = "conformance"
+
+// orders is what a supervisor tells a worker on its standard input.
+type orders struct {
+	Number int        // of the worker, from 0
+	Specs  []string   // names
+	Seed   int64      // of the order in which specs run
+	Kit    kit.Config // what is under test, and where
+	Rerun  string     // how the user runs one spec again; %s is the name
+}
+
+// messageDescriptor is where a worker finds the pipe to its supervisor: the first after the standard three.
+const messageDescriptor = 3
+
+// Work is the whole life of a worker process. It reads its orders from in and runs its share of the specs. Its own
+// findings go to the supervisor; the error is only for a worker that was not started by one.
+func Work(ctx context.Context, in io.Reader) error {
+	var o orders
+	if err := json.NewDecoder(in).Decode(&o); err != nil {
+		return fmt.Errorf("worker: read orders: %w", err)
+	}
+	out := newSender(os.NewFile(messageDescriptor, "supervisor"))
+	log, err := os.Create(filepath.Join(o.Kit.ReportDir, fmt.Sprintf("worker-%d.log", o.Number)))
+	if err != nil {
+		out.send(message{Kind: failed, Text: err.Error()})
+		return err
+	}
+	defer log.Close()
+
+	kit.Configure(o.Kit)
+	tell(out, o)
+	runSpecs(o, log)
+	if out.err != nil {
+		return fmt.Errorf("worker: report to the supervisor: %w", out.err)
+	}
+	return ctx.Err()
+}
+
+// tell makes Ginkgo tell the supervisor what happens.
+func tell(out *sender, o orders) {
+	ginkgo.BeforeSuite(func(ctx ginkgo.SpecContext) {
+		if err := kit.Boot(ctx); err != nil {
+			out.send(message{Kind: failed, Text: err.Error()})
+			ginkgo.AbortSuite(err.Error())
+		}
+		out.send(message{Kind: ready, Text: string(kit.Current().Lab.Accelerator().Accelerator)})
+	})
+	ginkgo.AfterSuite(func(ctx ginkgo.SpecContext) {
+		if err := kit.Shutdown(ctx); err != nil {
+			out.send(message{Kind: failed, Text: err.Error()})
+			return
+		}
+		out.send(message{Kind: closed})
+	})
+	ginkgo.ReportBeforeEach(func(r ginkgo.SpecReport) {
+		if r.State != types.SpecStateSkipped && r.State != types.SpecStatePending {
+			out.send(message{Kind: begun, Spec: claim.SpecName(r)})
+		}
+	})
+	ginkgo.ReportAfterEach(func(r ginkgo.SpecReport) {
+		results := witness.Results(r)
+		if len(results) == 0 {
+			return
+		}
+		verdicts := make([]verdict.Verdict, len(results))
+		for i := range results {
+			results[i].Rerun = fmt.Sprintf(o.Rerun, results[i].Spec)
+			verdicts[i] = results[i].Verdict
+		}
+		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results})
+	})
+}
+
+// runSpecs runs the named specs in this process; what Ginkgo prints goes to log.
+func runSpecs(o orders, log io.Writer) {
+	formatter.ColorableStdOut, formatter.ColorableStdErr = log, log
+	suite, reporter := ginkgo.GinkgoConfiguration()
+	suite.FocusStrings = []string{exactly(o.Specs)}
+	suite.RandomSeed = o.Seed
+	suite.Timeout = kit.RunTimeout
+	reporter.NoColor, reporter.VeryVerbose, reporter.SilenceSkips = true, true, true
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	ginkgo.RunSpecs(noTest{}, suiteName, suite, reporter)
+}
+
+// exactly is the regular expression that these names match, and no others.
+func exactly(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = regexp.QuoteMeta(name)
+	}
+	return fmt.Sprintf("^%s (?:%s)$", suiteName, strings.Join(quoted, "|"))
+}
+
+// noTest stands where Ginkgo wants a *testing.T: the verdict of a run is made from results, not from it.
+type noTest struct{}
+
+func (noTest) Fail() {}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/vm/agent"
+)
+
+// Host is the computer that a subject lives on. The agent changes when the computer is replaced by a new one.
+type Host interface {
+	Agent() *agent.Client
+}
+
+// readWord gives the content of a one-line file without its newline.
+func readWord(ctx context.Context, h Host, name string) (string, error) {
+	b, err := h.Agent().ReadFile(ctx, name)
+	return strings.TrimSuffix(string(b), "\n"), err
+}
+
+// unload removes modules in the given order; one that is not loaded is no error.
+func unload(ctx context.Context, h Host, modules ...string) error {
+	for _, name := range modules {
+		loaded, err := h.Agent().Exists(ctx, path.Join("/sys/module", name))
+		if err != nil {
+			return err
+		}
+		if !loaded {
+			continue
+		}
+		if err := h.Agent().UnloadModule(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

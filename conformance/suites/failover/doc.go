@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package failover breaks the wire and the server under a running application and measures what the application feels: how
+// long its I/O stalls while another path is whole, how long until it fails while none is, and how long from heal to
+// reconnected. Each time stands beside the bound that follows from the configured timers ([subject.Timers]).
+//
+// A [fault] is data: what breaks, what that takes away, how it heals. Every fault runs with one path and with two.
+package failover

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+)
+
+// secondsPerFault is what one fault costs under mainline's timers: detection, teardown, reconnect delay and attempts.
+const secondsPerFault = 130
+
+var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
+	for _, f := range faults {
+		Describe("on "+f.name, func() {
+			It("with one path: I/O fails within the bound, and everything comes back after heal",
+				claimsWithoutPath(f), func(ctx SpecContext) { runWithoutPath(ctx, f, 1) })
+			if f.server {
+				It("with two paths: I/O fails within the bound, and both come back after heal",
+					claimsWithoutPath(f), func(ctx SpecContext) { runWithoutPath(ctx, f, 2) })
+				return
+			}
+			It("with two paths: no I/O fails, none stalls beyond the bound, and the path comes back after heal",
+				claimsWithPath(f), func(ctx SpecContext) { runWithPath(ctx, f) })
+		})
+	}
+})
+
+func claimsWithPath(fault) Labels {
+	return claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006")
+}
+
+func claimsWithoutPath(f fault) Labels {
+	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-013", "IBTRS-PATH-006", "IBNBD-SYSFS-024"}
+	if f.server {
+		ids = append(ids, "IBTRS-PATH-017", "IBNBD-FAIL-001")
+	}
+	return claim.Clauses(ids...)
+}
+
+// runWithPath breaks rail 0 while rail 1 is whole.
+func runWithPath(ctx SpecContext, f fault) {
+	p := kit.Current()
+	device := mapOver(ctx, p, 2)
+	timers := p.Initiator.Timers()
+	watch := p.Watch(ctx, device)
+	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
+	probe.Await(ctx, 20)
+
+	broken := p.Mark("fault: " + f.name)
+	heal := f.strike(ctx, p)
+	p.Until(ctx, "the path is seen to be lost", timers.Detection().Limit+slack, func() bool { return !watch.Connected(p.Path(0)) })
+	probe.Await(ctx, 20)
+	healed := p.Mark("heal")
+	heal(ctx)
+	p.Until(ctx, "the path is connected again", timers.Reconnect().Limit+slack, func() bool { return watch.Connected(p.Path(0)) })
+	ios := probe.Stop(ctx)
+
+	p.Plot(ios)
+	p.Measure("path loss noticed", watch.LostAfter(p.Path(0), broken), timers.Detection())
+	p.Measure("I/O stall with another path", ios.Stall(broken), timers.StallWithPath())
+	p.Measure("heal to reconnected", watch.BackAfter(p.Path(0), healed), timers.Reconnect())
+	Expect(ios.Errors()).To(BeEmpty(), "I/O errors although a path was whole")
+	p.VerifyWrites(ctx, ios, device)
+}
+
+// runWithoutPath takes away every path of a session.
+func runWithoutPath(ctx SpecContext, f fault, paths int) {
+	p := kit.Current()
+	device := mapOver(ctx, p, paths)
+	timers := p.Initiator.Timers()
+	watch := p.Watch(ctx, device)
+	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
+	probe.Await(ctx, 20)
+
+	broken := p.Mark("fault: " + f.name)
+	heal := f.strike(ctx, p)
+	p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return watch.State() == "closed" })
+	probe.Await(ctx, 5)
+	healed := p.Mark("heal")
+	heal(ctx)
+	p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return watch.State() == "open" })
+	back := watch.Since()
+	p.Until(ctx, "all paths are connected", timers.Reconnect().Limit+slack, func() bool { return watch.AllConnected() })
+	probe.AwaitSuccess(ctx, 10)
+	ios := probe.Stop(ctx)
+
+	p.Plot(ios)
+	p.Measure("I/O pending without a path", ios.Stall(broken), timers.ErrorWithoutPath())
+	p.Measure("fault to first I/O error", ios.FirstError(broken).Sub(broken), timers.ErrorWithoutPath())
+	p.Measure("heal to device open", back.Sub(healed), timers.Reconnect())
+	Expect(ios.Errors()).NotTo(BeEmpty(), "I/O must fail while no path is left")
+	if !f.forgets {
+		p.VerifyWrites(ctx, ios, device)
+	}
+}
+
+// slack is added to how long a spec waits, not to what it accepts: so that a late event is measured and shown beside its
+// bound instead of ending the spec as a time-out.
+const slack = 60 * time.Second
+
+func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
+	GinkgoHelper()
+	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
+	r.Paths = nil
+	for rail := range paths {
+		r.Paths = append(r.Paths, p.Path(rail))
+	}
+	d := p.Map(ctx, r)
+	Expect(p.Initiator.SetPolicy(ctx, d.Session, "rr")).To(Succeed())
+	return d
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"context"
+
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+)
+
+// fault is one way to lose the connection between initiator and target.
+type fault struct {
+	name string
+	// server says that the fault takes away every path, because it hits the target itself.
+	server bool
+	// forgets says that what was written before the fault is gone after it: the exports live in the target's memory.
+	forgets bool
+	// polite says that the target announces its end, so that the initiator learns of it at once.
+	polite bool
+	// strike breaks rail 0 or the target, and gives the way back.
+	strike func(ctx context.Context, p *kit.Pair) (heal func(ctx context.Context))
+}
+
+var faults = []fault{
+	{
+		name: "carrier loss",
+		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
+			return p.LoseCarrier(0)
+		},
+	},
+	{
+		name: "silent loss both ways",
+		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
+			return p.Lose(0, kit.BothWays)
+		},
+	},
+	{
+		name: "silent loss from client to server",
+		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
+			return p.Lose(0, kit.ToTarget)
+		},
+	},
+	{
+		name: "silent loss from server to client",
+		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
+			return p.Lose(0, kit.ToInitiator)
+		},
+	},
+	{
+		name:    "server power loss",
+		server:  true,
+		forgets: true,
+		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+			p.PowerLoss(ctx)
+			return func(ctx context.Context) { p.PowerBack(ctx) }
+		},
+	},
+	{
+		name:   "server hung",
+		server: true,
+		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+			p.Hang(ctx)
+			return func(ctx context.Context) { p.Unhang(ctx) }
+		},
+	},
+	{
+		name:   "server restarted",
+		server: true,
+		polite: true,
+		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+			p.StopTarget(ctx)
+			return func(ctx context.Context) { p.StartTarget(ctx) }
+		},
+	},
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	"github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/vm"
+)
+
+// What stands around every spec: before it, a lab in a known state and recordings; after it, in this order, everything that
+// it made is taken down, the guards look, and the evidence is kept or dropped.
+
+const (
+	// specTimeout bounds every spec: the longest fault with its slack. A spec that reaches it hangs.
+	specTimeout = 8 * time.Minute
+	// cleanTimeout bounds each step after a spec. An unmap that waits for a dead peer takes one teardown time.
+	cleanTimeout = 2 * time.Minute
+	// eventuallyTimeout bounds waits for what has no bound of its own: longer than any teardown.
+	eventuallyTimeout = 45 * time.Second
+)
+
+func init() {
+	gomega.SetDefaultEventuallyTimeout(eventuallyTimeout)
+	gomega.SetDefaultEventuallyPollingInterval(samplePeriod)
+	ginkgo.AddTreeConstructionNodeArgsTransformer(boundSpecs)
+}
+
+// boundSpecs gives every spec its time limit.
+func boundSpecs(kind types.NodeType, _ ginkgo.Offset, text string, args []any) (string, []any, []error) {
+	if kind.Is(types.NodeTypeIt) {
+		args = append(args, ginkgo.SpecTimeout(specTimeout))
+	}
+	return text, args, nil
+}
+
+var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
+	spec := ginkgo.CurrentSpecReport()
+	p := Current()
+	if role := sysfsRole(spec.Labels()); role != "" {
+		p.NeedSysfs(role)
+	}
+	gomega.Expect(mend(ctx)).To(gomega.Succeed())
+	p.began, p.exceeded = time.Now(), false
+	var err error
+	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	// Last in, first out.
+	ginkgo.DeferCleanup(conclude, ginkgo.NodeTimeout(cleanTimeout))
+	ginkgo.DeferCleanup(guard, ginkgo.NodeTimeout(cleanTimeout))
+	ginkgo.DeferCleanup(takeDown, ginkgo.NodeTimeout(cleanTimeout))
+	ginkgo.DeferOnFailure(snapshots, ginkgo.NodeTimeout(cleanTimeout))
+}, ginkgo.NodeTimeout(cleanTimeout))
+
+// mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.
+func mend(ctx context.Context) error {
+	p := env.pair
+	hosts := []*vm.Host{p.TargetHost, p.InitiatorHost}
+	for _, h := range hosts {
+		env.broken = env.broken || dead(h)
+	}
+	if !env.broken {
+		return nil
+	}
+	var errs []error
+	for _, h := range hosts {
+		errs = append(errs, p.Lab.Replace(ctx, h))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	env.broken = false
+	return p.start(ctx)
+}
+
+// snapshots keeps the sysfs of a failed spec as it was when it failed.
+func snapshots(ctx ginkgo.SpecContext) {
+	gomega.Expect(env.evidence.keepSysfs(ctx, env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+}
+
+// takeDown removes everything that the spec has made. What cannot be taken down is the subject's fault: the spec made it by
+// the subject's own means.
+func takeDown(ctx ginkgo.SpecContext) {
+	p := env.pair
+	for i := len(p.ends) - 1; i >= 0; i-- {
+		p.ends[i]()
+	}
+	replaced, err := p.Lab.Reset(ctx)
+	env.broken = env.broken || len(replaced) > 0
+	errs := []error{err}
+	for _, d := range p.disks {
+		errs = append(errs, d.Close(ctx))
+	}
+	errs = append(errs, p.unmapAll(ctx))
+	p.disks, p.written, p.ends, p.exports = nil, nil, nil, nil
+	if err := errors.Join(errs...); err != nil {
+		env.broken = true
+		witness.Broke(verdict.LeftBehind, "what the spec made cannot be taken down: %v", err)
+	}
+}
+
+// guard looks at what the spec cannot see. Whatever it finds, the next spec gets new hosts.
+func guard(ctx ginkgo.SpecContext) {
+	p := env.pair
+	env.broken = true
+	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
+		if dead(h) {
+			witness.Broke(verdict.SubjectDead, "%s died: %v", h.Name(), h.Err())
+		}
+		checkKernelLog(ctx, h, env.evidence.kernelFrom[h])
+	}
+	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
+		awaitBaseline(ctx, h, env.baselines[h])
+	}
+	env.broken = false
+}
+
+// conclude keeps the evidence of a spec that broke a clause, and drops that of others.
+func conclude(_ ginkgo.SpecContext) {
+	e := env.evidence
+	gomega.Expect(e.stop()).To(gomega.Succeed())
+	spec := ginkgo.CurrentSpecReport()
+	if !spec.Failed() && !env.pair.exceeded {
+		gomega.Expect(e.drop()).To(gomega.Succeed())
+		return
+	}
+	gomega.Expect(e.keep(env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+}
+
+// dead says whether a host's machine is gone.
+func dead(h *vm.Host) bool {
+	select {
+	case <-h.Died():
+		return true
+	default:
+		return false
+	}
+}

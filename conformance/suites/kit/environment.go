@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/vm"
+)
+
+// RunTimeout bounds a whole run.
+const RunTimeout = 3 * time.Hour
+
+// Config says what is under test, and where.
+type Config struct {
+	Lab       vm.Spec // the two hosts and their rails
+	Target    string  // name of an implementation, as [Implementations] has it
+	Initiator string
+	Options   subject.TargetOptions // with which the target serves, unless a spec says otherwise
+	ReportDir string                // where evidence goes
+}
+
+// Implementations are the names that a Config can have.
+var Implementations = []string{"mainline"}
+
+// environment is what this process has: one lab with one pair.
+type environment struct {
+	config    Config
+	pair      *Pair
+	baselines map[*vm.Host]resources
+	evidence  *evidence // of the running spec
+	broken    bool      // a spec has left a host in a state that the next one must not inherit
+}
+
+var env environment
+
+// Configure says what is under test. It is called once, before the suite runs.
+func Configure(c Config) { env.config = c }
+
+// Current is the pair of the running spec.
+func Current() *Pair {
+	if env.pair == nil {
+		ginkgo.AbortSuite("kit: a spec runs without a lab: Boot was not called, or failed")
+	}
+	return env.pair
+}
+
+// Boot starts the lab and both subjects. The error is one sentence for the user.
+func Boot(ctx context.Context) error {
+	lab, err := vm.Start(ctx, env.config.Lab)
+	if err != nil {
+		return err
+	}
+	release := env.config.Lab.Image.Manifest.Release
+	target, initiator := lab.Hosts()[0], lab.Hosts()[1]
+	p := &Pair{
+		Lab:           lab,
+		TargetHost:    target,
+		InitiatorHost: initiator,
+		Server:        Hand{target},
+		Client:        Hand{initiator},
+		targetOptions: env.config.Options,
+		Target:        subject.NewMainlineTarget(target, release),
+		Initiator:     subject.NewMainlineInitiator(initiator, release),
+	}
+	if err := p.start(ctx); err != nil {
+		return errors.Join(err, lab.Close())
+	}
+	env.pair = p
+	return nil
+}
+
+// start makes both subjects ready and notes what they need when they are idle.
+func (p *Pair) start(ctx context.Context) error {
+	if err := errors.Join(p.Target.Start(ctx, p.targetOptions), p.Initiator.Start(ctx)); err != nil {
+		return fmt.Errorf("the subjects do not start: %w", err)
+	}
+	env.baselines = make(map[*vm.Host]resources)
+	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
+		idle, err := rdmaResources(ctx, h)
+		if err != nil {
+			return err
+		}
+		env.baselines[h] = idle
+	}
+	return nil
+}
+
+// Shutdown takes both subjects down, which must leave nothing loaded, and then the lab.
+func Shutdown(ctx context.Context) error {
+	p := env.pair
+	if p == nil {
+		return nil
+	}
+	env.pair = nil
+	return errors.Join(p.Initiator.Stop(ctx), p.Target.Stop(ctx), p.Lab.Close())
+}

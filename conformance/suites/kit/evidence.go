@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
+)
+
+// evidence is what is kept of one spec. Packets are always recorded, since nobody knows beforehand which spec will fail; what
+// a passed spec has left is removed.
+type evidence struct {
+	dir        string // below the directory of the report
+	reportDir  string
+	recording  *vm.Recording
+	kernelFrom map[*vm.Host]vm.Mark
+}
+
+// gather begins the evidence of a spec.
+func gather(ctx context.Context, reportDir, spec string, lab *vm.Lab, hosts ...*vm.Host) (*evidence, error) {
+	e := &evidence{reportDir: reportDir, dir: filepath.Join("evidence", fileName(spec)), kernelFrom: make(map[*vm.Host]vm.Mark)}
+	// What an earlier run with the same report left must not be taken for this one's.
+	if err := os.RemoveAll(e.path("")); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(e.path(""), 0o755); err != nil {
+		return nil, err
+	}
+	var err error
+	if e.recording, err = lab.Record(e.path(""), spec); err != nil {
+		return nil, err
+	}
+	for _, h := range hosts {
+		mark, err := h.KernelLog().Mark(ctx, spec)
+		if err != nil {
+			return nil, errors.Join(err, e.stop())
+		}
+		e.kernelFrom[h] = mark
+	}
+	return e, nil
+}
+
+// fileName makes a directory name out of a spec's: short enough for any file system, and still to be recognised.
+func fileName(spec string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		default:
+			return '-'
+		}
+	}, spec)
+	const longest = 120
+	return name[:min(len(name), longest)]
+}
+
+func (e *evidence) path(file string) string { return filepath.Join(e.reportDir, e.dir, file) }
+
+// stop ends the recording.
+func (e *evidence) stop() error { return e.recording.Close() }
+
+// drop removes everything.
+func (e *evidence) drop() error { return os.RemoveAll(e.path("")) }
+
+// keep adds the kernel logs and names all files for the record of the spec.
+func (e *evidence) keep(hosts ...*vm.Host) error {
+	for _, file := range e.recording.Paths() {
+		e.show(verdict.Packets, filepath.Base(file), "")
+	}
+	var errs []error
+	for _, h := range hosts {
+		errs = append(errs, e.keepKernelLog(h))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *evidence) show(kind verdict.EvidenceKind, file, note string) {
+	witness.Showed(verdict.Evidence{Kind: kind, Path: filepath.ToSlash(filepath.Join(e.dir, file)), Note: note})
+}
+
+func (e *evidence) keepKernelLog(h *vm.Host) error {
+	file := h.Name() + ".kernel.log"
+	var text strings.Builder
+	records, err := h.KernelLog().Since(e.kernelFrom[h])
+	if err != nil {
+		fmt.Fprintln(&text, "not whole:", err)
+	}
+	for _, record := range records {
+		fmt.Fprintf(&text, "%s boot %d %s\n", record.At.Format(time.RFC3339Nano), record.Boot, record)
+	}
+	e.show(verdict.KernelLog, file, "")
+	return os.WriteFile(e.path(file), []byte(text.String()), 0o644)
+}
+
+// snapshot prints every readable file of the subjects' sysfs directories with its name.
+const snapshot = `for d in /sys/devices/virtual/*nbd-client /sys/devices/virtual/*nbd-server /sys/devices/virtual/*trs-client ` +
+	`/sys/devices/virtual/*trs-server /sys/block/*nbd[0-9]*; do [ -e "$d" ] || continue; ` +
+	`find "$d/" -type f -perm -444 | sort | while read -r f; do echo "$f: $(head -c 4096 "$f" 2>&1)"; done; done`
+
+// keepSysfs keeps what the subjects show in sysfs now.
+func (e *evidence) keepSysfs(ctx context.Context, hosts ...*vm.Host) error {
+	for _, h := range hosts {
+		if dead(h) {
+			continue
+		}
+		result, err := h.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", snapshot}})
+		if err != nil {
+			return fmt.Errorf("snapshot of sysfs on %s: %w", h.Name(), err)
+		}
+		file := h.Name() + ".sysfs.txt"
+		e.show(verdict.SysfsTree, file, "")
+		if err := os.WriteFile(e.path(file), result.Stdout, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

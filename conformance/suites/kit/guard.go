@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/vm"
+)
+
+// alarming matches what no kernel log of a machine under test may say: warnings, bugs, and the reports of sanitizers, lockdep
+// and watchdogs.
+var alarming = regexp.MustCompile(`WARNING: |BUG: |kernel BUG at|Oops|general protection fault|Unable to handle kernel|` +
+	`KASAN|KCSAN|UBSAN|KMSAN|possible circular locking|possible recursive locking|inconsistent lock state|` +
+	`suspicious RCU usage|blocked for more than|rcu.*(detected stalls|self-detected stall)|soft lockup|hard LOCKUP|` +
+	`refcount_t:|list_(add|del) corruption|scheduling while atomic|sleeping function called from invalid context|kmemleak`)
+
+// checkKernelLog fails the spec for an alarming record, or a gap, in what a host's kernel said during the spec.
+func checkKernelLog(ctx context.Context, host *vm.Host, from vm.Mark) {
+	to, err := host.KernelLog().Mark(ctx, "end of spec")
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	records, err := host.KernelLog().Between(from, to)
+	if err != nil {
+		witness.Broke(verdict.KernelLogReport, "%s: the kernel log is not whole: %v", host.Name(), err)
+	}
+	for _, record := range records {
+		if record.Lost > 0 {
+			witness.Broke(verdict.KernelLogReport, "%s: %d records of the kernel log are missing", host.Name(), record.Lost)
+		}
+		if alarming.MatchString(record.Text) {
+			witness.Broke(verdict.KernelLogReport, "%s: kernel log: %s", host.Name(), record)
+		}
+	}
+}
+
+// resources are the RDMA objects of one host that a subject can leak, counted for each device: "rxe0 qp" and so on.
+type resources map[string]string
+
+// rdmaResources asks the kernel for the counts.
+func rdmaResources(ctx context.Context, host *vm.Host) (resources, error) {
+	text, err := host.Agent().Output(ctx, "rdma", "resource", "show")
+	if err != nil {
+		return nil, fmt.Errorf("count RDMA resources of %s: %w", host.Name(), err)
+	}
+	return parseResources(text), nil
+}
+
+// pooled are objects that the kernel keeps for the next user when their last one has gone: completion queues stay in the
+// pool of their device.
+var pooled = map[string]bool{"cq": true}
+
+// parseResources reads lines such as "0: rxe0: pd 2 cq 4 qp 4 cm_id 1 mr 0 ctx 0 srq 0".
+func parseResources(text string) resources {
+	found := make(resources)
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		device := strings.TrimSuffix(words[1], ":")
+		for i := 2; i+1 < len(words); i += 2 {
+			if !pooled[words[i]] {
+				found[device+" "+words[i]] = words[i+1]
+			}
+		}
+	}
+	return found
+}
+
+// differences lists what is not as in the baseline, as "rxe0 qp: 3 instead of 1".
+func (r resources) differences(baseline resources) []string {
+	var list []string
+	for name, want := range baseline {
+		if got := r[name]; got != want {
+			list = append(list, fmt.Sprintf("%s: %s instead of %s", name, got, want))
+		}
+	}
+	return list
+}
+
+// leakTime is how long resources may take to go back: the longest teardown of a path whose peer does not answer.
+const leakTime = 40 * time.Second
+
+// awaitBaseline waits until a host's RDMA resources are back at its baseline, and fails the spec when they are not in time.
+func awaitBaseline(ctx context.Context, host *vm.Host, baseline resources) {
+	deadline := time.NewTimer(leakTime)
+	defer deadline.Stop()
+	sample := time.NewTicker(samplePeriod)
+	defer sample.Stop()
+	for {
+		now, err := rdmaResources(ctx, host)
+		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+		if maps.Equal(now, baseline) {
+			return
+		}
+		select {
+		case <-sample.C:
+		case <-deadline.C:
+			witness.Broke(verdict.LeftBehind, "%s: %s after %s", host.Name(), strings.Join(now.differences(baseline), ", "), leakTime)
+		case <-ctx.Done():
+			ginkgo.Fail("RDMA resources: " + context.Cause(ctx).Error())
+		}
+	}
+}

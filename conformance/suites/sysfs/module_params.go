@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sysfs
+
+import (
+	"strings"
+	"syscall"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+)
+
+var _ = Describe("the parameters of the server", kit.Sysfs(subject.TargetRole), func() {
+	var p *kit.Pair
+
+	BeforeEach(func() { p = kit.Current() })
+
+	It("have / as the search path, which cannot be changed at run time", claim.Clauses("IBNBD-SYSFS-031"), func(ctx SpecContext) {
+		p.RestartTarget(ctx, subject.TargetOptions{Keys: subject.KeysRefreshed})
+		file := "/sys/module/" + strings.ReplaceAll(p.Dialect().BlockServer, "-", "_") + "/parameters/dev_search_path"
+		Expect(p.Server.Word(ctx, file)).To(Equal("/"))
+		Expect(p.Server.Mode(ctx, file)).To(Equal("0444"))
+	})
+
+	It("put the search path in front of a device path and take double slashes out", claim.Clauses("IBNBD-OPEN-016"), func(ctx SpecContext) {
+		p.RestartTarget(ctx, subject.TargetOptions{SearchPath: "/dev//", Keys: subject.KeysRefreshed})
+		export := p.Export(ctx, subject.ExportSpec{})
+		r := p.Request(export)
+		r.Device = "/" + export.Disk
+		Expect(p.State(ctx, p.Map(ctx, r))).To(Equal("open"))
+	})
+
+	It("put the session's name for %SESSNAME%", claim.Clauses("IBNBD-OPEN-017"), func(ctx SpecContext) {
+		p.RestartTarget(ctx, subject.TargetOptions{SearchPath: "/run/exports/%SESSNAME%", Keys: subject.KeysRefreshed})
+		mine, hidden := p.Export(ctx, subject.ExportSpec{}), p.Export(ctx, subject.ExportSpec{})
+		r := p.Request(mine)
+		r.Device = "disk"
+		p.Server.Symlink(ctx, "/dev/"+mine.Disk, "/run/exports/"+r.Session+"/disk")
+		p.Server.Symlink(ctx, "/dev/"+hidden.Disk, "/run/exports/another/hidden")
+		Expect(p.State(ctx, p.Map(ctx, r))).To(Equal("open"))
+
+		r.Device = "hidden"
+		_, err := p.Initiator.Map(ctx, r)
+		Expect(err).To(MatchError(syscall.ENOENT), "a name of another session's space")
+	})
+
+	It("refuse to load with a search path of 4096 characters", claim.Clauses("IBNBD-SYSFS-031", "IBTRS-SYSFS-020"), func(ctx SpecContext) {
+		err := p.TryTarget(ctx, subject.TargetOptions{SearchPath: "/" + strings.Repeat("x", 4095), Keys: subject.KeysRefreshed})
+		Expect(err).To(HaveOccurred())
+	})
+
+	DescribeTable("refuse to load with a queue depth out of range", claim.Clauses("IBTRS-SYSFS-020"),
+		func(ctx SpecContext, depth int) {
+			err := p.TryTarget(ctx, subject.TargetOptions{QueueDepth: depth, Keys: subject.KeysRefreshed})
+			Expect(err).To(MatchError(syscall.EINVAL))
+		},
+		Entry("negative", -1),
+		Entry("65536", 65536),
+		Entry("a depth that does not fit into the immediate beside the chunk size", 65535),
+	)
+})
