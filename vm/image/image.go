@@ -217,7 +217,7 @@ func (b *builder) trees(ctx context.Context, kernel kernelTree, modules []kmodul
 	}
 	root := newTree()
 	root.copy("/init", b.agent, 0o755)
-	root.write("/etc/modules", []byte(strings.Join(b.set.Boot, "\n")+"\n"), 0o644)
+	root.write("/etc/modules", []byte(strings.Join(present(b.set.Boot, modules), "\n")+"\n"), 0o644)
 	if err := b.addFiles(user, root, b.set.basePackages()); err != nil {
 		return nil, err
 	}
@@ -236,6 +236,13 @@ func (b *builder) trees(ctx context.Context, kernel kernelTree, modules []kmodul
 		trees[layerFile(name)] = layer
 	}
 	return trees, nil
+}
+
+// present are those of the names that are modules here, not parts of the kernel.
+func present(names []string, modules []kmodule) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return !slices.ContainsFunc(modules, func(m kmodule) bool { return m.Name == name })
+	})
 }
 
 func (b *builder) addFiles(user *userland, tree *tree, packages []string) error {

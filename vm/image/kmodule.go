@@ -24,7 +24,6 @@ type kmodule struct {
 	Name    string // with underscores
 	Path    string // below lib/modules/RELEASE, without the ending of a compressor
 	Content []byte
-	Depends []string // modules that must be there before it, and those that it asks for softly
 }
 
 // moduleFiles maps the names of the modules below dir to their files.
@@ -52,6 +51,12 @@ func builtinModules(dir string) (map[string]bool, error) {
 	return builtin, nil
 }
 
+// A request is for a module that must be there, or for one that is only wished for.
+type request struct {
+	name string
+	wish bool
+}
+
 // moduleClosure reads the wanted modules and all that they depend on. Where a module is in several directories, the first
 // one counts.
 func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodule, error) {
@@ -63,51 +68,59 @@ func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodul
 	if err != nil {
 		return nil, err
 	}
-	queue := slices.Clone(wanted)
+	var queue []request
+	for _, name := range wanted {
+		queue = append(queue, request{name: name})
+	}
 	for _, file := range extra {
 		files[modinfo.Name(file)] = file
-		queue = append(queue, modinfo.Name(file))
+		queue = append(queue, request{name: file})
 	}
 	var closure []kmodule
 	seen := map[string]bool{}
 	for len(queue) > 0 {
-		name := strings.ReplaceAll(queue[0], "-", "_")
+		name, wish := modinfo.Name(queue[0].name), queue[0].wish
 		queue = queue[1:]
-		if seen[name] || builtin[name] {
+		file, ok := files[name]
+		if seen[name] || builtin[name] || wish && !ok {
 			continue
 		}
-		seen[name] = true
-		file, ok := files[name]
 		if !ok {
 			return nil, fmt.Errorf("kernel module %q is wanted, but kernel %s has none of that name", name, kernel.Release)
 		}
-		module, err := readModule(file, kernel.modules())
+		seen[name] = true
+		module, info, err := readModule(file, kernel.modules())
 		if err != nil {
 			return nil, fmt.Errorf("kernel module %s: %w", file, err)
 		}
 		closure = append(closure, *module)
-		queue = append(queue, module.Depends...)
+		for _, name := range info.Depends() {
+			queue = append(queue, request{name: name})
+		}
+		for _, name := range info.Softdeps() {
+			queue = append(queue, request{name, true})
+		}
 	}
 	slices.SortFunc(closure, func(a, b kmodule) int { return strings.Compare(a.Path, b.Path) })
 	return closure, nil
 }
 
 // readModule reads one module. Modules from below root keep their place, others go to updates/.
-func readModule(file, root string) (*kmodule, error) {
+func readModule(file, root string) (*kmodule, modinfo.Info, error) {
 	content, err := decompress(file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	info, err := modinfo.Parse(content)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	place, err := filepath.Rel(root, file)
 	if err != nil || strings.HasPrefix(place, "..") {
 		place = filepath.Join("updates", filepath.Base(file))
 	}
 	place, _, _ = strings.Cut(place, ".ko")
-	return &kmodule{Name: modinfo.Name(file), Path: place + ".ko", Content: content, Depends: append(info.Depends(), info.Softdeps()...)}, nil
+	return &kmodule{Name: modinfo.Name(file), Path: place + ".ko", Content: content}, info, nil
 }
 
 func decompress(file string) ([]byte, error) {

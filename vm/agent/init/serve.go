@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -41,24 +39,6 @@ func serve() error {
 			return err
 		}
 	}
-}
-
-// openPort opens the virtio-serial port of a name.
-func openPort(name string) (*os.File, error) {
-	files, err := filepath.Glob("/sys/class/virtio-ports/*/name")
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		if strings.TrimSpace(string(data)) == name {
-			return os.OpenFile(filepath.Join("/dev", filepath.Base(filepath.Dir(file))), os.O_RDWR, 0)
-		}
-	}
-	return nil, fmt.Errorf("no virtio-serial port is named %s: %w", name, unix.ENODEV)
 }
 
 // awaitHost returns when a host is connected to the port. Reading a port without a host gives its end at once, but
