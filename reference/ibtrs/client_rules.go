@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import "github.com/ibnbd/ibnbd/reference/rdma"
+
+// ClientRules are the rules that a polite client keeps, each with a switch that turns it off. The zero value is a polite
+// client. Impolite testers, and mutants that a test suite must catch, are made of it.
+type ClientRules struct {
+	// Of connecting.
+
+	ReverseOrder       bool // connects the highest cid first
+	NeverFirst         bool // never sets the first-connection flag
+	AlwaysFirst        bool // sets the first-connection flag in every request
+	KeepIncarnation    bool // does not count incarnations
+	NewPathUUID        bool // takes a new path UUID for each build
+	IgnoreRejectErrno  bool // reports ECONNRESET whatever the server's reject says
+	IgnoreAccept       bool // does not check errno, magic and version of the accept
+	IgnoreGeometry     bool // does not check depth and sizes of the accept; it must be usable nevertheless
+	IgnoreDepthChange  bool // goes on reconnecting when the queue depth has changed
+	IgnoreInfoResponse bool // takes any regions as long as there is one for each chunk
+	NoInfo             bool // connects, but never sends the INFO request
+	DoubleInfo         bool // sends the INFO request twice
+	EarlyHeartbeat     bool // sends a heartbeat in front of the INFO request
+
+	// Of requests.
+
+	ShareConnection  bool // sends all I/O on connection 1
+	KeepReadKey      bool // does not take its key back when the server did not
+	TakeBackTwice    bool // takes its key back although the server did
+	NoInvalidateFlag bool // does not ask the server to take the key of a read back
+	RepostOne        bool // gives one receive back for a response that took two
+	IgnoreNewKey     bool // goes on using a chunk's old key
+	ReleaseEarly     bool // frees the permit before the new key is stored
+	AnyResponseForm  bool // takes responses in the form of the other key mode
+
+	// Of paths.
+
+	NoHeartbeat       bool // sends none
+	NoHeartbeatAck    bool // answers none
+	IgnoreSilence     bool // never declares the server dead
+	NoFailover        bool // fails the requests of a lost path although another is whole
+	FailoverNewPermit bool // sends a request of a lost path again in another chunk
+	NoQuarantine      bool // does not wait before it sends the writes of a lost path again
+	ParallelAttempts  bool // does not wait for its turn to reconnect
+	NoDelay           bool // reconnects without pause
+
+	// Edits of what leaves. Each may be nil.
+
+	EditConnRequest func(path *Path, cid int, r *ConnRequest)                    // before it is encoded
+	EditInfoRequest func(path *Path, message []byte)                             // the encoded message, in place
+	EditRequest     func(path *Path, permit uint32, wr *rdma.SendWR, msg []byte) // user header and transport message, in place
+	EditHeartbeat   func(path *Path, imm Immediate) (Immediate, bool)            // false: do not send
+}

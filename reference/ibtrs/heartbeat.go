@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// errPeerSilent ends a path whose peer gave no sign of life.
+var errPeerSilent = errors.New("peer is silent: heartbeats stay without answer")
+
+// heartbeat watches over one path, on connection 0. Both sides run it alike, independently (Clauses IBTRS-HB-001 to
+// IBTRS-HB-011).
+type heartbeat struct {
+	channel  *channel
+	interval time.Duration
+	misses   int
+	alter    func(Immediate) (Immediate, bool) // may change or suppress what is sent; may be nil
+	ignore   bool                              // never declare the peer dead
+
+	missed atomic.Int32
+	sentAt atomic.Int64 // nanoseconds of the monotonic clock since base
+	base   time.Time
+}
+
+// alive notes that something was received, anything at all (Clause IBTRS-HB-005).
+func (h *heartbeat) alive() {
+	if h.missed.Load() != 0 {
+		h.missed.Store(0)
+	}
+}
+
+// run sends and counts until stop is closed. It returns an error when the peer is dead.
+func (h *heartbeat) run(stop <-chan struct{}) error {
+	ticker := time.NewTicker(h.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return nil
+		case <-ticker.C:
+			if err := h.tick(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (h *heartbeat) tick() error {
+	switch missed := h.missed.Load(); {
+	case missed > int32(h.misses) && !h.ignore:
+		return errPeerSilent
+	case missed > 0:
+		h.missed.CompareAndSwap(missed, missed+1) // something may have come in just now
+		return nil
+	}
+	h.missed.Store(1)
+	h.sentAt.Store(int64(time.Since(h.base)))
+	return h.send(Heartbeat)
+}
+
+// acknowledge answers a heartbeat, at once.
+func (h *heartbeat) acknowledge() error { return h.send(HeartbeatAck) }
+
+// latency is the time since the last heartbeat was sent.
+func (h *heartbeat) latency() time.Duration {
+	return time.Since(h.base) - time.Duration(h.sentAt.Load())
+}
+
+// send writes nothing, with immediate data: address and key are 0 and not looked at.
+func (h *heartbeat) send(imm Immediate) error {
+	if h.alter != nil {
+		altered, ok := h.alter(imm)
+		if !ok {
+			return nil
+		}
+		imm = altered
+	}
+	w := &work{chain: []rdma.SendWR{{ID: workHeartbeat, Op: rdma.OpWriteImm, Imm: uint32(imm)}}}
+	return h.channel.post(w)
+}

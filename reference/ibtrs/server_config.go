@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// ServerConfig is what a server is made of. Start from [DefaultServerConfig], and set Devices and Handler.
+type ServerConfig struct {
+	Devices []rdma.Device // to listen on; they stay the caller's, and must outlive the server
+	Port    uint16        // 0: each listener picks a free one
+	Handler Handler       // what requests are for
+
+	Geometry      Geometry
+	KeyRefresh    bool // each response brings a new key for its chunk
+	Regions       int  // regions that the chunks are published as without key refresh; must divide the queue depth
+	LegacyClients bool // for original IBTRS clients: every request may create a session, no key refresh, 16 descriptors
+	Timers        Timers
+
+	MaxSessions int   // sessions at a time; more are rejected with ENOMEM
+	MaxHalfOpen int   // paths without INFO exchange at a time; more are rejected with ENOMEM
+	MaxMemory   int64 // bytes of chunks of all paths; more are rejected with ENOMEM
+
+	Log   *slog.Logger
+	Rules ServerRules
+	// Transition, unless nil, is called for each change of a path's state. It must not wait, and not call the path.
+	Transition func(path *ServerPath, from, to PathState)
+}
+
+// Limits of a server that nobody configured.
+const (
+	DefaultMaxSessions = 128
+	DefaultMaxHalfOpen = 32
+	DefaultMaxMemory   = 16 << 30
+
+	legacyDescriptors = 16
+)
+
+// DefaultServerConfig lacks only devices and a handler.
+func DefaultServerConfig() ServerConfig {
+	return ServerConfig{
+		Port: DefaultPort, Geometry: DefaultGeometry, KeyRefresh: true, Regions: 1, Timers: DefaultTimers,
+		MaxSessions: DefaultMaxSessions, MaxHalfOpen: DefaultMaxHalfOpen, MaxMemory: DefaultMaxMemory,
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func (c *ServerConfig) validate() error {
+	if err := c.Geometry.ValidateServer(); err != nil {
+		return err
+	}
+	switch depth := int(c.Geometry.QueueDepth); {
+	case len(c.Devices) == 0:
+		return fmt.Errorf("server cannot start: no device to listen on: %w", EINVAL)
+	case c.Handler == nil:
+		return fmt.Errorf("server cannot start: no handler for requests: %w", EINVAL)
+	case c.Regions < 1 || depth%c.Regions != 0:
+		return fmt.Errorf("server cannot start: %d regions do not divide the queue depth %d: %w", c.Regions, depth, EINVAL)
+	case c.MaxSessions < 1 || c.MaxHalfOpen < 1:
+		return fmt.Errorf("server cannot start: at most %d sessions and %d half-open paths, both must be at least 1: %w", c.MaxSessions, c.MaxHalfOpen, EINVAL)
+	case c.MaxMemory < c.pathMemory():
+		return fmt.Errorf("server cannot start: at most %d bytes of chunks, one path alone needs %d: %w", c.MaxMemory, c.pathMemory(), EINVAL)
+	}
+	if c.LegacyClients {
+		c.KeyRefresh = false
+	}
+	return c.Timers.Validate()
+}
+
+// pathMemory is the size of one path's chunks in bytes.
+func (c *ServerConfig) pathMemory() int64 {
+	return int64(c.Geometry.QueueDepth) * int64(c.Geometry.ChunkSize())
+}
+
+func (c *ServerConfig) descriptors() int {
+	if c.LegacyClients {
+		return legacyDescriptors
+	}
+	return 1
+}
+
+// flags are those of the accept.
+func (c *ServerConfig) flags() uint32 {
+	if c.KeyRefresh != c.Rules.AnnounceOther {
+		return KeyRefresh
+	}
+	return 0
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import "github.com/ibnbd/ibnbd/reference/rdma"
+
+// handle deals with one completion. An error closes the path.
+func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
+	if done.Status != rdma.StatusSuccess {
+		return failed(done)
+	}
+	kind, number := workKind(done.ID)
+	switch {
+	case !done.Recv && kind == workInvalidate:
+		return p.begun(&p.requests[number])
+	case !done.Recv:
+		return nil
+	case kind == workInfo:
+		return p.information(c, done)
+	}
+	if !p.serving.Load() && !p.server.cfg.Rules.AnswerWhenClosing {
+		return nil // too early, or too late
+	}
+	p.heartbeat.alive()
+	if err := c.receives.post(number); err != nil { // first of all, so that the client never waits for one
+		return err
+	}
+	if c.lost() && !p.server.cfg.Rules.ExecuteAfterLoss {
+		return nil // the client has given the path up and may have sent the request again elsewhere
+	}
+	if done.Op != rdma.OpWriteImm {
+		return nil
+	}
+	return p.immediate(c, Immediate(done.Imm))
+}
+
+func (p *ServerPath) immediate(c *serverChannel, imm Immediate) error {
+	switch imm.Type() {
+	case ImmRequest:
+		return p.request(c, imm)
+	case ImmHeartbeat:
+		return p.heartbeat.acknowledge()
+	}
+	return nil // Clause IBTRS-IMM-008
+}
+
+// request finds the request that an immediate announces and begins with it.
+func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
+	chunk, offset, err := p.server.cfg.Geometry.Request(imm)
+	if err != nil {
+		return p.refusePlace(c, chunk, offset, err)
+	}
+	r := &p.requests[chunk]
+	if !r.state.CompareAndSwap(requestFree, requestBusy) {
+		return breachf("IBTRS-IO-019", "chunk %d is used again before its request was answered", chunk)
+	}
+	r.channel, r.offset = c, offset
+	p.inflight.Add(1)
+	if !p.server.cfg.KeyRefresh || p.server.cfg.Rules.KeepChunkKey {
+		return p.begun(r)
+	}
+	r.state.Store(requestInvalidating)
+	r.undo[0] = rdma.SendWR{ID: workInvalidate | uint64(chunk), Op: rdma.OpInvalidate, Window: p.windows[chunk], Signaled: true}
+	r.invalidate.chain = r.undo[:]
+	return c.post(&r.invalidate)
+}
+
+// refusePlace closes the path for a chunk or an offset that does not exist (Clauses IBTRS-IMM-006, IBTRS-IMM-007), or
+// does what the rules say instead.
+func (p *ServerPath) refusePlace(c *serverChannel, chunk, offset uint32, err error) error {
+	if p.server.cfg.Rules.AnyChunk {
+		answer, _ := ResponseImmediate(chunk, EINVAL, false)
+		return c.post(&work{chain: []rdma.SendWR{{Op: rdma.OpWriteImm, Imm: uint32(answer)}}})
+	}
+	if chunk >= uint32(p.server.cfg.Geometry.QueueDepth) {
+		return breach("IBTRS-IMM-006", err)
+	}
+	return breach("IBTRS-IMM-007", err)
+}
+
+// begun goes on with a request when nobody can change its chunk any more: it is read and handed to the upper layer. With
+// static keys that is a matter of trust, so everything that is checked is copied first.
+func (p *ServerPath) begun(r *ServerRequest) error {
+	r.state.Store(requestBusy)
+	if !p.serving.Load() && !p.server.cfg.Rules.AnswerWhenClosing {
+		r.drop()
+		return nil
+	}
+	if err := r.parse(); err != nil {
+		if r.fatal(err) {
+			r.drop()
+			return breach(r.clauseOf(err), err)
+		}
+		p.log.Info("request refused", "chunk", r.chunk, "error", err)
+		r.Respond(ErrnoOf(err))
+		return nil
+	}
+	p.stats.count(r.Direction, len(r.Data)+len(r.Header))
+	p.handler.Handle(r)
+	return nil
+}
+
+// dropInvalidating gives up the requests whose invalidation will never complete, because the connections are gone.
+func (p *ServerPath) dropInvalidating() {
+	for k := range p.requests {
+		if r := &p.requests[k]; r.state.Load() == requestInvalidating {
+			r.drop()
+		}
+	}
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import (
+	"encoding/binary"
+
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// send posts the response as one chain on the connection that the request came on (Clause IBTRS-IO-008): the data, the
+// chunk's new key, the invalidation of the client's key, and the response itself; each where it has a place.
+func (r *ServerRequest) send(errno Errno) {
+	p := r.path
+	rules := &p.server.cfg.Rules
+	errno = r.wireErrno(errno)
+	chain := r.chain[:0]
+	if (errno == 0 || rules.DataOnError) && r.Direction == Read {
+		chain = r.appendData(chain)
+	}
+	key := uint32(0)
+	if p.server.cfg.KeyRefresh {
+		chain, key = r.appendKey(chain)
+	}
+	invalidated := r.invalidates()
+	if invalidated && !rules.PretendInvalidate {
+		chain = append(chain, rdma.SendWR{ID: workMessage, Op: rdma.OpSendInv, RemoteKey: r.copied[0].RKey})
+	}
+	chain = append(chain, r.answer(errno, invalidated, key))
+	if rules.ResponseFirst {
+		chain[0], chain[len(chain)-1] = chain[len(chain)-1], chain[0]
+	}
+	if f := rules.EditResponse; f != nil {
+		f(p, r.chunk, &chain[len(chain)-1])
+	}
+	for range max(1, int(rules.ResponsesPerRequest)) - 1 {
+		if len(chain) < cap(chain) {
+			chain = append(chain, chain[len(chain)-1])
+		}
+	}
+	r.response.chain, r.response.owner = chain, &r.state
+	c := r.channel
+	if rules.WrongConnection {
+		c = p.channels[0]
+	}
+	if err := c.post(&r.response); err != nil {
+		p.fail(err)
+	}
+}
+
+// wireErrno is what goes on the wire (Clause IBTRS-IMM-005).
+func (r *ServerRequest) wireErrno(errno Errno) Errno {
+	if r.path.server.cfg.Rules.RawErrno {
+		return errno & MaxWireErrno
+	}
+	return errno.OnWire()
+}
+
+// invalidates tells whether the response takes the client's key back (Clauses IBTRS-IO-011, IBTRS-IO-012, IBTRS-IO-034).
+func (r *ServerRequest) invalidates() bool {
+	rules := &r.path.server.cfg.Rules
+	if r.Direction != Read || r.count == 0 || rules.NeverInvalidate {
+		return false
+	}
+	return r.Flags&NeedInvalidate != 0 || rules.AlwaysInvalidated
+}
+
+// appendData writes what was read to where the descriptors say, one RDMA write for each.
+func (r *ServerRequest) appendData(chain []rdma.SendWR) []rdma.SendWR {
+	at := int(r.chunk) * int(r.path.server.cfg.Geometry.ChunkSize())
+	for i, d := range r.copied[:r.count] {
+		r.elements[i] = rdma.SGE{Region: r.path.memory, Offset: at, Length: int(d.Length)}
+		at += int(d.Length)
+		chain = append(chain, rdma.SendWR{
+			ID: workMessage, Op: rdma.OpWrite, Local: r.elements[i : i+1], RemoteAddr: d.Address, RemoteKey: d.RKey,
+		})
+	}
+	return chain
+}
+
+// appendKey gives the chunk a new key.
+func (r *ServerRequest) appendKey(chain []rdma.SendWR) ([]rdma.SendWR, uint32) {
+	w := r.path.windows[r.chunk]
+	if r.path.server.cfg.Rules.KeepChunkKey {
+		return chain, w.Key()
+	}
+	key := w.NextKey()
+	return append(chain, r.path.bindChunk(r.chunk)), key
+}
+
+// answer is the work request that tells the client: with key refresh a SEND of the new key, else an RDMA write of
+// nothing, in both cases with the immediate that says which request and how it ended.
+func (r *ServerRequest) answer(errno Errno, invalidated bool, key uint32) rdma.SendWR {
+	rules := &r.path.server.cfg.Rules
+	id := r.chunk
+	if rules.FixedID {
+		id = 0
+	}
+	imm, _ := ResponseImmediate(id, errno, invalidated)
+	if r.path.answers == nil || rules.WrongResponseForm {
+		return rdma.SendWR{ID: workMessage | uint64(r.chunk), Op: rdma.OpWriteImm, Imm: uint32(imm)}
+	}
+	at := int(r.chunk) * KeyResponseSize
+	message := r.path.answers.Bytes()[at : at+KeyResponseSize]
+	binary.LittleEndian.PutUint16(message, TypeKeyResponse)
+	binary.LittleEndian.PutUint16(message[2:], uint16(r.chunk))
+	binary.LittleEndian.PutUint32(message[4:], key)
+	r.body[0] = rdma.SGE{Region: r.path.answers, Offset: at, Length: KeyResponseSize}
+	return rdma.SendWR{ID: workMessage | uint64(r.chunk), Op: rdma.OpSendImm, Local: r.body[:], Imm: uint32(imm)}
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibtrs
+
+import "github.com/ibnbd/ibnbd/reference/rdma"
+
+// ServerRules are the rules that a polite server keeps, each with a switch that turns it off. The zero value is a polite
+// server. Impolite testers, and mutants that a test suite must catch, are made of it.
+type ServerRules struct {
+	// Of connecting.
+
+	AnyMagic          bool  // takes requests with any magic and version
+	AnyCount          bool  // does not check connection count and cid
+	AnyoneCreates     bool  // creates a session also without the first-connection flag
+	NobodyJoins       bool  // rejects requests for a session that exists
+	SameAddresses     bool  // takes a second path between the same addresses
+	AnyIncarnation    bool  // lets a connection of another incarnation join
+	KeepSuperseded    bool  // does not close a path whose peer has begun a newer incarnation
+	NoPathLimit       bool  // takes more than MaxPaths paths
+	NoHalfOpenLimit   bool  // neither counts half-open paths nor ends them
+	RejectErrno       Errno // rejects carry this number instead of the right one; 0: the right one
+	RejectWithoutData bool  // rejects carry no errno at all
+
+	// Of the INFO exchange.
+
+	AnyInfoType    bool // takes any message as INFO request
+	AnyName        bool // takes any session name
+	SharedNames    bool // takes a name that another session has
+	EarlyInfo      bool // answers before all connections are there
+	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
+	NoInfoResponse bool // never answers
+
+	// Of requests.
+
+	AnyChunk            bool  // answers EINVAL to a chunk or offset out of range instead of closing the path
+	AnyType             bool  // answers EINVAL to an unknown transport type instead of closing the path
+	LongHeaderCloses    bool  // closes the path for a header longer than the offset
+	AnyDescriptor       bool  // does not compare descriptor and data, and so may tell stale bytes
+	WrongConnection     bool  // answers on connection 0 whatever the request came on
+	NeverInvalidate     bool  // does not take the client's key back, and says so
+	PretendInvalidate   bool  // does not take the client's key back, and says it did
+	AlwaysInvalidated   bool  // takes the key of every read back, asked or not
+	DataOnError         bool  // writes the data of a failed read
+	ResponseFirst       bool  // responds, then writes the data
+	KeepChunkKey        bool  // with key refresh: never takes a chunk's key back, and tells the old one
+	WrongResponseForm   bool  // answers in the form of the other key mode
+	RawErrno            bool  // cuts an errno above 511 off instead of mapping it
+	AnswerWhenClosing   bool  // executes and answers requests on a path that is closing
+	ForgetInflight      bool  // does not wait for requests in flight when a path closes
+	ExecuteAfterLoss    bool  // executes what was received on a connection that is lost
+	FixedID             bool  // responds to chunk 0 whatever the request
+	AnnounceOther       bool  // announces the other key mode than it uses
+	ResponsesPerRequest uint8 // sends so many responses; 0 means 1
+
+	// Of the heartbeat.
+
+	NoHeartbeat    bool // sends none
+	NoHeartbeatAck bool // answers none
+	IgnoreSilence  bool // never declares the client dead
+
+	// Edits of what leaves. Each may be nil.
+
+	EditConnResponse func(cid int, r *ConnResponse)                                   // of an accept, before it is encoded
+	EditInfoResponse func(path *ServerPath, message []byte) []byte                    // the encoded message
+	EditResponse     func(path *ServerPath, chunk uint32, work *rdma.SendWR)          // the work request that carries the response
+	EditHeartbeat    func(path *ServerPath, imm Immediate) (Immediate, bool)          // false: do not send
+	Intercept        func(path *ServerPath, chunk uint32, errno Errno, answer func()) // answers, by calling answer, when and if it likes
+}
