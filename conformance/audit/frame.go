@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"fmt"
+	"time"
+)
+
+// FrameID names one frame: the rail that it was seen on, and its number there, counted from 1 as capture tools do.
+type FrameID struct {
+	Rail   string `json:"rail,omitempty"`
+	Number uint64 `json:"number"`
+}
+
+// String gives "rail0#12".
+func (f FrameID) String() string { return fmt.Sprintf("%s#%d", f.Rail, f.Number) }
+
+// Frame is one captured frame.
+type Frame struct {
+	FrameID
+	At      time.Time // when it was captured
+	Data    []byte    // the captured bytes; valid only until the next frame is read
+	OrigLen int       // length of the frame on the wire in bytes, at least len(Data)
+	Link    Link      // what Data begins with
+}
+
+// Link says what the bytes of a frame begin with.
+type Link uint8
+
+// The link types that carry RoCEv2 and are understood here.
+const (
+	Ethernet   Link = iota
+	RawIP           // an IP packet without link header
+	LinuxSLL        // "cooked" capture of Linux, version 1: 16 bytes before the IP packet
+	LinuxSLLv2      // version 2: 20 bytes before the IP packet
+)

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// Beat is what is known around one heartbeat or acknowledgement.
+type Beat struct {
+	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat
+	HasSince  bool
+	Expected  bool // of an acknowledgement: a heartbeat waited for it
+	PeerHeard bool // of a heartbeat: a message of the peer came since the last one
+	Connected bool // the INFO exchange was done
+	Clean     bool // nothing was missed or sent again since
+	Waiting   bool // of a heartbeat: the last one was not acknowledged
+}
+
+func (t *Tracker) takeHeartbeat(f *Flow, l *lane, m *Message) {
+	b := l.build
+	kind := Heartbeat
+	if ibtrs.Immediate(m.Immediate).Type() == ibtrs.ImmHeartbeatAck {
+		kind = HeartbeatAck
+	}
+	e := t.fresh(kind)
+	e.setMessage(f, m)
+	e.build = b
+	if kind == Heartbeat {
+		e.Beat = b.takeBeat(f, m, t.now.seq)
+	} else {
+		e.Beat = b.takeBeatAck(f, m)
+		if e.Beat.Expected {
+			e.addFrame(b.beats[f.from.other()].lastFrame)
+		}
+	}
+	t.emit(e)
+}
+
+func (b *build) takeBeat(f *Flow, m *Message, seq uint64) Beat {
+	h := &b.beats[f.from]
+	beat := Beat{
+		HasSince: h.any, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
+		Clean: f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq,
+	}
+	if h.any {
+		beat.Since = m.FirstAt.Sub(h.lastAt)
+	}
+	*h = heartbeat{lastAt: m.FirstAt, lastSeq: seq, any: true, waiting: true, lastFrame: m.First}
+	return beat
+}
+
+func (b *build) takeBeatAck(f *Flow, m *Message) Beat {
+	h := &b.beats[f.from.other()]
+	beat := Beat{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
+	if h.any {
+		beat.Since = m.FirstAt.Sub(h.lastAt)
+		beat.Clean = f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && f.back.lastAgain <= h.lastSeq
+	}
+	h.waiting = false
+	return beat
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/srp"
+)
+
+// managerKey names a sender of management datagrams: the network card, or the address where no card is known.
+type managerKey struct {
+	mac  roce.MAC
+	addr [16]byte
+}
+
+// manager follows the packet sequence numbers of the datagrams that one queue pair 1 sends. They have no
+// acknowledgements, but the numbers tell whether any was missed.
+type manager struct {
+	key      managerKey
+	next     roce.PSN
+	first    roce.PSN
+	counts   bool // numbers have been seen to grow by one
+	lastGap  uint64
+	watchers []watcher
+}
+
+const maxManagers = 4096
+
+func (t *Tracker) managerOf(p *roce.Packet) *manager {
+	key := managerKey{mac: p.SrcMAC}
+	if p.SrcMAC == (roce.MAC{}) {
+		key.addr = addr16(p.Src)
+	}
+	m := t.managers[key]
+	if m == nil {
+		if len(t.managers) >= maxManagers {
+			clear(t.managers) // a flood of senders; who sends on begins anew
+		}
+		m = &manager{key: key, next: p.BTH.PSN, first: p.BTH.PSN, lastGap: t.now.seq}
+		if p.BTH.PSN == 0 {
+			m.lastGap = 0 // the first datagram of this sender ever
+		}
+		t.managers[key] = m
+	}
+	return m
+}
+
+// take follows the number of one datagram.
+func (m *manager) take(t *Tracker, psn roce.PSN) {
+	switch d := psn.Sub(m.next); {
+	case d == 0:
+		m.counts = m.counts || psn != m.first
+		m.next = psn.Add(1)
+		for _, w := range m.watchers {
+			w.inOrder(nil)
+		}
+		m.watchers = m.watchers[:0]
+	case d > 0 || d < -farAway:
+		t.counters.ManagementGaps++
+		m.next = psn.Add(1)
+		m.lastGap = t.now.seq
+		for _, w := range m.watchers {
+			w.gap(nil)
+		}
+		m.watchers = m.watchers[:0]
+	}
+}
+
+// cleanSince reports whether all datagrams from frame seq on were seen.
+func (m *manager) cleanSince(seq uint64) bool { return m != nil && m.counts && m.lastGap < seq }
+
+func (m *manager) watch(w watcher) bool {
+	if len(m.watchers) >= 256 {
+		return false
+	}
+	m.watchers = append(m.watchers, w)
+	return true
+}
+
+func (t *Tracker) takeManagement(p *roce.Packet) {
+	t.counters.Management++
+	from := t.managerOf(p)
+	from.take(t, p.BTH.PSN)
+	mad, message, err := roce.DecodeCM(p.Payload)
+	if err != nil {
+		return
+	}
+	src, dst := p.Src, p.Dst
+	private := message.LayerPayload()
+	switch m := message.(type) {
+	case *roce.CMReq:
+		t.takeREQ(src, dst, &mad, m, private, from)
+	case *roce.CMRep:
+		t.takeREP(src, dst, m, private, from)
+	case *roce.CMRej:
+		t.takeREJ(src, dst, m, private, from)
+	case *roce.CMRtu:
+		t.takeRTU(src, dst, m, from)
+	case *roce.CMDreq:
+		t.takeDREQ(src, dst, m, from)
+	case *roce.CMDrep:
+		t.takeDREP(src, dst, m, from)
+	}
+}
+
+// findConnection finds the connection that a message from src speaks of, and which side src is.
+func (t *Tracker) findConnection(src, dst netip.Addr, local, remote uint32) (*Connection, Side) {
+	s, d := addr16(src), addr16(dst)
+	c := t.byComm[commKey{s, d, local}]
+	if c == nil || local == 0 {
+		c = t.byComm[commKey{d, s, remote}]
+	}
+	if c == nil {
+		return nil, Nobody
+	}
+	if c.Initiator == src {
+		return c, Initiator
+	}
+	return c, Target
+}
+
+func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, private []byte, from *manager) {
+	key := commKey{addr16(src), addr16(dst), m.LocalCommID}
+	if old := t.byComm[key]; old != nil {
+		if old.sameRequest(m, private) {
+			old.Repeated++
+			t.counters.ManagementAgain++
+			t.touch(old)
+			e := t.fresh(ConnectionRequestAgain)
+			e.setConnection(old, Initiator)
+			t.emit(e)
+			return
+		}
+		t.forget(old)
+	}
+	if m.TransportType != roce.TransportRC {
+		return
+	}
+	c := t.newConnection(src, dst)
+	c.initiatorManager = from
+	c.State, c.HasRequest, c.Request = Requested, true, *m
+	c.comm[0] = key
+	t.byComm[key] = c
+	_, c.Port, _ = m.ServiceID.IP()
+	c.privLen = copy(c.private[:], application(m, private))
+	if mtu := m.PathMTU.Bytes(); mtu > 0 {
+		c.mtu = mtu
+	}
+	t.addFlow(c, Target, m.LocalQPN)
+	c.Protocol = t.protocolOf(c, m)
+	e := t.fresh(ConnectionRequest)
+	e.setConnection(c, Initiator)
+	e.manager = from
+	e.Private = c.private[:c.privLen]
+	t.joinProtocol(c, e)
+	t.emit(e)
+}
+
+// sameRequest reports whether a REQ is the connection's own, sent again.
+func (c *Connection) sameRequest(m *roce.CMReq, private []byte) bool {
+	return c.HasRequest && c.Request.LocalQPN == m.LocalQPN && c.Request.StartingPSN == m.StartingPSN &&
+		bytes.Equal(c.private[:c.privLen], application(m, private))
+}
+
+// application returns the part of a REQ's private data that belongs to the application.
+func application(m *roce.CMReq, private []byte) []byte {
+	if _, _, ok := m.ServiceID.IP(); ok && len(private) > roce.IPCMLen {
+		return private[roce.IPCMLen:]
+	}
+	return private
+}
+
+// protocolOf tells from a request what a connection will carry.
+func (t *Tracker) protocolOf(c *Connection, m *roce.CMReq) Protocol {
+	private := c.private[:c.privLen]
+	switch {
+	case slices.Contains(t.opt.Ports, c.Port), uint64(m.ServiceID)>>16 == 0x13F && slices.Contains(t.opt.Ports, uint16(m.ServiceID)):
+		return IBTRS
+	case len(private) >= ibtrs.ConnRequestSize && private[2] == ibtrs.Magic&0xFF && private[3] == ibtrs.Magic>>8:
+		return IBTRS
+	case slices.Contains(t.opt.SRPPorts, c.Port) || looksLikeLogin(private):
+		return SRP
+	}
+	return OtherProtocol
+}
+
+// looksLikeLogin tells whether private data has the form of an SRP login request over the RDMA connection manager.
+func looksLikeLogin(private []byte) bool {
+	m, err := srp.ParseLoginReqCM(private)
+	return err == nil && m.RequiredFormats != 0 && m.RequiredFormats&^(srp.FormatsDirect|srp.FormatsIndirect) == 0 &&
+		m.RequestedIULength <= 1<<20 && m.TargetPort != (srp.PortID{})
+}
+
+func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, from *manager) {
+	c := t.byComm[commKey{addr16(dst), addr16(src), m.RemoteCommID}]
+	switch {
+	case c == nil:
+		// The request was not seen: the reply alone does not tell what the connection is for.
+		c = t.newConnection(dst, src)
+		c.comm[0] = commKey{addr16(dst), addr16(src), m.RemoteCommID}
+		t.byComm[c.comm[0]] = c
+	case c.HasReply && c.Reply.LocalCommID == m.LocalCommID:
+		t.counters.ManagementAgain++
+		return
+	}
+	c.State, c.HasReply, c.Reply = Replied, true, *m
+	c.repSeq = t.now.seq
+	c.targetManager = from
+	c.comm[1] = commKey{addr16(src), addr16(dst), m.LocalCommID}
+	t.byComm[c.comm[1]] = c
+	t.touch(c)
+	t.addFlow(c, Initiator, m.LocalQPN)
+	e := t.fresh(ConnectionReply)
+	e.setConnection(c, Target)
+	e.manager = from
+	e.Private = private
+	t.replyProtocol(c, e)
+	t.emit(e)
+}
+
+func (t *Tracker) takeREJ(src, dst netip.Addr, m *roce.CMRej, private []byte, from *manager) {
+	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
+	if c == nil || c.State == Rejected {
+		return
+	}
+	c.State, c.ClosedAt = Rejected, t.now.at
+	e := t.fresh(ConnectionReject)
+	e.setConnection(c, side)
+	e.manager = from
+	e.Private, e.RejectReason = private, m.Reason
+	t.rejectProtocol(c, e)
+	t.emit(e)
+}
+
+func (t *Tracker) takeRTU(src, dst netip.Addr, m *roce.CMRtu, from *manager) {
+	c, _ := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
+	if c == nil || c.rtuSeq != 0 {
+		return
+	}
+	c.rtuSeq = t.now.seq
+	if c.State == Requested || c.State == Replied {
+		c.State = Established
+	}
+	t.establish(c)
+	e := t.fresh(ConnectionEstablished)
+	e.setConnection(c, Initiator)
+	e.manager = from
+	t.emit(e)
+}
+
+func (t *Tracker) takeDREQ(src, dst netip.Addr, m *roce.CMDreq, from *manager) {
+	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
+	if c == nil {
+		return
+	}
+	first := c.State != Disconnecting && c.State != Disconnected
+	again := c.asked[side]
+	c.asked[side] = true
+	if first {
+		c.State, c.Closer, c.ClosedAt = Disconnecting, side, t.now.at
+	}
+	if again {
+		t.counters.ManagementAgain++
+	}
+	e := t.fresh(DisconnectRequest)
+	e.setConnection(c, side)
+	e.manager = from
+	e.Again = again
+	t.emit(e)
+	if first {
+		t.closeProtocol(c)
+	}
+}
+
+func (t *Tracker) takeDREP(src, dst netip.Addr, m *roce.CMDrep, from *manager) {
+	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
+	if c == nil || c.State == Disconnected {
+		return
+	}
+	if c.ClosedAt.IsZero() {
+		c.ClosedAt, c.Closer = t.now.at, side.other()
+	}
+	c.State = Disconnected
+	e := t.fresh(DisconnectReply)
+	e.setConnection(c, side)
+	e.manager = from
+	t.emit(e)
+	t.closeProtocol(c)
+}

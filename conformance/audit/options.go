@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import "time"
+
+// Options bound what a [Tracker] keeps, and tell what it cannot see on the wire. The zero value of a field means its
+// default.
+type Options struct {
+	// MaxConnections is the number of established connections that are followed at a time; the one that was silent for
+	// the longest is forgotten first. Default 16384.
+	MaxConnections int
+	// MaxHalfOpen is the same for connections that are asked for and not yet established. Default 4096.
+	MaxHalfOpen int
+	// MaxSessions is the number of IBTRS sessions remembered, also after their last path is gone. Default 4096.
+	MaxSessions int
+	// MaxHeld is the number of packets of one direction of a queue pair that are held back while an earlier one is
+	// missing. Default 256.
+	MaxHeld int
+	// MaxMessage is the number of bytes of a SEND that are put together; the rest of a longer one is not looked at.
+	// Default 1 MiB and 64 bytes, an INFO response with a region for each of 65535 chunks.
+	MaxMessage int
+	// Ports are RDMA CM ports of IBTRS servers, to recognise requests that do not look like IBTRS. Default 1234.
+	Ports []uint16
+	// SRPPorts are the same for SRP targets. Default none: a login request is recognised by its form.
+	SRPPorts []uint16
+	// SkipICRC leaves the invariant CRC unchecked. Otherwise packets in which it is wrong count as corrupted and are
+	// ignored, as their receiver does.
+	SkipICRC bool
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MaxConnections, 16384)
+	setDefault(&o.MaxHalfOpen, 4096)
+	setDefault(&o.MaxSessions, 4096)
+	setDefault(&o.MaxHeld, 256)
+	setDefault(&o.MaxMessage, 1<<20+64)
+	if o.Ports == nil {
+		o.Ports = []uint16{1234}
+	}
+	return o
+}
+
+func setDefault(field *int, value int) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Policy is how an initiator is configured to choose the path of a request.
+type Policy string
+
+// The multipath policies.
+const (
+	PolicyUnknown Policy = ""
+	RoundRobin    Policy = "round-robin"
+	MinInflight   Policy = "min-inflight"
+	MinLatency    Policy = "min-latency"
+)
+
+// Configuration is what a judge must be told because no packet says it. What is not given is not judged.
+type Configuration struct {
+	// ReconnectDelay is the configured delay of automatic reconnects, without the second that an initiator adds. Give it
+	// only for runs in which nobody reconnects by hand.
+	ReconnectDelay time.Duration
+	// ReconnectAttempts is the configured number of automatic attempts; nil or negative: without end.
+	ReconnectAttempts *int
+	// Policy is the configured multipath policy, if it is the same in the whole run.
+	Policy Policy
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/srp"
+)
+
+// nexusKey names the relation of an initiator port and a target port of SRP.
+type nexusKey struct {
+	initiator, target srp.PortID
+	at                [16]byte // address of the target
+}
+
+// nexus has the live channels between two ports.
+type nexus struct {
+	key      nexusKey
+	channels []*Channel
+	seen     int // logins, refused ones included
+	complete bool
+}
+
+// Login is what the two sides said in a login.
+type Login struct {
+	Request     srp.LoginReqCM // zero if not seen
+	HasRequest  bool
+	Response    srp.LoginRsp
+	HasResponse bool
+	Reject      srp.LoginRej
+	HasReject   bool
+	Others      int  // live channels of the nexus when the request came
+	OthersSure  bool // no channel can have been missed
+	Again       bool // the nexus had a channel before
+}
+
+// Channel is one SRP channel: a connection after its login.
+type Channel struct {
+	Login     Login
+	Initiator netip.Addr
+	Target    netip.Addr
+
+	conn       *Connection
+	nexus      *nexus
+	limit      int64 // request limit as the initiator knows it
+	limitSure  bool
+	commands   map[srp.Tag]*Command
+	answered   bool // something was answered
+	epoch      uint32
+	blind      uint32
+	credReqs   []srp.Tag // requests of the target that wait for their response
+	lastAnswer srp.Tag   // tag of the last answered request
+	loggedOut  Side
+	maxReads   int
+	reads      int
+	up         bool
+	lastMoved  *Command
+}
+
+// Connection returns the channel's connection.
+func (c *Channel) Connection() *Connection { return c.conn }
+
+// Limit returns the request limit as far as it is known, and whether it is certain.
+func (c *Channel) Limit() (int64, bool) { return c.limit, c.limitSure }
+
+func (t *Tracker) joinNexus(c *Connection, e *Event) {
+	m, err := srp.ParseLoginReqCM(c.private[:c.privLen])
+	e.ParseError = err
+	ch := &Channel{conn: c, Initiator: c.Initiator, Target: c.Target, commands: make(map[srp.Tag]*Command)}
+	ch.Login.Request, ch.Login.HasRequest = m, err == nil || c.privLen >= srp.LoginReqCMSize
+	ch.maxReads = int(c.Request.ResponderResources)
+	c.channel = ch
+	if ch.Login.HasRequest {
+		n := t.nexusOf(nexusKey{m.InitiatorPort, m.TargetPort, addr16(c.Target)}, e.manager)
+		ch.nexus = n
+		n.seen++
+		ch.Login.Others, ch.Login.OthersSure, ch.Login.Again = n.live(), n.complete, n.seen > 1
+	}
+	e.Channel = ch
+	e.Login = &ch.Login
+}
+
+const maxNexuses = 65536
+
+func (t *Tracker) nexusOf(key nexusKey, m *manager) *nexus {
+	n := t.nexuses[key]
+	if n == nil {
+		if len(t.nexuses) >= maxNexuses {
+			clear(t.nexuses)
+		}
+		n = &nexus{key: key, complete: m != nil && (m.lastGap == 0 || m.counts && m.lastGap < t.now.seq && m.first == 0)}
+		t.nexuses[key] = n
+	}
+	return n
+}
+
+func (n *nexus) live() int {
+	live := 0
+	for _, ch := range n.channels {
+		if ch.conn.State.live() {
+			live++
+		}
+	}
+	return live
+}
+
+func (t *Tracker) leaveNexus(c *Connection) {
+	ch := c.channel
+	if ch == nil {
+		return
+	}
+	c.channel = nil
+	if ch.nexus == nil {
+		return
+	}
+	ch.nexus.channels = slices.DeleteFunc(ch.nexus.channels, func(other *Channel) bool { return other == ch })
+}
+
+func (t *Tracker) acceptChannel(c *Connection, e *Event) {
+	ch := c.channel
+	if ch == nil {
+		return
+	}
+	m, err := srp.ParseLoginRsp(e.Private)
+	e.ParseError = err
+	e.Login = &ch.Login
+	e.Channel = ch
+	ch.Login.Response, ch.Login.HasResponse = m, err == nil
+	ch.limit, ch.limitSure = int64(m.RequestLimitDelta), err == nil
+	if n := ch.nexus; n != nil && len(n.channels) < 1024 {
+		n.channels = append(n.channels, ch)
+	}
+}
+
+func (t *Tracker) rejectChannel(c *Connection, e *Event) {
+	if c.channel == nil {
+		return
+	}
+	m, err := srp.ParseLoginRej(e.Private)
+	c.channel.Login.Reject, c.channel.Login.HasReject = m, err == nil
+	e.ParseError, e.Login, e.Channel = err, &c.channel.Login, c.channel
+}
+
+func (t *Tracker) closeChannel(ch *Channel) {
+	for tag, cmd := range ch.commands {
+		e := t.fresh(CommandUnanswered)
+		e.setConnection(ch.conn, Nobody)
+		e.Command = cmd
+		for _, f := range cmd.Frames {
+			e.addFrame(f)
+		}
+		t.emit(e)
+		delete(ch.commands, tag)
+		t.releaseCommand(cmd)
+	}
+	ch.lastMoved = nil
+}
+
+func (ch *Channel) gapFound(f *Flow) {
+	if f.from == Initiator {
+		ch.blind++
+		return
+	}
+	ch.epoch++
+	ch.limitSure = false
+}
+
+// Command is an SRP_CMD or SRP_TSK_MGMT.
+type Command struct {
+	Tag        srp.Tag
+	Management bool // SRP_TSK_MGMT
+	Task       srp.TskMgmt
+	LUN        srp.LUN
+	CDB        [16]byte
+	Out, In    int // bytes offered in each direction, -1 if not known
+	OutFormat  srp.Format
+	InFormat   srp.Format
+	Size       int // bytes of the unit
+	Frames     [2]FrameID
+	At         time.Time
+	MovedIn    uint64 // bytes that the target wrote
+	MovedOut   uint64 // bytes that it fetched
+	ParseError error
+	Limit      int64 // request limit before it was sent
+	LimitKnown bool
+	TagBusy    bool // the tag was in use
+	Managed    bool // of task management: the managed task was outstanding
+
+	out, in    []memory
+	table      memory
+	known      bool // descriptors are known
+	epoch      uint32
+	blind      uint32
+	writes     int
+	lastReadAt time.Time
+	aborted    bool
+}
+
+// memory is a range of the initiator's memory.
+type memory struct {
+	address uint64
+	key     uint32
+	length  uint32
+}
+
+func (m memory) holds(address uint64, key uint32, length uint64) bool {
+	return m.key == key && address >= m.address && length <= uint64(m.length) && address-m.address <= uint64(m.length)-length
+}
+
+// OpCode is the SCSI operation code.
+func (c *Command) OpCode() byte { return c.CDB[0] }
+
+func (t *Tracker) newCommand() *Command {
+	if n := len(t.freeCmds); n > 0 {
+		c := t.freeCmds[n-1]
+		t.freeCmds = t.freeCmds[:n-1]
+		*c = Command{out: c.out[:0], in: c.in[:0]}
+		return c
+	}
+	return new(Command)
+}
+
+func (t *Tracker) releaseCommand(c *Command) {
+	if len(t.freeCmds) < 4096 {
+		t.freeCmds = append(t.freeCmds, c)
+	}
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// Tracker follows connections, messages and storage requests through a stream of frames. What it finds goes to its
+// observers as events, at once; it keeps only what it needs to understand the frames to come. It belongs to one
+// goroutine at a time.
+type Tracker struct {
+	opt       Options
+	observers []func(*Event)
+	packet    roce.Packet
+	counters  Counters
+
+	now     packetTime
+	rails   map[string]*uint64
+	lastRly string
+	lastNum *uint64
+
+	flows    map[flowKey]*Flow
+	lastFlow *Flow
+	byComm   map[commKey]*Connection
+	open     *list.List // established connections, the one heard of last in front
+	halfOpen *list.List
+	managers map[managerKey]*manager
+	sessions map[groupUUID]*Session
+	groups   map[ibtrs.UUID]groupUUID // by path UUID
+	recent   *list.List               // sessions, the one heard of last in front
+	nexuses  map[nexusKey]*nexus
+	ids      uint64
+
+	event    Event
+	freeHeld []*heldPacket
+	freeReqs []*Request
+	freeCmds []*Command
+}
+
+// packetTime is when and where the present packet was seen.
+type packetTime struct {
+	seq   uint64 // position among all frames of all rails
+	at    time.Time
+	frame FrameID
+}
+
+// Counters tell what the tracker saw, frame by frame.
+type Counters struct {
+	Frames          uint64 `json:"frames"`
+	RoCE            uint64 `json:"roce"`              // RoCEv2 packets
+	Other           uint64 `json:"other"`             // frames of other protocols
+	Foreign         uint64 `json:"foreign"`           // UDP port 4791, but no RoCEv2
+	Truncated       uint64 `json:"truncated"`         // cut by a snap length so far that headers are missing
+	Cut             uint64 `json:"cut"`               // cut by a snap length, headers complete
+	Corrupted       uint64 `json:"corrupted"`         // wrong ICRC, ignored
+	Management      uint64 `json:"management"`        // connection management datagrams
+	UnknownQP       uint64 `json:"unknown_qp"`        // packets of queue pairs whose connection was not seen
+	OtherTransport  uint64 `json:"other_transport"`   // unreliable datagrams and connections, congestion notifications
+	Messages        uint64 `json:"messages"`          // messages put together
+	Retransmitted   uint64 `json:"retransmitted"`     // request packets seen before
+	Reordered       uint64 `json:"reordered"`         // packets that came before an earlier one
+	Missing         uint64 `json:"missing"`           // packets that were acknowledged and never seen
+	Late            uint64 `json:"late"`              // packets that came after they had been given up
+	RNRNAKs         uint64 `json:"rnr_naks"`          //
+	SequenceNAKs    uint64 `json:"sequence_naks"`     //
+	FatalNAKs       uint64 `json:"fatal_naks"`        //
+	ManagementAgain uint64 `json:"management_again"`  // repeated connection management datagrams
+	ManagementGaps  uint64 `json:"management_gaps"`   // connection management datagrams that were never seen
+	Connections     uint64 `json:"connections"`       // connections asked for
+	ForgottenOpen   uint64 `json:"forgotten_open"`    // established connections given up for lack of room
+	ForgottenHalf   uint64 `json:"forgotten_half"`    // half-open connections given up for lack of room
+	ForgottenGroups uint64 `json:"forgotten_session"` // sessions given up for lack of room
+}
+
+// NewTracker makes a tracker without observers.
+func NewTracker(options Options) *Tracker {
+	return &Tracker{
+		opt:      options.withDefaults(),
+		rails:    make(map[string]*uint64),
+		flows:    make(map[flowKey]*Flow),
+		byComm:   make(map[commKey]*Connection),
+		open:     list.New(),
+		halfOpen: list.New(),
+		managers: make(map[managerKey]*manager),
+		sessions: make(map[groupUUID]*Session),
+		groups:   make(map[ibtrs.UUID]groupUUID),
+		recent:   list.New(),
+		nexuses:  make(map[nexusKey]*nexus),
+	}
+}
+
+// Observe adds an observer. It gets every event in order; the event and what it refers to are valid only during the call,
+// see [Event].
+func (t *Tracker) Observe(see func(*Event)) { t.observers = append(t.observers, see) }
+
+// Counters returns what was counted so far.
+func (t *Tracker) Counters() Counters { return t.counters }
+
+// Frame takes one live Ethernet frame that was seen on a rail; it numbers the frames of each rail from 1. data may be used
+// again after the call. origLen is the frame's length on the wire.
+func (t *Tracker) Frame(rail string, at time.Time, data []byte, origLen int) {
+	if t.lastNum == nil || t.lastRly != rail {
+		number, known := t.rails[rail]
+		if !known {
+			number = new(uint64)
+			t.rails[rail] = number
+		}
+		t.lastRly, t.lastNum = rail, number
+	}
+	*t.lastNum++
+	t.Add(Frame{FrameID{rail, *t.lastNum}, at, data, origLen, Ethernet})
+}
+
+// Follow takes all frames of a source, and then ends. The error is that of the source; what came before it was tracked.
+func (t *Tracker) Follow(source Source) error {
+	defer t.End()
+	for {
+		frame, err := source.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		t.Add(frame)
+	}
+}
+
+// Add takes one frame.
+func (t *Tracker) Add(f Frame) {
+	t.counters.Frames++
+	t.now.seq++
+	t.now.at, t.now.frame = f.At, f.FrameID
+	err := t.decode(f)
+	switch {
+	case err == nil:
+		t.counters.RoCE++
+		t.takePacket()
+	case errors.Is(err, roce.ErrNotRoCE):
+		t.counters.Other++
+	case errors.Is(err, roce.ErrTruncated) && f.OrigLen > len(f.Data):
+		t.counters.Truncated++
+	default:
+		t.counters.Foreign++
+	}
+}
+
+func (t *Tracker) decode(f Frame) error {
+	skip := 0
+	switch f.Link {
+	case Ethernet:
+		return t.packet.Decode(f.Data)
+	case LinuxSLL:
+		skip = 16
+	case LinuxSLLv2:
+		skip = 20
+	}
+	if len(f.Data) < skip {
+		return fmt.Errorf("cooked capture header has %d bytes, must have %d: %w", len(f.Data), skip, roce.ErrTruncated)
+	}
+	return t.packet.DecodeIP(f.Data[skip:])
+}
+
+// takePacket takes the RoCEv2 packet that was decoded.
+func (t *Tracker) takePacket() {
+	p := &t.packet
+	if p.Truncated {
+		t.counters.Cut++
+	} else if !t.opt.SkipICRC && p.CheckICRC() == roce.ICRCBad {
+		t.counters.Corrupted++
+		return
+	}
+	switch {
+	case p.BTH.OpCode.Class() == roce.ClassRC:
+		t.takeRC(p)
+	case p.IsMAD():
+		t.takeManagement(p)
+	default:
+		t.counters.OtherTransport++
+	}
+}
+
+// End tells the tracker that there are no more frames: what was still missing will not come.
+func (t *Tracker) End() {
+	for _, l := range []*list.List{t.open, t.halfOpen} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			e.Value.(*Connection).finish(t)
+		}
+	}
+	t.emit(&Event{Kind: CaptureEnd})
+}
+
+// emit completes an event with time and frame, and shows it to the observers.
+func (t *Tracker) emit(e *Event) {
+	if len(t.observers) == 0 {
+		return
+	}
+	if e.At.IsZero() {
+		e.At = t.now.at
+	}
+	if e.nframes == 0 {
+		e.addFrame(t.now.frame)
+	}
+	e.seq = t.now.seq
+	for _, see := range t.observers {
+		see(e)
+	}
+}
+
+// fresh returns the tracker's event, emptied, for the next emit.
+func (t *Tracker) fresh(kind Kind) *Event {
+	t.event = Event{Kind: kind}
+	return &t.event
+}
+
+func addr16(a netip.Addr) [16]byte { return a.As16() }
