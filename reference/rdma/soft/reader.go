@@ -122,13 +122,17 @@ func (d *Device) checkPacket(p *Packet) dropReason {
 	return delivered
 }
 
-// goodICRC checks the ICRC. Where the IPv4 identification was not seen, it is solved for.
+// goodICRC checks the ICRC. Where the IPv4 identification was not seen, it is first taken for 0, as this provider sends
+// it, and then solved for.
 func goodICRC(p *Packet) bool {
-	if p.idUnknown {
-		_, ok := roce.RecoverIPv4ID(p.IP(), p.UDP(), p.Payload())
-		return ok
+	if roce.CheckICRC(p.IP(), p.UDP(), p.Payload()) == roce.ICRCGood {
+		return true
 	}
-	return roce.CheckICRC(p.IP(), p.UDP(), p.Payload()) == roce.ICRCGood
+	if !p.idUnknown {
+		return false
+	}
+	_, ok := roce.RecoverIPv4ID(p.IP(), p.UDP(), p.Payload())
+	return ok
 }
 
 // serveAll serves the queue pairs that were touched and gives an empty list.
