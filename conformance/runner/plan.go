@@ -72,6 +72,17 @@ func (s Selection) String() string {
 	return strings.Join(words, " ")
 }
 
+// applicable leaves out the specs whose clauses do not speak of any of the subjects; the catalogue knows why.
+func applicable(specs []Spec, catalogue *clauses.Catalogue, subjects []clauses.Subject) []Spec {
+	return slices.DeleteFunc(specs, func(s Spec) bool {
+		return !slices.ContainsFunc(s.Clauses, func(id string) bool {
+			clause, _ := catalogue.Get(id)
+			force, _ := clause.ForceOver(subjects)
+			return force != clauses.NotApplicable
+		})
+	})
+}
+
 // pick returns the chosen specs. It refuses a clause or area that is not in the catalogue, and expressions that do not
 // parse, naming the flag.
 func (s Selection) pick(specs []Spec, catalogue *clauses.Catalogue) ([]Spec, error) {

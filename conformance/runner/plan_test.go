@@ -95,3 +95,11 @@ func TestDivide(t *testing.T) {
 		t.Errorf("%d shares for %d specs and 9 workers", got, len(some))
 	}
 }
+
+func TestApplicable(t *testing.T) {
+	rnbd := []clauses.Subject{{Role: clauses.Initiator, Dialect: clauses.RNBD}}
+	specs := []Spec{spec("io mode", 0, "clause:IBNBD-SYSFS-007"), spec("usage", 0, "clause:IBNBD-SYSFS-001")}
+	if diff := cmp.Diff([]string{"usage"}, names(applicable(specs, clauses.MustLoad(), rnbd))); diff != "" {
+		t.Errorf("applicable (-want +got):\n%s", diff)
+	}
+}

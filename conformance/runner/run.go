@@ -64,8 +64,17 @@ func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	picked = applicable(picked, catalogue, clauseSubjects(o.Subjects))
 	shares := divide(picked, max(1, o.Workers))
 	return &Plan{Specs: picked, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
+}
+
+func clauseSubjects(subjects []verdict.Subject) []clauses.Subject {
+	list := make([]clauses.Subject, len(subjects))
+	for i, s := range subjects {
+		list[i] = s.Subject
+	}
+	return list
 }
 
 // Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. An
@@ -125,7 +134,7 @@ func header(o Options, plan *Plan) verdict.Header {
 	}
 	for _, spec := range plan.Specs {
 		for _, id := range spec.Clauses {
-			h.Specs[id] = plan.claims.SpecsOf(id)
+			h.Specs[id] = append(h.Specs[id], spec.Name)
 		}
 	}
 	return h

@@ -33,7 +33,9 @@ type Stamp struct {
 }
 
 // String names the write for evidence.
-func (s Stamp) String() string { return fmt.Sprintf("writer %d, write %d, time %d", s.Writer, s.Sequence, s.Time) }
+func (s Stamp) String() string {
+	return fmt.Sprintf("writer %d, write %d, time %d", s.Writer, s.Sequence, s.Time)
+}
 
 // Fill stamps buf, whose first byte lies at the given 512-byte sector of the device. The length of buf is a multiple of
 // Sector; Fill panics otherwise, because that is a mistake of the test.

@@ -29,7 +29,11 @@ func TestCheckNamesTheFault(t *testing.T) {
 	}{
 		{"a lost write leaves the older one", func(b []byte) { Fill(b[Sector:2*Sector], 11, older) }, 11, "holds writer 3, write 6"},
 		{"a sector of another place", func(b []byte) { copy(b[2*Sector:], b[:Sector]) }, 12, "misplaced: holds sector 10"},
-		{"a torn sector", func(b []byte) { Fill(b[3*Sector:], 13, older); fillSector(b[3*Sector:3*Sector+Sector], 13, write7); b[3*Sector+300]++ }, 13, "torn"},
+		{"a torn sector", func(b []byte) {
+			Fill(b[3*Sector:], 13, older)
+			fillSector(b[3*Sector:3*Sector+Sector], 13, write7)
+			b[3*Sector+300]++
+		}, 13, "torn"},
 		{"nothing written", func(b []byte) { clear(b[:Sector]) }, 10, "not stamped"},
 		{"the last byte", func(b []byte) { b[len(b)-1] ^= 1 }, 13, "torn"},
 	} {

@@ -17,6 +17,7 @@ type Dialect struct {
 	TransportServer string // class whose entries are the server's sessions
 	DiskPrefix      string // disks are <DiskPrefix><N>
 	DiskDir         string // directory below /sys/block/<disk>/ with the client's files
+	DiskDirAlias    string // another name that must lead to the same directory; empty if there is none
 	LinkHasSession  bool   // links below ctl/devices end in @<session>
 	HasIOMode       bool   // map_device knows io_mode=
 }
@@ -43,6 +44,7 @@ var IBNBD = Dialect{
 	TransportServer: "ibtrs-server",
 	DiskPrefix:      "ibnbd",
 	DiskDir:         "ibnbd_client",
+	DiskDirAlias:    "ibnbd",
 	HasIOMode:       true,
 }
 

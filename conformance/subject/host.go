@@ -21,14 +21,19 @@ func readWord(ctx context.Context, h Host, name string) (string, error) {
 	return strings.TrimSuffix(string(b), "\n"), err
 }
 
+// loaded says whether a module is there.
+func loaded(ctx context.Context, h Host, module string) (bool, error) {
+	return h.Agent().Exists(ctx, path.Join("/sys/module", module))
+}
+
 // unload removes modules in the given order; one that is not loaded is no error.
 func unload(ctx context.Context, h Host, modules ...string) error {
 	for _, name := range modules {
-		loaded, err := h.Agent().Exists(ctx, path.Join("/sys/module", name))
+		there, err := loaded(ctx, h, name)
 		if err != nil {
 			return err
 		}
-		if !loaded {
+		if !there {
 			continue
 		}
 		if err := h.Agent().UnloadModule(ctx, name); err != nil {

@@ -71,7 +71,7 @@ func (t *MainlineTarget) Provide(ctx context.Context, spec ExportSpec) (Export, 
 }
 
 func (t *MainlineTarget) configureNullBlk(ctx context.Context, spec ExportSpec) error {
-	if err := t.host.Agent().LoadModule(ctx, "null_blk", "nr_devices=0"); err != nil {
+	if err := t.loadNullBlk(ctx); err != nil {
 		return err
 	}
 	dir := path.Join(nullBlk, spec.Name)
@@ -96,6 +96,15 @@ func (t *MainlineTarget) configureNullBlk(ctx context.Context, spec ExportSpec) 
 		}
 	}
 	return nil
+}
+
+// loadNullBlk loads the driver without devices of its own, once.
+func (t *MainlineTarget) loadNullBlk(ctx context.Context) error {
+	there, err := loaded(ctx, t.host, "null_blk")
+	if err != nil || there {
+		return err
+	}
+	return t.host.Agent().LoadModule(ctx, "null_blk", "nr_devices=0")
 }
 
 // cacheMiB is the size of the volatile cache. A small one is enough to make flush and FUA matter.

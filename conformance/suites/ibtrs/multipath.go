@@ -119,7 +119,7 @@ var _ = Describe("a path", func() {
 		Expect(p.IOCount(ctx, device.Session, p.Path(1))).To(BeNumerically(">", before))
 	})
 
-	It("can be added over IPv6 beside IPv4", claim.Clauses("IBTRS-MP-009"), func(ctx SpecContext) {
+	It("can be added over IPv6 beside IPv4", claim.Clauses("IBTRS-CONN-053"), func(ctx SpecContext) {
 		Expect(p.Initiator.AddPath(ctx, device.Session, p.Path6(1))).To(Succeed())
 		Expect(p.ConnectedPaths(ctx, device.Session)).To(ConsistOf(p.Path(0), p.Path6(1)))
 	})

@@ -186,6 +186,7 @@ func (r *Reads) Wait(ctx context.Context) []error {
 // Fio runs fio on a device, with direct I/O and the given options, and expects it to succeed.
 func (p *Pair) Fio(ctx context.Context, d subject.Device, options ...string) {
 	ginkgo.GinkgoHelper()
+	p.unpack(ctx, p.InitiatorHost, "fio")
 	args := append([]string{"--name=spec", "--filename=" + d.Node, "--direct=1", "--ioengine=libaio", "--thread"}, options...)
 	result, err := p.InitiatorHost.Agent().Run(ctx, agent.Command{Path: "fio", Args: args})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // RunTimeout bounds a whole run.
@@ -66,6 +67,7 @@ func Boot(ctx context.Context) error {
 		Server:        Hand{target},
 		Client:        Hand{initiator},
 		targetOptions: env.config.Options,
+		unpacked:      make(map[*agent.Client]map[string]bool),
 		Target:        subject.NewMainlineTarget(target, release),
 		Initiator:     subject.NewMainlineInitiator(initiator, release),
 	}

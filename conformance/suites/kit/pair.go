@@ -18,6 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // Pair is an initiator and a target on two hosts of one lab, and everything that the running spec has made with them.
@@ -33,6 +34,7 @@ type Pair struct {
 	targetOptions subject.TargetOptions // with which the target serves now
 	named         int                   // names given out by unique
 	sequence      uint64                // of stamped writes
+	unpacked      map[*agent.Client]map[string]bool
 
 	// What the running spec has made; see takeDown.
 	began    time.Time

@@ -47,8 +47,14 @@ var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
 		Expect(p.Client.Word(ctx, file("mapping_path"))).To(Equal(export.Path))
 	})
 
-	It("is reached by the name ibnbd as well", claim.Clauses("IBNBD-SYSFS-020"), func(ctx SpecContext) {
-		Expect(p.Client.Word(ctx, path.Join("/sys/block", device.Disk, "ibnbd", "state"))).To(Equal("open"))
+	It("has its files below its disk, under every name that its dialect has for the directory", claim.Clauses("IBNBD-SYSFS-020"), func(ctx SpecContext) {
+		names := []string{p.Dialect().DiskDir}
+		if alias := p.Dialect().DiskDirAlias; alias != "" {
+			names = append(names, alias)
+		}
+		for _, name := range names {
+			Expect(p.Client.Word(ctx, path.Join("/sys/block", device.Disk, name, "state"))).To(Equal("open"))
+		}
 	})
 
 	It("shows the state open", kit.Smoke, claim.Clauses("IBNBD-SYSFS-024"), func(ctx SpecContext) {
@@ -83,8 +89,8 @@ var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
 			p.Unmap(ctx, device, subject.UnmapNormal)
 		})
 
-		It("removes the disk in force mode while it is in use, and fails its I/O", claim.Clauses("IBNBD-SYSFS-022"), func(ctx SpecContext) {
-			slow := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{Latency: 5 * time.Second})))
+		It("removes the disk in force mode while it is in use, and fails its I/O", kit.Takes(15), claim.Clauses("IBNBD-SYSFS-022"), func(ctx SpecContext) {
+			slow := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{Latency: 2 * time.Second})))
 			reads := p.StartReads(ctx, slow, 8, 4096)
 			p.Unmap(ctx, slow, subject.UnmapForce)
 			Expect(p.Client.Exists(ctx, path.Join("/sys/block", slow.Disk))).To(BeFalse())

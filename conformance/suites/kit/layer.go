@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/vm"
+)
+
+// unpack brings a layer of the image to a host, once for each machine that the host has: programs that few specs need are
+// not in what every machine boots.
+func (p *Pair) unpack(ctx context.Context, host *vm.Host, layer string) {
+	ginkgo.GinkgoHelper()
+	client := host.Agent()
+	if p.unpacked[client] == nil {
+		p.unpacked[client] = make(map[string]bool)
+	}
+	if p.unpacked[client][layer] {
+		return
+	}
+	if err := client.Unpack(ctx, p.Lab.Spec().Image.Layers[layer]); err != nil {
+		witness.Broke(verdict.SetupFailed, "layer %s: %v", layer, err)
+	}
+	p.unpacked[client][layer] = true
+}
