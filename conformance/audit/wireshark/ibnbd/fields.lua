@@ -46,6 +46,8 @@ function fields.define(prefix, extra)
       rows[i] = made
     end
     message.rows = rows
+    message.field = ProtoField.none(prefix .. "." .. name, message.title)
+    table.insert(all, message.field)
   end
   for _, e in ipairs(extra) do
     of[e[1]] = ProtoField[e[2]](prefix .. "." .. e[1], e[3], e[4], e[5])
@@ -55,13 +57,11 @@ function fields.define(prefix, extra)
   return all
 end
 
-function fields.layout(prefix, name) return layouts[prefix].messages[name] end
-
 -- add shows a message that lies at offset of tvb below tree, and returns its subtree. on_reserved is called with the
 -- tree item of each reserved field that is not zero.
-function fields.add(tree, proto, prefix, name, tvb, offset, on_reserved)
+function fields.add(tree, prefix, name, tvb, offset, on_reserved)
   local message = layouts[prefix].messages[name]
-  local sub = tree:add(proto, tvb(offset, message.size), message.title)
+  local sub = tree:add(message.field, tvb(offset, message.size))
   for _, made in ipairs(message.rows) do
     local row = made.row
     local range = tvb(offset + row.offset, row.size)

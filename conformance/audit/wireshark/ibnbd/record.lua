@@ -52,11 +52,11 @@ function tree:expert(name, text)
   table.insert(self.items, { expert = name, text = text })
 end
 
-local function draw_item(item, root, proto, prefix, experts, tvb, source, base)
+local function draw_item(item, root, prefix, experts, tvb, source, base)
   if item.message then
     local from, at = source, base + item.at
     if item.in_frame then from, at = tvb, item.at end
-    fields.add(root, proto, prefix, item.message, from, at, function(bad)
+    fields.add(root, prefix, item.message, from, at, function(bad)
       bad:add_proto_expert_info(experts.reserved)
     end)
   elseif item.field then
@@ -79,7 +79,7 @@ function record:draw(protocols, tvb, header, root)
     local p = protocols[t.prefix]
     local sub = root:add(p.proto, header)
     for _, item in ipairs(t.items) do
-      draw_item(item, sub, p.proto, t.prefix, p.experts, tvb, source, base)
+      draw_item(item, sub, t.prefix, p.experts, tvb, source, base)
     end
     if t.answer then sub:add(fields.of[t.prefix].response_in, t.answer):set_generated() end
   end

@@ -183,6 +183,10 @@ local function command(connection, r, t, unit, frame, time)
   local out, into
   at, out = show_buffer(t, connection, unit, at, out_format, be(unit, 6, 1))
   at, into = show_buffer(t, connection, unit, at, in_format, be(unit, 7, 1))
+  local data_at = connection.immediate_offset
+  if out_format == IMMEDIATE and data_at and data_at > at and data_at <= #unit and not packet.zero(unit, at, data_at - at) then
+    t:expert("reserved", "Padding before immediate data is not zero")
+  end
   if out > 0 then t:value("data_out_length", out) end
   if into > 0 then t:value("data_in_length", into) end
   local text = show_cdb(t, unit)
