@@ -30,17 +30,3 @@ func compress(out io.Writer, tree *tree) error {
 	buffered := bufio.NewWriterSize(compressed, 1<<20)
 	return errors.Join(tree.archive(buffered), buffered.Flush(), compressed.Close())
 }
-
-func copyFile(target, source string) error {
-	in, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}

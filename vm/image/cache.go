@@ -25,7 +25,9 @@ import (
 //	resolved/   what apt said about a list of packages
 //	modules/    module sets, built and stripped
 //	agent/      the guest's init
-//	images/     finished images
+//	kernels/    kernels, ready to boot
+//	layers/     archives that a running guest can unpack
+//	images/     initramfs and manifest of finished images
 type cache struct{ dir string }
 
 // defaultCache is $IBNBD_CACHE, or build/cache of the module that the working directory is in, or else a directory in

@@ -5,6 +5,7 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +57,7 @@ type Manifest struct {
 }
 
 // recipe is part of every key. Raise it when the way of making images changes.
-const recipe = 1
+const recipe = 2
 
 // Build returns the image for spec and makes it, unless the cache has it. It downloads packages with apt and unpacks them;
 // nothing is installed on this machine. progress is called with a line for each step that takes time, and may be nil. An
@@ -77,7 +78,7 @@ func Build(ctx context.Context, spec Spec, progress func(string)) (*Image, error
 	if err := b.resolve(ctx); err != nil {
 		return nil, err
 	}
-	if !b.cache.has("images", b.key) {
+	if !b.complete() {
 		if err := b.make(ctx); err != nil {
 			return nil, err
 		}
@@ -100,7 +101,11 @@ type builder struct {
 	kernelDeb []deb // one, or none for a kernel built by hand
 	userDebs  []deb
 	sources   *moduleSources // nil if there are no module sets
+
+	// Names in the cache. The big parts are apart from the image, which changes with the agent.
 	key       string
+	kernelKey string
+	layerKey  string
 }
 
 func newBuilder(spec Spec, progress func(string)) (*builder, error) {
@@ -153,6 +158,8 @@ func (b *builder) resolve(ctx context.Context) (err error) {
 		ModuleSets []ModuleSet
 		Agent      string
 	}{recipe, b.set, b.kernel, directoryState(b.kernel.Directory), b.packages(), b.moduleSets, b.agentHash})
+	b.kernelKey = key([]any{recipe, b.kernel, b.kernelDeb, directoryState(b.kernel.Directory)})
+	b.layerKey = key([]any{recipe, b.set.Files, b.set.Layers, b.userDebs})
 	return nil
 }
 
@@ -186,8 +193,13 @@ func (b *builder) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = b.cache.publish(func(dir string) error { return b.write(dir, *kernel, modules, trees) }, "images", b.key)
-	return environment(err, "write the image to "+b.cache.path("images"), "choose another cache directory with IBNBD_CACHE")
+	err = errors.Join(
+		b.cache.publish(func(dir string) error {
+			return writeKernel(filepath.Join(dir, kernelName), kernel.vmlinuz())
+		}, "kernels", b.kernelKey),
+		b.cache.publish(func(dir string) error { return b.writeLayers(dir, trees) }, "layers", b.layerKey),
+		b.cache.publish(func(dir string) error { return b.write(dir, *kernel, modules, trees[initramfsName]) }, "images", b.key))
+	return environment(err, "write the image to "+b.cache.dir, "choose another cache directory with IBNBD_CACHE")
 }
 
 // modules are those of the kernel that the set wants, and those of the module sets.
@@ -203,13 +215,14 @@ func (b *builder) modules(ctx context.Context, kernel kernelTree) ([]kmodule, er
 	return moduleClosure(append(slices.Clone(b.set.Boot), b.set.Modules...), kernel, extra)
 }
 
-// initramfsName is the file of the initramfs, and its place among the trees.
-const initramfsName = "initramfs"
+// The files of an image.
+const (
+	kernelName    = "kernel"
+	initramfsName = "initramfs"
+	manifestName  = "manifest.json"
+)
 
-// layerFile is the file of a layer, and its place among the trees.
-func layerFile(name string) string { return "layer-" + name }
-
-// trees lays out the guest's root file system and the layers on it, by the name of the file that each is written to.
+// trees lays out the guest's root file system, as initramfsName, and the layers on it, by their names.
 func (b *builder) trees(ctx context.Context, kernel kernelTree, modules []kmodule) (map[string]*tree, error) {
 	user, err := b.cache.openUserland(b.userDebs)
 	if err != nil {
@@ -233,7 +246,7 @@ func (b *builder) trees(ctx context.Context, kernel kernelTree, modules []kmodul
 		if err := b.addFiles(user, layer, packages); err != nil {
 			return nil, err
 		}
-		trees[layerFile(name)] = layer
+		trees[name] = layer
 	}
 	return trees, nil
 }
@@ -256,17 +269,18 @@ func (b *builder) addFiles(user *userland, tree *tree, packages []string) error 
 	return nil
 }
 
-// imageFile describes the image, in its directory.
-const imageFile = "image.json"
-
-func (b *builder) write(dir string, kernel kernelTree, modules []kmodule, trees map[string]*tree) error {
-	if err := copyFile(filepath.Join(dir, "vmlinuz"), kernel.vmlinuz()); err != nil {
-		return err
-	}
-	for name, tree := range trees {
-		if err := writeArchive(filepath.Join(dir, name), tree); err != nil {
+func (b *builder) writeLayers(dir string, trees map[string]*tree) error {
+	for name := range b.set.Layers {
+		if err := writeArchive(filepath.Join(dir, name), trees[name]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (b *builder) write(dir string, kernel kernelTree, modules []kmodule, root *tree) error {
+	if err := writeArchive(filepath.Join(dir, initramfsName), root); err != nil {
+		return err
 	}
 	manifest := Manifest{Release: kernel.Release, Packages: b.packages(), Agent: b.agentHash, Key: b.key}
 	for _, m := range modules {
@@ -277,21 +291,26 @@ func (b *builder) write(dir string, kernel kernelTree, modules []kmodule, trees 
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, imageFile), data, 0o644)
+	return os.WriteFile(filepath.Join(dir, manifestName), data, 0o644)
+}
+
+// complete tells whether the cache has all of the image.
+func (b *builder) complete() bool {
+	return b.cache.has("images", b.key) && b.cache.has("kernels", b.kernelKey) && b.cache.has("layers", b.layerKey)
 }
 
 // open returns the image that the cache has.
 func (b *builder) open() (*Image, error) {
 	img := &Image{
-		Kernel:     b.cache.path("images", b.key, "vmlinuz"),
+		Kernel:     b.cache.path("kernels", b.kernelKey, kernelName),
 		Initramfs:  b.cache.path("images", b.key, initramfsName),
 		Layers:     map[string]string{},
 		KernelArgs: slices.Clone(kernelArgs),
 	}
 	for name := range b.set.Layers {
-		img.Layers[name] = b.cache.path("images", b.key, layerFile(name))
+		img.Layers[name] = b.cache.path("layers", b.layerKey, name)
 	}
-	file := b.cache.path("images", b.key, imageFile)
+	file := b.cache.path("images", b.key, manifestName)
 	data, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(data, &img.Manifest)

@@ -110,6 +110,9 @@ func (s *Set) check() error {
 			}
 		}
 	}
+	if _, ok := s.Layers[initramfsName]; ok {
+		return fmt.Errorf("layers.%s: this name is taken", initramfsName)
+	}
 	layered := map[string]string{}
 	for name, packages := range s.Layers {
 		for _, pkg := range packages {
