@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"github.com/ibnbd/ibnbd/reference/layout"
 )
 
 // Errno is an error number as Linux counts them, on whatever system this runs; 0 is success. Rejects carry it negated,
@@ -88,7 +90,8 @@ func (e Errno) OnWire() Errno {
 }
 
 // ErrnoOf returns the number that stands for err on the wire: 0 for nil, the first Errno or syscall.Errno in its
-// chain, else EIO. It assumes that the system's own numbers are those of Linux.
+// chain, EINVAL for a message that a parser refused (Clause IBNBD-MSG-012), else EIO. It assumes that the system's own
+// numbers are those of Linux.
 func ErrnoOf(err error) Errno {
 	var own Errno
 	var system syscall.Errno
@@ -99,6 +102,8 @@ func ErrnoOf(err error) Errno {
 		return own.OnWire()
 	case errors.As(err, &system) && system <= 1<<16-1:
 		return Errno(system).OnWire()
+	case errors.Is(err, layout.ErrShort), errors.Is(err, layout.ErrValue):
+		return EINVAL
 	}
 	return EIO
 }

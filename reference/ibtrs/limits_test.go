@@ -236,6 +236,8 @@ func TestErrnoOf(t *testing.T) {
 		{fmt.Errorf("open: %w", syscall.EACCES), EACCES},
 		{ENOTSUPP, EOPNOTSUPP},
 		{syscall.Errno(70000), EIO},
+		{(&InfoRequest{Type: 9}).Validate(), EINVAL},
+		{layout.Short("IBNBD message", 3, 4), EINVAL},
 		{errors.New("something else"), EIO},
 	} {
 		if got := ErrnoOf(c.err); got != c.want {
