@@ -145,7 +145,6 @@ func (p *Path) command(ctx context.Context, c command) error {
 	p.want(+1)
 	select {
 	case p.orders <- o:
-		p.want(-1)
 	case <-p.ended:
 		p.want(-1)
 		if c == commandRemove {
@@ -164,7 +163,7 @@ func (p *Path) command(ctx context.Context, c command) error {
 	}
 }
 
-// want counts the commands that wait for the keeper. While there are any, it makes no attempts.
+// want counts the commands that the keeper has not taken yet. While there are any, it makes no attempts.
 func (p *Path) want(change int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,6 +215,7 @@ func (p *Path) watch() {
 		p.log.Warn("path lost", "cause", b.cause)
 		p.leave(b, StateReconnecting)
 	case o := <-p.orders:
+		p.want(-1)
 		if o.command == commandReconnect {
 			p.leave(b, StateReconnecting)
 			p.attempts = 0
@@ -250,6 +250,7 @@ func (p *Path) obeyClosed(o order) {
 // rest waits, closed, for a command.
 func (p *Path) rest() {
 	o := <-p.orders
+	p.want(-1)
 	if o.command != commandReconnect {
 		p.obeyClosed(o)
 		return
@@ -292,6 +293,7 @@ func (p *Path) pause() (o order, ordered bool) {
 	defer timer.Stop()
 	select {
 	case o := <-p.orders:
+		p.want(-1)
 		return o, true
 	case <-timer.C:
 		return order{}, false

@@ -38,7 +38,7 @@ func (s *Server) admit(ctx context.Context, dev rdma.Device, request rdma.Reques
 	if no != nil {
 		return s.reject(request, no)
 	}
-	defer p.accepting.Done()
+	defer p.accepting(-1)
 	if err := p.accept(ctx, request, int(r.CID)); err != nil {
 		p.fail(err)
 		return err
@@ -83,8 +83,8 @@ func (s *Server) parseRequest(data []byte) (ConnRequest, *refusal) {
 	return r, refuse(ECONNRESET, clause, "%v", err)
 }
 
-// reserve finds or makes session and path of a request, and keeps the place of its connection. accepting of the path is
-// then held once.
+// reserve finds or makes session and path of a request, and keeps the place of its connection. The
+// connection counts as being accepted then.
 func (s *Server) reserve(dev rdma.Device, local, remote netip.Addr, r ConnRequest) (*ServerPath, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Server) reserve(dev rdma.Device, local, remote netip.Addr, r ConnReques
 		return nil, no
 	}
 	p.taken[r.CID] = true
-	p.accepting.Add(1)
+	p.accepting(+1)
 	return p, nil
 }
 

@@ -65,6 +65,7 @@ func (p *ServerPath) infoRequest(c *serverChannel, done *rdma.Completion) (strin
 
 // allConnected checks that every connection of the path exists (Clause IBTRS-INFO-015).
 func (p *ServerPath) allConnected() error {
+	p.awaitAccepts()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for cid, c := range p.channels {

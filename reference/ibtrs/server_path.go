@@ -26,9 +26,8 @@ type ServerPath struct {
 	client, local netip.Addr
 	log           *slog.Logger
 
-	taken     []bool           // by cid: a connection exists or is being accepted; guarded by the server's lock
-	channels  []*serverChannel // by cid; guarded by mu until the path is connected
-	accepting sync.WaitGroup
+	taken    []bool           // by cid: a connection exists or is being accepted; guarded by the server's lock
+	channels []*serverChannel // by cid; guarded by mu until the path is connected
 
 	// Made by the INFO exchange.
 
@@ -45,6 +44,8 @@ type ServerPath struct {
 	mu       sync.Mutex // guards the rest
 	state    PathState
 	failed   bool
+	accepts  int         // connections that are just being accepted
+	accepted *sync.Cond  // on mu: accepts has come down
 	deadline *time.Timer // for the INFO request
 
 	stop     chan struct{}  // ends the heartbeat
@@ -67,6 +68,7 @@ func newServerPath(sess *ServerSession, dev rdma.Device, local, remote netip.Add
 		client: remote, local: local, stop: make(chan struct{}),
 		taken: make([]bool, max(int(r.ConnectionCount), int(r.CID)+1)),
 	}
+	p.accepted = sync.NewCond(&p.mu)
 	p.channels = make([]*serverChannel, len(p.taken))
 	p.log = sess.server.cfg.Log.With("path", p.String())
 	return p
@@ -244,9 +246,26 @@ func (p *ServerPath) noMoreConnections(halfOpen bool) {
 		p.server.halfOpen--
 	}
 	p.server.mu.Unlock()
-	p.accepting.Wait()
+	p.awaitAccepts()
 	if p.deadline != nil {
 		p.deadline.Stop()
+	}
+}
+
+// accepting counts a connection that is being accepted, +1, or has been, -1.
+func (p *ServerPath) accepting(change int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.accepts += change
+	p.accepted.Broadcast()
+}
+
+// awaitAccepts waits until no connection is just being accepted: the client knows of an accept before Accept returns.
+func (p *ServerPath) awaitAccepts() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.accepts > 0 {
+		p.accepted.Wait()
 	}
 }
 
