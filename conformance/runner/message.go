@@ -15,7 +15,7 @@ type message struct {
 	Kind    kind             `json:"kind"`
 	Spec    string           `json:"spec,omitempty"`    // begun, ended
 	Verdict verdict.Verdict  `json:"verdict,omitempty"` // ended: the worst of its results
-	Results []verdict.Result `json:"results,omitempty"` // ended
+	Results []verdict.Result `json:"results,omitempty"` // ended; closed: how the subjects unloaded
 	Text    string           `json:"text,omitempty"`    // ready: the accelerator; failed: why
 }
 

@@ -52,6 +52,11 @@ type Plan struct {
 // Uncovered lists the clauses of a filter that no spec of the whole suite decides.
 func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.claims.Uncovered(filter) }
 
+// Claims reads which specs decide which clauses. The error is that of a suite which does not fit the catalogue.
+func Claims(catalogue *clauses.Catalogue) (*claim.Claims, error) {
+	return claim.Check(catalogue, ginkgo.PreviewSpecs(suiteName))
+}
+
 // NewPlan chooses and divides the specs. An error is about usage: a selection that names what is not there, or a suite that
 // does not fit the catalogue.
 func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {

@@ -113,6 +113,21 @@ func (s *share) take(m message) error {
 		s.err = &EnvironmentError{m.Text}
 	case closed:
 		s.done = true
+		return s.unloaded(m.Results)
+	}
+	return nil
+}
+
+// unloaded records how the subjects of this worker's lab unloaded. All workers say the same unless one fails, so the first
+// speaks for those that have nothing to tell.
+func (s *share) unloaded(results []verdict.Result) error {
+	for _, r := range results {
+		if r.Verdict == verdict.Pass && s.orders.Number != 0 {
+			continue
+		}
+		if err := s.journal.Append(r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -72,11 +72,12 @@ func tell(out *sender, o orders) {
 		out.send(message{Kind: ready, Text: string(kit.Current().Lab.Accelerator().Accelerator)})
 	})
 	ginkgo.AfterSuite(func(ctx ginkgo.SpecContext) {
-		if err := kit.Shutdown(ctx); err != nil {
+		results, err := kit.Shutdown(ctx)
+		if err != nil {
 			out.send(message{Kind: failed, Text: err.Error()})
 			return
 		}
-		out.send(message{Kind: closed})
+		out.send(message{Kind: closed, Results: results})
 	})
 	ginkgo.ReportBeforeEach(func(r ginkgo.SpecReport) {
 		if r.State != types.SpecStateSkipped && r.State != types.SpecStatePending {

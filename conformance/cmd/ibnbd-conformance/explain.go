@@ -77,15 +77,17 @@ func (a *app) completeClauses(_ *cobra.Command, _ []string, begun string) ([]str
 }
 
 func (a *app) explain(out io.Writer, asked []clauses.Clause) error {
+	claims, err := a.claims()
+	if err != nil {
+		return usagef("%w", err)
+	}
 	p := &explanation{width: screen(out).Width}
 	for i, clause := range asked {
 		if i > 0 {
 			p.line("")
 		}
 		p.clause(clause)
-		if a.specsOf != nil {
-			p.list("specs", a.specsOf(clause.ID), "none")
-		}
+		p.list("specs", claims.SpecsOf(clause.ID), "none")
 	}
 	if _, err := io.WriteString(out, p.text.String()); err != nil {
 		return environmentf("write explanation: %w", err)

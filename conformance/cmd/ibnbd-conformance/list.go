@@ -22,6 +22,7 @@ any of them.`
 const listExamples = `  ibnbd-conformance list --area IBTRS-HB,IBTRS-PATH
   ibnbd-conformance list --level MUST --role target --dialect rnbd
   ibnbd-conformance list --decided-by none
+  ibnbd-conformance list --level MUST --decided-by active --uncovered
   ibnbd-conformance list --json | jq -r '.[].id'`
 
 // selection holds the flags that select clauses, as the user wrote them.
@@ -31,7 +32,7 @@ type selection struct {
 
 func newList(a *app) *cobra.Command {
 	var chosen selection
-	var asJSON bool
+	var asJSON, uncovered bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the clauses of the catalogue", Long: listHelp, Example: listExamples,
 		Args: exactly(0, "no arguments"),
@@ -41,6 +42,11 @@ func newList(a *app) *cobra.Command {
 				return err
 			}
 			selected := a.catalogue.Select(filter)
+			if uncovered {
+				if selected, err = a.uncovered(filter); err != nil {
+					return err
+				}
+			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), selected)
 			}
@@ -48,8 +54,18 @@ func newList(a *app) *cobra.Command {
 		},
 	}
 	chosen.addFlags(list, a.catalogue)
+	list.Flags().BoolVar(&uncovered, "uncovered", false, "only those that no spec decides")
 	list.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
 	return list
+}
+
+// uncovered lists the clauses of a filter that no spec decides.
+func (a *app) uncovered(filter clauses.Filter) ([]clauses.Clause, error) {
+	claims, err := a.claims()
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return claims.Uncovered(filter), nil
 }
 
 // addFlags adds the flags that select clauses, with completion.

@@ -81,7 +81,7 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown level", []string{"list", "--level", "SHALL"}, `--level "SHALL" is not one of MUST, SHOULD, MAY`},
 		{"unknown method", []string{"list", "--decided-by", "luck"}, `--decided-by "luck" is not one of active, wire, none`},
 		{"no clause", []string{"explain"}, "no clause given"},
-		{"unknown clause", []string{"explain", "IBTRS-CONN-999"}, "area IBTRS-CONN has IBTRS-CONN-001 to IBTRS-CONN-052"},
+		{"unknown clause", []string{"explain", "IBTRS-CONN-999"}, "area IBTRS-CONN has IBTRS-CONN-001 to IBTRS-CONN-0"},
 		{"unknown clause and area", []string{"explain", "FOO-1"}, `clause "FOO-1" is not in the catalogue; 'ibnbd-conformance list' shows all`},
 		{"no journal", []string{"report", "--from", "none.jsonl"}, "open none.jsonl: no such file"},
 		{"broken journal", []string{"report", "--from", broken}, "broken.jsonl: line 1: invalid character"},

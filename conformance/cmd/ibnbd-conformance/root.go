@@ -8,18 +8,21 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 // app is what the commands share.
 type app struct {
 	catalogue *clauses.Catalogue
-	// specsOf returns the names of the specs that decide a clause; nil if the suites are not part of this program.
-	specsOf func(clause string) []string
+	// claims says which specs decide which clauses. It is read when it is asked for: it takes the whole tree of specs.
+	claims func() (*claim.Claims, error)
 }
 
 const rootHelp = `ibnbd-conformance points at a block target or initiator that speaks IBNBD over IBTRS, or RNBD over RTRS, and tells
@@ -35,7 +38,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) verdi
 		fmt.Fprintf(stderr, "ibnbd-conformance: %v\n", err)
 		return verdict.ExitEnvironment
 	}
-	root := newRoot(&app{catalogue: catalogue})
+	root := newRoot(newApp(catalogue))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -45,6 +48,10 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) verdi
 		fmt.Fprintf(stderr, "ibnbd-conformance: %s\n", line)
 	}
 	return code
+}
+
+func newApp(catalogue *clauses.Catalogue) *app {
+	return &app{catalogue: catalogue, claims: sync.OnceValues(func() (*claim.Claims, error) { return runner.Claims(catalogue) })}
 }
 
 // newRoot puts the commands together.

@@ -10,7 +10,9 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -94,12 +96,27 @@ func (p *Pair) start(ctx context.Context) error {
 	return nil
 }
 
-// Shutdown takes both subjects down, which must leave nothing loaded, and then the lab.
-func Shutdown(ctx context.Context) error {
+// Shutdown takes both subjects down, which must leave nothing loaded, and then the lab. The results say how the subjects took
+// it; the error is of the lab.
+func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 	p := env.pair
 	if p == nil {
-		return nil
+		return nil, nil
 	}
 	env.pair = nil
-	return errors.Join(p.Initiator.Stop(ctx), p.Target.Stop(ctx), p.Lab.Close())
+	results := []verdict.Result{
+		unloaded(ctx, "IBNBD-FAIL-012", clauses.Initiator, p.Initiator.Stop),
+		unloaded(ctx, "IBNBD-FAIL-011", clauses.Target, p.Target.Stop),
+	}
+	return results, p.Lab.Close()
+}
+
+// unloaded takes a subject down and gives the result of that for a clause.
+func unloaded(ctx context.Context, clause string, role clauses.Role, stop func(context.Context) error) verdict.Result {
+	r := verdict.Result{Clause: clause, Role: role, Spec: "the " + string(role) + " unloads after all specs", Verdict: verdict.Pass, Start: time.Now().UTC()}
+	if err := stop(ctx); err != nil {
+		r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.LeftBehind, err.Error()
+	}
+	r.Duration = time.Since(r.Start)
+	return r
 }
