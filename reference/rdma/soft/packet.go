@@ -4,6 +4,7 @@ package soft
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"sync"
 
@@ -63,6 +64,20 @@ func newPacket(n int) *Packet {
 	}
 	p.ip, p.bth, p.end, p.idUnknown = headroom, headroom, headroom, false
 	return p
+}
+
+// NewPacket gives a packet with a copy of an IP datagram, so that a program can send what no device would. The IP and UDP
+// headers must be whole; all behind them may be anything.
+func NewPacket(datagram []byte) (*Packet, error) {
+	p := newPacket(len(datagram))
+	p.ip = headroom - ipv6Len - udpLen
+	n := copy(p.buf[p.ip:], datagram)
+	b := p.buf[p.ip : p.ip+n]
+	if n > 0 && (b[0]>>4 == 4 && p.parseIPv4(b) || b[0]>>4 == 6 && p.parseIPv6(b)) {
+		return p, nil
+	}
+	p.Release()
+	return nil, fmt.Errorf("soft: %d bytes are no UDP datagram of IPv4 or IPv6 that could be RoCEv2", len(datagram))
 }
 
 // Release gives the packet back. It must not be used afterwards.
