@@ -20,7 +20,7 @@ func (t *Tracker) takeBlockAnswer(s *Session, r *Request, a *Response) {
 			s.agreement = ibnbd.Agreed(response, ibnbd.AllFeatures)
 		}
 	case ibnbd.TypeOpen:
-		s.learnDevice(r, a)
+		s.learnDevice(r, a, t.now.at)
 	case ibnbd.TypeClose:
 		if m, err := ibnbd.ParseCloseRequest(r.Header); err == nil {
 			s.closeDevice(m.DeviceID, t.now.at)
@@ -49,7 +49,7 @@ func (s *Session) closeDevice(id uint32, at time.Time) {
 
 const maxDevices = 4096
 
-func (s *Session) learnDevice(r *Request, a *Response) {
+func (s *Session) learnDevice(r *Request, a *Response, at time.Time) {
 	response, _ := ibnbd.ParseOpenResponse(a.Body)
 	if response.Type != ibnbd.TypeOpenResponse {
 		return
@@ -57,7 +57,8 @@ func (s *Session) learnDevice(r *Request, a *Response) {
 	if len(s.devices) >= maxDevices && s.devices[response.DeviceID] == nil {
 		return
 	}
-	d := &Device{ID: response.DeviceID, Response: response}
+	d := &Device{ID: response.DeviceID, Response: response, at: at}
+	s.opens++
 	if open, err := ibnbd.ParseOpenRequest(r.Header); err == nil {
 		d.Path, d.Access = open.DevicePath.String(), open.AccessMode
 	}

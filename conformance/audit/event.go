@@ -131,6 +131,7 @@ type Event struct {
 	prior      *build // the build that a connection request replaces
 	manager    *manager
 	otherGroup *Session // that had the path's UUID before
+	otherName  bool     // of an INFO request: the same initiator has a session of this name that is up
 	seq        uint64
 	frames     [8]FrameID
 	nframes    int

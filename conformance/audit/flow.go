@@ -41,6 +41,9 @@ type Flow struct {
 	sent          uint64 // request packets
 	retransmitted uint64
 	rnr           uint64
+	rnrPSN        roce.PSN // of the last RNR NAK, how often it came, since when
+	rnrAgain      int
+	rnrSince      time.Time
 }
 
 type psnRange struct {

@@ -148,6 +148,7 @@ func (t *Tracker) takeInfo(f *Flow, l *lane, m *Message) {
 		e.InfoRequest, e.ParseError = info, err
 		if !m.HeadMissing && len(m.Data) >= ibtrs.InfoRequestSize && info.SessionName.Terminated() {
 			s.Name = info.SessionName.String()
+			e.otherName = t.sameName(s, b.path)
 		}
 		t.emit(e)
 		return
@@ -162,6 +163,23 @@ func (t *Tracker) takeInfo(f *Flow, l *lane, m *Message) {
 	if first && !b.lost {
 		t.pathUp(b, m)
 	}
+}
+
+// sameName reports whether the initiator of a path has another session of the same name that is up.
+func (t *Tracker) sameName(s *Session, p *Path) bool {
+	tries := 0
+	for e := t.recent.Front(); e != nil && tries < 64; e, tries = e.Next(), tries+1 {
+		other := e.Value.(*Session)
+		if other == s || other.Name != s.Name || other.connected == 0 {
+			continue
+		}
+		for _, q := range other.paths {
+			if q.Initiator == p.Initiator && q.Target == p.Target {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // learn stores the chunks that an INFO response publishes.

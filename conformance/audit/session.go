@@ -37,6 +37,8 @@ type Session struct {
 	upSeq        uint64 // when the session came up
 	lostSeq      uint64 // when the last path went down
 	requests     uint64 // requests seen
+	answers      uint64 // answers seen
+	opens        int    // devices opened since the session came up
 	openFailed   bool   // a path of the first open was refused
 	devices      map[uint32]*Device
 	openDevices  int
@@ -50,7 +52,7 @@ type Device struct {
 	Path     string // as in OPEN; "" if that was not seen
 	Access   ibnbd.AccessMode
 	Response ibnbd.OpenResponse
-	used     bool
+	at       time.Time // of the answer
 	closed   bool
 	void     bool // the session was lost since
 }
@@ -135,6 +137,8 @@ type build struct {
 	chunks       []chunkKey         // of a target with key refresh
 	keyEpoch     uint32             // grows when key responses may have been missed
 	readKeys     []readKey          // by chunk
+	deadKeys     [64]readKey        // answered without invalidation
+	deadNext     int
 	connected    bool
 	lost         bool
 	lostSeq      uint64
@@ -395,9 +399,17 @@ func (t *Tracker) rejectProtocol(c *Connection, e *Event) {
 		e.ConnResponse, e.ParseError = ibtrs.ParseConnResponse(e.Private)
 		if c.lane != nil {
 			e.build = c.lane.build
+			c.path.session.noteReject(c.path)
 		}
 	case SRP:
 		t.rejectChannel(c, e)
+	}
+}
+
+// noteReject remembers that a path of the session's open was refused.
+func (s *Session) noteReject(p *Path) {
+	if s.requests == 0 && s.connected > 0 && p.builds == 1 {
+		s.openFailed = true
 	}
 }
 

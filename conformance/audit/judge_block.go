@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// blockRules judge devices, I/O and sessions as the block layer sees them.
+var blockRules = []Rule{
+	{"IBNBD-OPEN-014", on(RequestAnswered), func(e *Event, r *Ruling) {
+		q := e.Request
+		if !isMessage(e, ibnbd.TypeIO) || !q.HasIO || q.IO.DeviceID != 0 {
+			return
+		}
+		d, known := e.Session.Device(0)
+		switch {
+		case e.Response.Errno == 0:
+			r.Holds()
+		case known && !d.closed && !d.void && e.Response.Errno == ibtrs.ENOTCONN && q.At.After(d.at):
+			r.Breaks("device 0 is open, and I/O to it fails with ENOTCONN")
+		}
+	}},
+	{"IBNBD-OPEN-020", on(RequestSent), checkRefusedDevice},
+	{"IBNBD-OPEN-021", on(RequestAnswered), func(e *Event, r *Ruling) {
+		if m, ok := openReplyOf(e); ok {
+			r.HoldsIf(m.SecureErase <= 1, "secure erase is %d", m.SecureErase)
+		}
+	}},
+	{"IBNBD-IO-001", on(RequestAnswered), answered(checkTransferred)},
+	{"IBNBD-IO-005", on(RequestSent), ofIO(func(e *Event, r *Ruling) {
+		if q := e.Request; q.IO.Op() == ibnbd.OpFlush {
+			r.HoldsIf(q.Direction == ibtrs.Read && q.Count == 0, "flush is a transport %v with %d descriptors", q.Direction, q.Count)
+		}
+	})},
+	{"IBNBD-IO-020", on(RequestSent), ofIO(func(e *Event, r *Ruling) {
+		if g, known := e.Session.Geometry(); known && e.Request.DataLen >= 0 {
+			r.HoldsIf(e.Request.DataLen <= int(g.MaxIOSize), "I/O has %d bytes of data, the session's maximum is %d", e.Request.DataLen, g.MaxIOSize)
+		}
+	})},
+	{"IBNBD-FAIL-002", on(RequestSent), ofIO(checkDeviceID)},
+	{"IBNBD-COMPAT-009", on(RequestSent), ofIO(func(e *Event, r *Ruling) {
+		q, s := e.Request, e.Session
+		if q.IO.Op() != ibnbd.OpWriteZeroes || !s.hasAgreement {
+			return
+		}
+		switch same := q.DataLen > 0; {
+		case s.agreement.Version == 1:
+			r.HoldsIf(same, "write-zeroes to a server of version 1")
+		case s.agreement.Profile == ibnbd.ProfileM:
+			r.HoldsIf(!same, "write-same to a mainline server")
+		default:
+			r.HoldsIf(!same || s.agreement.WriteSame(), "write-same was not agreed on")
+		}
+	})},
+	{"IBNBD-COMPAT-010", on(RequestAnswered), func(e *Event, r *Ruling) {
+		if isMessage(e, ibnbd.TypeIO) && e.Session.hasAgreement && e.Session.agreement.Version == 1 && e.Request.HeaderLen == 32 && inDevice(e) {
+			r.HoldsIf(e.Response.Errno != ibtrs.EINVAL, "I/O message of 32 bytes fails with EINVAL")
+		}
+	}},
+	{"IBNBD-SYSFS-035", on(RequestAnswered, InfoRequest), checkOneSession},
+	{"IBNBD-SYSFS-036", on(SessionDown, Heartbeat), checkLastDevice},
+}
+
+// ofIO lets only I/O messages pass that were captured.
+func ofIO(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		if isMessage(e, ibnbd.TypeIO) && e.Request.HasIO {
+			check(e, r)
+		}
+	}
+}
+
+func openReplyOf(e *Event) (ibnbd.OpenResponse, bool) {
+	if !isMessage(e, ibnbd.TypeOpen) || !e.goodReply() {
+		return ibnbd.OpenResponse{}, false
+	}
+	m, _ := ibnbd.ParseOpenResponse(e.Response.Body)
+	return m, m.Type == ibnbd.TypeOpenResponse
+}
+
+// checkRefusedDevice: a device with logical blocks of 0 bytes is closed again, and not used.
+func checkRefusedDevice(e *Event, r *Ruling) {
+	var id uint32
+	switch {
+	case isMessage(e, ibnbd.TypeClose):
+		m, _ := ibnbd.ParseCloseRequest(e.Request.Header)
+		id = m.DeviceID
+	case isMessage(e, ibnbd.TypeIO) && e.Request.HasIO:
+		id = e.Request.IO.DeviceID
+	default:
+		return
+	}
+	d, known := e.Session.Device(id)
+	if !known || d.closed || d.void || d.Response.LogicalBlockSize != 0 || e.At.Before(d.at) {
+		return
+	}
+	r.HoldsIf(e.Request.MessageType == ibnbd.TypeClose, "device %d is used, although its logical block size is 0", id)
+}
+
+func checkTransferred(e *Event, r *Ruling) {
+	q, a := e.Request, &e.Response
+	if !q.HasIO || a.Errno != 0 {
+		return
+	}
+	switch q.IO.Op() {
+	case ibnbd.OpWrite:
+		r.HoldsIf(q.DataLen == int(q.IO.Size), "write of %d bytes sent %d and succeeded", q.IO.Size, q.DataLen)
+	case ibnbd.OpRead:
+		if q.Direction == ibtrs.Read && q.Count == 1 {
+			r.HoldsIf(a.DataLen == int(q.IO.Size), "read of %d bytes brought %d and succeeded", q.IO.Size, a.DataLen)
+		}
+	}
+}
+
+// checkDeviceID: after the session was lost and came back, device ids are those of the new OPEN_RSP.
+func checkDeviceID(e *Event, r *Ruling) {
+	s := e.Session
+	d, known := s.Device(e.Request.IO.DeviceID)
+	if s.lostSeq == 0 || s.connected == 0 || !known {
+		return
+	}
+	if !d.void {
+		r.Holds()
+		return
+	}
+	if e.build != nil && e.build.hasInfo {
+		r.BreaksUnlessMissed(answersOf(s), "I/O to device %d, which was opened before the session was lost and not since", d.ID)
+	}
+}
+
+// checkOneSession: a second device of a session needs no connections of its own.
+func checkOneSession(e *Event, r *Ruling) {
+	s := e.Session
+	if e.Kind == RequestAnswered {
+		if _, ok := openReplyOf(e); ok && s.opens > 1 {
+			r.holds(r.tallyOf(Initiator))
+		}
+		return
+	}
+	if e.otherName {
+		r.Breaks("session %q is up, and is asked for once more by the same initiator", s.Name)
+	}
+}
+
+// closingBound is how long a session may live without a device.
+const closingBound = 10 * time.Second
+
+// checkLastDevice: the session ends with its last device.
+func checkLastDevice(e *Event, r *Ruling) {
+	s := e.Session
+	if s == nil || s.closedAt.IsZero() || s.openDevices > 0 || s.upSeq == 0 {
+		return
+	}
+	if e.Kind == SessionDown {
+		for _, side := range []Side{Initiator, Target} {
+			r.holds(r.tallyOf(side))
+		}
+		return
+	}
+	if e.From != Initiator || e.At.Sub(s.closedAt) < closingBound || !e.Path.Connected() {
+		return
+	}
+	for _, f := range fromInitiators(s) {
+		if !f.cleanSince(s.upSeq) {
+			r.Unsure("session without a device")
+			return
+		}
+	}
+	r.Breaks("session is kept %s after its last device was closed", shortTime(e.At.Sub(s.closedAt)))
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bytes"
+	"math/bits"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/layout"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// connRules judge what stands in connection management, and its order.
+var connRules = []Rule{
+	{"IBTRS-CONN-002", on(ConnectionRequest), ofIBTRS(checkServiceID)},
+	{"IBTRS-CONN-004", on(ConnectionRequest), ofIBTRS(checkPrivateLength)},
+	{"IBTRS-CONN-005", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnRequest.Overlay == [2]byte{}, "bytes 0 and 1 of the connection request are % x", e.ConnRequest.Overlay)
+	})},
+	{"IBTRS-CONN-006", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnRequest.Magic == ibtrs.Magic, "magic of the connection request is %#04x", e.ConnRequest.Magic)
+	})},
+	{"IBTRS-CONN-007", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnRequest.Version == ibtrs.Version, "version of the connection request is %#04x", e.ConnRequest.Version)
+	})},
+	{"IBTRS-CONN-008", on(ConnectionRequest), ofPath(checkConnectionOrder)},
+	{"IBTRS-CONN-009", on(ConnectionRequest), ofPath(checkSameBuild)},
+	{"IBTRS-CONN-010", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
+		n := e.ConnRequest.ConnectionCount
+		r.HoldsIf(n >= 2 && n <= ibtrs.MaxConnections, "connection count is %d", n)
+	})},
+	{"IBTRS-CONN-011", on(ConnectionRequest, InfoRequest), ofPath(checkDistinctUUIDs)},
+	{"IBTRS-CONN-012", on(ConnectionRequest), ofPath(checkSameUUIDs)},
+	{"IBTRS-CONN-013", on(ConnectionRequest), ofPath(checkFirstFlag)},
+	{"IBTRS-CONN-014", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnRequest.Reserved == [11]byte{}, "bytes 45 to 55 of the connection request are % x", e.ConnRequest.Reserved)
+	})},
+	{"IBTRS-CONN-015", on(ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
+		a := e.ConnResponse
+		r.HoldsIf(e.ParseError == nil && a.Errno == 0, "accept with magic %#04x, version %#04x, errno %d", a.Magic, a.Version, a.Errno)
+	})},
+	{"IBTRS-CONN-016", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		if !e.HasAccept {
+			return
+		}
+		a, first := e.ConnResponse, e.Accept
+		same := a.QueueDepth == first.QueueDepth && a.MaxIOSize == first.MaxIOSize && a.MaxHeaderSize == first.MaxHeaderSize
+		r.HoldsIf(same, "accept says depth %d, I/O %d, header %d; another of the path said %d, %d, %d",
+			a.QueueDepth, a.MaxIOSize, a.MaxHeaderSize, first.QueueDepth, first.MaxIOSize, first.MaxHeaderSize)
+	})},
+	{"IBTRS-CONN-017", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnResponse.QueueDepth > 0, "queue depth is 0")
+	})},
+	{"IBTRS-CONN-018", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		size := uint64(e.ConnResponse.MaxIOSize) + uint64(e.ConnResponse.MaxHeaderSize)
+		r.HoldsIf(bits.OnesCount64(size) == 1, "max I/O size plus max header size is %d", size)
+	})},
+	{"IBTRS-CONN-019", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		size := uint64(e.ConnResponse.MaxIOSize) + uint64(e.ConnResponse.MaxHeaderSize)
+		if size == 0 || e.ConnResponse.QueueDepth == 0 {
+			return
+		}
+		need := bits.Len16(e.ConnResponse.QueueDepth-1) + bits.Len64(size-1)
+		r.HoldsIf(need <= 28, "depth %d and chunk size %d need %d bits of the immediate", e.ConnResponse.QueueDepth, size, need)
+	})},
+	{"IBTRS-CONN-020", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.ConnResponse.Reserved == [36]byte{}, "reserved bytes of the accept are % x", e.ConnResponse.Reserved)
+	})},
+	{"IBTRS-CONN-028", on(ConnectionReply, ConnectionReject), ofPath(checkJoin)},
+	{"IBTRS-CONN-041", on(ConnectionRequest, ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
+		n := e.Connection.Request.RNRRetryCount
+		if e.Kind == ConnectionReply {
+			n = e.Connection.Reply.RNRRetryCount
+		}
+		r.HoldsIf(n == 7, "RNR retry count is %d", n)
+	})},
+	{"IBTRS-CONN-042", on(ConnectionRequest, ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
+		resources, depth := e.Connection.Request.ResponderResources, e.Connection.Request.InitiatorDepth
+		if e.Kind == ConnectionReply {
+			resources, depth = e.Connection.Reply.ResponderResources, e.Connection.Reply.InitiatorDepth
+		}
+		r.HoldsIf(resources == 0 && depth == 0, "responder resources are %d, initiator depth is %d", resources, depth)
+	})},
+	{"IBTRS-CONN-043", on(ConnectionRequest), ofIBTRS(func(e *Event, r *Ruling) {
+		r.HoldsIf(e.Connection.Request.RetryCount == 7, "retry count is %d", e.Connection.Request.RetryCount)
+	})},
+	{"IBTRS-CONN-044", on(RequestSent, RequestAnswered, Stray), func(e *Event, r *Ruling) {
+		switch {
+		case e.Kind != Stray:
+			r.Holds()
+		case e.Message.Operation == roce.OperationReadRequest:
+			r.Breaks("the %s issues an RDMA READ of %d bytes", e.From, e.Message.DMALen)
+		}
+	}},
+	{"IBTRS-CONN-049", on(RequestSent, PathDown), checkFailedOpen},
+}
+
+// ofIBTRS lets only connections of IBTRS pass.
+func ofIBTRS(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		if e.Connection.Protocol == IBTRS {
+			check(e, r)
+		}
+	}
+}
+
+// ofRequest lets only connection requests pass that are long enough to be read.
+func ofRequest(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return ofIBTRS(func(e *Event, r *Ruling) {
+		if len(e.Private) >= ibtrs.ConnRequestSize {
+			check(e, r)
+		}
+	})
+}
+
+// ofPath lets only events pass whose path is known.
+func ofPath(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		if e.Path != nil && e.build != nil {
+			check(e, r)
+		}
+	}
+}
+
+// ofAccept lets only accepts pass that can be read.
+func ofAccept(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return ofIBTRS(func(e *Event, r *Ruling) {
+		if len(e.Private) >= ibtrs.ConnResponseSize && e.ConnResponse.Magic == ibtrs.Magic {
+			check(e, r)
+		}
+	})
+}
+
+func checkServiceID(e *Event, r *Ruling) {
+	id := e.Connection.Request.ServiceID
+	const ipTCP, native = 0x106, 0x13F
+	if uint64(id)>>16 == native {
+		return
+	}
+	r.HoldsIf(uint64(id)>>16 == ipTCP, "service id is %v", id)
+}
+
+func checkPrivateLength(e *Event, r *Ruling) {
+	req := &e.Connection.Request
+	if _, _, ok := req.ServiceID.IP(); !ok {
+		rest := bytes.TrimLeft(e.Private[min(len(e.Private), ibtrs.ConnRequestSize):], "\x00")
+		r.HoldsIf(len(e.Private) >= ibtrs.ConnRequestSize && len(rest) == 0, "private data goes on behind its 56 bytes")
+		return
+	}
+	r.HoldsIf(len(e.Private) == ibtrs.ConnRequestSize, "private data behind the address header has %d bytes", len(e.Private))
+}
+
+// checkConnectionOrder sees to it that connections are asked for in ascending order, each after the one before was
+// accepted.
+func checkConnectionOrder(e *Event, r *Ruling) {
+	b, cid := e.build, int(e.ConnRequest.CID)
+	defer func() { b.lastCID = cid }()
+	if sameBuildOtherwise(e) || e.otherGroup != nil {
+		return // the connection belongs to another build by mistake, which is for IBTRS-CONN-009
+	}
+	previous := b.lanes[cid-1]
+	switch {
+	case cid == 0 && b.lastCID == -1:
+		r.Holds()
+	case cid == b.lastCID+1 && previous != nil && previous.conn.HasReply:
+		r.Holds()
+	case cid == b.lastCID && b.lanes[cid] == e.Connection.lane:
+		return // asked for again after a refusal
+	case cid == b.lastCID+1 && previous != nil:
+		r.breaksUnlessManagementMissed(e, previous.conn.reqSeq, "connection %d is asked for before connection %d was accepted", cid, cid-1)
+	case b.lastCID == -1:
+		r.breaksIfSawAll(e, "the build of the path begins with connection %d", cid)
+	default:
+		r.breaksIfClean(e, b.startSeq, "connection %d is asked for after connection %d", cid, b.lastCID)
+	}
+}
+
+// breaksUnlessManagementMissed blames unless an answer of the target was missed.
+func (r *Ruling) breaksUnlessManagementMissed(e *Event, since uint64, format string, args ...any) {
+	target := e.Connection.targetManager
+	if target == nil {
+		for _, l := range e.build.lanes {
+			if l.conn.targetManager != nil {
+				target = l.conn.targetManager
+			}
+		}
+	}
+	if target == nil {
+		r.Unsure(format, args...)
+		return
+	}
+	r.BreaksUnlessMissed([]stream{target}, format, args...)
+}
+
+// breaksIfClean blames if no datagram of the event's sender was missed since a frame.
+func (r *Ruling) breaksIfClean(e *Event, since uint64, format string, args ...any) {
+	if e.manager.cleanSince(since) {
+		r.Breaks(format, args...)
+		return
+	}
+	r.Unsure(format, args...)
+}
+
+// breaksIfSawAll blames if every datagram that the sender ever sent was seen.
+func (r *Ruling) breaksIfSawAll(e *Event, format string, args ...any) {
+	if e.manager.sawAll() {
+		r.Breaks(format, args...)
+		return
+	}
+	r.Unsure(format, args...)
+}
+
+// sawAll reports whether the capture has every datagram that the sender ever sent: they are counted from 0.
+func (m *manager) sawAll() bool { return m != nil && m.counts && m.first == 0 && m.lastGap == 0 }
+
+// sameBuildOtherwise tells a request that is one of a running build in all but one of what they must have in common.
+func sameBuildOtherwise(e *Event) bool {
+	p := e.prior
+	return p != nil && e.ConnRequest.CID > 0 && len(p.lanes) < p.count && p.lanes[0] != nil && p.lanes[0].conn.State.live() && !p.hasInfo
+}
+
+func checkSameBuild(e *Event, r *Ruling) {
+	if sameBuildOtherwise(e) {
+		r.breaksIfClean(e, e.prior.startSeq, "connection %d has incarnation %d, those before had %d", e.ConnRequest.CID, e.ConnRequest.Incarnation, e.Previous)
+		return
+	}
+	if other := e.otherGroup; other != nil {
+		for _, p := range other.paths {
+			if b := p.build; p.UUID == e.ConnRequest.PathUUID && b != nil && b.incarnation == e.ConnRequest.Incarnation && !b.lost {
+				r.Breaks("connection %d has group UUID %x, those before had %x", e.ConnRequest.CID, e.ConnRequest.GroupUUID, other.Group)
+			}
+		}
+		return
+	}
+	if e.ConnRequest.CID == 0 {
+		return
+	}
+	first := e.build.first
+	r.HoldsIf(first.ConnectionCount == e.ConnRequest.ConnectionCount, "connection count is %d, the requests before had %d",
+		e.ConnRequest.ConnectionCount, first.ConnectionCount)
+}
+
+func checkDistinctUUIDs(e *Event, r *Ruling) {
+	if e.Kind == InfoRequest {
+		return
+	}
+	c := e.Connection
+	switch {
+	case e.Path.Initiator != c.Initiator || e.Path.Target != c.Target:
+		r.Breaks("path UUID %x of %s is used for %s to %s as well", e.Path.UUID, e.Path, c.Initiator, c.Target)
+	case e.otherGroup != nil && e.ConnRequest.CID == 0 && !e.otherGroup.hasAddresses(e.Path.UUID, c):
+		r.Breaks("path UUID %x is used in two sessions", e.Path.UUID)
+	case e.NewPath:
+		r.Holds()
+	}
+}
+
+func (s *Session) hasAddresses(path ibtrs.UUID, c *Connection) bool {
+	for _, p := range s.paths {
+		if p.UUID == path {
+			return p.Initiator == c.Initiator && p.Target == c.Target
+		}
+	}
+	return false
+}
+
+func checkSameUUIDs(e *Event, r *Ruling) {
+	if other := e.otherGroup; other != nil {
+		for _, p := range other.paths {
+			if p.UUID == e.ConnRequest.PathUUID && p.build != nil && (p.build.lost || p.build.incarnation != e.ConnRequest.Incarnation) {
+				r.Breaks("group UUID of path %x is %x, before it was %x", p.UUID, e.ConnRequest.GroupUUID, other.Group)
+			}
+		}
+		return
+	}
+	if e.HasPrevious && e.ConnRequest.CID == 0 {
+		r.Holds()
+		return
+	}
+	if e.NewPath && e.ConnRequest.Incarnation > 1 {
+		for _, p := range e.Session.paths {
+			if p != e.Path && p.Initiator == e.Path.Initiator && p.Target == e.Path.Target && p.build != nil && p.build.lost {
+				r.Breaks("path UUID is %x, before it was %x", e.Path.UUID, p.UUID)
+			}
+		}
+	}
+}
+
+// checkFirstFlag: once connection 0 is established, every later request of the path may create the session; so may
+// connection 0 of the first path.
+func checkFirstFlag(e *Event, r *Ruling) {
+	flag := e.ConnRequest.FirstConnection
+	switch {
+	case flag == ibtrs.FirstConnection:
+		r.Holds()
+	case flag != 0:
+		r.Breaks("byte 44 of the connection request is %#02x", flag)
+	case e.ConnRequest.CID > 0:
+		r.Breaks("connection %d is asked for without the first-connection flag", e.ConnRequest.CID)
+	case e.NewPath && len(e.Session.paths) == 1:
+		r.breaksIfSawAll(e, "the first path of the session is asked for without the first-connection flag")
+	}
+}
+
+func checkJoin(e *Event, r *Ruling) {
+	first := e.Session.paths[0]
+	if e.Path == first || e.Connection.cid != 0 || !first.Connected() || e.Path.builds > 1 {
+		return
+	}
+	var request ibtrs.ConnRequest
+	if e.build.lanes[0] != nil {
+		request = e.build.first
+	}
+	if request.FirstConnection != ibtrs.FirstConnection {
+		return
+	}
+	if e.Kind == ConnectionReply {
+		r.Holds()
+		return
+	}
+	if e.RejectReason == roce.RejConsumer && e.ParseError == nil && e.ConnResponse.Errno == -int16(ibtrs.ENXIO) {
+		r.Breaks("a request with the first-connection flag for a session that is up is rejected with ENXIO")
+	}
+}
+
+// checkFailedOpen: an open of which one path was refused fails as a whole.
+func checkFailedOpen(e *Event, r *Ruling) {
+	s := e.Session
+	if s == nil || !s.openFailed {
+		return
+	}
+	switch {
+	case e.Kind == PathDown && s.requests == 0 && e.From != Target:
+		r.Holds()
+	case e.Kind == RequestSent && s.requests == 1:
+		if e.flow.cleanSince(0) {
+			r.Breaks("the session is used although one of its paths was refused at its open")
+		}
+	}
+}
+
+// reservedText lists reserved bytes that are set.
+func reservedText(found []layout.NonZero) string {
+	var b bytes.Buffer
+	for i, n := range found {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(n.Message + " " + n.Field)
+	}
+	return b.String()
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// Times of the heartbeat. The interval of the protocol is 5 s; timers of kernels round it up, and virtual machines are
+// late now and then.
+const (
+	beatInterval = 5 * time.Second
+	beatEarly    = 4 * time.Second // a heartbeat sooner after the last one comes out of its turn
+	beatLate     = 3*beatInterval + beatInterval/2
+	ackBound     = beatInterval / 2 // what "immediately" means at most
+	deadAfter    = 30 * time.Second // silence after which a peer may be given up
+)
+
+// hbRules judge heartbeats.
+var hbRules = []Rule{
+	{"IBTRS-HB-001", on(Heartbeat), checkTicks},
+	{"IBTRS-HB-002", on(Heartbeat, HeartbeatAck), checkAcks},
+	{"IBTRS-HB-003", on(Heartbeat, HeartbeatAck), func(e *Event, r *Ruling) {
+		if !e.Message.HeadMissing {
+			r.HoldsIf(e.Message.Operation == roce.OperationWrite && e.Message.Length == 0, "%v is a %s of %d bytes", e.Kind, ofOperation(e.Message), e.Message.Length)
+		}
+	}},
+	{"IBTRS-HB-005", on(Heartbeat, RequestSent, RequestAnswered, DisconnectRequest), ofPath(checkTrafficCounts)},
+	{"IBTRS-HB-011", on(Heartbeat), ofPath(checkConnectedBeat)},
+}
+
+// checkTicks: one heartbeat a tick, and none while the peer is silent.
+func checkTicks(e *Event, r *Ruling) {
+	beat := e.Beat
+	if e.Connection.cid != 0 {
+		r.Breaks("heartbeat on connection %d", e.Connection.cid)
+		return
+	}
+	if !beat.HasSince || !beat.Clean || e.build == nil {
+		return
+	}
+	switch {
+	case beat.Since < beatEarly:
+		r.Breaks("heartbeat %s after the last, the interval is %s", shortTime(beat.Since), beatInterval)
+	case !beat.PeerHeard && e.flow.back != nil && e.flow.back.started:
+		r.BreaksUnlessMissed(fromSide(e.build, e.From.other()), "heartbeat although nothing came since the last one, %s ago", shortTime(beat.Since))
+	case beat.Since > beatLate && !beat.Waiting:
+		r.Unsure("heartbeat %s after the last", shortTime(beat.Since)) // the machine may have been stopped
+	default:
+		r.Holds()
+	}
+}
+
+// fromSide lists the streams in which one side sends on a path.
+func fromSide(b *build, side Side) []stream {
+	var streams []stream
+	for _, l := range b.lanes {
+		if f := l.conn.flow(side); f != nil {
+			streams = append(streams, f)
+		}
+	}
+	return streams
+}
+
+// checkAcks: each heartbeat is acknowledged at once. It is settled by the acknowledgement, or by a later heartbeat of the
+// same side if none came.
+func checkAcks(e *Event, r *Ruling) {
+	beat := e.Beat
+	acker := e.From
+	if e.Kind == Heartbeat {
+		acker = e.From.other()
+	}
+	t := r.tallyOf(acker)
+	switch {
+	case e.Kind == HeartbeatAck && e.Connection.cid != 0:
+		r.Breaks("acknowledgement on connection %d", e.Connection.cid)
+	case e.Kind == HeartbeatAck && beat.Expected && beat.Clean && beat.Since > ackBound:
+		r.Breaks("heartbeat acknowledged after %s", shortTime(beat.Since))
+	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= ackBound:
+		r.holds(t)
+	case e.Kind == Heartbeat && beat.Waiting && beat.Clean && e.flow.back != nil && beat.PeerHeard:
+		s := &suspicion{tally: t, violation: r.violation("the heartbeat before this one was not acknowledged, although its sender was heard"), waiting: 1}
+		t.open++
+		if !e.flow.back.watch(s) {
+			s.gap(nil)
+		}
+	}
+}
+
+// checkTrafficCounts: who gets I/O does not give up its peer for lack of acknowledgements.
+func checkTrafficCounts(e *Event, r *Ruling) {
+	b := e.build
+	side := e.From
+	if side == Nobody {
+		return
+	}
+	h := &b.beats[side]
+	silence := e.At.Sub(h.lastAt)
+	heard := b.heard[side.other()]
+	switch {
+	case !h.any || !h.waiting || silence < deadAfter || !h.peerHeard:
+	case e.Kind != DisconnectRequest:
+		if !b.lost {
+			r.Holds() // it still works, as long after the heartbeat
+		}
+	case e.Connection.Closer == side && e.At.Sub(heard) < deadAfter/2 && b.lanes[0] != nil && cleanStreams(b, side, h.lastSeq):
+		r.Breaks("the path is closed %s after a heartbeat without acknowledgement, although the peer was heard %s ago",
+			shortTime(silence), shortTime(e.At.Sub(heard)))
+	}
+}
+
+// cleanStreams reports whether nothing that the side's peer sent on connection 0 since a frame was missed.
+func cleanStreams(b *build, side Side, since uint64) bool {
+	f := b.lanes[0].conn.flow(side.other())
+	return f != nil && f.started && f.cleanSince(since)
+}
+
+// checkConnectedBeat: no heartbeat before the path is connected, or after it was closed.
+func checkConnectedBeat(e *Event, r *Ruling) {
+	b := e.build
+	switch {
+	case b.lost:
+		if b.lostBy == e.From && e.At.Sub(b.path.lostAt) > time.Second {
+			r.Breaks("heartbeat after the %s closed the path", e.From)
+		}
+	case b.hasInfo:
+		r.Holds()
+	case e.From == Target && b.infoRequests > 0:
+		return // connected from its own point of view
+	case b.lanes[0] == nil || !b.lanes[0].conn.HasRequest || !b.lanes[0].conn.HasReply:
+		r.Unsure("heartbeat on a path whose INFO exchange was not seen")
+	default:
+		r.BreaksUnlessMissed([]stream{b.lanes[0].conn.flow(e.From.other())}, "heartbeat before the INFO exchange")
+	}
+}

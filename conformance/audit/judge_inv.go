@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// invRules judge key refresh.
+var invRules = []Rule{
+	{"IBTRS-INV-001", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
+		if !e.HasAccept {
+			r.Holds()
+			return
+		}
+		r.HoldsIf((e.ConnResponse.Flags^e.Accept.Flags)&ibtrs.KeyRefresh == 0, "flags of the accept are %#x, those of another connection of the path are %#x",
+			e.ConnResponse.Flags, e.Accept.Flags)
+	})},
+	{"IBTRS-INV-002", on(RequestAnswered), refresh(func(e *Event, r *Ruling) {
+		a := &e.Response
+		r.HoldsIf(a.Send && a.Length == ibtrs.KeyResponseSize && a.HasKey, "response is a %s of %d bytes, not a key response", ofOperation(e.Message), a.Length)
+	})},
+	{"IBTRS-INV-003", on(RequestAnswered), refresh(func(e *Event, r *Ruling) {
+		if a := &e.Response; a.HasKey {
+			r.HoldsIf(uint32(a.Key.Chunk) == a.ID, "key response is for chunk %d, the message id is %d", a.Key.Chunk, a.ID)
+		}
+	})},
+	{"IBTRS-INV-004", on(RequestAnswered, FatalNAK), func(e *Event, r *Ruling) {
+		if e.Kind == RequestAnswered {
+			if e.Request != nil && e.build != nil && e.build.keyRefresh && e.Request.Key == Right {
+				r.holds(&r.bench.sides[Target])
+			}
+			return
+		}
+		code, _ := e.Syndrome.NAKCode()
+		if q := e.Refused; q != nil && code == roce.NAKRemoteAccessError && q.Key == Right && q.Place == Right && e.build.keyRefresh {
+			r.Breaks("the target refuses key %#x of chunk %d, which it published", q.RKey, q.Chunk)
+		}
+	}},
+	{"IBTRS-INV-006", on(RequestAnswered, LateInvalidation), func(e *Event, r *Ruling) {
+		if e.build == nil || !e.build.keyRefresh {
+			return
+		}
+		if e.Kind == LateInvalidation {
+			r.Breaks("key %#x is invalidated after the key response", e.Message.InvalidKey)
+		} else if e.Request != nil && e.Response.SawInvalid {
+			r.Holds()
+		}
+	}},
+	{"IBTRS-INV-007", on(RequestSent), func(e *Event, r *Ruling) {
+		q := e.Request
+		if e.build == nil || !e.build.keyRefresh || !e.build.hasInfo {
+			return
+		}
+		switch q.Key {
+		case Right:
+			r.Holds()
+		case Stale:
+			r.BreaksUnlessMissed(streamsOf(e.build), "request uses key %#x of chunk %d, which a key response has replaced", q.RKey, q.Chunk)
+		}
+	}},
+	{"IBTRS-INV-012", on(HeartbeatAck, Heartbeat), func(e *Event, r *Ruling) {
+		if e.build == nil || !e.build.keyRefresh {
+			return
+		}
+		if e.Message.Operation == roce.OperationSend {
+			r.Breaks("a heartbeat is a SEND")
+		} else if e.Kind == HeartbeatAck && e.Beat.Expected {
+			r.Holds()
+		}
+	}},
+}
+
+// refresh lets only responses of targets pass that announced key refresh.
+func refresh(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		if knownMode(e) && e.build.keyRefresh && !e.Message.HeadMissing && !e.Message.Cut {
+			check(e, r)
+		}
+	}
+}
+
+// streamsOf lists all streams of a path that carried anything.
+func streamsOf(b *build) []stream {
+	var streams []stream
+	for _, l := range b.lanes {
+		for _, side := range []Side{Initiator, Target} {
+			if f := l.conn.flow(side); f != nil && f.started {
+				streams = append(streams, f)
+			}
+		}
+	}
+	return streams
+}

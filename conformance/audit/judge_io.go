@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// ioRules judge requests and responses of the transport.
+var ioRules = []Rule{
+	{"IBTRS-IO-001", on(RequestSent), placed(ibtrs.Write, func(e *Event, r *Ruling, s shape) {
+		r.HoldsIf(!s.addressOdd, "write of chunk %d begins at %#x, which is not the chunk's address", e.Request.Chunk, e.Request.VA)
+	})},
+	{"IBTRS-IO-002", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *Ruling, s shape) {
+		q := e.Request
+		want := q.HeaderLen + ibtrs.ReadMessageSize + q.Count*ibtrs.DescriptorSize
+		r.HoldsIf(!s.addressOdd && q.Length == want, "read of chunk %d writes %d bytes at %#x, not its %d bytes of header and message behind the room for data",
+			q.Chunk, q.Length, q.VA, want)
+	})},
+	{"IBTRS-IO-003", on(RequestSent), placed(0, func(e *Event, r *Ruling, s shape) {
+		r.HoldsIf(!s.offsetOdd, "offset in the immediate is %d, data and user header have %d and %d bytes", e.Request.Offset, s.data, e.Request.HeaderLen)
+	})},
+	{"IBTRS-IO-005", on(RequestSent, Stray), checkOneWrite},
+	{"IBTRS-IO-006", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *Ruling, s shape) {
+		q := e.Request
+		if s.data > 0 {
+			r.HoldsIf(q.Count == 1 && !s.descriptorOdd && q.Flags == ibtrs.NeedInvalidate, "read of %d bytes has %d descriptors, the first of %d bytes, and flags %#04x",
+				s.data, q.Count, q.Descriptor.Length, q.Flags)
+		}
+	})},
+	{"IBTRS-IO-007", on(RequestSent), placed(0, func(e *Event, r *Ruling, s shape) {
+		if q := e.Request; s.data == 0 {
+			r.HoldsIf(q.Direction == ibtrs.Write || q.Count == 0 && q.Flags == 0, "read without data has %d descriptors and flags %#04x", q.Count, q.Flags)
+		}
+	})},
+	{"IBTRS-IO-008", on(RequestAnswered), checkSameLane},
+	{"IBTRS-IO-010", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
+		a, q := &e.Response, e.Request
+		if q.Direction == ibtrs.Read && q.Count == 1 && a.Errno == 0 {
+			r.HoldsIf(a.DataLen == int(q.Descriptor.Length) && !a.DataOutside, "read of %d bytes was answered with %d bytes of data", q.Descriptor.Length, a.DataLen)
+		}
+	})},
+	{"IBTRS-IO-011", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
+		a, q := &e.Response, e.Request
+		if q.Direction == ibtrs.Read && q.Count == 1 && q.Flags&ibtrs.NeedInvalidate != 0 {
+			r.HoldsIf(a.Invalidated && a.SawInvalid, "response type 2: %v, key %#x invalidated before it: %v", a.Invalidated, q.Descriptor.RKey, a.SawInvalid)
+		}
+	})},
+	{"IBTRS-IO-012", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
+		a, q := &e.Response, e.Request
+		if q.Direction == ibtrs.Write || q.Flags&ibtrs.NeedInvalidate == 0 {
+			r.HoldsIf(!a.Invalidated && !a.SawInvalid, "response type 2: %v, invalidation: %v, to a request that did not ask for it", a.Invalidated, a.SawInvalid)
+		}
+	})},
+	{"IBTRS-IO-013", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
+		a, q := &e.Response, e.Request
+		if q.Direction == ibtrs.Read && q.Count > 0 && a.Errno != 0 {
+			r.HoldsIf(a.DataLen == 0, "read that failed with %v came with %d bytes of data", a.Errno, a.DataLen)
+		}
+	})},
+	{"IBTRS-IO-014", on(RequestAnswered), func(e *Event, r *Ruling) {
+		if knownMode(e) && !e.build.keyRefresh {
+			r.HoldsIf(!e.Response.Send && e.Response.Length == 0, "response is a %s of %d bytes, without key refresh", ofOperation(e.Message), e.Response.Length)
+		}
+	}},
+	{"IBTRS-IO-015", on(RequestSent, RequestAnswered), checkDeadKeys},
+	{"IBTRS-IO-017", on(RequestSent), func(e *Event, r *Ruling) {
+		if e.Request.HasLastKey {
+			r.HoldsIf(!e.Request.SameKey, "read has key %#x, as the read before with permit %d", e.Request.Descriptor.RKey, e.Request.Chunk)
+		}
+	}},
+	{"IBTRS-IO-018", on(RequestSent), func(e *Event, r *Ruling) {
+		q := e.Request
+		g, known := e.Session.Geometry()
+		if !known || !q.ChunkKnown {
+			return
+		}
+		if q.Reused && q.ReusedBusy > int(g.QueueDepth) {
+			r.BreaksUnlessMissed(answersOf(e.Session), "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
+			return
+		}
+		r.Holds()
+	}},
+	{"IBTRS-IO-019", on(RequestSent), func(e *Event, r *Ruling) {
+		q := e.Request
+		switch {
+		case !q.ChunkKnown:
+		case q.Reused:
+			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, "permit %d is used again before the response to its last request", q.Chunk)
+		default:
+			r.Holds()
+		}
+	}},
+	{"IBTRS-IO-027", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
+		g, known := e.Session.Geometry()
+		if known && e.Request.HasIO && e.Request.DataLen == int(g.MaxIOSize) && inDevice(e) {
+			r.HoldsIf(e.Response.Errno != ibtrs.EINVAL && e.Response.Errno != ibtrs.EMSGSIZE, "I/O of the maximum size, %d bytes, fails with %v", g.MaxIOSize, e.Response.Errno)
+		}
+	})},
+	{"IBTRS-IO-028", on(RequestSent), checkMaxIO},
+	{"IBTRS-IO-029", on(RequestAnswered, ReceiverNotReady), checkLongRun},
+	{"IBTRS-IO-033", on(RequestAnswered, ReceiverNotReady), checkReceives},
+}
+
+// shape is what a request says of the length of its data, in three places, and which of them does not agree.
+type shape struct {
+	data                                 int
+	offsetOdd, addressOdd, descriptorOdd bool
+}
+
+// placed lets only requests of a direction pass (0: both) whose chunk is known and whose parts were found. An immediate
+// that names the wrong chunk is for other rules.
+func placed(d ibtrs.Direction, check func(*Event, *Ruling, shape)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		q := e.Request
+		if q.Place == NotKnown || q.Incomplete || !q.Parsed || d != 0 && q.Direction != d {
+			return
+		}
+		if q.Place == OfOtherPath || q.Place == Wrong && wrongImmediate(e) {
+			return
+		}
+		check(e, r, e.shape())
+	}
+}
+
+// wrongImmediate reports whether the address is right for what the request says but for its immediate.
+func wrongImmediate(e *Event) bool {
+	g, _ := e.Session.Geometry()
+	if _, found := otherChunk(e.build, e.Request, g); found {
+		return true
+	}
+	return swapped(e)
+}
+
+func (e *Event) shape() shape {
+	q := e.Request
+	g, _ := e.Session.Geometry()
+	base, _, _, _ := e.build.chunk(q.Chunk, g.ChunkSize())
+	byOffset := int64(q.Offset) - int64(q.HeaderLen)
+	if q.Direction == ibtrs.Write {
+		data := int64(q.Length) - int64(q.HeaderLen) - ibtrs.WriteMessageSize
+		return shape{data: int(data), offsetOdd: data != byOffset, addressOdd: q.VA != base}
+	}
+	byAddress, byDescriptor := int64(q.VA-base), int64(0)
+	if q.Count > 0 {
+		byDescriptor = int64(q.Descriptor.Length)
+	}
+	switch {
+	case byOffset == byAddress:
+		return shape{data: int(byOffset), descriptorOdd: byDescriptor != byOffset}
+	case byAddress == byDescriptor:
+		return shape{data: int(byAddress), offsetOdd: true}
+	case byOffset == byDescriptor:
+		return shape{data: int(byOffset), addressOdd: true}
+	}
+	return shape{data: int(byDescriptor), offsetOdd: true, addressOdd: true}
+}
+
+// answered lets only answers pass whose request is known completely, and to which nothing can have been missed.
+func answered(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		q := e.Request
+		if q == nil || !q.Parsed || q.Incomplete {
+			return
+		}
+		if e.Response.DataUnsure || !e.Connection.HasRequest {
+			return
+		}
+		check(e, r)
+	}
+}
+
+// knownMode reports whether it is known if the target refreshes keys.
+func knownMode(e *Event) bool { return e.build != nil && e.build.hasAccept }
+
+func checkOneWrite(e *Event, r *Ruling) {
+	if e.Kind == RequestSent {
+		r.Holds()
+		return
+	}
+	m := e.Message
+	if e.From != Initiator || e.build == nil || !e.build.hasInfo || m.HeadMissing {
+		return
+	}
+	switch {
+	case m.Operation == roce.OperationWrite && !m.HasImm:
+		r.Breaks("RDMA WRITE of %d bytes without immediate", m.Length)
+	case m.Operation == roce.OperationSend:
+		r.Breaks("SEND of %d bytes", m.Length)
+	}
+}
+
+func checkSameLane(e *Event, r *Ruling) {
+	a := &e.Response
+	switch {
+	case e.Request != nil:
+		r.Holds()
+	case a.OtherLane != nil:
+		streams := []stream{a.OtherLane.flow(Target)}
+		if e.flow.back != nil {
+			streams = append(streams, e.flow.back)
+		}
+		r.BreaksUnlessMissed(streams, "request %d came on connection %d", a.ID, a.OtherLane.cid)
+	}
+}
+
+// answersOf lists the streams in which the answers of a session come.
+func answersOf(s *Session) []stream {
+	var streams []stream
+	for _, p := range s.paths {
+		if p.build == nil || p.build.lost {
+			continue
+		}
+		for _, l := range p.build.lanes {
+			if f := l.conn.flow(Target); f != nil && f.started {
+				streams = append(streams, f)
+			}
+		}
+	}
+	return streams
+}
+
+// maxDeadKeys is how many keys of the past are remembered on each path.
+const maxDeadKeys = 64
+
+// checkDeadKeys: a key that the target did not invalidate is invalidated by its owner, and never used again.
+func checkDeadKeys(e *Event, r *Ruling) {
+	b, q := e.build, e.Request
+	if b == nil || q == nil || !q.Parsed || q.Direction != ibtrs.Read || q.Count == 0 {
+		return
+	}
+	if e.Kind == RequestAnswered {
+		if !e.Response.Invalidated {
+			b.deadKeys[b.deadNext%maxDeadKeys] = readKey{q.Descriptor.RKey, true}
+			b.deadNext++
+		}
+		return
+	}
+	if b.deadNext == 0 {
+		return
+	}
+	for _, dead := range b.deadKeys {
+		if dead.any && dead.key == q.Descriptor.RKey {
+			r.Breaks("read key %#x is used again, it was not invalidated by the target", dead.key)
+			return
+		}
+	}
+	r.Holds()
+}
+
+// inDevice reports whether an I/O lies within its device as far as OPEN_RSP told.
+func inDevice(e *Event) bool {
+	io := e.Request.IO
+	d, known := e.Session.Device(io.DeviceID)
+	if !known || io.Op() == ibnbd.OpFlush {
+		return false
+	}
+	end := io.Sector + (uint64(io.Size)+ibnbd.SectorSize-1)/ibnbd.SectorSize
+	return end >= io.Sector && end <= d.Response.Capacity
+}
+
+func checkMaxIO(e *Event, r *Ruling) {
+	q := e.Request
+	if g, known := e.Session.Geometry(); known && q.Parsed && !q.Incomplete && q.ChunkKnown {
+		r.HoldsIf(q.DataLen <= int(g.MaxIOSize), "request has %d bytes of data, the maximum is %d", q.DataLen, g.MaxIOSize)
+	}
+}
+
+const million = 1_000_000
+
+// checkLongRun: receives are never used up for good. A stall is an RNR NAK of the same packet over and over.
+func checkLongRun(e *Event, r *Ruling) {
+	if e.build == nil {
+		return
+	}
+	s := e.Session
+	if e.Kind == RequestAnswered {
+		if s.answers++; s.answers%million == 0 {
+			r.Holds()
+		}
+		return
+	}
+	f := e.flow
+	if f.rnrPSN != e.PSN || f.rnrAgain == 0 {
+		f.rnrPSN, f.rnrAgain, f.rnrSince = e.PSN, 1, e.At
+		return
+	}
+	if f.rnrAgain++; f.rnrAgain == 16 && e.At.Sub(f.rnrSince) > time.Second {
+		r.Breaks("the receiver is not ready %d times in %s for the same packet", f.rnrAgain, e.At.Sub(f.rnrSince))
+	}
+}
+
+// checkReceives: the target has a receive for each permit on each connection.
+func checkReceives(e *Event, r *Ruling) {
+	b := e.build
+	if b == nil {
+		return
+	}
+	if e.Kind == RequestAnswered {
+		if e.Request != nil && e.Connection.cid > 0 {
+			r.Holds()
+		}
+		return
+	}
+	if e.From == Target && b.hasInfo && e.Connection.cid > 0 && e.At.Sub(b.infoAt) > time.Second {
+		r.Breaks("the target is not ready to receive PSN %d: %v", e.PSN, e.Syndrome)
+	}
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/srp"
+)
+
+// memories is what rules must remember beyond what the tracker keeps, of bounded size.
+type memories struct {
+	attempts map[uint64]*attempts // by path
+	logins   loginHistory
+	aborted  map[srpTask]abort
+	picks    map[uint64]*picks // by session
+}
+
+// attempts are the automatic reconnects of a path since it was last connected.
+type attempts struct {
+	n       int
+	closing time.Time
+}
+
+// srpTask names a command over its end.
+type srpTask struct {
+	channel uint64
+	tag     srp.Tag
+}
+
+type abort struct {
+	at    time.Time
+	frame FrameID
+}
+
+// loginHistory has the login attempts of an initiator that are under way.
+type loginHistory struct {
+	open map[uint64]time.Time // by connection
+}
+
+// picks are the choices of paths in a session.
+type picks struct {
+	inflight map[uint64]int
+	last     map[int]uint64 // by connection number
+	good     int
+	bad      int
+	latency  map[uint64]time.Duration
+}
+
+const maxMemories = 8192
+
+func newMemories() memories {
+	return memories{
+		attempts: make(map[uint64]*attempts), aborted: make(map[srpTask]abort), picks: make(map[uint64]*picks),
+		logins: loginHistory{open: make(map[uint64]time.Time)},
+	}
+}
+
+func (m *memories) before(e *Event) {}
+
+// after learns from an event that the rules have seen.
+func (m *memories) after(e *Event) {
+	switch e.Kind {
+	case ConnectionRequest:
+		m.startAttempt(e)
+	case PathUp:
+		delete(m.attempts, e.Path.ID)
+	case RequestSent, RequestAnswered, Unanswered:
+		if p := m.picksOf(e.Session); p != nil {
+			p.learn(e)
+		}
+	case HeartbeatAck:
+		if p := m.picksOf(e.Session); p != nil && e.From == Target && e.Beat.Expected {
+			p.latency[e.Path.ID] = e.Beat.Since
+		}
+	}
+}
+
+func (m *memories) startAttempt(e *Event) {
+	if !e.HasPrevious || e.Path == nil {
+		return
+	}
+	if len(m.attempts) >= maxMemories {
+		clear(m.attempts)
+	}
+	a := m.attempts[e.Path.ID]
+	if a == nil {
+		a = new(attempts)
+		m.attempts[e.Path.ID] = a
+	}
+	a.n++
+}
+
+func (m *memories) picksOf(s *Session) *picks {
+	if s == nil {
+		return nil
+	}
+	p := m.picks[s.ID]
+	if p == nil {
+		if len(m.picks) >= maxMemories {
+			clear(m.picks)
+		}
+		p = &picks{inflight: make(map[uint64]int), last: make(map[int]uint64), latency: make(map[uint64]time.Duration)}
+		m.picks[s.ID] = p
+	}
+	return p
+}
+
+func (p *picks) learn(e *Event) {
+	if e.Request == nil || e.Path == nil {
+		return
+	}
+	switch e.Kind {
+	case RequestSent:
+		p.inflight[e.Path.ID]++
+		p.last[e.Connection.cid] = e.Path.ID
+	default:
+		p.inflight[e.Path.ID] = max(0, p.inflight[e.Path.ID]-1)
+	}
+}

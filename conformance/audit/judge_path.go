@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bytes"
+	"time"
+)
+
+const (
+	// lingering is how long messages of a connection may follow the loss of another one of its path.
+	lingering = 5 * time.Second
+	// extraDelay is what an initiator waits before an attempt, beyond the reconnect delay.
+	extraDelay = time.Second
+)
+
+// pathRules judge loss and recovery of paths.
+var pathRules = []Rule{
+	{"IBTRS-PATH-003", on(DisconnectRequest, RequestSent, RequestAnswered), ofPath(checkWholePath)},
+	{"IBTRS-PATH-004", on(ConnectionRequest), ofPath(checkIncarnationGrows)},
+	{"IBTRS-PATH-005", on(ConnectionRequest), ofPath(checkFirstIncarnation)},
+	{"IBTRS-PATH-008", on(ConnectionRequest), ofPath(checkAttempts)},
+	{"IBTRS-PATH-009", on(ConnectionRequest), ofPath(checkDelay)},
+	{"IBTRS-PATH-012", on(RequestSent), checkFailover},
+}
+
+// checkWholePath: with one connection the whole path goes down.
+func checkWholePath(e *Event, r *Ruling) {
+	b := e.build
+	if !b.lost || b.lostBy == Nobody {
+		return
+	}
+	if e.Kind == DisconnectRequest {
+		if e.seq > b.lostSeq {
+			r.Holds()
+		}
+		return
+	}
+	if since := e.At.Sub(b.path.lostAt); since > lingering && e.Path.build == b && e.Message.Packets > 0 {
+		r.Breaks("%v on connection %d, %s after another connection of the path was closed", e.Kind, e.Connection.cid, shortTime(since))
+	}
+}
+
+func checkIncarnationGrows(e *Event, r *Ruling) {
+	if !e.HasPrevious || e.ConnRequest.CID != 0 || e.Path.build != e.build {
+		return
+	}
+	step := e.ConnRequest.Incarnation - e.Previous // modulo 2^16
+	r.HoldsIf(step > 0 && step < 1<<15, "incarnation is %d after %d", e.ConnRequest.Incarnation, e.Previous)
+}
+
+func checkFirstIncarnation(e *Event, r *Ruling) {
+	if !e.NewPath || e.ConnRequest.CID != 0 {
+		return
+	}
+	switch n := e.ConnRequest.Incarnation; n {
+	case 1:
+		r.Holds()
+	case 0:
+		r.Breaks("incarnation of the first build is 0")
+	default:
+		r.breaksIfSawAll(e, "incarnation of the first build is %d", n)
+	}
+}
+
+// newAttempt reports whether a connection request begins another attempt to build a path that was lost.
+func newAttempt(e *Event) bool {
+	return e.HasPrevious && e.ConnRequest.CID == 0 && !e.LostAt.IsZero()
+}
+
+func checkAttempts(e *Event, r *Ruling) {
+	limit := r.Config().ReconnectAttempts
+	if limit == nil || *limit < 0 || !newAttempt(e) {
+		return
+	}
+	made := 1
+	if a := r.judge.memory.attempts[e.Path.ID]; a != nil {
+		made += a.n
+	}
+	r.HoldsIf(made <= *limit, "attempt %d to reconnect, %d are allowed", made, *limit)
+}
+
+func checkDelay(e *Event, r *Ruling) {
+	delay := r.Config().ReconnectDelay
+	if delay <= 0 || !newAttempt(e) {
+		return
+	}
+	const rounding = 50 * time.Millisecond // loss is noted before its DREQ is on the wire
+	waited := e.At.Sub(e.LostAt)
+	r.HoldsIf(waited >= delay+extraDelay-rounding, "path is asked for %s after its loss, the delay is %s and %s", shortTime(waited), delay, extraDelay)
+}
+
+// checkFailover: a request of a lost path comes again with the same permit, header and data.
+func checkFailover(e *Event, r *Ruling) {
+	q := e.Request
+	if !q.Failover || q.previous == nil || !q.Parsed || !q.previous.Parsed || q.Incomplete || q.previous.Incomplete {
+		return
+	}
+	old := q.previous
+	switch {
+	case old.lane.build.path == q.lane.build.path:
+		return // the session was rebuilt: the old request failed, and this is another
+	case bytes.Equal(old.Header, q.Header) && old.DataLen == q.DataLen:
+		r.Holds()
+	default:
+		r.BreaksUnlessMissed([]stream{old.lane.conn.flow(Target)}, "permit %d of a lost path is used for another request", q.Chunk)
+	}
+}
