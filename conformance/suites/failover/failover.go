@@ -13,8 +13,8 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
 
-// secondsPerFault is what one fault costs under mainline's timers: detection, teardown, reconnect delay and attempts.
-const secondsPerFault = 130
+// secondsPerFault is what one fault usually costs with mainline: detection and reconnect come before their bounds.
+const secondsPerFault = 55
 
 var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 	for _, f := range faults {

@@ -152,7 +152,7 @@ type IOs struct {
 
 func (o IOs) at(monotonic int64) time.Time { return o.clock.FromMonotonic(time.Duration(monotonic)) }
 
-// done yields the I/Os that were completed at or after a moment, or never.
+// since yields the I/Os that were completed at or after a moment, or never.
 func (o IOs) since(moment time.Time, do func(submit, complete time.Time, r ioprobe.Record)) {
 	for _, r := range o.records {
 		switch r.Event {
@@ -185,13 +185,14 @@ func (o IOs) FirstError(moment time.Time) time.Time {
 	return first
 }
 
-// Errors lists the I/Os that failed, were short, or never ended.
+// Errors lists the I/Os that failed, were short, or hung. An I/O that was issued just before the probe ended and was not done
+// by then is none of these.
 func (o IOs) Errors() []string {
 	var list []string
 	for _, r := range o.records {
-		switch {
-		case r.Event == ioprobe.Outstanding:
-			list = append(list, fmt.Sprintf("I/O %d at %d never ended", r.Seq, r.Offset))
+		switch age := o.age(r); {
+		case r.Event == ioprobe.Outstanding && age > AtOnce:
+			list = append(list, fmt.Sprintf("I/O %d at %d hung: not done after %s", r.Seq, r.Offset, age))
 		case r.Event == ioprobe.IO && r.Errno != 0:
 			list = append(list, fmt.Sprintf("I/O %d at %d: %v", r.Seq, r.Offset, syscall.Errno(r.Errno)))
 		case r.Event == ioprobe.IO && r.Short != 0:
@@ -199,6 +200,11 @@ func (o IOs) Errors() []string {
 		}
 	}
 	return list
+}
+
+// age is the time from an I/O's submission to the end of the probe.
+func (o IOs) age(r ioprobe.Record) time.Duration {
+	return time.Duration(o.records[len(o.records)-1].Submit - r.Submit)
 }
 
 // Plot puts the rates of I/Os and of errors on the record of the spec, second by second.

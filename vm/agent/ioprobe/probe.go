@@ -134,7 +134,7 @@ func (p *prober) tick(seq uint64) {
 func (p *prober) perform(r Record) {
 	buf := direct.Buffer(int(r.Size))
 	if r.Write {
-		Stamp{r.Seq, r.Offset, r.Realtime}.fill(buf)
+		Stamp{r.Seq, r.Offset, r.Realtime}.Fill(buf)
 	}
 	n, err := p.transfer(p.device.fd, r, buf)
 	r.Complete = nanoseconds(unix.CLOCK_MONOTONIC)

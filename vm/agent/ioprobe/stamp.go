@@ -19,8 +19,8 @@ const (
 	stampSize  = 32
 )
 
-// fill stamps every sector of an I/O that begins at s.Offset.
-func (s Stamp) fill(buf []byte) {
+// Fill stamps every sector of an I/O that begins at s.Offset.
+func (s Stamp) Fill(buf []byte) {
 	for at := 0; at+sectorSize <= len(buf); at += sectorSize {
 		sector := buf[at : at+stampSize]
 		copy(sector, stampMagic)
