@@ -21,7 +21,7 @@ import (
 // patience bounds what would hang if the code were wrong; no test waits for it.
 const patience = 30 * time.Second
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
@@ -69,7 +69,7 @@ func newPort(t *testing.T) *port {
 	return p
 }
 
-func dial(t *testing.T, conn net.Conn) *agent.Client {
+func dial(t testing.TB, conn net.Conn) *agent.Client {
 	t.Helper()
 	client, err := agent.Dial(testContext(t), conn)
 	if err != nil {

@@ -41,7 +41,7 @@ type machine struct {
 	image  *image.Image
 }
 
-func startMachine(t *testing.T) *machine {
+func startMachine(t testing.TB) *machine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), imageTime)
 	defer cancel()
@@ -75,8 +75,7 @@ func startMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = m.qemu.Process.Kill()
-		_ = m.qemu.Wait()
+		m.kill()
 		if text, err := os.ReadFile(console); err == nil && t.Failed() {
 			t.Logf("console:\n%s", text)
 		}
@@ -84,7 +83,12 @@ func startMachine(t *testing.T) *machine {
 	return m
 }
 
-func (m *machine) dial(t *testing.T) *agent.Client {
+func (m *machine) kill() {
+	_ = m.qemu.Process.Kill()
+	_ = m.qemu.Wait()
+}
+
+func (m *machine) dial(t testing.TB) *agent.Client {
 	t.Helper()
 	conn, err := net.Dial("unix", m.socket)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,16 @@ func defaultCache() (string, error) {
 		return "", &EnvironmentError{What: "find a directory for the image cache", Err: err, Do: "set IBNBD_CACHE"}
 	}
 	return filepath.Join(user, "ibnbd"), nil
+}
+
+// checkPath refuses a directory in which the kernel's Makefiles do not work.
+func (c cache) checkPath() error {
+	if !strings.ContainsAny(c.dir, " \t\n:#$'\"") {
+		return nil
+	}
+	return &EnvironmentError{What: fmt.Sprintf("use the cache directory %q", c.dir),
+		Err: errors.New("kernel modules cannot be built below a path with a space, a colon, #, $ or a quote"),
+		Do:  "choose another with IBNBD_CACHE"}
 }
 
 // moduleRoot is the nearest directory at or above the working directory that holds this project's go.mod.
@@ -100,6 +111,15 @@ func (c cache) lock(ctx context.Context) (release func(), err error) {
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// sweep removes what builds left unfinished that were killed. The cache must be locked.
+func (c cache) sweep() error {
+	leftovers, err := filepath.Glob(c.path("*", ".new-*"))
+	for _, leftover := range leftovers {
+		err = errors.Join(err, os.RemoveAll(leftover))
+	}
+	return environment(err, "clean up "+c.dir, "delete that directory")
 }
 
 // publish makes c.path(elem...) by calling build with a temporary directory next to it and renaming what is there when

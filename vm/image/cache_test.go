@@ -81,6 +81,30 @@ func TestLackOfSpaceIsSaidBeforeItHappens(t *testing.T) {
 	}
 }
 
+func TestLeftoversOfKilledBuildsAreSwept(t *testing.T) {
+	c := cache{t.TempDir()}
+	for _, dir := range []string{"images/.new-123/build", "images/whole", "debs"} {
+		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if c.has("images", ".new-123") || !c.has("images", "whole") || !c.has("debs") {
+		t.Error("the wrong things were swept")
+	}
+}
+
+func TestPathThatKernelMakefilesDoNotBearIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "with space")
+	_, err := Build(t.Context(), Spec{Cache: dir}, nil)
+	var environment *EnvironmentError
+	if !errors.As(err, &environment) || !strings.Contains(err.Error(), "with space") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestKeyFollowsContent(t *testing.T) {
 	one, other := key([]string{"a", "b"}), key([]string{"ab"})
 	if one == other || one != key([]string{"a", "b"}) {

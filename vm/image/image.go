@@ -75,6 +75,9 @@ func Build(ctx context.Context, spec Spec, progress func(string)) (*Image, error
 		return nil, err
 	}
 	defer release()
+	if err := b.cache.sweep(); err != nil {
+		return nil, err
+	}
 	if err := b.resolve(ctx); err != nil {
 		return nil, err
 	}
@@ -129,8 +132,13 @@ func newBuilder(spec Spec, progress func(string)) (*builder, error) {
 	}
 	if spec.Cache == "" {
 		b.cache.dir, err = defaultCache()
+	} else {
+		b.cache.dir, err = filepath.Abs(spec.Cache)
 	}
-	return b, err
+	if err != nil {
+		return nil, err
+	}
+	return b, b.cache.checkPath()
 }
 
 // resolve finds the versions of everything, and with them the key. It downloads nothing.
