@@ -181,11 +181,16 @@ func (m *manager) find(localID, remoteID uint32) *dialog {
 	return nil
 }
 
-// encode makes a datagram of a message.
-func (m *manager) encode(transaction uint64, msg roce.CMMessage, private []byte) []byte {
+// edited gives a message after the owner of the device has had the chance to change it.
+func edited[M roce.CMMessage](m *manager, msg M) M {
 	if m.dev.cfg.EditCM != nil {
 		m.dev.cfg.EditCM(msg)
 	}
+	return msg
+}
+
+// encode makes a datagram of a message.
+func (m *manager) encode(transaction uint64, msg roce.CMMessage, private []byte) []byte {
 	mad := roce.NewCMHeader(msg.Attribute(), transaction)
 	b, err := roce.AppendCM(nil, &mad, msg, private)
 	if err != nil {
@@ -336,7 +341,7 @@ func (m *manager) forget(g *dialog) {
 func (m *manager) reject(in incoming, localID, remoteID uint32, kind roce.CMMessageKind, why refusal) {
 	rej := &roce.CMRej{LocalCommID: localID, RemoteCommID: remoteID, MessageRejected: kind, Reason: why.reason}
 	rej.InfoLength = uint8(copy(rej.Info[:], why.info))
-	m.send(in.from, m.encode(in.transaction, rej, why.private))
+	m.send(in.from, m.encode(in.transaction, edited(m, rej), why.private))
 }
 
 // refusal is why a request is rejected.

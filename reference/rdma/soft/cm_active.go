@@ -96,7 +96,7 @@ func (m *manager) request(peer netip.AddrPort, cfg rdma.ConnConfig, privateData 
 	}
 	g.peer, g.dataPeer = peer.Addr(), peer.Addr()
 	g.transaction = uint64(m.dev.random())<<32 | uint64(g.localID)
-	req := m.makeREQ(g, c)
+	req := edited(m, m.makeREQ(g, c))
 	addressing := roce.NewIPCM(c.local, peer.Addr())
 	private, err := addressing.AppendPrivate(nil, privateData)
 	if err != nil {
@@ -175,7 +175,8 @@ func (m *manager) onREP(in incoming, rep *roce.CMRep) {
 	c.qp.start(w)
 	g.repeat = nil
 	if !m.dev.cfg.Rules.NoRTU {
-		g.repeat = m.encode(g.transaction, &roce.CMRtu{LocalCommID: g.localID, RemoteCommID: g.remoteID}, nil)
+		rtu := edited(m, &roce.CMRtu{LocalCommID: g.localID, RemoteCommID: g.remoteID})
+		g.repeat = m.encode(g.transaction, rtu, nil)
 		m.send(g.peer, g.repeat)
 	}
 	m.establish(g)
@@ -292,6 +293,6 @@ func (m *manager) abandon(g *dialog) {
 	}
 	rej := &roce.CMRej{LocalCommID: g.localID, MessageRejected: roce.KindOther, Reason: roce.RejTimeout, InfoLength: 8}
 	be.PutUint64(rej.Info[:], m.guid)
-	m.say(g, rej, nil)
+	m.say(g, edited(m, rej), nil)
 	m.giveUp(g, rdma.ErrClosed)
 }

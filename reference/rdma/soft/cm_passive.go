@@ -176,9 +176,8 @@ func (m *manager) onDuplicateREQ(in incoming, g *dialog) {
 	}
 	switch g.state {
 	case cmREQRcvd:
-		m.say(g, &roce.CMMra{
-			LocalCommID: g.localID, RemoteCommID: g.remoteID, MessageMRAed: roce.KindREQ, ServiceTimeout: mraTimeout,
-		}, nil)
+		mra := &roce.CMMra{LocalCommID: g.localID, RemoteCommID: g.remoteID, MessageMRAed: roce.KindREQ, ServiceTimeout: mraTimeout}
+		m.say(g, edited(m, mra), nil)
 	case cmREPSent:
 		m.send(g.peer, g.repeat)
 	case cmTimeWait:
@@ -315,7 +314,7 @@ func (r *request) accept(cfg rdma.ConnConfig, privateData []byte, recvs []rdma.R
 	g.request = nil
 	c.peerData = slices.Clone(r.private)
 	c.req = r.req
-	rep := m.makeREP(g, c)
+	rep := edited(m, m.makeREP(g, c))
 	if w := c.wirePassive(rep); !m.dev.cfg.Rules.WaitForRTU {
 		c.qp.start(w)
 	} else {

@@ -17,7 +17,7 @@ func (m *manager) startDREQ(g *dialog) {
 	g.state = cmDREQSent
 	g.transaction = uint64(m.dev.random())<<32 | uint64(g.localID)
 	dreq := &roce.CMDreq{LocalCommID: g.localID, RemoteCommID: g.remoteID, RemoteQPN: g.remoteQPN}
-	m.ask(g, dreq, nil, roce.LinuxCMTimeout(uint8(m.dev.cfg.CMTimeout)), m.dev.cfg.CMRetries)
+	m.ask(g, edited(m, dreq), nil, roce.LinuxCMTimeout(uint8(m.dev.cfg.CMTimeout)), m.dev.cfg.CMRetries)
 }
 
 // onDREQ is the peer's wish to disconnect.
@@ -27,7 +27,7 @@ func (m *manager) onDREQ(in incoming, dreq *roce.CMDreq) {
 	g := m.find(dreq.RemoteCommID, dreq.LocalCommID)
 	if g == nil {
 		if !rules.IgnoreUnknownDREQ {
-			m.send(in.from, m.encode(in.transaction, drep, nil))
+			m.send(in.from, m.encode(in.transaction, edited(m, drep), nil))
 		}
 		return
 	}
@@ -35,7 +35,7 @@ func (m *manager) onDREQ(in incoming, dreq *roce.CMDreq) {
 		return
 	}
 	if !rules.NoDREP {
-		m.send(in.from, m.encode(in.transaction, drep, nil))
+		m.send(in.from, m.encode(in.transaction, edited(m, drep), nil))
 	}
 	if g.state == cmTimeWait {
 		return

@@ -54,7 +54,9 @@ type Config struct {
 	Seed uint64
 	// Rules turns rules of the protocol off, one by one.
 	Rules Rules
-	// EditCM, if set, is given every message of connection management before it is encoded, and may change it.
+	// EditCM, if set, is given every message of connection management that the device makes, and may change it. The device
+	// takes the changed message for its own: it will expect the packets that a changed starting PSN promises. To change
+	// the wire alone, use Inject. EditCM must not call the device.
 	EditCM func(roce.CMMessage)
 	// Trace, if set, is called for every packet that is sent, received or dropped.
 	Trace Tracer

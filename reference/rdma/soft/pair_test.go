@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/rdma/rdmatest"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
@@ -147,8 +148,10 @@ func part(r rdma.Region, offset, length int) []rdma.SGE {
 // one polls exactly one completion.
 func one(t testing.TB, c rdma.Conn) rdma.Completion {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), rdmatest.Patience)
+	defer cancel()
 	var done [1]rdma.Completion
-	if _, err := c.Poll(context.Background(), done[:]); err != nil {
+	if _, err := c.Poll(ctx, done[:]); err != nil {
 		t.Fatal(err)
 	}
 	return done[0]

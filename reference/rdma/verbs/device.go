@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -42,7 +41,8 @@ type device struct {
 	windows map[*window]bool
 	regions int
 
-	bindMu sync.Mutex // held while a window's key advances, until that is posted
+	bindMu sync.Mutex         // guards all windows; held while a window's key advances, until that is posted
+	keys   map[uint32]*window // by the part of their keys that stays
 }
 
 var _ rdma.Device = (*device)(nil)
@@ -61,6 +61,7 @@ func Open(addr netip.Addr, cfg Config) (rdma.Device, error) {
 	}
 	d := &device{
 		cfg: cfg, addr: addr.Unmap(), sinks: map[uint64]sink{}, conns: map[uint32]*conn{}, windows: map[*window]bool{},
+		keys: map[uint32]*window{},
 	}
 	if err := d.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", what, err), d.release())
@@ -210,15 +211,3 @@ func wrap(what string, err error) error {
 
 // failed says what was attempted on this device, and keeps nil nil.
 func (d *device) failed(what string, err error) error { return wrap(d.name+": "+what, err) }
-
-// pinned is for what C reads through a pointer that lies in other memory.
-func pinned(data []byte, use func(*C.uint8_t, C.uint8_t)) {
-	if len(data) == 0 {
-		use(nil, 0)
-		return
-	}
-	var pinner runtime.Pinner
-	defer pinner.Unpin()
-	pinner.Pin(&data[0])
-	use((*C.uint8_t)(&data[0]), C.uint8_t(len(data)))
-}

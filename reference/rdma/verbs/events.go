@@ -23,8 +23,8 @@ type sink interface {
 	event(e *managementEvent)
 }
 
-// privateData copies what the peer sent along.
-func privateData(e *managementEvent) []byte {
+// privateDataOf copies what the peer sent along.
+func privateDataOf(e *managementEvent) []byte {
 	data := make([]byte, e.private_length)
 	for i := range data {
 		data[i] = byte(e.private_data[i])

@@ -29,7 +29,7 @@ type region struct {
 	rkey uint32
 
 	mu    sync.RWMutex
-	data  []byte         // whole pages; nil when closed
+	data  []byte // whole pages; nil when closed
 	mr    *C.struct_ibv_mr
 	bound int // windows bound to it
 }
@@ -91,24 +91,31 @@ func (r *region) Key() uint32 { return r.rkey }
 
 // Close takes the memory from the device and unmaps it.
 func (r *region) Close() error {
+	closed, err := r.close()
+	if closed {
+		r.dev.mu.Lock()
+		r.dev.regions--
+		r.dev.mu.Unlock()
+	}
+	return r.dev.failed(fmt.Sprintf("close the region with key %#x", r.rkey), err)
+}
+
+// close tells whether it was this call that has closed the region.
+func (r *region) close() (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.data == nil {
-		return nil
+		return false, nil
 	}
-	what := fmt.Sprintf("close the region with key %#x", r.rkey)
 	if r.bound > 0 {
-		return r.dev.failed(fmt.Sprintf("%s: %d windows are bound to it", what, r.bound), rdma.ErrBusy)
+		return false, fmt.Errorf("%d windows are bound to it: %w", r.bound, rdma.ErrBusy)
 	}
 	if err := errno(C.ibv_dereg_mr(r.mr)); err != nil {
-		return r.dev.failed(what, err)
+		return false, err
 	}
 	err := unix.Munmap(r.data)
 	r.data, r.mr = nil, nil
-	r.dev.mu.Lock()
-	r.dev.regions--
-	r.dev.mu.Unlock()
-	return r.dev.failed(what+": unmap it", err)
+	return true, wrap("unmap it", err)
 }
 
 // open tells whether the region is registered.

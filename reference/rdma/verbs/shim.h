@@ -134,7 +134,7 @@ int shim_connect(struct rdma_cm_id *id, const struct shim_conn_param *param);
 int shim_accept(struct rdma_cm_id *id, const struct shim_conn_param *param);
 int shim_establish(struct rdma_cm_id *id);
 int shim_confirm(struct rdma_cm_id *id);
-int shim_reject(struct rdma_cm_id *id, const uint8_t *data, uint8_t length);
+int shim_reject(struct rdma_cm_id *id, const struct shim_conn_param *param);
 int shim_disconnect(struct rdma_cm_id *id);
 void shim_local_addr(struct rdma_cm_id *id, struct shim_addr *addr);
 void shim_peer_addr(struct rdma_cm_id *id, struct shim_addr *addr);
@@ -150,7 +150,6 @@ int shim_alloc_pd(struct ibv_context *context, struct ibv_pd **pd);
 int shim_register(struct ibv_pd *pd, void *addr, size_t length, int access, struct ibv_mr **mr);
 int shim_alloc_window(struct ibv_pd *pd, int type, struct ibv_mw **mw);
 int shim_dealloc_window(struct ibv_mw *mw);
-uint32_t shim_next_key(uint32_t key);
 
 // Queue pairs.
 

@@ -188,9 +188,9 @@ int shim_confirm(struct rdma_cm_id *id)
 	return result(rdma_notify(id, IBV_EVENT_COMM_EST));
 }
 
-int shim_reject(struct rdma_cm_id *id, const uint8_t *data, uint8_t length)
+int shim_reject(struct rdma_cm_id *id, const struct shim_conn_param *param)
 {
-	return result(rdma_reject(id, data, length));
+	return result(rdma_reject(id, param->private_data, param->private_length));
 }
 
 int shim_disconnect(struct rdma_cm_id *id)

@@ -112,8 +112,3 @@ int shim_dealloc_window(struct ibv_mw *mw)
 {
 	return ibv_dealloc_mw(mw);
 }
-
-uint32_t shim_next_key(uint32_t key)
-{
-	return ibv_inc_rkey(key);
-}

@@ -16,8 +16,7 @@ import (
 
 // window is a memory window: of type 1 if it is shared, otherwise of type 2. It implements rdma.Window.
 //
-// Its fields are guarded by the device's bindMu, which is held from the moment that a key is given until the bind is
-// posted.
+// Its fields are guarded by the device's bindMu.
 type window struct {
 	dev    *device
 	shared bool
@@ -38,6 +37,8 @@ func (d *device) NewSharedWindow() (rdma.Window, error) { return d.newWindow(tru
 
 func (d *device) newWindow(shared bool) (rdma.Window, error) {
 	const what = "make a window"
+	d.bindMu.Lock()
+	defer d.bindMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -61,8 +62,20 @@ func (w *window) alloc() error {
 	if w.shared {
 		kind = C.IBV_MW_TYPE_1
 	}
-	return errno(C.shim_alloc_window(w.dev.pd, kind, &w.mw))
+	err := errno(C.shim_alloc_window(w.dev.pd, kind, &w.mw))
+	if err == nil {
+		w.dev.keys[keyIndex(uint32(w.mw.rkey))] = w
+	}
+	return err
 }
+
+// A key is an index, which stays the window's, above a byte that each bind changes.
+const keyVariant = 0xFF
+
+func keyIndex(key uint32) uint32 { return key &^ keyVariant }
+
+// nextKey is the key that a bind gives which follows one that gave key.
+func nextKey(key uint32) uint32 { return keyIndex(key) | (key+1)&keyVariant }
 
 // Key is the key of the last posted bind, 0 before the first.
 func (w *window) Key() uint32 {
@@ -83,8 +96,7 @@ func (w *window) next() uint32 {
 	if w.mw == nil {
 		return 0
 	}
-	key := uint32(w.mw.rkey)
-	return uint32(C.shim_next_key(C.uint32_t(key)))
+	return nextKey(uint32(w.mw.rkey))
 }
 
 // Close takes the key back and gives the memory window back.
@@ -108,9 +120,11 @@ func (w *window) Close() error {
 
 func (w *window) dealloc() error {
 	if w.mw != nil {
+		key := uint32(w.mw.rkey)
 		if err := errno(C.shim_dealloc_window(w.mw)); err != nil {
 			return err
 		}
+		delete(w.dev.keys, keyIndex(key))
 	}
 	w.mw, w.conn = nil, nil
 	w.unbind()
@@ -179,11 +193,7 @@ func (d *device) renewWindows(c *conn) error {
 func (d *device) keyTaken(key uint32) {
 	d.bindMu.Lock()
 	defer d.bindMu.Unlock()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for w := range d.windows {
-		if w.last == key && !w.shared {
-			w.unbind()
-		}
+	if w := d.keys[keyIndex(key)]; w != nil && w.last == key {
+		w.unbind()
 	}
 }
