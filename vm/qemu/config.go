@@ -150,7 +150,7 @@ func (c Config) args() []string {
 	}
 	args = append(args, c.Accelerator.args()...)
 	if c.Kernel != "" {
-		args = append(args, "-kernel", c.Kernel, "-append", strings.TrimSpace(kernelWords+" "+c.Append))
+		args = append(args, "-kernel", c.Kernel, "-append", strings.Join([]string{kernelWords, clockWords(c.Accelerator), c.Append}, " "))
 	}
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
