@@ -24,6 +24,8 @@ type Request struct {
 	// transport. It runs in a goroutine of the transport and must not wait.
 	Done func(r *Request, err error)
 
+	Owner any // is the caller's, to find its way back in Done
+
 	waiter permitWaiter
 	result chan error // one place; used by Do
 	slot   *slot      // where it is in flight

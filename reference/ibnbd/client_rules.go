@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibnbd
+
+// ClientRules are the rules that a polite client keeps, each with a switch that turns it off. The zero value is a polite
+// client; those of the transport are in its configuration.
+type ClientRules struct {
+	NoSessInfo         bool // opens devices without SESS_INFO
+	NoMarker           bool // sends SESS_INFO like a client of mainline
+	ShortIO            bool // sends IO messages of 24 bytes
+	AdminOnIO          bool // sends SESS_INFO, OPEN and CLOSE on connections for I/O
+	IgnoreZeroBlock    bool // takes a device with a logical block of 0
+	KeepDeviceID       bool // goes on using the device id of before a reconnect
+	KeepCapacity       bool // does not take the capacity of a new OPEN_RSP
+	NoRemap            bool // does not open devices again after a reconnect
+	QueueWhenClosed    bool // sends I/O although the device is closed
+	NoFlush            bool // never sends a flush
+	FlushAsWrite       bool // sends flushes as transport writes
+	NoLimits           bool // ignores the limits of OPEN_RSP
+	WriteZeroesAnyway  bool // sends write-zeroes whatever the profile
+	NoClose            bool // never sends CLOSE
+	TrustUnclearedByte bool // believes byte 45 of a reply that was not cleared
+}

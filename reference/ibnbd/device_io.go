@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibnbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// IO is one operation on a device, for those who keep many in flight. Its fields are the caller's until [Device.Submit]
+// is called, and again when Done is; it may then be used again.
+type IO struct {
+	Op     Op
+	Offset int64  // bytes
+	Length int64  // bytes; of OpRead and OpWrite it is that of Data, and not looked at
+	Data   []byte // at most Device.MaxIO bytes; not to be touched until Done is called
+	Flags  uint32 // FlagFUA, FlagPreflush, FlagNoUnmap
+	// Done is called when the operation has ended. It runs in a goroutine of the transport and must not wait.
+	Done func(op *IO, err error)
+
+	device  *Device
+	request ibtrs.Request
+	header  [IORequestSize]byte
+}
+
+// OpError is an operation that failed. To errors.Is it is the Errno of the server, or EIO when the transport failed.
+type OpError struct {
+	Device string
+	Op     Op
+	Offset int64
+	Length int64
+	Err    error
+}
+
+// Error says what was attempted, where, and why it failed.
+func (e *OpError) Error() string {
+	return fmt.Sprintf("%s of %d bytes at %d on device %q: %v", e.Op, e.Length, e.Offset, e.Device, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *OpError) Unwrap() error { return e.Err }
+
+func (d *Device) failed(op *IO, err error) error {
+	return &OpError{d.path, op.Op, op.Offset, op.length(), err}
+}
+
+func (op *IO) length() int64 {
+	if op.Op == OpRead || op.Op == OpWrite {
+		return int64(len(op.Data))
+	}
+	return op.Length
+}
+
+// asIO makes EIO of what is wrong with the transport; a server's own number and the end of a context stay what they are.
+func asIO(err error) error {
+	var errno ibtrs.Errno
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if errors.As(err, &errno) && errno != ibtrs.ECONNABORTED && errno != ibtrs.ENOTCONN && errno != ibtrs.ECONNRESET {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ibtrs.EIO, err)
+}
+
+// Submit begins an operation; op.Done is called when it has ended. ctx bounds the wait for a place in the queue alone.
+// When Submit returns an error, Done is not called.
+func (d *Device) Submit(ctx context.Context, op *IO) error {
+	if err := d.prepare(op); err != nil {
+		return d.failed(op, err)
+	}
+	op.request.Done = finished
+	d.inflight.Add(1)
+	if err := d.client.session.Start(ctx, &op.request); err != nil {
+		d.inflight.Add(-1)
+		return d.failed(op, asIO(err))
+	}
+	return nil
+}
+
+func finished(r *ibtrs.Request, err error) {
+	op := r.Owner.(*IO)
+	d := op.device
+	d.inflight.Add(-1)
+	if err != nil {
+		err = d.failed(op, asIO(err))
+	}
+	op.Done(op, err)
+}
+
+// prepare checks an operation and makes its message.
+func (d *Device) prepare(op *IO) error {
+	rules := &d.client.cfg.Rules
+	if s := d.State(); s != DeviceOpen && !rules.QueueWhenClosed {
+		return fmt.Errorf("the device is %s: %w", s, ibtrs.EIO)
+	}
+	m := d.mapping.Load()
+	length := op.length()
+	if err := d.check(m, op, length); err != nil {
+		return err
+	}
+	flags := op.Flags &^ opMask
+	if op.Op == OpRead || flags&(FlagFUA|FlagPreflush) != 0 {
+		flags |= FlagSync
+	}
+	message := NewIORequest(op.Op, flags, m.id, uint64(op.Offset)/SectorSize, uint32(length))
+	if op.Op == OpFlush {
+		message = NewIORequest(OpFlush, FlagSync|FlagFUA, m.id, FlushSector, 0)
+	}
+	message.Short = rules.ShortIO
+	header, _ := message.AppendBinary(op.header[:0])
+	op.device = d
+	r := &op.request
+	r.Owner, r.Epoch, r.Header, r.Direction, r.Data = op, m.epoch, header, op.Op.Direction(), nil
+	if rules.FlushAsWrite && op.Op == OpFlush {
+		r.Direction = ibtrs.Write
+	}
+	if op.Op == OpRead || op.Op == OpWrite {
+		r.Data = op.Data
+	}
+	return nil
+}
+
+// check refuses what the device cannot do.
+func (d *Device) check(m *mapping, op *IO, length int64) error {
+	block := int64(max(m.response.LogicalBlockSize, 1))
+	rules := &d.client.cfg.Rules
+	switch {
+	case op.Op == OpFlush:
+		return nil
+	case op.Offset < 0 || length < 0 || op.Offset%block != 0 || length%block != 0:
+		return fmt.Errorf("offset and length must be multiples of the block size %d: %w", block, ibtrs.EINVAL)
+	case op.Offset > m.size || length > m.size-op.Offset:
+		return fmt.Errorf("the device has %d bytes: %w", m.size, ibtrs.EIO)
+	case d.access == ReadOnly && op.Op != OpRead:
+		return fmt.Errorf("the device is mapped read-only: %w", ibtrs.EROFS)
+	case rules.NoLimits:
+		return nil
+	}
+	if limit := d.limit(m, op.Op); limit == 0 {
+		return errNotSupported
+	} else if length > limit {
+		return fmt.Errorf("at most %d bytes in one request: %w", limit, ibtrs.EINVAL)
+	}
+	return nil
+}
+
+var errNotSupported = fmt.Errorf("the server does not support it: %w", ibtrs.EOPNOTSUPP)
+
+// limit is the number of bytes that one request of an operation may be about; 0 means that it is not supported.
+func (d *Device) limit(m *mapping, op Op) int64 {
+	const largest = 1<<32 - 4096 // the size of a message has 32 bits
+	switch op {
+	case OpRead, OpWrite:
+		return int64(m.maxIO)
+	case OpDiscard:
+		return min(int64(m.response.MaxDiscardSectors)*SectorSize, largest)
+	case OpSecureErase:
+		if m.response.SecureErase != 0 {
+			return largest
+		}
+	case OpWriteZeroes:
+		if d.client.cfg.Rules.WriteZeroesAnyway {
+			return largest
+		}
+		return min(int64(m.traits.WriteZeroesSectors)*SectorSize, largest)
+	}
+	return 0
+}
+
+// do sends one operation and waits for it.
+func (d *Device) do(ctx context.Context, kind Op, data []byte, offset, length int64, flags uint32) error {
+	op, ok := d.client.spare.Get().(*IO)
+	if !ok {
+		op = &IO{}
+	}
+	op.Op, op.Data, op.Offset, op.Length, op.Flags = kind, data, offset, length, flags
+	err := d.prepare(op)
+	if err == nil {
+		d.inflight.Add(1)
+		if err = d.client.session.Do(ctx, &op.request); err != nil {
+			err = asIO(err)
+		}
+		d.inflight.Add(-1)
+	}
+	if err != nil {
+		return d.failed(op, err) // op goes to the garbage: an abandoned request may still have it
+	}
+	op.Data, op.request.Data = nil, nil
+	d.client.spare.Put(op)
+	return nil
+}
+
+// each cuts a range into pieces that one request can be about, and works on them one after the other.
+func each(offset, length, limit int64, f func(offset, length int64) error) (done int64, err error) {
+	for done < length {
+		n := min(length-done, max(limit, 1))
+		if err := f(offset+done, n); err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// ReadAtContext reads len(p) bytes, a multiple of the block size, from offset, which is one too. Like io.ReaderAt it
+// gives io.EOF when the device ends before p is full. When ctx ends first, p is not touched any more.
+func (d *Device) ReadAtContext(ctx context.Context, p []byte, offset int64) (int, error) {
+	m := d.mapping.Load()
+	if offset >= m.size && len(p) > 0 {
+		return 0, io.EOF
+	}
+	whole := p[:min(int64(len(p)), max(m.size-offset, 0))]
+	n, err := each(offset, int64(len(whole)), int64(m.maxIO), func(at, n int64) error {
+		return d.do(ctx, OpRead, whole[at-offset:at-offset+n], at, n, 0)
+	})
+	if err == nil && len(whole) < len(p) {
+		err = io.EOF
+	}
+	return int(n), err
+}
+
+// WriteAtContext writes p, under the same rules. flags may have FlagFUA, to return when the data is durable. When ctx
+// ends first the write may still be executed, but p is not needed any more.
+func (d *Device) WriteAtContext(ctx context.Context, p []byte, offset int64, flags uint32) (int, error) {
+	m := d.mapping.Load()
+	through := flags&FlagFUA != 0 && m.traits.Cache == CacheWriteBack // a cache, and no FUA: flush instead
+	if through {
+		flags &^= FlagFUA
+	}
+	n, err := each(offset, int64(len(p)), int64(m.maxIO), func(at, n int64) error {
+		return d.do(ctx, OpWrite, p[at-offset:at-offset+n], at, n, flags)
+	})
+	if err == nil && through {
+		err = d.Flush(ctx)
+	}
+	return int(n), err
+}
+
+// ReadAt is ReadAtContext without a context. It implements io.ReaderAt.
+func (d *Device) ReadAt(p []byte, offset int64) (int, error) {
+	return d.ReadAtContext(context.Background(), p, offset)
+}
+
+// WriteAt is WriteAtContext without a context and flags. It implements io.WriterAt.
+func (d *Device) WriteAt(p []byte, offset int64) (int, error) {
+	return d.WriteAtContext(context.Background(), p, offset, 0)
+}
+
+// Flush makes all writes durable that were acknowledged before. A device without volatile cache has nothing to do.
+func (d *Device) Flush(ctx context.Context) error {
+	if d.mapping.Load().traits.Cache&CacheWriteBack == 0 || d.client.cfg.Rules.NoFlush {
+		if s := d.State(); s != DeviceOpen {
+			return d.failed(&IO{Op: OpFlush}, fmt.Errorf("the device is %s: %w", s, ibtrs.EIO))
+		}
+		return nil
+	}
+	return d.do(ctx, OpFlush, nil, 0, 0, 0)
+}
+
+// Discard says that the contents of a range do not matter any more.
+func (d *Device) Discard(ctx context.Context, offset, length int64) error {
+	return d.onRange(ctx, OpDiscard, offset, length, 0)
+}
+
+// WriteZeroes makes a range read as zeroes. flags may have FlagNoUnmap, to keep its storage allocated. It fails with
+// EOPNOTSUPP on a server that cannot.
+func (d *Device) WriteZeroes(ctx context.Context, offset, length int64, flags uint32) error {
+	return d.onRange(ctx, OpWriteZeroes, offset, length, flags)
+}
+
+// SecureErase destroys the contents of a range. It fails with EOPNOTSUPP on a device that cannot.
+func (d *Device) SecureErase(ctx context.Context, offset, length int64) error {
+	return d.onRange(ctx, OpSecureErase, offset, length, 0)
+}
+
+func (d *Device) onRange(ctx context.Context, kind Op, offset, length int64, flags uint32) error {
+	m := d.mapping.Load()
+	block := int64(max(m.response.LogicalBlockSize, 1))
+	limit := d.limit(m, kind) / block * block
+	if limit == 0 {
+		return d.failed(&IO{Op: kind, Offset: offset, Length: length}, errNotSupported)
+	}
+	_, err := each(offset, length, limit, func(at, n int64) error {
+		return d.do(ctx, kind, nil, at, n, flags)
+	})
+	return err
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ibnbd
+
+// ServerRules are the rules that a polite server keeps, each with a switch that turns it off. The zero value is a polite
+// server; those of the transport are in its configuration. Impolite testers, and mutants that a test suite must catch,
+// are made of it.
+type ServerRules struct {
+	// Of SESS_INFO.
+
+	AnswerOwnVersion bool // answers its own version, not the lower of both
+	AlwaysMarker     bool // answers the marker to everybody
+	AnyVersion       bool // takes version 0
+
+	// Of OPEN and CLOSE.
+
+	AnyReplySpace     bool // does not check whether the reply fits
+	OpenTwice         bool // opens a path again that the session has open
+	AnyDots           bool // takes two dots in a device path
+	AnyWriters        bool // does not count writers
+	KeepWriter        bool // does not take a writer back when its device is closed
+	MixIOModes        bool // exports a device in both I/O modes at once
+	HonourIOModeByte  bool // honours byte 5 of OPEN whatever the profile
+	BlocksAsCapacity  bool // tells the capacity in logical blocks
+	StaleReply        bool // leaves old bytes in the reserved part of replies
+	CloseBeforeIO     bool // answers CLOSE while I/O is in flight
+	UnknownCloseFails bool // answers ENOTCONN to CLOSE of an unknown id
+	ReuseForcedID     bool // gives the id of a device that was closed by force to another
+
+	// Of IO.
+
+	UnknownDeviceIsEIO  bool // answers EIO instead of ENOTCONN
+	AnySize             bool // does not compare size and data
+	UnknownOpReads      bool // takes unknown operations for reads
+	AnyDirection        bool // does not compare operation and transport direction
+	WriteReadOnly       bool // writes through a read-only mapping
+	IgnoreFlush         bool // answers flushes without doing them
+	IgnoreFUA           bool // treats a FUA write as any other
+	FUAOnReadFails      bool // answers EIO to FUA on anything but a write
+	FlushChecksSector   bool // checks the sector of a flush
+	IgnoreDiscard       bool // answers discards without doing them
+	ZeroesAreDiscard    bool // discards instead of writing zeroes
+	NoWriteOrder        bool // lets writes to the same blocks overtake each other
+	ExecuteAbandoned    bool // begins requests whose path is gone
+	AcknowledgeTooEarly bool // answers a write before it is executed
+	IgnoreEnd           bool // does not check the end of the device: what lies behind it is answered with success, untouched
+	SizeInSectors       bool // takes the size of an IO message for sectors
+}
