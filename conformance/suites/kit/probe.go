@@ -36,6 +36,7 @@ type ProbeOptions struct {
 // Probe is an application that issues one I/O every probe interval, whatever became of those before. It measures what a user
 // of the device feels.
 type Probe struct {
+	client  *agent.Client
 	process *agent.Process
 	clock   agent.Clock
 	lines   *io.PipeWriter
@@ -56,7 +57,7 @@ func (p *Pair) Probe(ctx context.Context, d subject.Device, o ProbeOptions) *Pro
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	options := ioprobe.Options{Device: d.Node, Write: o.Write, Interval: probeInterval, Span: probeSpan}
 	reader, writer := io.Pipe()
-	pr := &Probe{clock: clock, lines: writer, news: make(chan struct{})}
+	pr := &Probe{client: client, clock: clock, lines: writer, news: make(chan struct{})}
 	pr.read.Go(func() { pr.follow(reader) })
 	// The prober lives as long as the spec wants, not as long as the call that started it.
 	pr.process, err = client.Start(context.WithoutCancel(ctx), agent.Command{Path: agent.GuestProgram, Args: options.Args(), Stdout: writer})
@@ -141,7 +142,22 @@ func (pr *Probe) Stop(ctx context.Context) IOs {
 	ginkgo.GinkgoHelper()
 	gomega.Expect(pr.process.Signal(syscall.SIGTERM)).To(gomega.Succeed())
 	pr.wait(ctx, "its own end", func() bool { return pr.ended })
+	pr.checkClock(ctx)
 	return IOs{records: pr.records, clock: pr.clock}
+}
+
+// clockTolerance is how far a guest's clock may have moved against the host's while a probe ran, before the probe's times
+// mean nothing: far less than any bound is wide.
+const clockTolerance = 250 * time.Millisecond
+
+// checkClock ends the spec as inconclusive when the clock that the probe measured with has run too fast or too slow.
+func (pr *Probe) checkClock(ctx context.Context) {
+	ginkgo.GinkgoHelper()
+	now, err := pr.client.Clock(ctx)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	if drift := now.Boot.Sub(pr.clock.Boot).Abs(); drift > clockTolerance {
+		witness.Inconclusive(verdict.ClocksApart, "the initiator's clock moved by %s against the host's while the probe ran", drift)
+	}
 }
 
 // IOs are what a probe has done.
