@@ -4,7 +4,7 @@
 
 package verbs
 
-// #cgo CFLAGS: -O2 -Wall -Wextra
+// #cgo CFLAGS: -O2 -Wall
 // #cgo !verbs_static LDFLAGS: -lrdmacm -libverbs
 // #include "shim.h"
 //

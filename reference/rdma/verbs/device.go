@@ -135,11 +135,11 @@ func (d *device) Name() string { return d.name }
 // Addr is the address that the device was opened by.
 func (d *device) Addr() netip.Addr { return d.addr }
 
-// Limits are those that the device states.
+// Limits are those that the device states, less one send request that every connection has for itself.
 func (d *device) Limits() rdma.Limits {
 	l := &d.limits
 	return rdma.Limits{
-		MaxSendWR: int(l.max_qp_wr), MaxRecvWR: int(l.max_qp_wr), MaxSGE: int(l.max_sge),
+		MaxSendWR: int(l.max_qp_wr) - 1, MaxRecvWR: int(l.max_qp_wr), MaxSGE: int(l.max_sge),
 		MaxRegion: int(min(uint64(l.max_region), maxRegion)),
 	}
 }

@@ -149,9 +149,9 @@ func (d *device) completeConn(c rdma.ConnConfig) (rdma.ConnConfig, error) {
 	l := &d.limits
 	const maxDepth = 254 // 255 asks the library for its own choice
 	limits := []error{
-		rdma.CheckLimit("send queue", c.SendQueue, 1, int(l.max_qp_wr)),
+		rdma.CheckLimit("send queue", c.SendQueue, 1, d.Limits().MaxSendWR),
 		rdma.CheckLimit("receive queue", c.RecvQueue, 1, int(l.max_qp_wr)),
-		rdma.CheckLimit("send and receive queue together", c.SendQueue+c.RecvQueue, 2, int(l.max_cqe)),
+		rdma.CheckLimit("send and receive queue together", c.SendQueue+c.RecvQueue, 2, int(l.max_cqe)-1),
 		rdma.CheckLimit("buffers in a send", c.SendSGE, 1, int(l.max_sge)),
 		rdma.CheckLimit("buffers in a receive", c.RecvSGE, 1, int(l.max_sge)),
 		rdma.CheckLimit("initiator depth", c.InitiatorDepth, 0, min(int(l.max_initiator_depth), maxDepth)),

@@ -31,6 +31,7 @@ type poller struct {
 	interrupt func()
 	followed  <-chan struct{} // Done of the context that is listened to
 	unfollow  func() bool
+	marked    bool // the last request of a lost connection was posted
 }
 
 func (p *poller) init(c *conn) {
@@ -113,20 +114,22 @@ func (c *conn) take(done []rdma.Completion, arm bool) (int, error) {
 		if n < 0 {
 			return total, c.dev.failed("poll completions", syscall.Errno(-n))
 		}
-		for i := range unsafe.Slice(c.qp.done, n) {
-			if err := c.complete(&done[total+i], &unsafe.Slice(c.qp.done, n)[i]); err != nil {
-				return total + i, err
-			}
+		added, err := c.completeAll(done[total:], unsafe.Slice(c.qp.done, n))
+		total += added
+		if err != nil {
+			return total, err
 		}
-		total += n
-		if n < int(c.qp.batch) {
+		if n == 0 || total > 0 && n < int(c.qp.batch) {
 			break
 		}
 	}
-	if total == 0 && err != nil && c.drained() {
+	if total > 0 || err == nil {
+		return total, nil
+	}
+	if c.drained() {
 		return 0, err
 	}
-	return total, nil
+	return 0, c.mark()
 }
 
 func toInt(b bool) C.int {
@@ -136,12 +139,40 @@ func toInt(b bool) C.int {
 	return 0
 }
 
+// completeAll translates completions and returns how many there are for the caller.
+func (c *conn) completeAll(done []rdma.Completion, from []C.struct_shim_wc) (int, error) {
+	n := 0
+	for i := range from {
+		if uint64(from[i].wr_id) == marker {
+			c.retire(c.sending.head.Load())
+			continue
+		}
+		if err := c.complete(&done[n], &from[i]); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
 // drained tells whether no more completions can come.
 func (c *conn) drained() bool {
 	c.mu.Lock()
-	drains := c.drains
-	c.mu.Unlock()
-	return !drains || c.sending.empty() && c.recving.empty()
+	defer c.mu.Unlock()
+	return !c.drains || c.sending.empty() && c.recving.empty()
+}
+
+// mark posts one more request behind all others of a queue pair that flushes. Its completion tells that nothing is left,
+// also where the last requests were unsignalled and had succeeded.
+func (c *conn) mark() error {
+	if c.polling.marked {
+		return nil
+	}
+	c.polling.marked = true
+	c.sending.mu.Lock() // who has it afterwards finds the connection lost, and posts nothing
+	defer c.sending.mu.Unlock()
+	err := errno(C.shim_post_marker(c.qp, C.uint64_t(marker)))
+	return c.dev.failed("flush the queue pair", err)
 }
 
 // complete translates one completion and frees the place of its work.
@@ -186,20 +217,27 @@ func (c *conn) completeRecv(to *rdma.Completion, from *C.struct_shim_wc, number 
 
 // completeSend frees the place of a request and of the unsignalled ones before it.
 func (c *conn) completeSend(to *rdma.Completion, number uint64) {
-	q := &c.sending
-	e := *q.at(number)
+	e := c.sending.at(number)
 	to.ID, to.Op = e.id, e.op
 	if e.op == rdma.OpRead && to.Status == rdma.StatusSuccess {
 		to.Length = e.length
 	}
-	for before := q.tail.Load(); before <= number; before++ {
-		ok := before < number || to.Status == rdma.StatusSuccess
-		if e := q.at(before); e.window != nil {
-			c.noteDone(e, ok)
-			e.window = nil
+	c.retire(number)
+	if e.window != nil {
+		c.noteDone(e, to.Status == rdma.StatusSuccess)
+	}
+	c.sending.tail.Store(number + 1)
+}
+
+// retire frees the places of requests before one, which have succeeded.
+func (c *conn) retire(end uint64) {
+	q := &c.sending
+	for number := q.tail.Load(); number < end; number++ {
+		if e := q.at(number); e.window != nil {
+			c.noteDone(e, true)
 		}
 	}
-	q.tail.Store(number + 1)
+	q.tail.Store(end)
 }
 
 // noteDone keeps track of windows: one that was invalidated, or whose bind failed, opens nothing.
@@ -209,5 +247,7 @@ func (c *conn) noteDone(e *sent, ok bool) {
 	}
 	c.dev.bindMu.Lock()
 	defer c.dev.bindMu.Unlock()
-	e.window.unbind()
+	if e.window.last == e.key { // otherwise it has been bound anew
+		e.window.unbind()
+	}
 }

@@ -35,7 +35,10 @@ func (r *ring) posted(number uint64) bool { return number >= r.tail.Load() && nu
 
 func (r *ring) empty() bool { return r.head.Load() == r.tail.Load() }
 
-const recvBit = 1 // in the library's id: a receive
+const (
+	recvBit = 1                     // in the library's id: a receive
+	marker  = ^uint64(0) &^ recvBit // the library's id of the last request of a queue pair; see mark
+)
 
 // sendQueue is the queue of send requests.
 type sendQueue struct {
@@ -50,6 +53,7 @@ type sent struct {
 	op     rdma.Op
 	length int
 	window *window
+	key    uint32 // that the window gets, or that is taken from it
 }
 
 func (q *sendQueue) init(cfg rdma.ConnConfig) {
@@ -216,14 +220,14 @@ func (c *conn) localWindow(wr *rdma.SendWR) (*window, error) {
 }
 
 // presentKey is the key that the window will have when request i is posted, after the binds before it.
-func (c *conn) presentKey(w *window, work []rdma.SendWR, i int) (key uint32, changed bool) {
-	key = uint32(w.mw.rkey)
+func (c *conn) presentKey(w *window, work []rdma.SendWR, i int) uint32 {
+	key := uint32(w.mw.rkey)
 	for j := range i {
 		if changesKey(&work[j], w) {
-			key, changed = nextKey(key), true
+			key = nextKey(key)
 		}
 	}
-	return key, changed
+	return key
 }
 
 // changesKey tells whether a request gives the window a new key. Of a shared window, taking the key back is a bind too.
@@ -244,11 +248,12 @@ func (c *conn) fillBind(to *C.struct_shim_send, work []rdma.SendWR, i int) error
 	if err := r.checkPart(wr.Bind.Offset, wr.Bind.Length, 1); err != nil {
 		return fmt.Errorf("bind a window: %w", err)
 	}
-	present, _ := c.presentKey(w, work, i)
-	to.mw, to.mr, to.key = w.mw, r.mr, C.uint32_t(nextKey(present))
+	key := nextKey(c.presentKey(w, work, i))
+	to.mw, to.mr, to.key = w.mw, r.mr, C.uint32_t(key)
 	to.bind_addr, to.bind_length = C.uint64_t(r.addr+uint64(wr.Bind.Offset)), C.uint64_t(wr.Bind.Length)
 	to.bind_access = C.uint32_t(accessFlags(wr.Bind.Access))
-	c.sending.at(c.sending.head.Load() + uint64(i)).window = w
+	e := c.sending.at(c.sending.head.Load() + uint64(i))
+	e.window, e.key = w, key
 	return nil
 }
 
@@ -258,10 +263,11 @@ func (c *conn) fillInvalidate(to *C.struct_shim_send, work []rdma.SendWR, i int)
 	if err != nil {
 		return err
 	}
-	present, _ := c.presentKey(w, work, i)
-	c.sending.at(c.sending.head.Load() + uint64(i)).window = w
+	key := c.presentKey(w, work, i)
+	e := c.sending.at(c.sending.head.Load() + uint64(i))
+	e.window, e.key = w, key
 	if !w.shared {
-		to.key = C.uint32_t(present)
+		to.key = C.uint32_t(key)
 		return nil
 	}
 	r := w.boundBefore(work, i)
@@ -269,7 +275,7 @@ func (c *conn) fillInvalidate(to *C.struct_shim_send, work []rdma.SendWR, i int)
 		return errors.New("invalidate: the shared window is not bound")
 	}
 	to.opcode = C.IBV_WR_BIND_MW
-	to.mw, to.mr, to.key = w.mw, r.mr, C.uint32_t(nextKey(present))
+	to.mw, to.mr, to.key = w.mw, r.mr, C.uint32_t(nextKey(key))
 	to.bind_addr = C.uint64_t(r.addr)
 	return nil
 }
@@ -295,9 +301,9 @@ func (c *conn) noteBinds(work []rdma.SendWR, first uint64) {
 		if work[i].Op != rdma.OpBind {
 			continue
 		}
-		w := c.sending.at(first + uint64(i)).window
-		w.bind(c.dev.region(work[i].Bind.Region), c)
-		w.last = uint32(unsafe.Slice(c.qp.sends, len(work))[i].key)
+		e := c.sending.at(first + uint64(i))
+		e.window.bind(c.dev.region(work[i].Bind.Region), c)
+		e.window.last = e.key
 	}
 }
 

@@ -161,6 +161,8 @@ int shim_to_error(struct shim_qp *q);
 // Posts the first n entries as one chain; posted tells how many were taken when it fails.
 int shim_post_send(struct shim_qp *q, uint32_t n, uint32_t *posted);
 int shim_post_recv(struct shim_qp *q, uint32_t n, uint32_t *posted);
+// Posts an empty request behind all others, for which there is always room once, to a queue pair that flushes.
+int shim_post_marker(struct shim_qp *q, uint64_t wr_id);
 // Moves up to most completions to q->done and returns how many, or a negative errno. If there are none and arm is set,
 // the completion queue is armed and looked at once more.
 int shim_poll(struct shim_qp *q, uint32_t most, int arm);

@@ -44,7 +44,7 @@ static int create_objects(struct shim_qp *q, struct ibv_pd *pd, const struct shi
 {
 	struct ibv_qp_init_attr attr = {
 		.cap = {
-			.max_send_wr = s->sends,
+			.max_send_wr = s->sends + 1, // and the marker
 			.max_recv_wr = s->recvs,
 			.max_send_sge = s->send_sges,
 			.max_recv_sge = s->recv_sges,
@@ -60,7 +60,7 @@ static int create_objects(struct shim_qp *q, struct ibv_pd *pd, const struct shi
 	flags = fcntl(q->channel->fd, F_GETFL);
 	if (flags < 0 || fcntl(q->channel->fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return errno;
-	q->cq = ibv_create_cq(pd->context, s->sends + s->recvs, NULL, q->channel, 0);
+	q->cq = ibv_create_cq(pd->context, s->sends + s->recvs + 1, NULL, q->channel, 0);
 	if (!q->cq)
 		return errno ? errno : ENOMEM;
 	attr.send_cq = q->cq;
@@ -293,6 +293,15 @@ int shim_post_send(struct shim_qp *q, uint32_t n, uint32_t *posted)
 		sges += s->nsge;
 	}
 	return begin < n ? post_run(q, begin, n, posted) : 0;
+}
+
+int shim_post_marker(struct shim_qp *q, uint64_t wr_id)
+{
+	struct ibv_send_wr wr = { .wr_id = wr_id, .opcode = IBV_WR_SEND, .send_flags = IBV_SEND_SIGNALED };
+	struct ibv_send_wr *bad;
+	int err = ibv_post_send(q->qp, &wr, &bad);
+
+	return err < 0 ? -err : err;
 }
 
 int shim_post_recv(struct shim_qp *q, uint32_t n, uint32_t *posted)
