@@ -195,18 +195,6 @@ func (d *Device) do(ctx context.Context, kind Op, data []byte, offset, length in
 	return nil
 }
 
-// each cuts a range into pieces that one request can be about, and works on them one after the other.
-func each(offset, length, limit int64, f func(offset, length int64) error) (done int64, err error) {
-	for done < length {
-		n := min(length-done, max(limit, 1))
-		if err := f(offset+done, n); err != nil {
-			return done, err
-		}
-		done += n
-	}
-	return done, nil
-}
-
 // ReadAtContext reads len(p) bytes, a multiple of the block size, from offset, which is one too. Like io.ReaderAt it
 // gives io.EOF when the device ends before p is full. When ctx ends first, p is not touched any more.
 func (d *Device) ReadAtContext(ctx context.Context, p []byte, offset int64) (int, error) {
@@ -215,7 +203,7 @@ func (d *Device) ReadAtContext(ctx context.Context, p []byte, offset int64) (int
 		return 0, io.EOF
 	}
 	whole := p[:min(int64(len(p)), max(m.size-offset, 0))]
-	n, err := each(offset, int64(len(whole)), int64(m.maxIO), func(at, n int64) error {
+	n, err := inPieces(offset, int64(len(whole)), int64(m.maxIO), func(at, n int64) error {
 		return d.do(ctx, OpRead, whole[at-offset:at-offset+n], at, n, 0)
 	})
 	if err == nil && len(whole) < len(p) {
@@ -232,7 +220,7 @@ func (d *Device) WriteAtContext(ctx context.Context, p []byte, offset int64, fla
 	if through {
 		flags &^= FlagFUA
 	}
-	n, err := each(offset, int64(len(p)), int64(m.maxIO), func(at, n int64) error {
+	n, err := inPieces(offset, int64(len(p)), int64(m.maxIO), func(at, n int64) error {
 		return d.do(ctx, OpWrite, p[at-offset:at-offset+n], at, n, flags)
 	})
 	if err == nil && through {
@@ -285,7 +273,7 @@ func (d *Device) onRange(ctx context.Context, kind Op, offset, length int64, fla
 	if limit == 0 {
 		return d.failed(&IO{Op: kind, Offset: offset, Length: length}, errNotSupported)
 	}
-	_, err := each(offset, length, limit, func(at, n int64) error {
+	_, err := inPieces(offset, length, limit, func(at, n int64) error {
 		return d.do(ctx, kind, nil, at, n, flags)
 	})
 	return err

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nbd
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// device offers a mapped IBNBD device as a disk.
+type device struct{ *ibnbd.Device }
+
+// FromDevice offers a mapped IBNBD device as a disk.
+func FromDevice(d *ibnbd.Device) Disk { return device{d} }
+
+func (d device) Info() Info {
+	r, traits := d.Response(), d.Traits()
+	return Info{
+		Size: d.Size(), BlockSize: d.BlockSize(), PreferredBlock: int(r.PhysicalBlockSize),
+		ReadOnly: d.Access() == ibnbd.ReadOnly, Rotational: traits.Rotational,
+		Trim: r.MaxDiscardSectors > 0, WriteZeroes: traits.WriteZeroesSectors > 0,
+	}
+}
+
+func (d device) ReadAt(ctx context.Context, p []byte, offset int64) error {
+	_, err := d.ReadAtContext(ctx, p, offset)
+	return systemError(err)
+}
+
+func (d device) WriteAt(ctx context.Context, p []byte, offset int64, fua bool) error {
+	var flags uint32
+	if fua {
+		flags = ibnbd.FlagFUA
+	}
+	_, err := d.WriteAtContext(ctx, p, offset, flags)
+	return systemError(err)
+}
+
+func (d device) Flush(ctx context.Context) error { return systemError(d.Device.Flush(ctx)) }
+
+func (d device) Trim(ctx context.Context, offset, length int64) error {
+	return systemError(d.Discard(ctx, offset, length))
+}
+
+func (d device) WriteZeroes(ctx context.Context, offset, length int64, keep bool) error {
+	var flags uint32
+	if keep {
+		flags = ibnbd.FlagNoUnmap
+	}
+	return systemError(d.Device.WriteZeroes(ctx, offset, length, flags))
+}
+
+// systemError adds the number that the protocol's number is on this system: on Linux, the same.
+func systemError(err error) error {
+	var errno ibtrs.Errno
+	if err == nil || !errors.As(err, &errno) {
+		return err
+	}
+	return errors.Join(err, syscall.Errno(errno))
+}
