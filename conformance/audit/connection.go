@@ -171,6 +171,17 @@ func (c *Connection) flow(from Side) *Flow {
 	return nil
 }
 
+// grantedReads is how many READs the receiver of a direction takes at a time, 0 if that is not known.
+func (c *Connection) grantedReads(f *Flow) int {
+	switch {
+	case f.from == Target && c.HasRequest:
+		return int(c.Request.ResponderResources)
+	case f.from == Initiator && c.HasReply:
+		return int(c.Reply.ResponderResources)
+	}
+	return 0
+}
+
 // psnKnown reports whether connection management told the first packet sequence number of a direction, and sets it.
 func (c *Connection) psnKnown(f *Flow) bool {
 	switch {

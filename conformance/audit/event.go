@@ -61,7 +61,8 @@ const (
 	AsyncEvent
 	AsyncEventResponse
 	Logout
-	DataMoved // an RDMA WRITE or READ of a target
+	DataMoved   // an RDMA WRITE or READ of a target
+	ReadOverrun // more RDMA READs were under way than granted
 	StrayUnit
 
 	CaptureEnd
@@ -74,7 +75,7 @@ var kindNames = [kinds]string{
 	"sequence-nak", "fatal-nak", "info-request", "info-response", "path-up", "path-down", "session-up", "session-down",
 	"request", "io", "unanswered", "late-invalidation", "heartbeat", "heartbeat-ack", "stray", "channel-up", "command-sent", "command",
 	"command-unanswered", "task-management-sent", "task-management", "unknown-answer", "credit-request",
-	"credit-response", "async-event", "async-event-response", "logout", "data-moved", "stray-unit", "capture-end",
+	"credit-response", "async-event", "async-event-response", "logout", "data-moved", "read-overrun", "stray-unit", "capture-end",
 }
 
 // String names the kind as reports do.

@@ -3,7 +3,6 @@
 package audit
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -34,6 +33,8 @@ type Flow struct {
 	gaps      [4]psnRange
 	held      []*heldPacket // packets after a missing one, by PSN
 	reads     []readRange   // READs under way
+	overrun   readRange     // the oldest of more READs than were granted
+	overrunBy int
 	msg       Message
 	inMessage bool
 	watchers  []watcher
@@ -51,11 +52,8 @@ type psnRange struct {
 	n     int
 }
 
-// readRange is a READ request that waits for its responses.
-type readRange struct {
-	psnRange
-	seq uint64
-}
+// readRange are the packets of a READ that waits for its responses.
+type readRange = psnRange
 
 // heldPacket is a packet that came before an earlier one.
 type heldPacket struct {
@@ -336,14 +334,28 @@ func (t *Tracker) acknowledged(requests *Flow, psn roce.PSN) {
 	}
 }
 
+// takeReadResponse notes the progress of READs: a response ends its own READ if it is the last, and all before it.
 func (t *Tracker) takeReadResponse(requests *Flow, p *roce.Packet) {
-	for i, r := range requests.reads {
-		if p.BTH.PSN.In(r.first, r.n) {
-			if p.BTH.PSN == r.first.Add(r.n-1) {
-				requests.reads = slices.Delete(requests.reads, 0, i+1)
-			}
-			return
-		}
+	psn := p.BTH.PSN
+	if over := requests.overrun; over.n > 0 && psn.In(over.first, over.n) {
+		requests.overrun = psnRange{}
+		e := t.fresh(ReadOverrun)
+		e.setFlow(requests)
+		e.PSN, e.Count = over.first, requests.overrunBy
+		t.emit(e)
+	}
+	requests.reads = slices.DeleteFunc(requests.reads, func(r readRange) bool { return !psn.Before(r.first.Add(r.n - 1)) })
+}
+
+// noteRead remembers a READ; granted is how many may be under way. Whether there are too many shows when the oldest of them
+// is answered only now.
+func (f *Flow) noteRead(psn roce.PSN, n int, granted int) {
+	if len(f.reads) >= 64 {
+		return
+	}
+	f.reads = append(f.reads, readRange{psn, n})
+	if granted > 0 && len(f.reads) > granted && f.overrun.n == 0 {
+		f.overrun, f.overrunBy = f.reads[0], len(f.reads)
 	}
 }
 
@@ -362,9 +374,7 @@ func (t *Tracker) acceptPacket(f *Flow, p *roce.Packet, at packetTime) {
 	case roce.OperationReadRequest:
 		n := roce.Packets(p.RETH.DMALen, f.conn.mtu)
 		f.next = p.BTH.PSN.Add(n)
-		if len(f.reads) < 64 {
-			f.reads = append(f.reads, readRange{psnRange{p.BTH.PSN, n}, at.seq})
-		}
+		f.noteRead(p.BTH.PSN, n, f.conn.grantedReads(f))
 		f.begin(op, p, at)
 		t.finishMessage(f, p, at)
 	case roce.OperationSend, roce.OperationWrite:
@@ -477,6 +487,3 @@ func (t *Tracker) takeStranger(p *roce.Packet) {
 	t.counters.UnknownQP++
 	t.takeOrphan(p)
 }
-
-// addrOf gives an address back from a key.
-func addrOf(b [16]byte) netip.Addr { return netip.AddrFrom16(b).Unmap() }

@@ -77,7 +77,6 @@ func (j *Judge) Observe(e *Event) {
 	if e.At.After(j.end) {
 		j.end = e.At
 	}
-	j.memory.before(e)
 	r := &j.ruling
 	r.judge, r.event = j, e
 	for _, b := range j.rules[e.Kind] {

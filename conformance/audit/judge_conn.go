@@ -334,7 +334,7 @@ func checkFailedOpen(e *Event, r *Ruling) {
 	case e.Kind == PathDown && s.requests == 0 && e.From != Target:
 		r.Holds()
 	case e.Kind == RequestSent && s.requests == 1:
-		if e.flow.cleanSince(0) {
+		if e.flow.cleanSince(1) {
 			r.Breaks("the session is used although one of its paths was refused at its open")
 		}
 	}

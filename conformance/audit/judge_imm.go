@@ -113,6 +113,7 @@ func checkMessageID(e *Event, r *Ruling) {
 	switch {
 	case known && a.ID >= uint32(g.QueueDepth):
 		r.Breaks("response names request %d, the queue depth is %d", a.ID, g.QueueDepth)
+	case !known:
 	case e.Request != nil:
 		if a.Errno == 0 {
 			r.Holds()

@@ -7,10 +7,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
-var (
-	infoRequestLayout  = ibtrs.Layout.MustMessage("info_request")
-	infoResponseLayout = ibtrs.Layout.MustMessage("info_response")
-)
+var infoRequestLayout = ibtrs.Layout.MustMessage("info_request")
 
 // infoRules judge the INFO exchange, and that nothing comes before it.
 var infoRules = []Rule{

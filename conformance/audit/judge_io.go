@@ -67,7 +67,6 @@ var ioRules = []Rule{
 			r.HoldsIf(!e.Response.Send && e.Response.Length == 0, "response is a %s of %d bytes, without key refresh", ofOperation(e.Message), e.Response.Length)
 		}
 	}},
-	{"IBTRS-IO-015", on(RequestSent, RequestAnswered), checkDeadKeys},
 	{"IBTRS-IO-017", on(RequestSent), func(e *Event, r *Ruling) {
 		if e.Request.HasLastKey {
 			r.HoldsIf(!e.Request.SameKey, "read has key %#x, as the read before with permit %d", e.Request.Descriptor.RKey, e.Request.Chunk)
@@ -222,34 +221,6 @@ func answersOf(s *Session) []stream {
 		}
 	}
 	return streams
-}
-
-// maxDeadKeys is how many keys of the past are remembered on each path.
-const maxDeadKeys = 64
-
-// checkDeadKeys: a key that the target did not invalidate is invalidated by its owner, and never used again.
-func checkDeadKeys(e *Event, r *Ruling) {
-	b, q := e.build, e.Request
-	if b == nil || q == nil || !q.Parsed || q.Direction != ibtrs.Read || q.Count == 0 {
-		return
-	}
-	if e.Kind == RequestAnswered {
-		if !e.Response.Invalidated {
-			b.deadKeys[b.deadNext%maxDeadKeys] = readKey{q.Descriptor.RKey, true}
-			b.deadNext++
-		}
-		return
-	}
-	if b.deadNext == 0 {
-		return
-	}
-	for _, dead := range b.deadKeys {
-		if dead.any && dead.key == q.Descriptor.RKey {
-			r.Breaks("read key %#x is used again, it was not invalidated by the target", dead.key)
-			return
-		}
-	}
-	r.Holds()
 }
 
 // inDevice reports whether an I/O lies within its device as far as OPEN_RSP told.

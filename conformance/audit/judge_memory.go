@@ -2,40 +2,18 @@
 
 package audit
 
-import (
-	"time"
-
-	"github.com/ibnbd/ibnbd/reference/srp"
-)
+import "time"
 
 // memories is what rules must remember beyond what the tracker keeps, of bounded size.
 type memories struct {
 	attempts map[uint64]*attempts // by path
-	logins   loginHistory
-	aborted  map[srpTask]abort
+	logins   map[loginKey]*login
 	picks    map[uint64]*picks // by session
 }
 
 // attempts are the automatic reconnects of a path since it was last connected.
 type attempts struct {
-	n       int
-	closing time.Time
-}
-
-// srpTask names a command over its end.
-type srpTask struct {
-	channel uint64
-	tag     srp.Tag
-}
-
-type abort struct {
-	at    time.Time
-	frame FrameID
-}
-
-// loginHistory has the login attempts of an initiator that are under way.
-type loginHistory struct {
-	open map[uint64]time.Time // by connection
+	n int
 }
 
 // picks are the choices of paths in a session.
@@ -51,12 +29,9 @@ const maxMemories = 8192
 
 func newMemories() memories {
 	return memories{
-		attempts: make(map[uint64]*attempts), aborted: make(map[srpTask]abort), picks: make(map[uint64]*picks),
-		logins: loginHistory{open: make(map[uint64]time.Time)},
+		attempts: make(map[uint64]*attempts), picks: make(map[uint64]*picks), logins: make(map[loginKey]*login),
 	}
 }
-
-func (m *memories) before(e *Event) {}
 
 // after learns from an event that the rules have seen.
 func (m *memories) after(e *Event) {

@@ -50,7 +50,7 @@ func checkIncarnationGrows(e *Event, r *Ruling) {
 }
 
 func checkFirstIncarnation(e *Event, r *Ruling) {
-	if !e.NewPath || e.ConnRequest.CID != 0 {
+	if !e.NewPath || e.ConnRequest.CID != 0 || e.otherGroup != nil {
 		return
 	}
 	switch n := e.ConnRequest.Incarnation; n {

@@ -159,6 +159,9 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 	e.Private = c.private[:c.privLen]
 	t.joinProtocol(c, e)
 	t.emit(e)
+	if c.channel != nil && c.channel.nexus != nil {
+		c.channel.nexus.note(c)
+	}
 }
 
 // sameRequest reports whether a REQ is the connection's own, sent again.
@@ -193,7 +196,7 @@ func (t *Tracker) protocolOf(c *Connection, m *roce.CMReq) Protocol {
 func looksLikeLogin(private []byte) bool {
 	m, err := srp.ParseLoginReqCM(private)
 	return err == nil && m.RequiredFormats != 0 && m.RequiredFormats&^(srp.FormatsDirect|srp.FormatsIndirect) == 0 &&
-		m.RequestedIULength <= 1<<20 && m.TargetPort != (srp.PortID{})
+		m.TargetPort != (srp.PortID{})
 }
 
 func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, from *manager) {

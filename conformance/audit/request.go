@@ -265,10 +265,13 @@ func (t *Tracker) takeIORequest(f *Flow, l *lane, m *Message) {
 		t.releaseRequest(r.previous)
 		r.previous = nil
 	}
-	if !r.ChunkKnown {
+	if !r.takesPermit() {
 		t.releaseRequest(r)
 	}
 }
+
+// takesPermit reports whether r is a request, as far as is known.
+func (r *Request) takesPermit() bool { return r.ChunkKnown && (r.Parsed || r.Incomplete) }
 
 // parse finds transport message and block message at the end of the RDMA WRITE.
 func (r *Request) parse(m *Message) {
@@ -398,7 +401,7 @@ func (l *lane) compareReadKey(r *Request) {
 
 // usePermit makes r the outstanding request of its chunk.
 func (t *Tracker) usePermit(s *Session, r *Request) {
-	if !r.ChunkKnown {
+	if !r.takesPermit() {
 		return
 	}
 	for len(s.permits) <= int(r.Chunk) {
@@ -439,11 +442,16 @@ func (c *Connection) refusedRequest(f *Flow, psn roce.PSN) *Request {
 	return nil
 }
 
-// findRequest finds the request that a response answers: the oldest of its permit on the connection.
+// findRequest finds the request that a response answers, and tells whether its permit becomes free. If a permit was used
+// twice nobody knows which of the requests it is; the oldest is taken, and nothing is certain about either.
 func (l *lane) findRequest(s *Session, id uint32) (*Request, bool) {
 	for i, r := range l.old {
 		if r.Chunk == id {
 			l.old = slices.Delete(l.old, i, i+1)
+			r.epoch--
+			if newer := s.permits[id]; newer != nil {
+				newer.epoch = newer.lane.epoch - 1
+			}
 			return r, false
 		}
 	}

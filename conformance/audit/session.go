@@ -137,8 +137,6 @@ type build struct {
 	chunks       []chunkKey         // of a target with key refresh
 	keyEpoch     uint32             // grows when key responses may have been missed
 	readKeys     []readKey          // by chunk
-	deadKeys     [64]readKey        // answered without invalidation
-	deadNext     int
 	connected    bool
 	lost         bool
 	lostSeq      uint64
@@ -170,7 +168,6 @@ type heartbeat struct {
 	waiting   bool // for its acknowledgement
 	lastFrame FrameID
 	peerHeard bool // a message of the peer came since
-	again     uint64
 }
 
 // lane is one connection of a build.

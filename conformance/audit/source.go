@@ -44,22 +44,30 @@ type Source interface {
 // its frames is the name of the pcapng interface or, without one, the name of the file without directory and extension.
 func OpenFile(name string) (Source, error) {
 	if name == "-" {
-		return NewSource(os.Stdin, "stdin")
+		return NewSource(os.Stdin, RailOf(name))
 	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("open capture: %w", err)
 	}
-	base := filepath.Base(name)
-	for _, ext := range []string{".gz", ".pcap", ".pcapng", ".cap"} {
-		base = strings.TrimSuffix(base, ext)
-	}
-	source, err := NewSource(file, base)
+	source, err := NewSource(file, RailOf(name))
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("capture %s: %w", name, err)
 	}
 	return &fileSource{Source: source, file: file, name: name}, nil
+}
+
+// RailOf is the rail of the frames in a file whose interfaces have no names.
+func RailOf(file string) string {
+	if file == "-" {
+		return "stdin"
+	}
+	base := filepath.Base(file)
+	for _, ext := range []string{".gz", ".pcap", ".pcapng", ".cap"} {
+		base = strings.TrimSuffix(base, ext)
+	}
+	return base
 }
 
 // fileSource closes the file with the source and puts its name into errors.

@@ -20,8 +20,15 @@ type nexusKey struct {
 type nexus struct {
 	key      nexusKey
 	channels []*Channel
-	seen     int // logins, refused ones included
-	complete bool
+	first    *manager // who sent the first login
+	hadOne   bool     // a login was accepted before
+
+	// Of the last login request.
+	lastLogin  uint64
+	lastSingle uint64 // the last one that was the first channel
+	lastAt     time.Time
+	lastQPN    uint32
+	lastComm   uint32
 }
 
 // Login is what the two sides said in a login.
@@ -34,7 +41,9 @@ type Login struct {
 	HasReject   bool
 	Others      int  // live channels of the nexus when the request came
 	OthersSure  bool // no channel can have been missed
-	Again       bool // the nexus had a channel before
+	Again       bool // the nexus had a channel before, and begins anew
+
+	hadChannel bool
 }
 
 // Channel is one SRP channel: a connection after its login.
@@ -43,21 +52,20 @@ type Channel struct {
 	Initiator netip.Addr
 	Target    netip.Addr
 
-	conn       *Connection
-	nexus      *nexus
-	limit      int64 // request limit as the initiator knows it
-	limitSure  bool
-	commands   map[srp.Tag]*Command
-	answered   bool // something was answered
-	epoch      uint32
-	blind      uint32
-	credReqs   []srp.Tag // requests of the target that wait for their response
-	lastAnswer srp.Tag   // tag of the last answered request
-	loggedOut  Side
-	maxReads   int
-	reads      int
-	up         bool
-	lastMoved  *Command
+	conn      *Connection
+	nexus     *nexus
+	limit     int64 // request limit as the initiator knows it
+	limitSure bool
+	commands  map[srp.Tag]*Command
+	answered  bool // something was answered
+	epoch     uint32
+	blind     uint32
+	credReqs  []srp.Tag // requests of the target that wait for their response
+	loggedOut Side
+	up        bool
+	lastMoved *Command
+	past      [8][]memory // of the commands answered last
+	pastNext  int
 }
 
 // Connection returns the channel's connection.
@@ -71,16 +79,23 @@ func (t *Tracker) joinNexus(c *Connection, e *Event) {
 	e.ParseError = err
 	ch := &Channel{conn: c, Initiator: c.Initiator, Target: c.Target, commands: make(map[srp.Tag]*Command)}
 	ch.Login.Request, ch.Login.HasRequest = m, err == nil || c.privLen >= srp.LoginReqCMSize
-	ch.maxReads = int(c.Request.ResponderResources)
 	c.channel = ch
 	if ch.Login.HasRequest {
 		n := t.nexusOf(nexusKey{m.InitiatorPort, m.TargetPort, addr16(c.Target)}, e.manager)
 		ch.nexus = n
-		n.seen++
-		ch.Login.Others, ch.Login.OthersSure, ch.Login.Again = n.live(), n.complete, n.seen > 1
+		ch.Login.Others, ch.Login.OthersSure = n.live(), n.first.sawAll()
+		ch.Login.Again, ch.Login.hadChannel = n.hadOne && m.Flags&multiChannel == srp.ChannelSingle, n.hadOne
 	}
 	e.Channel = ch
 	e.Login = &ch.Login
+}
+
+// note remembers a login request after everybody has seen it.
+func (n *nexus) note(c *Connection) {
+	n.lastLogin, n.lastAt, n.lastQPN, n.lastComm = c.ID, c.RequestedAt, c.Request.LocalQPN, c.Request.LocalCommID
+	if c.channel != nil && c.channel.Login.Request.Flags&multiChannel == srp.ChannelSingle {
+		n.lastSingle = c.ID
+	}
 }
 
 const maxNexuses = 65536
@@ -91,7 +106,7 @@ func (t *Tracker) nexusOf(key nexusKey, m *manager) *nexus {
 		if len(t.nexuses) >= maxNexuses {
 			clear(t.nexuses)
 		}
-		n = &nexus{key: key, complete: m != nil && (m.lastGap == 0 || m.counts && m.lastGap < t.now.seq && m.first == 0)}
+		n = &nexus{key: key, first: m}
 		t.nexuses[key] = n
 	}
 	return n
@@ -128,10 +143,14 @@ func (t *Tracker) acceptChannel(c *Connection, e *Event) {
 	e.ParseError = err
 	e.Login = &ch.Login
 	e.Channel = ch
+	if ch.nexus != nil {
+		ch.Login.OthersSure = ch.nexus.first.sawAll()
+	}
 	ch.Login.Response, ch.Login.HasResponse = m, err == nil
 	ch.limit, ch.limitSure = int64(m.RequestLimitDelta), err == nil
 	if n := ch.nexus; n != nil && len(n.channels) < 1024 {
 		n.channels = append(n.channels, ch)
+		n.hadOne = true
 	}
 }
 
@@ -189,14 +208,12 @@ type Command struct {
 	TagBusy    bool // the tag was in use
 	Managed    bool // of task management: the managed task was outstanding
 
-	out, in    []memory
-	table      memory
-	known      bool // descriptors are known
-	epoch      uint32
-	blind      uint32
-	writes     int
-	lastReadAt time.Time
-	aborted    bool
+	out, in []memory
+	table   memory
+	known   bool // descriptors are known
+	epoch   uint32
+	blind   uint32
+	aborted bool // its abort was answered with success
 }
 
 // memory is a range of the initiator's memory.

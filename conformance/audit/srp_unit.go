@@ -27,9 +27,7 @@ type Move struct {
 	Length  uint64
 	Inside  bool // within the memory of an outstanding command
 	Known   bool // all outstanding commands are known
-	Reads   int  // RDMA READs under way, with this one
-	Granted int  // most that the login granted
-	Late    bool // the memory belongs to the command answered last
+	Late    bool // the memory is that of a command that was answered already
 }
 
 const maxCommands = 65536
@@ -208,11 +206,38 @@ func (t *Tracker) takeAnswer(f *Flow, ch *Channel, m *Message) {
 	if c == nil {
 		return
 	}
+	if code, ok := response.ResponseCode(); c.Management && ok && code == srp.ResponseOK && c.Task.Function == srp.AbortTask {
+		if managed := ch.commands[c.Task.ManagedTag]; managed != nil {
+			managed.aborted = true
+		}
+	}
 	if ch.lastMoved == c {
 		ch.lastMoved = nil
 	}
 	delete(ch.commands, c.Tag)
+	ch.remember(c)
 	t.releaseCommand(c)
+}
+
+// remember keeps the memory of an answered command for a while.
+func (ch *Channel) remember(c *Command) {
+	if len(c.in)+len(c.out) == 0 {
+		return
+	}
+	slot := &ch.past[ch.pastNext%len(ch.past)]
+	*slot = append(append((*slot)[:0], c.in...), c.out...)
+	ch.pastNext++
+}
+
+func (ch *Channel) isPast(m *Move) bool {
+	for _, list := range ch.past {
+		for _, r := range list {
+			if r.holds(m.Address, m.Key, m.Length) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (t *Tracker) takeTargetRequest(f *Flow, ch *Channel, m *Message, kind uint8) {
@@ -252,13 +277,15 @@ func (t *Tracker) takeInitiatorResponse(f *Flow, ch *Channel, m *Message, kind u
 func (t *Tracker) takeMove(f *Flow, ch *Channel, m *Message) {
 	move := Move{
 		Read: m.Operation == roce.OperationReadRequest, Address: m.VA, Key: m.RKey, Length: uint64(m.DMALen),
-		Known: ch.epoch == 0 && ch.blind == 0, Reads: len(f.reads), Granted: ch.maxReads,
+		Known: ch.epoch == 0 && ch.blind == 0,
 	}
 	if !m.HeadMissing && f.from == Target {
 		if c := ch.findMemory(&move); c != nil {
 			move.Inside = true
-			c.move(&move, m.LastAt)
+			c.move(&move)
 			ch.lastMoved = c
+		} else {
+			move.Late = ch.isPast(&move)
 		}
 	}
 	e := t.fresh(DataMoved)
@@ -268,13 +295,12 @@ func (t *Tracker) takeMove(f *Flow, ch *Channel, m *Message) {
 	t.emit(e)
 }
 
-func (c *Command) move(m *Move, at time.Time) {
+func (c *Command) move(m *Move) {
 	if m.Read {
 		c.MovedOut += m.Length
 		return
 	}
 	c.MovedIn += m.Length
-	c.writes++
 }
 
 func (ch *Channel) findMemory(m *Move) *Command {

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// editor changes a capture as a broken implementation would have made it: packets are altered with a right ICRC, added and
+// taken away with all sequence numbers moved along.
+type editor struct {
+	testing.TB
+	frames capture
+	peers  map[qp]uint32
+}
+
+// qp names a queue pair by the address of its owner.
+type qp struct {
+	owner string
+	qpn   uint32
+}
+
+func edit(tb testing.TB, names ...string) *editor {
+	tb.Helper()
+	e := &editor{TB: tb, frames: load(tb, names...), peers: make(map[qp]uint32)}
+	asked := make(map[[2]any]uint32)
+	for i := range e.frames {
+		p, ok := e.packet(i)
+		if !ok || !p.IsMAD() {
+			continue
+		}
+		_, message, err := roce.DecodeCM(p.Payload)
+		if err != nil {
+			continue
+		}
+		switch m := message.(type) {
+		case *roce.CMReq:
+			asked[[2]any{p.Src.String(), m.LocalCommID}] = m.LocalQPN
+		case *roce.CMRep:
+			active := asked[[2]any{p.Dst.String(), m.RemoteCommID}]
+			e.peers[qp{p.Dst.String(), active}] = m.LocalQPN
+			e.peers[qp{p.Src.String(), m.LocalQPN}] = active
+		}
+	}
+	return e
+}
+
+// packet decodes frame i.
+func (e *editor) packet(i int) (*roce.Packet, bool) {
+	var p roce.Packet
+	return &p, p.Decode(e.frames[i].Data) == nil
+}
+
+// find returns the n-th frame, from 0, that match accepts; a negative n counts from the end.
+func (e *editor) find(n int, match func(p *roce.Packet) bool) int {
+	e.Helper()
+	var found []int
+	for i := range e.frames {
+		if p, ok := e.packet(i); ok && match(p) {
+			found = append(found, i)
+		}
+	}
+	if n < 0 {
+		n += len(found)
+	}
+	if n < 0 || n >= len(found) {
+		e.Fatalf("%d frames match, number %d is wanted", len(found), n)
+	}
+	return found[n]
+}
+
+// cm returns the n-th connection management datagram of a kind.
+func (e *editor) cm(n int, kind roce.AttributeID) int {
+	e.Helper()
+	return e.find(n, func(p *roce.Packet) bool {
+		return p.IsMAD() && roce.AttributeID(uint16(p.Payload[16])<<8|uint16(p.Payload[17])) == kind
+	})
+}
+
+// Offsets in the payload of a management datagram.
+const (
+	reqPrivate = 24 + 140 + 36 // of the application's private data in a REQ
+	repPrivate = 24 + 36
+)
+
+// set writes bytes at an offset of the payload of frame i and makes the ICRC right.
+func (e *editor) set(i, offset int, bytes ...byte) {
+	e.Helper()
+	e.alter(i, func(p *roce.Packet) {
+		if offset < 0 {
+			offset += len(p.Payload)
+		}
+		copy(p.Payload[offset:], bytes)
+	})
+}
+
+// alter changes bytes of frame i in place and makes the ICRC right.
+func (e *editor) alter(i int, change func(p *roce.Packet)) {
+	e.Helper()
+	p, ok := e.packet(i)
+	if !ok {
+		e.Fatalf("frame %d is no RoCEv2 packet", i)
+	}
+	change(p)
+	if err := p.Reseal(); err != nil {
+		e.Fatal(err)
+	}
+}
+
+// rebuild changes header fields of frame i.
+func (e *editor) rebuild(i int, change func(p *roce.Packet)) {
+	e.Helper()
+	p, _ := e.packet(i)
+	change(p)
+	data, err := p.AppendFrame(nil)
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.frames[i].Data, e.frames[i].OrigLen = data, len(data)
+}
+
+// shift moves the sequence numbers of all that belongs to the direction of p from number first on.
+func (e *editor) shift(p *roce.Packet, first roce.PSN, by int) {
+	answered := first
+	if by < 0 {
+		answered = first.Add(-1) // what acknowledged the packet that is gone acknowledges the one before it
+	}
+	back := e.peers[qp{p.Dst.String(), p.BTH.DestQP}]
+	for i := range e.frames {
+		q, ok := e.packet(i)
+		if !ok || q.BTH.OpCode.Class() != roce.ClassRC {
+			continue
+		}
+		psn := q.BTH.PSN
+		request := !psn.Before(first) && q.BTH.OpCode.IsRequest() && q.Dst == p.Dst && q.BTH.DestQP == p.BTH.DestQP
+		answer := !psn.Before(answered) && q.BTH.OpCode.IsResponse() && q.Dst == p.Src && q.BTH.DestQP == back
+		if request || answer {
+			e.rebuild(i, func(q *roce.Packet) { q.BTH.PSN = q.BTH.PSN.Add(by) })
+		}
+	}
+}
+
+// insert adds a packet like frame i behind it (or before it), after some time, and changes it.
+func (e *editor) insert(i int, before bool, later time.Duration, change func(p *roce.Packet)) {
+	e.Helper()
+	p, ok := e.packet(i)
+	if !ok {
+		e.Fatalf("frame %d is no RoCEv2 packet", i)
+	}
+	added := *p
+	if !before {
+		added.BTH.PSN = added.BTH.PSN.Add(1)
+	}
+	change(&added)
+	data, err := added.AppendFrame(nil)
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.shift(p, added.BTH.PSN, 1)
+	frame := e.frames[i]
+	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
+	frame.Number += 1_000_000
+	at := i + 1
+	if before {
+		at = i
+	}
+	e.frames = slices.Insert(e.frames, at, frame)
+	slices.SortStableFunc(e.frames, func(a, b Frame) int { return a.At.Compare(b.At) })
+}
+
+// remove takes a packet away as if it had never been sent.
+func (e *editor) remove(i int) {
+	p, _ := e.packet(i)
+	copied := *p
+	e.frames = slices.Delete(e.frames, i, i+1)
+	e.shift(&copied, copied.BTH.PSN.Add(1), -1)
+}
+
+// again adds a connection request like the n-th of the capture, made by a client that comes later: with its own queue pair,
+// communication id and sequence numbers. private are its 56 bytes.
+func (e *editor) again(n int, later time.Duration, change func(private []byte, mad []byte)) {
+	e.Helper()
+	model := e.cm(n, roce.AttrREQ)
+	p, _ := e.packet(model)
+	last := e.find(-1, func(q *roce.Packet) bool { return q.IsMAD() && q.SrcMAC == p.SrcMAC })
+	lastPacket, _ := e.packet(last)
+	added := *p
+	added.BTH.PSN = lastPacket.BTH.PSN.Add(1)
+	added.Payload = slices.Clone(p.Payload)
+	mad := added.Payload
+	mad[24]++    // communication id
+	mad[24+33]++ // queue pair
+	mad[24+33] ^= byte(len(e.frames))
+	mad[24+3] ^= byte(len(e.frames))
+	change(mad[reqPrivate:], mad)
+	data, err := added.AppendFrame(nil)
+	if err != nil {
+		e.Fatal(err)
+	}
+	frame := e.frames[len(e.frames)-1]
+	frame.FrameID = FrameID{e.frames[model].Rail, e.frames[last].Number + 2_000_000}
+	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
+	e.frames = append(e.frames, frame)
+}
+
+// fresh makes private data name a new path of a new session.
+func fresh(private []byte) {
+	private[12] ^= 0x55
+	private[28] ^= 0x55
+}
+
+// initiatorRequest matches requests of IBTRS whose transport message is in one packet or its last.
+func initiatorRequest(kind byte, op byte) func(p *roce.Packet) bool {
+	return func(p *roce.Packet) bool {
+		if p.BTH.OpCode != roce.RCWriteOnlyImm && p.BTH.OpCode != roce.RCWriteLastImm || p.ImmDt.Value>>28 != 0 || len(p.Payload) < 12 {
+			return false
+		}
+		h := header(p)
+		return h != nil && h[0] == kind && (kind != 4 || h[16] == op)
+	}
+}
+
+// header returns the block message in the last packet of a request.
+func header(p *roce.Packet) []byte {
+	b := p.Payload
+	for _, message := range []int{24, 8, 4} {
+		at := len(b) - message
+		if at < 4 {
+			continue
+		}
+		kind, u := b[at], int(b[at+2])|int(b[at+3])<<8
+		if (message == 4) == (kind == ibtrs.TypeWrite) && (kind == ibtrs.TypeRead || kind == ibtrs.TypeWrite) && b[at+1] == 0 && u <= at && u >= 8 && (message == 4 || int(b[at+6]) == (message-8)/16) {
+			return b[at-u : at]
+		}
+	}
+	return nil
+}
+
+// response matches the answers of a target with key refresh.
+func response(p *roce.Packet) bool {
+	return p.BTH.OpCode == roce.RCSendOnlyImm && (p.ImmDt.Value>>28 == 1 || p.ImmDt.Value>>28 == 2)
+}
+
+func beat(kind uint32) func(p *roce.Packet) bool {
+	return func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnlyImm && p.ImmDt.Value>>28 == kind }
+}
+
+func infoRequest(p *roce.Packet) bool {
+	return p.BTH.OpCode == roce.RCSendOnly && len(p.Payload) == ibtrs.InfoRequestSize
+}
+
+func infoResponse(p *roce.Packet) bool {
+	return p.BTH.OpCode == roce.RCSendFirst && p.Payload[0] == ibtrs.TypeInfoResponse
+}
+
+// from narrows a match to packets of one address.
+func from(addr string, match func(p *roce.Packet) bool) func(p *roce.Packet) bool {
+	return func(p *roce.Packet) bool { return p.Src.String() == addr && match(p) }
+}
+
+// srpUnit matches SENDs that begin with a type of information unit.
+func srpUnit(kind byte) func(p *roce.Packet) bool {
+	return func(p *roce.Packet) bool {
+		return (p.BTH.OpCode == roce.RCSendOnly || p.BTH.OpCode == roce.RCSendFirst) && len(p.Payload) > 0 && p.Payload[0] == kind
+	}
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/srp"
+)
+
+const multiChannel = 0x03 // bits of the login flags
+
+// loginRules judge logins, and that reconnects are made one at a time.
+var loginRules = []Rule{
+	{"SRP-LOGIN-001", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		if _, _, ok := e.Connection.Request.ServiceID.IP(); ok {
+			r.HoldsIf(len(e.Private) == srp.LoginReqCMSize && e.Login.Request.Type == srp.TypeLoginReq, "login request has %d bytes and type %#02x", len(e.Private), e.Login.Request.Type)
+		}
+	})},
+	{"SRP-LOGIN-003", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		n := e.Login.Request.RequestedIULength
+		r.HoldsIf(!littleEndian(n, srp.MinIULength, 1<<20), "requested IU length %#08x has its bytes in the wrong order", n)
+	})},
+	{"SRP-LOGIN-013", on(ConnectionReply, ConnectionReject), ofLogin(func(e *Event, r *Ruling) {
+		tag, has := e.Login.Response.Tag, e.Login.HasResponse
+		if e.Kind == ConnectionReject {
+			tag, has = e.Login.Reject.Tag, e.Login.HasReject
+		}
+		if has {
+			r.HoldsIf(tag == e.Login.Request.Tag, "answer to login tag %v has tag %v", e.Login.Request.Tag, tag)
+		}
+	})},
+	{"SRP-LOGIN-020", on(ConnectionReject), ofLogin(func(e *Event, r *Ruling) {
+		if e.From != Target {
+			return
+		}
+		switch {
+		case e.RejectReason == roce.RejConsumer:
+			r.HoldsIf(e.Login.HasReject && allZero(e.Private[srp.LoginRejSize:]), "reject with reason 28 is no SRP_LOGIN_REJ of 32 bytes: %v", e.ParseError)
+		case e.Login.HasReject:
+			r.Breaks("SRP_LOGIN_REJ comes with reason %v", e.RejectReason)
+		}
+	})},
+	{"SRP-LOGIN-028", on(ConnectionReply), ofLogin(func(e *Event, r *Ruling) {
+		m := e.Login
+		if m.HasResponse && m.OthersSure && m.Others == 0 && !m.hadChannel {
+			r.HoldsIf(m.Response.Flags&multiChannel == srp.ChannelsNone, "first login is answered with flags %#02x", m.Response.Flags)
+		}
+	})},
+	{"SRP-LOGIN-030", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		if m := e.Login.Request; m.Flags&srp.LoginImmediate != 0 {
+			r.HoldsIf(m.ImmediateOffset >= srp.MinImmediateOffset, "immediate data is asked for at offset %d", m.ImmediateOffset)
+		}
+	})},
+	{"SRP-LOGIN-031", on(ConnectionReply), ofLogin(func(e *Event, r *Ruling) {
+		if m := e.Login; m.HasResponse && m.Response.Flags&srp.LoginImmediate != 0 {
+			q := m.Request
+			ok := q.Flags&srp.LoginImmediate != 0 && q.ImmediateOffset >= srp.MinImmediateOffset && uint32(q.ImmediateOffset) < m.Response.MaxInitiatorIULength
+			r.HoldsIf(ok, "immediate data is granted, the request had flags %#02x and offset %d", q.Flags, q.ImmediateOffset)
+		}
+	})},
+	{"SRP-LOGIN-032", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		if space, _, ok := e.Connection.Request.ServiceID.IP(); ok {
+			r.HoldsIf(space == roce.PortSpaceTCP, "service id is %v", e.Connection.Request.ServiceID)
+		}
+	})},
+	{"SRP-CH-001", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		m := e.Login
+		switch action := m.Request.Flags & multiChannel; {
+		case action == srp.ChannelSingle || action == srp.ChannelMultiple && m.Others > 0:
+			r.Holds()
+		case action == srp.ChannelMultiple && m.OthersSure && !m.hadChannel:
+			r.breaksIfSawAll(e, "the first channel of a login keeps others, flags %#02x", m.Request.Flags)
+		case action > srp.ChannelMultiple:
+			r.Breaks("multi-channel action is %d", action)
+		}
+	})},
+	{"SRP-RECON-004", on(ConnectionRequest, ConnectionRequestAgain, ConnectionReply, ConnectionReject), overlapping(true)},
+	{"SRP-RECON-028", on(ConnectionRequest, ConnectionRequestAgain, ConnectionReply, ConnectionReject), overlapping(false)},
+	{"SRP-RECON-005", on(ConnectionRequest, ConnectionRequestAgain), func(e *Event, r *Ruling) {
+		if e.Channel == nil || e.Channel.nexus == nil {
+			return
+		}
+		n := e.Channel.nexus
+		if e.Kind == ConnectionRequest {
+			if n.lastLogin != 0 && e.Connection.ID != n.lastLogin && e.Login.Request.Flags&multiChannel == srp.ChannelSingle {
+				r.Holds()
+			}
+			return
+		}
+		if newer := n.lastSingle; newer > e.Connection.ID && e.At.Sub(n.lastAt) > repetition {
+			r.Breaks("REQ of an attempt is sent again %s after the next attempt began", shortTime(e.At.Sub(n.lastAt)))
+		}
+	}},
+	{"SRP-RECON-013", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
+		n := e.Channel.nexus
+		if n == nil || !e.Login.Again || n.lastQPN == 0 {
+			return
+		}
+		c := e.Connection.Request
+		r.HoldsIf(c.LocalQPN != n.lastQPN && c.LocalCommID != n.lastComm, "relogin uses queue pair %#x and communication id %#x again", c.LocalQPN, c.LocalCommID)
+	})},
+}
+
+// ofLogin lets only events of SRP logins pass whose request was seen.
+func ofLogin(check func(*Event, *Ruling)) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		if e.Channel != nil && e.Login != nil && e.Login.HasRequest {
+			check(e, r)
+		}
+	}
+}
+
+// repetition is the least time after which the same request again is a repetition by its sender and not a duplicate made
+// by the network.
+const repetition = 500 * time.Millisecond
+
+// loginKey names an initiator system by the GUID of its port.
+type loginKey struct{ guid [8]byte }
+
+// login is the attempt that an initiator system began last.
+type login struct {
+	conn    uint64
+	nexus   *nexus
+	at      time.Time
+	open    bool
+	again   bool
+	overlap *overlap
+}
+
+// overlap is an attempt that began while an older one was open. It is proven when the older one shows a sign of life.
+type overlap struct {
+	older, newer uint64
+	at           time.Time
+	again        bool
+}
+
+// overlapping makes the check that attempts of an initiator system are made one at a time: reconnects, or first logins.
+func overlapping(again bool) func(*Event, *Ruling) {
+	return func(e *Event, r *Ruling) {
+		ch := e.Channel
+		if ch == nil || ch.nexus == nil || !ch.Login.HasRequest {
+			return
+		}
+		key := loginKey{[8]byte(ch.Login.Request.InitiatorPort[8:])}
+		m := r.judge.memory.loginsOf(key, again)
+		switch e.Kind {
+		case ConnectionRequest:
+			m.begin(e, r, again)
+		case ConnectionRequestAgain:
+			m.stillOpen(e, r, again)
+		default:
+			m.ended(e)
+		}
+	}
+}
+
+func (m *memories) loginsOf(key loginKey, again bool) *login {
+	if again {
+		key.guid[0] ^= 0xFF // each rule has its own memory
+	}
+	l := m.logins[key]
+	if l == nil {
+		if len(m.logins) >= maxMemories {
+			clear(m.logins)
+		}
+		l = new(login)
+		m.logins[key] = l
+	}
+	return l
+}
+
+func (l *login) begin(e *Event, r *Ruling, again bool) {
+	isAgain := e.Login.Again
+	if l.open && l.nexus != e.Channel.nexus && (l.again || isAgain) == again {
+		l.overlap = &overlap{older: l.conn, newer: e.Connection.ID, at: e.At, again: l.again || isAgain}
+	} else if isAgain == again {
+		r.Holds()
+	}
+	l.conn, l.nexus, l.at, l.open, l.again = e.Connection.ID, e.Channel.nexus, e.At, true, isAgain
+}
+
+func (l *login) stillOpen(e *Event, r *Ruling, again bool) {
+	o := l.overlap
+	if o == nil || o.older != e.Connection.ID || e.At.Sub(o.at) < repetition {
+		return
+	}
+	l.overlap = nil
+	r.Breaks("attempt is repeated %s after the attempt of another connection began", shortTime(e.At.Sub(o.at)))
+}
+
+func (l *login) ended(e *Event) {
+	if l.conn == e.Connection.ID {
+		l.open = false
+	}
+}

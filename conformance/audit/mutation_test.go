@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+const (
+	client = "10.0.0.2"
+	server = "10.0.0.1"
+)
+
+// mutation is one way to break a protocol, and the clauses that it breaks: all of them, and no other.
+type mutation struct {
+	name   string
+	spoil  func(e *editor)
+	breaks []string
+}
+
+var le = binary.LittleEndian
+
+// accepts changes the two accepts of the session that is refused its device.
+func accepts(change func(private []byte)) func(e *editor) {
+	return func(e *editor) {
+		for _, n := range []int{4, 5} {
+			e.alter(e.cm(n, roce.AttrREP), func(p *roce.Packet) { change(p.Payload[repPrivate:]) })
+		}
+	}
+}
+
+// requestOf changes the connection request of a new client; only the clause about what is changed is broken.
+func requestOf(change func(private, mad []byte)) func(e *editor) {
+	return func(e *editor) {
+		e.again(0, time.Second, func(private, mad []byte) { fresh(private); change(private, mad) })
+	}
+}
+
+const (
+	anyRead    = 0
+	anyWrite   = 1
+	anyDiscard = 3
+)
+
+var rnbdMutations = []mutation{
+	{"service id of UDP", requestOf(func(_, mad []byte) { mad[24+13] = 0x11 }), []string{"IBTRS-CONN-002"}},
+	{"overlay byte", requestOf(func(b, _ []byte) { b[0] = 1 }), []string{"IBTRS-CONN-005"}},
+	{"magic", requestOf(func(b, _ []byte) { b[2]++ }), []string{"IBTRS-CONN-006"}},
+	{"minor version", requestOf(func(b, _ []byte) { b[4] = 1 }), []string{"IBTRS-CONN-007"}},
+	{"one connection", requestOf(func(b, _ []byte) { b[8] = 1 }), []string{"IBTRS-CONN-010"}},
+	{"connection 2 after 0", func(e *editor) {
+		e.again(0, time.Second, func(b, _ []byte) { fresh(b); b[8] = 3 })
+		e.again(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[8] = 3; b[6] = 2 })
+	}, []string{"IBTRS-CONN-008"}},
+	{"build begins with connection 1", requestOf(func(b, _ []byte) { b[6] = 1 }), []string{"IBTRS-CONN-008"}},
+	{"other count", func(e *editor) {
+		e.again(0, time.Second, func(b, _ []byte) { fresh(b) })
+		e.again(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[6] = 1; b[8] = 3 })
+	}, []string{"IBTRS-CONN-009"}},
+	{"path UUID of another path", func(e *editor) {
+		rail1 := e.find(0, func(p *roce.Packet) bool { return p.IsMAD() && p.Src.String() == "10.0.1.2" })
+		p, _ := e.packet(rail1)
+		other := slices.Clone(p.Payload[reqPrivate+12 : reqPrivate+28])
+		e.again(0, 40*time.Second, func(b, _ []byte) { copy(b[12:], other); b[10] = 2 })
+	}, []string{"IBTRS-CONN-011"}},
+	{"new group UUID upon reconnect", func(e *editor) {
+		e.again(0, 40*time.Second, func(b, _ []byte) { b[28] ^= 0x55; b[10] = 2 })
+	}, []string{"IBTRS-CONN-012"}},
+	{"first path without flag", requestOf(func(b, _ []byte) { b[44] = 0 }), []string{"IBTRS-CONN-013"}},
+	{"reserved bytes of the request", requestOf(func(b, _ []byte) { b[50] = 7 }), []string{"IBTRS-CONN-014"}},
+	{"errno in an accept", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+4, 0x98, 0xFF) }, []string{"IBTRS-CONN-015"}},
+	{"other depth in the second accept", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+7, 1) }, []string{"IBTRS-CONN-016"}},
+	{"depth 0", accepts(func(b []byte) { b[6], b[7] = 0, 0 }), []string{"IBTRS-CONN-017"}},
+	{"chunk size no power of two", accepts(func(b []byte) { b[8] = 8 }), []string{"IBTRS-CONN-018"}},
+	{"chunk size too large", accepts(func(b []byte) { le.PutUint32(b[8:], 1<<20-4096) }), []string{"IBTRS-CONN-019"}},
+	{"reserved bytes of an accept", func(e *editor) { e.set(e.cm(4, roce.AttrREP), repPrivate+30, 1) }, []string{"IBTRS-CONN-020"}},
+	{"RNR retry count of the client", requestOf(func(_, mad []byte) { mad[24+50] &^= 7 }), []string{"IBTRS-CONN-041 initiator"}},
+	{"RNR retry count of the server", func(e *editor) { e.set(e.cm(4, roce.AttrREP), 24+27, 0x20) }, []string{"IBTRS-CONN-041 target"}},
+	{"responder resources", requestOf(func(_, mad []byte) { mad[24+35] = 4 }), []string{"IBTRS-CONN-042 initiator"}},
+	{"initiator depth of the server", func(e *editor) { e.set(e.cm(4, roce.AttrREP), 24+25, 4) }, []string{"IBTRS-CONN-042 target"}},
+	{"retry count", requestOf(func(_, mad []byte) { mad[24+47] = mad[24+47]&^7 | 2 }), []string{"IBTRS-CONN-043"}},
+	{"RDMA READ", func(e *editor) {
+		e.insert(e.find(-1, from(client, initiatorRequest(4, anyRead))), false, time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.Payload = roce.RCReadRequest, nil
+			p.RETH.DMALen = 512
+		})
+	}, []string{"IBTRS-CONN-044 initiator"}},
+
+	{"INFO request twice", func(e *editor) {
+		e.insert(e.find(0, infoRequest), false, time.Microsecond, func(*roce.Packet) {})
+	}, []string{"IBTRS-INFO-001"}},
+	{"type of the INFO request", func(e *editor) { e.set(e.find(0, infoRequest), 0, 1) }, []string{"IBTRS-INFO-002"}},
+	{"name not filled up", func(e *editor) { e.set(e.find(0, infoRequest), 100, 'x') }, []string{"IBTRS-INFO-003"}},
+	{"region length", func(e *editor) { e.set(e.find(2, infoResponse), 8+12+1, 1) }, []string{"IBTRS-INFO-006"}},
+	{"heartbeat before INFO", func(e *editor) {
+		model, _ := e.packet(e.find(0, from(client, beat(8))))
+		e.insert(e.find(0, infoRequest), false, time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
+		})
+	}, []string{"IBTRS-HB-002 target", "IBTRS-HB-011 initiator", "IBTRS-INFO-019"}},
+	{"server speaks before INFO", func(e *editor) {
+		model, _ := e.packet(e.find(0, from(server, beat(8))))
+		e.insert(e.find(0, infoResponse), true, -time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
+		})
+	}, []string{"IBTRS-HB-002 initiator", "IBTRS-INFO-020"}},
+
+	{"immediate in the wrong byte order", func(e *editor) {
+		i := e.find(-1, from(client, beat(8)))
+		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value = 0x80 })
+	}, []string{"IBTRS-IMM-001 initiator"}},
+	{"immediate names another chunk", func(e *editor) {
+		i := e.find(-1, initiatorRequest(5, 0))
+		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 9 << 19 })
+	}, []string{"IBTRS-IMM-002"}},
+	{"response twice", func(e *editor) {
+		e.insert(e.find(0, response), false, time.Microsecond, func(*roce.Packet) {})
+	}, []string{"IBTRS-IMM-003"}},
+	{"truncated errno", func(e *editor) {
+		i := e.find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
+		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 490 << 19 })
+	}, []string{"IBTRS-IMM-004"}},
+	{"heartbeat with a payload", func(e *editor) {
+		e.rebuild(e.find(0, from(server, beat(8))), func(p *roce.Packet) { p.ImmDt.Value++ })
+	}, []string{"IBTRS-IMM-011 target"}},
+
+	{"write beside its chunk", func(e *editor) {
+		e.rebuild(e.find(0, initiatorRequest(5, 0)), func(p *roce.Packet) { p.RETH.VA += 64 })
+	}, []string{"IBTRS-IO-001"}},
+	{"read beside its place", func(e *editor) {
+		e.rebuild(e.find(4, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.VA += 64 })
+	}, []string{"IBTRS-IO-002"}},
+	{"offset in the immediate", func(e *editor) {
+		e.rebuild(e.find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.ImmDt.Value += 4 })
+	}, []string{"IBTRS-IO-003"}},
+	{"write without immediate", func(e *editor) {
+		e.insert(e.find(4, initiatorRequest(4, anyRead)), true, -time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 512)
+			p.RETH.DMALen = 512
+		})
+	}, []string{"IBTRS-IO-005"}},
+	{"unknown flag in a read", func(e *editor) { e.set(e.find(4, initiatorRequest(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
+	{"read without invalidate flag", func(e *editor) { e.set(e.find(4, initiatorRequest(4, anyRead)), -20, 0) },
+		[]string{"IBTRS-IO-006", "IBTRS-IO-012"}},
+	{"read data is not sent", func(e *editor) {
+		i := e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 }))
+		e.remove(i)
+	}, []string{"IBTRS-IO-010"}},
+	{"key is not invalidated", func(e *editor) {
+		e.remove(e.find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate }))
+	}, []string{"IBTRS-IO-011"}},
+	{"failed read brings data", func(e *editor) {
+		fail := e.find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
+		open := e.find(1, initiatorRequest(2, 0))
+		ask, _ := e.packet(open)
+		d, _ := ibtrs.ParseDescriptor(ask.Payload[len(ask.Payload)-16:])
+		e.insert(fail, true, -time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 56)
+			p.RETH = roce.RETH{VA: d.Address, RKey: d.RKey, DMALen: 56}
+		})
+	}, []string{"IBTRS-IO-013"}},
+	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
+	{"permit used twice", func(e *editor) {
+		e.insert(e.find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
+	}, []string{"IBTRS-IO-019"}},
+	{"largest write fails", func(e *editor) {
+		ask := e.find(0, func(p *roce.Packet) bool {
+			return initiatorRequest(4, anyWrite)(p) && le.Uint32(header(p)[20:]) == ibtrs.DefaultMaxIOSize
+		})
+		i := slices.IndexFunc(e.frames[ask:], func(f Frame) bool {
+			var p roce.Packet
+			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+		})
+		e.rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 22 << 19 })
+	}, []string{"IBTRS-IO-027"}},
+	{"read key of before", func(e *editor) {
+		a, b := e.find(10, initiatorRequest(4, anyRead)), e.find(11, initiatorRequest(4, anyRead))
+		p, _ := e.packet(a)
+		key := slices.Clone(p.Payload[len(p.Payload)-8 : len(p.Payload)-4])
+		e.set(b, -8, key...)
+	}, []string{"IBNBD-IO-001", "IBTRS-IO-010", "IBTRS-IO-011", "IBTRS-IO-017"}},
+
+	{"key refresh announced once", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+16, 0) }, []string{"IBTRS-INV-001"}},
+	{"type of the key response", func(e *editor) { e.set(e.find(-1, response), 0, 5) }, []string{"IBTRS-INV-002"}},
+	{"chunk of the key response", func(e *editor) { e.set(e.find(-1, response), 2, 5) }, []string{"IBTRS-INV-003"}},
+	{"late invalidation", func(e *editor) {
+		i := e.find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate })
+		p, _ := e.packet(i)
+		key := p.IETH.RKey
+		e.remove(i)
+		at := slices.IndexFunc(e.frames[i:], func(f Frame) bool {
+			var p roce.Packet
+			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+		})
+		e.insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.IETH.RKey, p.Payload = roce.RCSendOnlyInvalidate, key, nil
+		})
+	}, []string{"IBTRS-INV-006", "IBTRS-IO-011"}},
+	{"key of before", func(e *editor) {
+		a, b := e.find(10, initiatorRequest(4, anyRead)), e.find(11, initiatorRequest(4, anyRead))
+		p, _ := e.packet(a)
+		e.rebuild(b, func(q *roce.Packet) { q.RETH.RKey = p.RETH.RKey })
+	}, []string{"IBTRS-INV-007"}},
+	{"key of nobody", func(e *editor) {
+		e.rebuild(e.find(6, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey = 0xDEADBEEF })
+	}, []string{"IBTRS-MP-010"}},
+
+	{"heartbeat out of turn", func(e *editor) {
+		e.insert(e.find(0, from(client, beat(8))), false, 1500*time.Millisecond, func(*roce.Packet) {})
+	}, []string{"IBTRS-HB-001 initiator", "IBTRS-HB-002 target"}},
+	{"heartbeat is not acknowledged", func(e *editor) { e.remove(e.find(0, from(server, beat(9)))) }, []string{"IBTRS-HB-002 target"}},
+	{"heartbeat with data", func(e *editor) {
+		e.rebuild(e.find(0, from(client, beat(8))), func(p *roce.Packet) { p.Payload, p.RETH.DMALen = make([]byte, 8), 8 })
+	}, []string{"IBTRS-HB-003 initiator"}},
+
+	{"same incarnation again", func(e *editor) {
+		e.again(0, 40*time.Second, func(b, _ []byte) {})
+	}, []string{"IBTRS-PATH-004"}},
+	{"first incarnation 0", requestOf(func(b, _ []byte) { b[10] = 0 }), []string{"IBTRS-PATH-005"}},
+	{"first incarnation 2", requestOf(func(b, _ []byte) { b[10] = 2 }), []string{"IBTRS-PATH-005"}},
+
+	{"OPEN without SESS_INFO", func(e *editor) {
+		e.alter(e.find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+	}, []string{"IBNBD-MSG-001"}},
+	{"SESS_INFO of version 0", func(e *editor) {
+		e.alter(e.find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[4] = 0 })
+	}, []string{"IBNBD-MSG-002 initiator", "IBNBD-MSG-003"}},
+	{"answer above the version asked for", func(e *editor) {
+		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 3)
+	}, []string{"IBNBD-MSG-003"}},
+	{"type of OPEN_RSP", func(e *editor) {
+		e.set(e.find(-1, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 0, 7)
+	}, []string{"IBNBD-MSG-004 target"}},
+	{"padding of an I/O message", func(e *editor) {
+		e.alter(e.find(3, initiatorRequest(4, anyRead)), func(p *roce.Packet) { header(p)[2] = 1 })
+	}, []string{"IBNBD-MSG-009 initiator"}},
+	{"reserved bytes of OPEN_RSP", func(e *editor) {
+		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 50, 1)
+	}, []string{"IBNBD-MSG-009 target", "IBNBD-MSG-014"}},
+
+	{"device 0 is not known", func(e *editor) {
+		ask := e.find(0, initiatorRequest(4, anyDiscard))
+		i := slices.IndexFunc(e.frames[ask:], func(f Frame) bool {
+			var p roce.Packet
+			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+		})
+		e.rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 107 << 19 })
+	}, []string{"IBNBD-OPEN-014"}},
+	{"logical block size 0", func(e *editor) {
+		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 38, 0, 0)
+	}, []string{"IBNBD-OPEN-020"}},
+	{"secure erase 2", func(e *editor) {
+		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 42, 2)
+	}, []string{"IBNBD-OPEN-021"}},
+	{"write of another size", func(e *editor) {
+		e.alter(e.find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { le.PutUint32(header(p)[20:], 2048) })
+	}, []string{"IBNBD-IO-001"}},
+	{"flush as a write", func(e *editor) {
+		e.alter(e.find(0, initiatorRequest(4, anyDiscard)), func(p *roce.Packet) { header(p)[16] = 2 })
+	}, []string{"IBNBD-IO-005"}},
+	{"write-same to mainline", func(e *editor) {
+		e.alter(e.find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { header(p)[16] = 5 })
+	}, []string{"IBNBD-COMPAT-009"}},
+	{"second session of the same name", func(e *editor) {
+		e.set(e.find(2, infoRequest), 2, 'g', 'o', 'l', 'd', 0)
+	}, []string{"IBNBD-SYSFS-035"}},
+}
+
+var srpMutations = []mutation{
+	{"requested length in the wrong byte order", func(e *editor) {
+		e.alter(e.cm(0, roce.AttrREQ), func(p *roce.Packet) { slices.Reverse(p.Payload[reqPrivate+12 : reqPrivate+16]) })
+	}, []string{"SRP-LOGIN-003"}},
+	{"reserved bytes of the login", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), reqPrivate+52, 1) }, []string{"SRP-LOGIN-004"}},
+	{"unit longer than asked for", func(e *editor) {
+		e.set(e.cm(1, roce.AttrREQ), reqPrivate+12, 0, 0, 0, 64)
+	}, []string{"SRP-LOGIN-009"}},
+	{"unit longer than the target takes", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+16, 0, 0, 0, 64) },
+		[]string{"SRP-LOGIN-010", "SRP-LOGIN-031"}},
+	{"response longer than announced", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+20, 0, 0, 0, 100) }, []string{"SRP-LOGIN-012"}},
+	{"tag of the login response", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+8, 1) }, []string{"SRP-LOGIN-013"}},
+	{"reject without SRP_LOGIN_REJ", func(e *editor) { e.set(e.cm(0, roce.AttrREJ), 24+84, 0xC3) }, []string{"SRP-LOGIN-020"}},
+	{"first login has terminated channels", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+26, 0x81) }, []string{"SRP-LOGIN-028"}},
+	{"immediate data at offset 40", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), reqPrivate+48, 0, 40) }, []string{"SRP-LOGIN-030"}},
+	{"immediate data is not granted", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+26, 0x00) }, []string{"SRP-CMD-010"}},
+	{"service id of UDP", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), 24+13, 0x11) }, []string{"SRP-LOGIN-032"}},
+	{"channel is kept before there is one", func(e *editor) {
+		e.again(1, time.Second, func(b, mad []byte) { b[31]++; b[10] = 0x81 })
+	}, []string{"SRP-CH-001"}},
+	{"LUN of no form", func(e *editor) { e.set(e.find(4, srpUnit(0x02)), 20, 0xFF) }, []string{"SRP-CMD-016"}},
+	{"additional CDB beyond the unit", func(e *editor) { e.set(e.find(0, srpUnit(0x02)), 31, 0xFC) },
+		[]string{"SRP-CMD-002", "SRP-CMD-004 initiator"}},
+	{"tag of a response", func(e *editor) { e.set(e.find(3, srpUnit(0xC1)), 8, 0xAA) }, []string{"SRP-CMD-014", "SRP-CMD-015"}},
+	{"reserved byte of a command", func(e *editor) { e.set(e.find(3, srpUnit(0x02)), 28, 1) }, []string{"SRP-LOGIN-004"}},
+	{"request limit 1", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 1) }, []string{"SRP-CRED-001", "SRP-CRED-004"}},
+	{"request limit 2", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 2) }, []string{"SRP-CRED-004"}},
+	{"initiator writes", func(e *editor) {
+		e.insert(e.find(2, srpUnit(0x02)), false, time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 16)
+			p.RETH = roce.RETH{VA: 4096, RKey: 7, DMALen: 16}
+		})
+	}, []string{"SRP-DATA-001"}},
+	{"data beside the buffer", func(e *editor) {
+		i := e.find(2, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) > 0 }))
+		e.rebuild(i, func(p *roce.Packet) { p.RETH.VA += 1 << 30 })
+	}, []string{"SRP-DATA-002", "SRP-RSP-005"}},
+	{"good response too long", func(e *editor) {
+		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18] == 0 && p.Payload[19] == 0 }), func(p *roce.Packet) {
+			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
+		})
+	}, []string{"SRP-RSP-001"}},
+	{"sense without flag", func(e *editor) {
+		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&2 != 0 }), func(p *roce.Packet) { p.Payload[18] &^= 2 })
+	}, []string{"SRP-RSP-002"}},
+	{"residual of 0", func(e *editor) {
+		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&0x20 != 0 }), func(p *roce.Packet) { copy(p.Payload[24:], make([]byte, 4)) })
+	}, []string{"SRP-RSP-005"}},
+	{"task management without response data", func(e *editor) {
+		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&1 != 0 }), func(p *roce.Packet) { p.Payload[18] &^= 1 })
+	}, []string{"SRP-TM-006"}},
+}
+
+func TestMutationsRNBD(t *testing.T) { mutate(t, rnbdMutations, rnbdCapture...) }
+func TestMutationsSRP(t *testing.T)  { mutate(t, srpMutations, srpCapture...) }
+
+// mutate checks that each mutation is found, and nothing else beside what the capture has anyway.
+func mutate(t *testing.T, mutations []mutation, names ...string) {
+	base := failures(judged(t, load(t, names...), Configuration{}))
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			e := edit(t, names...)
+			m.spoil(e)
+			broken := failures(judged(t, e.frames, Configuration{}))
+			var got []string
+			for key := range broken {
+				if _, before := base[key]; !before {
+					got = append(got, key)
+				}
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(m.breaks, got); diff != "" {
+				t.Errorf("broken clauses (-want +got):\n%s", diff)
+				for _, key := range got {
+					t.Logf("%s: %s", key, broken[key])
+				}
+			}
+		})
+	}
+}
+
+// TestConfiguredClauses judges what a capture shows only to one who knows the configuration.
+func TestConfiguredClauses(t *testing.T) {
+	none := 0
+	for _, test := range []struct {
+		name   string
+		config Configuration
+		later  time.Duration
+		breaks []string
+	}{
+		{"reconnect in time", Configuration{ReconnectDelay: 30 * time.Second}, 32 * time.Second, nil},
+		{"reconnect too early", Configuration{ReconnectDelay: 30 * time.Second}, 20 * time.Second, []string{"IBTRS-PATH-009"}},
+		{"no attempt allowed", Configuration{ReconnectAttempts: &none}, 40 * time.Second, []string{"IBTRS-PATH-008"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := edit(t, rnbdCapture...)
+			e.again(0, test.later, func(b, _ []byte) { b[10] = 2 })
+			var got []string
+			for key := range failures(judged(t, e.frames, test.config)) {
+				got = append(got, key)
+			}
+			if diff := cmp.Diff(test.breaks, got); diff != "" {
+				t.Errorf("broken clauses (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
