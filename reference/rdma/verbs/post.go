@@ -151,7 +151,8 @@ func (c *conn) fillSends(work []rdma.SendWR) error {
 	return nil
 }
 
-// fillElements translates buffers and returns the sum of their lengths.
+// fillElements translates buffers and returns the sum of their lengths. Whether they lie in their regions is for the
+// device to say: the work then fails with a local protection error.
 func (c *conn) fillElements(to []C.struct_ibv_sge, from []rdma.SGE, most int) (int, error) {
 	if err := rdma.CheckLimit("number of buffers in a work request", len(from), 0, most); err != nil {
 		return 0, err
@@ -163,21 +164,13 @@ func (c *conn) fillElements(to []C.struct_ibv_sge, from []rdma.SGE, most int) (i
 		if r == nil {
 			return 0, fmt.Errorf("buffer %d: its region is not an open one of device %s", i, c.dev.name)
 		}
-		if err := r.checkPart(e.Offset, e.Length, 1); err != nil {
-			return 0, fmt.Errorf("buffer %d: %w", i, err)
+		if err := rdma.CheckLimit("length of a buffer", e.Length, 1, maxRegion); err != nil {
+			return 0, err
 		}
 		to[i] = C.struct_ibv_sge{addr: C.uint64_t(r.addr + uint64(e.Offset)), length: C.uint32_t(e.Length), lkey: C.uint32_t(r.lkey)}
 		total += e.Length
 	}
 	return total, rdma.CheckLimit("length of a message", total, 0, maxMessage)
-}
-
-// checkPart refuses what does not lie in the region.
-func (r *region) checkPart(offset, length, least int) error {
-	if err := rdma.CheckLimit("offset into the region", offset, 0, r.size); err != nil {
-		return err
-	}
-	return rdma.CheckLimit("length", length, least, r.size-offset)
 }
 
 // fillSend fills one request; its buffers are done.
@@ -244,9 +237,6 @@ func (c *conn) fillBind(to *C.struct_shim_send, work []rdma.SendWR, i int) error
 	r := c.dev.region(wr.Bind.Region)
 	if r == nil {
 		return fmt.Errorf("bind a window: its region is not an open one of device %s", c.dev.name)
-	}
-	if err := r.checkPart(wr.Bind.Offset, wr.Bind.Length, 1); err != nil {
-		return fmt.Errorf("bind a window: %w", err)
 	}
 	key := nextKey(c.presentKey(w, work, i))
 	to.mw, to.mr, to.key = w.mw, r.mr, C.uint32_t(key)
