@@ -50,6 +50,7 @@ type runFlags struct {
 	seed              int64
 	mtu               int
 	staticKeys        bool
+	keepAll           bool
 	dryRun            bool
 }
 
@@ -77,6 +78,7 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
 	flags.IntVar(&f.workers, "workers", 3, "labs side by side; most specs wait more than they work")
 	flags.Int64Var(&f.seed, "seed", 0, "order of the specs; 0 chooses one and reports it")
+	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
 	return cmd
 }
@@ -143,7 +145,7 @@ func (a *app) runOptions(f runFlags) (runner.Options, error) {
 		Selection:    f.selection,
 		Subjects:     subjectsFor(f, keys),
 		Image:        image.Spec{Kernel: f.kernel, Modules: []string{"rnbd"}},
-		Kit:          kit.Config{Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu}, Target: f.target, Initiator: f.initiator, Options: subject.TargetOptions{Keys: keys}},
+		Kit:          kit.Config{Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu}, Target: f.target, Initiator: f.initiator, Options: subject.TargetOptions{Keys: keys}, KeepAll: f.keepAll},
 		ReportDir:    f.report,
 		Baseline:     baseline,
 		BaselineFile: file,

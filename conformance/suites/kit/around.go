@@ -128,7 +128,7 @@ func conclude(_ ginkgo.SpecContext) {
 	e := env.evidence
 	gomega.Expect(e.stop()).To(gomega.Succeed())
 	spec := ginkgo.CurrentSpecReport()
-	if !spec.Failed() && !env.pair.exceeded {
+	if !spec.Failed() && !env.pair.exceeded && !env.config.KeepAll {
 		gomega.Expect(e.drop()).To(gomega.Succeed())
 		return
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	Initiator string
 	Options   subject.TargetOptions // with which the target serves, unless a spec says otherwise
 	ReportDir string                // where evidence goes
+	KeepAll   bool                  // keep the evidence of specs that passed, too
 }
 
 // Implementations are the names that a Config can have.
