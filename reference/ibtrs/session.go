@@ -242,3 +242,13 @@ func (s *Session) pathDown(b *build) {
 		s.cfg.Lost()
 	}
 }
+
+// Bounds are the times that a user of the session can rely on, each with its formula.
+func (s *Session) Bounds() []string {
+	t := s.cfg.Timers
+	return []string{
+		"worst I/O stall with another path: " + t.StallWithPath().String(),
+		"worst time to error without one: " + t.ErrorWithoutPath().String(),
+		"worst time from heal to reconnected: " + t.Reconnect(s.cfg.Connections, len(s.Paths())).String(),
+	}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+)
+
+const long = `Maps block devices of an IBNBD server, which mainline Linux calls RNBD, and serves them to the system through NBD on
+a Unix socket, so that nbd-client, qemu-img, nbdcopy, fio and others can use them.`
+
+const example = `  ibnbd-client map --path 127.0.0.1@127.0.0.2 ram0 &
+  nbdcopy file.img "$(ibnbd-client list --uri ram0)"
+  ibnbd-client stat
+  ibnbd-client unmap ram0
+  ibnbd-client bench --path 127.0.0.3@127.0.0.2 --op randread --block 4K --depth 16 ram0`
+
+func newCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "ibnbd-client", Short: "Use block devices of an IBNBD server", Long: long, Example: example, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return program.Usagef("say what to do: map, list, unmap, stat or bench")
+		},
+	}
+	c.AddCommand(newMapCommand(), newListCommand(), newUnmapCommand(), newStatCommand(), newBenchCommand())
+	return c
+}
+
+// clientSockets is where the control sockets of running clients are.
+func clientSockets() string { return filepath.Join(program.RunDir(), "client") }
+
+func newMapCommand() *cobra.Command {
+	var o sessionOptions
+	var m mapOptions
+	c := &cobra.Command{
+		Use: "map DEVICE...", Short: "Map devices and serve them through NBD until they are unmapped",
+		Long: `Maps devices of a server over one session and serves them through NBD on one Unix socket, each as an export with the
+device's path as its name. It stays in the foreground until every device is unmapped, or SIGINT or SIGTERM comes.`,
+		Example: "  ibnbd-client map --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return runMap(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &o, &m, args)
+		},
+	}
+	o.addFlags(c)
+	f := c.Flags()
+	f.StringVar(&m.socket, "nbd", "", "Unix `SOCKET` to serve NBD on; default is one named after the session")
+	f.StringVar(&m.access, "access", "rw", "ro, rw or migration")
+	f.StringVar(&m.ioMode, "io-mode", "blockio", "blockio or fileio")
+	return c
+}
+
+func newListCommand() *cobra.Command {
+	uri := false
+	c := &cobra.Command{
+		Use: "list [DEVICE]", Short: "List the mapped devices of all running clients", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runList(c.Context(), c.OutOrStdout(), uri, args) },
+	}
+	c.Flags().BoolVar(&uri, "uri", false, "show nothing but the NBD URI of each device")
+	return c
+}
+
+func newUnmapCommand() *cobra.Command {
+	force := false
+	c := &cobra.Command{
+		Use: "unmap DEVICE", Short: "Unmap a device; the client that mapped it ends with its last one", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runUnmap(c.Context(), args[0], force) },
+	}
+	c.Flags().BoolVarP(&force, "force", "f", false, "also while I/O is in flight")
+	return c
+}
+
+func newStatCommand() *cobra.Command {
+	json := false
+	c := &cobra.Command{
+		Use: "stat", Short: "Show sessions, paths, counters and time bounds of all running clients", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runStat(c.Context(), c.OutOrStdout(), json) },
+	}
+	c.Flags().BoolVar(&json, "json", false, "as JSON")
+	return c
+}
+
+func newBenchCommand() *cobra.Command {
+	var o sessionOptions
+	var b benchOptions
+	c := &cobra.Command{
+		Use: "bench DEVICE", Short: "Measure IOPS, bandwidth and latency of a device",
+		Long: `Maps a device over a session of its own and keeps a number of I/Os in flight for a time. Writing operations destroy
+what the device holds.`,
+		Example: "  ibnbd-client bench --path 127.0.0.1@127.0.0.2 --op write --block 128K --depth 8 ram0", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return runBench(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &o, &b, args[0])
+		},
+	}
+	o.addFlags(c)
+	b.addFlags(c)
+	return c
+}

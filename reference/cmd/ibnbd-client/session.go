@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// sessionOptions are what a person can choose about a session.
+type sessionOptions struct {
+	provider string
+	paths    []string
+	port     uint16
+	name     string
+	policy   string
+	attempts int
+	conns    int
+	timers   ibtrs.Timers
+	verbose  bool
+}
+
+func (o *sessionOptions) addFlags(c *cobra.Command) {
+	d := ibtrs.DefaultClientConfig()
+	o.timers = d.Timers
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.provider, "provider", provider.Default, "RDMA provider: soft or verbs")
+	f.StringArrayVarP(&o.paths, "path", "p", nil, "`[SOURCE@]SERVER` addresses of a path; may be given again")
+	f.Uint16Var(&o.port, "port", ibtrs.DefaultPort, "the server's port")
+	f.StringVar(&o.name, "session", "", "`NAME` of the session; default is made of the host's name")
+	f.StringVar(&o.policy, "policy", d.Policy.String(), "of choosing a path: round-robin, min-inflight or min-latency")
+	f.IntVar(&o.attempts, "max-reconnect-attempts", d.MaxReconnectAttempts, "in a row on a lost path; -1 is for ever")
+	f.IntVar(&o.conns, "connections", d.Connections, "of each path")
+	f.DurationVar(&o.timers.HeartbeatInterval, "heartbeat-interval", o.timers.HeartbeatInterval, "time between two looks at a silent server")
+	f.IntVar(&o.timers.HeartbeatMisses, "heartbeat-misses", o.timers.HeartbeatMisses, "looks at a silent server that are forgiven")
+	f.DurationVar(&o.timers.Connect, "connect-timeout", o.timers.Connect, "longest wait for one connection")
+	f.DurationVar(&o.timers.Info, "info-timeout", o.timers.Info, "longest wait for the server to describe its memory")
+	f.DurationVar(&o.timers.Teardown, "teardown-timeout", o.timers.Teardown, "longest wait for a server to confirm a disconnect")
+	f.DurationVar(&o.timers.PacketLifetime, "packet-lifetime", o.timers.PacketLifetime, "longest time that a packet is under way; see the manual of failover")
+	f.DurationVar(&o.timers.ReconnectDelay, "reconnect-delay", o.timers.ReconnectDelay, "pause before each attempt to reconnect")
+	f.DurationVar(&o.timers.ReconnectSettle, "reconnect-settle", o.timers.ReconnectSettle, "added to the pause")
+	f.DurationVar(&o.timers.ReconnectSpread, "reconnect-spread", o.timers.ReconnectSpread, "largest random addition to the pause")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+}
+
+// connection is a client with the RDMA devices that its paths start from.
+type connection struct {
+	*ibnbd.Client
+	devices map[netip.Addr]rdma.Device
+}
+
+// connect opens the session that the options ask for.
+func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger) (*connection, error) {
+	cfg, paths, err := o.config(log)
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{devices: map[netip.Addr]rdma.Device{}}
+	for _, p := range paths {
+		dev := c.devices[p.source]
+		if dev == nil {
+			if dev, err = provider.Open(o.provider, p.source); err != nil {
+				return nil, errors.Join(err, c.closeDevices())
+			}
+			c.devices[p.source] = dev
+		}
+		cfg.Transport.Paths = append(cfg.Transport.Paths, ibtrs.PathConfig{Device: dev, Server: netip.AddrPortFrom(p.server, o.port)})
+	}
+	if c.Client, err = ibnbd.Connect(ctx, cfg); err != nil {
+		return nil, errors.Join(err, c.closeDevices())
+	}
+	return c, nil
+}
+
+// Close closes the session and the devices.
+func (c *connection) Close() error { return errors.Join(c.Client.Close(), c.closeDevices()) }
+
+func (c *connection) closeDevices() error {
+	var errs []error
+	for _, d := range c.devices {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// endpoints are the two ends of a path.
+type endpoints struct{ source, server netip.Addr }
+
+// config checks the options.
+func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoints, error) {
+	cfg := ibnbd.DefaultClientConfig()
+	t := &cfg.Transport
+	cfg.Log, t.Log = log, log
+	t.Name, t.Timers, t.Connections, t.MaxReconnectAttempts = o.sessionName(), o.timers, o.conns, o.attempts
+	if !provider.Known(o.provider) {
+		return cfg, nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+	}
+	var err error
+	if t.Policy, err = ibtrs.ParsePolicy(o.policy); err != nil {
+		return cfg, nil, program.Usagef("--policy: %w", err)
+	}
+	if err := ibtrs.CheckSessionName(t.Name); err != nil {
+		return cfg, nil, program.Usagef("--session: %w", err)
+	}
+	if err := t.Timers.Validate(); err != nil {
+		return cfg, nil, &program.UsageError{Err: err}
+	}
+	if o.conns < 2 || o.conns > ibtrs.MaxConnections {
+		return cfg, nil, program.Usagef("--connections %d must be 2 to %d", o.conns, ibtrs.MaxConnections)
+	}
+	if len(o.paths) == 0 {
+		return cfg, nil, program.Usagef("--path is missing: no way to the server")
+	}
+	paths, err := parsePaths(o.paths)
+	return cfg, paths, err
+}
+
+func parsePaths(texts []string) ([]endpoints, error) {
+	var paths []endpoints
+	for _, text := range texts {
+		source, server, both := strings.Cut(text, "@")
+		if !both {
+			source, server = "", text
+		}
+		p, err := parseEndpoints(source, server)
+		if err != nil {
+			return nil, program.Usagef("--path %q: %w", text, err)
+		}
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+// parseEndpoints reads addresses with or without the prefix ip:, which sysfs wants. Without a source, routing decides.
+func parseEndpoints(source, server string) (p endpoints, err error) {
+	if p.server, err = netip.ParseAddr(strings.TrimPrefix(server, "ip:")); err != nil {
+		return p, err
+	}
+	if source != "" {
+		p.source, err = netip.ParseAddr(strings.TrimPrefix(source, "ip:"))
+		return p, err
+	}
+	c, err := net.Dial("udp", netip.AddrPortFrom(p.server, ibtrs.DefaultPort).String()) // sends nothing
+	if err != nil {
+		return p, err
+	}
+	defer c.Close()
+	p.source = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	return p, nil
+}
+
+// sessionName is the one that was chosen, or the host's name without what a session name cannot have.
+func (o *sessionOptions) sessionName() string {
+	if o.name != "" {
+		return o.name
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return "ibnbd-client"
+	}
+	return strings.NewReplacer(".", "-", "/", "-").Replace(host)
+}
+
+// newLog makes the log of the programs.
+func (o *sessionOptions) newLog(stderr io.Writer) *slog.Logger {
+	return program.NewLog(stderr, o.verbose)
+}
+
+// endTimeout is how long unmapping may take when the program ends.
+const endTimeout = 5 * time.Second

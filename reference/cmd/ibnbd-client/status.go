@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// status is what a running client tells of itself.
+type status struct {
+	Session string         `json:"session"`
+	Profile string         `json:"server_profile"`
+	Policy  string         `json:"policy"`
+	NBD     string         `json:"nbd_socket"`
+	Devices []deviceStatus `json:"devices"`
+	Paths   []pathStatus   `json:"paths"`
+	Bounds  []string       `json:"bounds"`
+}
+
+type deviceStatus struct {
+	Path   string `json:"path"`
+	State  string `json:"state"`
+	Size   int64  `json:"size_bytes"`
+	Access string `json:"access"`
+	URI    string `json:"uri"`
+}
+
+type pathStatus struct {
+	Name  string          `json:"name"`
+	State string          `json:"state"`
+	Stats ibtrs.PathStats `json:"stats"`
+}
+
+func (r *mapper) status() status {
+	s := r.conn.Session()
+	st := status{Session: s.Name(), Profile: r.conn.Agreement().Profile.String(), Policy: s.Policy().String(), NBD: r.socket}
+	for _, d := range r.conn.Devices() {
+		st.Devices = append(st.Devices, deviceStatus{d.Path(), d.State().String(), d.Size(), d.Access().String(), uri(r.socket, d.Path())})
+	}
+	for _, p := range s.Paths() {
+		st.Paths = append(st.Paths, pathStatus{p.String(), p.State().String(), p.Stats()})
+	}
+	st.Bounds = s.Bounds()
+	return st
+}
+
+// clients asks all running clients for their status, with the sockets they can be told things on.
+func clients(ctx context.Context) (sockets []string, all []status, err error) {
+	found, err := filepath.Glob(filepath.Join(clientSockets(), "*.sock"))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, socket := range found {
+		var st status
+		if err := control.Ask(ctx, socket, http.MethodGet, "/status", &st); err != nil {
+			continue // it ended without taking its socket along
+		}
+		sockets, all = append(sockets, socket), append(all, st)
+	}
+	return sockets, all, ctx.Err()
+}
+
+func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) error {
+	_, all, err := clients(ctx)
+	if err != nil {
+		return err
+	}
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"session", "device", "state", "bytes", "access", "NBD"})
+	found := false
+	for _, st := range all {
+		for _, d := range st.Devices {
+			if len(args) > 0 && d.Path != args[0] {
+				continue
+			}
+			found = true
+			if uriOnly {
+				fmt.Fprintln(out, d.URI)
+			}
+			t.AppendRow(table.Row{st.Session, d.Path, d.State, d.Size, d.Access, d.URI})
+		}
+	}
+	switch {
+	case len(args) > 0 && !found:
+		return fmt.Errorf("device %q is not mapped", args[0])
+	case !uriOnly:
+		fmt.Fprintln(out, t.Render())
+	}
+	return nil
+}
+
+func runUnmap(ctx context.Context, path string, force bool) error {
+	sockets, all, err := clients(ctx)
+	if err != nil {
+		return err
+	}
+	for i, st := range all {
+		for _, d := range st.Devices {
+			if d.Path == path {
+				query := url.Values{"device": {path}, "force": {fmt.Sprint(force)}}
+				return control.Ask(ctx, sockets[i], http.MethodPost, "/unmap?"+query.Encode(), nil)
+			}
+		}
+	}
+	return fmt.Errorf("device %q is not mapped", path)
+}
+
+func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
+	_, all, err := clients(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(all)
+	}
+	if len(all) == 0 {
+		return errors.New("no client is running")
+	}
+	for _, st := range all {
+		fmt.Fprintf(out, "session %s, server of profile %s, policy %s\n", st.Session, st.Profile, st.Policy)
+		for _, b := range st.Bounds {
+			fmt.Fprintln(out, b)
+		}
+		fmt.Fprintln(out, pathTable(st.Paths))
+	}
+	return nil
+}
+
+func pathTable(paths []pathStatus) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"path", "state", "reads", "read bytes", "writes", "write bytes", "in flight", "failed over", "reconnects", "failed", "latency"})
+	for _, p := range paths {
+		s := p.Stats
+		t.AppendRow(table.Row{p.Name, p.State, s.Reads, s.ReadBytes, s.Writes, s.WriteBytes, s.Inflight, s.FailedOver, s.Reconnected, s.ReconnectsFailed, s.Latency})
+	}
+	return t.Render()
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// plan is what the options mean, before anything is opened.
+type plan struct {
+	cfg     ibnbd.ServerConfig
+	listen  []netip.Addr
+	exports []namedBackend
+}
+
+type namedBackend struct{ name, backend string }
+
+// plan checks all options that can be checked without opening anything.
+func (o *options) plan() (*plan, error) {
+	p := &plan{cfg: ibnbd.DefaultServerConfig()}
+	if !provider.Known(o.provider) {
+		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+	}
+	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest} {
+		if err := step(p); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (o *options) planListen(p *plan) error {
+	if len(o.listen) == 0 {
+		return program.Usagef("--listen is missing: no address to listen on")
+	}
+	port := uint16(0)
+	for _, text := range o.listen {
+		addr, err := parseAddrPort(text)
+		if err != nil {
+			return program.Usagef("--listen %q is not an IP address, with a port or without", text)
+		}
+		if port != 0 && port != addr.Port() {
+			return program.Usagef("--listen: ports %d and %d differ, all addresses must have the same", port, addr.Port())
+		}
+		port = addr.Port()
+		p.listen = append(p.listen, addr.Addr())
+	}
+	p.cfg.Transport.Port = port
+	return nil
+}
+
+// parseAddrPort reads an address with a port, or without, which means the default.
+func parseAddrPort(text string) (netip.AddrPort, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.AddrPortFrom(addr, ibtrs.DefaultPort), nil
+	}
+	return netip.ParseAddrPort(text)
+}
+
+func (o *options) planExports(p *plan) error {
+	for _, text := range o.exports {
+		name, what, ok := strings.Cut(text, "=")
+		if !ok || name == "" || what == "" {
+			return program.Usagef("--export %q is not of the form NAME=BACKEND", text)
+		}
+		p.exports = append(p.exports, namedBackend{name, what})
+	}
+	if len(p.exports) == 0 && !o.hostDevices {
+		return program.Usagef("nothing to export: give --export or --host-devices")
+	}
+	p.cfg.HostDevices = o.hostDevices
+	return nil
+}
+
+func (o *options) planGeometry(p *plan) error {
+	chunk, err1 := backend.ParseSize(o.chunkSize)
+	header, err2 := backend.ParseSize(o.maxHeader)
+	memory, err3 := backend.ParseSize(o.maxMemory)
+	for i, err := range []error{err1, err2, err3} {
+		if err != nil {
+			return program.Usagef("--%s: %w", [...]string{"chunk-size", "max-header", "max-memory"}[i], err)
+		}
+	}
+	if chunk > 1<<28 || header >= chunk {
+		return program.Usagef("--chunk-size %s must be at most 256M, and more than --max-header %s", o.chunkSize, o.maxHeader)
+	}
+	if o.queueDepth < 1 || o.queueDepth > ibtrs.MaxQueueDepth {
+		return program.Usagef("--queue-depth %d must be 1 to %d", o.queueDepth, ibtrs.MaxQueueDepth)
+	}
+	t := &p.cfg.Transport
+	t.Geometry = ibtrs.Geometry{QueueDepth: uint16(o.queueDepth), MaxIOSize: uint32(chunk - header), MaxHeaderSize: uint32(header)}
+	t.MaxMemory = memory
+	if err := t.Geometry.ValidateServer(); err != nil {
+		return &program.UsageError{Err: err}
+	}
+	return nil
+}
+
+func (o *options) planRest(p *plan) error {
+	t := &p.cfg.Transport
+	switch o.ioMode {
+	case ibnbd.BlockIO.String():
+		p.cfg.DefaultIOMode = ibnbd.BlockIO
+	case ibnbd.FileIO.String():
+		p.cfg.DefaultIOMode = ibnbd.FileIO
+	default:
+		return program.Usagef("--io-mode %q is none of blockio, fileio", o.ioMode)
+	}
+	p.cfg.SearchPath, p.cfg.Workers = o.searchPath, o.workers
+	t.KeyRefresh, t.LegacyClients = !o.noKeyRefresh, o.legacyClients
+	t.MaxSessions, t.MaxHalfOpen = o.maxSessions, o.maxHalfOpen
+	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
+	if err := t.Timers.Validate(); err != nil {
+		return &program.UsageError{Err: err}
+	}
+	return nil
+}
+
+// openDevices opens the RDMA devices to listen on.
+func (p *plan) openDevices(name string) error {
+	for _, addr := range p.listen {
+		dev, err := provider.Open(name, addr)
+		if err != nil {
+			return errors.Join(err, p.closeDevices())
+		}
+		p.cfg.Transport.Devices = append(p.cfg.Transport.Devices, dev)
+	}
+	return nil
+}
+
+func (p *plan) closeDevices() error { return closeAll(p.cfg.Transport.Devices) }
+
+func closeAll(devices []rdma.Device) error {
+	var errs []error
+	for _, d := range devices {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openExports opens the backends.
+func (p *plan) openExports() error {
+	for _, e := range p.exports {
+		b, err := backend.Parse(e.backend)
+		if err != nil {
+			return errors.Join(err, p.closeExports())
+		}
+		p.cfg.Exports = append(p.cfg.Exports, ibnbd.Export{Path: exportPath(p.cfg.SearchPath, e.name), Backend: b})
+	}
+	return nil
+}
+
+// exportPath puts an export below the search path, so that clients find it by its name. Where the search path differs
+// from session to session, the name is the whole path.
+func exportPath(search, name string) string {
+	if strings.HasPrefix(name, "/") || strings.Contains(search, "%SESSNAME%") {
+		return name
+	}
+	return strings.TrimSuffix(search, "/") + "/" + name
+}
+
+func (p *plan) closeExports() error {
+	var errs []error
+	for _, e := range p.cfg.Exports {
+		errs = append(errs, e.Backend.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+)
+
+// run serves until ctx ends.
+func run(ctx context.Context, stderr io.Writer, o *options) (err error) {
+	p, err := o.plan()
+	if err != nil {
+		return err
+	}
+	log := program.NewLog(stderr, o.verbose)
+	p.cfg.Log, p.cfg.Transport.Log = log, log
+	if err := p.openDevices(o.provider); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.closeDevices()) }()
+	if err := p.openExports(); err != nil {
+		return err
+	}
+	server, err := ibnbd.Listen(p.cfg)
+	if err != nil {
+		return errors.Join(err, p.closeExports())
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	announce(log, p, server)
+
+	doors, err := o.openDoors()
+	if err != nil {
+		return err
+	}
+	serveDoors(ctx, doors, newHandler(server), log)
+	log.Info("server ends: waiting for requests in flight")
+	return nil
+}
+
+func announce(log *slog.Logger, p *plan, server *ibnbd.Server) {
+	for _, e := range p.cfg.Exports {
+		props := e.Backend.Properties()
+		log.Info("export", "path", e.Path, "size", props.Size, "block", props.LogicalBlock, "read_only", props.ReadOnly)
+	}
+	t := p.cfg.Transport.Timers
+	log.Info("a dead client is noticed", "within", t.Detection())
+	log.Info("what a dead client held is released", "within", t.ServerRelease())
+	for _, addr := range server.Transport().Addrs() {
+		log.Info("listening", "address", addr)
+	}
+}
+
+// openDoors opens the sockets for status and metrics.
+func (o *options) openDoors() ([]net.Listener, error) {
+	l, err := control.Listen(o.control)
+	if err != nil {
+		return nil, fmt.Errorf("--control: %w", err)
+	}
+	doors := []net.Listener{l}
+	if o.metrics == "" {
+		return doors, nil
+	}
+	m, err := control.ListenLocal(o.metrics)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())
+	}
+	return append(doors, m), nil
+}
+
+// serveDoors serves until ctx ends. A door that fails does not end the server.
+func serveDoors(ctx context.Context, doors []net.Listener, h http.Handler, log *slog.Logger) {
+	var all sync.WaitGroup
+	for _, l := range doors {
+		all.Go(func() {
+			if err := control.Serve(ctx, l, h); err != nil {
+				log.Error("status door failed", "address", l.Addr(), "error", err)
+			}
+		})
+	}
+	<-ctx.Done()
+	all.Wait()
+}

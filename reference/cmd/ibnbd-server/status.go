@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// status is what the server tells of itself.
+type status struct {
+	Listen      []string        `json:"listen"`
+	Sessions    []sessionStatus `json:"sessions"`
+	ChunkMemory int64           `json:"chunk_memory_bytes"`
+	HalfOpen    int             `json:"half_open_paths"`
+	Bounds      []string        `json:"bounds"`
+}
+
+type sessionStatus struct {
+	Name    string         `json:"name"`
+	Paths   []pathStatus   `json:"paths"`
+	Devices []deviceStatus `json:"devices"`
+}
+
+type pathStatus struct {
+	Name  string                `json:"name"`
+	State string                `json:"state"`
+	Stats ibtrs.ServerPathStats `json:"stats"`
+}
+
+type deviceStatus struct {
+	ID     uint32 `json:"id"`
+	Path   string `json:"path"`
+	Device string `json:"device"`
+	Access string `json:"access"`
+	IOMode string `json:"io_mode"`
+}
+
+func statusOf(s *ibnbd.Server) status {
+	t := s.Transport()
+	st := status{}
+	for _, a := range t.Addrs() {
+		st.Listen = append(st.Listen, a.String())
+	}
+	st.ChunkMemory, st.HalfOpen = t.Memory()
+	timers := t.Config().Timers
+	st.Bounds = []string{
+		"a dead client is noticed within " + timers.Detection().String(),
+		"what a dead client held is released within " + timers.ServerRelease().String(),
+	}
+	devices := s.Devices()
+	for _, sess := range t.Sessions() {
+		st.Sessions = append(st.Sessions, sessionStatusOf(sess, devices))
+	}
+	return st
+}
+
+func sessionStatusOf(sess *ibtrs.ServerSession, devices []ibnbd.OpenDevice) sessionStatus {
+	st := sessionStatus{Name: sess.Name()}
+	for _, p := range sess.Paths() {
+		st.Paths = append(st.Paths, pathStatus{p.String(), p.State().String(), p.Stats()})
+	}
+	for _, d := range devices {
+		if d.Session == st.Name {
+			st.Devices = append(st.Devices, deviceStatus{d.ID, d.Path, d.Device, d.Access.String(), d.IOMode.String()})
+		}
+	}
+	return st
+}
+
+func newHandler(s *ibnbd.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, statusOf(s)) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		writeMetrics(w, statusOf(s))
+	})
+	return mux
+}
+
+// writeMetrics writes the text format of Prometheus.
+func writeMetrics(w io.Writer, st status) {
+	fmt.Fprintf(w, "# TYPE ibnbd_server_sessions gauge\nibnbd_server_sessions %d\n", len(st.Sessions))
+	fmt.Fprintf(w, "# TYPE ibnbd_server_chunk_memory_bytes gauge\nibnbd_server_chunk_memory_bytes %d\n", st.ChunkMemory)
+	fmt.Fprintf(w, "# TYPE ibnbd_server_half_open_paths gauge\nibnbd_server_half_open_paths %d\n", st.HalfOpen)
+	for _, m := range []struct {
+		name, kind string
+		value      func(ibtrs.ServerPathStats) uint64
+	}{
+		{"reads_total", "counter", func(s ibtrs.ServerPathStats) uint64 { return s.Reads }},
+		{"read_bytes_total", "counter", func(s ibtrs.ServerPathStats) uint64 { return s.ReadBytes }},
+		{"writes_total", "counter", func(s ibtrs.ServerPathStats) uint64 { return s.Writes }},
+		{"write_bytes_total", "counter", func(s ibtrs.ServerPathStats) uint64 { return s.WriteBytes }},
+		{"inflight", "gauge", func(s ibtrs.ServerPathStats) uint64 { return uint64(s.Inflight) }},
+	} {
+		fmt.Fprintf(w, "# TYPE ibnbd_server_path_%s %s\n", m.name, m.kind)
+		for _, sess := range st.Sessions {
+			for _, p := range sess.Paths {
+				fmt.Fprintf(w, "ibnbd_server_path_%s{session=%q,path=%q,state=%q} %d\n", m.name, sess.Name, p.Name, p.State, m.value(p.Stats))
+			}
+		}
+	}
+}
+
+// showStatus shows what the server that runs tells of itself.
+func showStatus(ctx context.Context, w io.Writer, o *options) error {
+	var st status
+	if err := control.Ask(ctx, o.control, http.MethodGet, "/status", &st); err != nil {
+		return fmt.Errorf("ask the server at %s: %w", o.control, err)
+	}
+	if o.json {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(st)
+	}
+	for _, a := range st.Listen {
+		fmt.Fprintf(w, "listening on %s\n", a)
+	}
+	fmt.Fprintf(w, "chunks %d bytes, half-open paths %d\n", st.ChunkMemory, st.HalfOpen)
+	for _, b := range st.Bounds {
+		fmt.Fprintln(w, b)
+	}
+	showSessions(w, st.Sessions)
+	return nil
+}
+
+func showSessions(w io.Writer, sessions []sessionStatus) {
+	paths, devices := table.NewWriter(), table.NewWriter()
+	paths.AppendHeader(table.Row{"session", "path", "state", "reads", "read bytes", "writes", "write bytes", "in flight"})
+	devices.AppendHeader(table.Row{"session", "id", "path", "device", "access", "io mode"})
+	for _, s := range sessions {
+		for _, p := range s.Paths {
+			paths.AppendRow(table.Row{s.Name, p.Name, p.State, p.Stats.Reads, p.Stats.ReadBytes, p.Stats.Writes, p.Stats.WriteBytes, p.Stats.Inflight})
+		}
+		for _, d := range s.Devices {
+			devices.AppendRow(table.Row{s.Name, d.ID, d.Path, d.Device, d.Access, d.IOMode})
+		}
+	}
+	for _, t := range []table.Writer{paths, devices} {
+		t.SetStyle(table.StyleLight)
+		fmt.Fprintln(w, t.Render())
+	}
+}

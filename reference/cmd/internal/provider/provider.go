@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package provider opens RDMA devices by the name of their provider, as the programs take it with --provider.
+package provider
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+)
+
+// providers open the device with a local address. A provider that this program was built without stays in the table, with
+// a reason.
+var providers = map[string]func(netip.Addr) (rdma.Device, error){
+	"soft":  openSoft,
+	"verbs": unavailable("verbs", "this program was built without it"),
+}
+
+// Default is the provider that needs nothing from the system.
+const Default = "soft"
+
+// Names are the names of all providers.
+func Names() []string {
+	var names []string
+	for name := range providers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Known reports whether there is a provider of that name.
+func Known(name string) bool { return providers[name] != nil }
+
+// Open opens the device with a local address.
+func Open(name string, addr netip.Addr) (rdma.Device, error) {
+	open := providers[name]
+	if open == nil {
+		return nil, fmt.Errorf("provider %q is none of %s", name, strings.Join(Names(), ", "))
+	}
+	return open(addr)
+}
+
+func openSoft(addr netip.Addr) (rdma.Device, error) {
+	link, err := soft.OpenUDP(addr)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := soft.Open(link, soft.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return dev, nil
+}
+
+func unavailable(name, why string) func(netip.Addr) (rdma.Device, error) {
+	return func(netip.Addr) (rdma.Device, error) {
+		return nil, fmt.Errorf("provider %s: %s: %w", name, why, rdma.ErrUnavailable)
+	}
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cmd_test runs the programs as a person would.
+package cmd_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// bench is a directory with the programs and their sockets.
+type bench struct {
+	t   *testing.T
+	dir string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "./ibnbd-server", "./ibnbd-client").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return &bench{t, dir}
+}
+
+func (b *bench) command(name string, args ...string) *exec.Cmd {
+	c := exec.Command(filepath.Join(b.dir, name), args...)
+	c.Env = append(os.Environ(), "IBNBD_RUN_DIR="+filepath.Join(b.dir, "run"))
+	return c
+}
+
+// run runs a program to its end.
+func (b *bench) run(name string, args ...string) string {
+	b.t.Helper()
+	out, err := b.command(name, args...).CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// start starts a program and waits until it says a word. stop waits for its end, after a signal unless that is 0.
+func (b *bench) start(word, name string, args ...string) (stop func(signal syscall.Signal)) {
+	b.t.Helper()
+	c := b.command(name, args...)
+	said := &watcher{word: word, seen: make(chan struct{})}
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	b.t.Cleanup(func() { c.Process.Kill() })
+	select {
+	case <-said.seen:
+	case err := <-ended:
+		b.t.Fatalf("%s ended: %v\n%s", name, err, said.text.String())
+	}
+	return func(signal syscall.Signal) {
+		b.t.Helper()
+		if signal != 0 {
+			c.Process.Signal(signal)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				b.t.Errorf("%s: %v\n%s", name, err, said.text.String())
+			}
+		case <-time.After(30 * time.Second):
+			b.t.Errorf("%s does not end", name)
+		}
+	}
+}
+
+// watcher notes that a word was written.
+type watcher struct {
+	word string
+	text bytes.Buffer
+	seen chan struct{}
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	before := strings.Contains(w.text.String(), w.word)
+	w.text.Write(p)
+	if !before && strings.Contains(w.text.String(), w.word) {
+		close(w.seen)
+	}
+	return len(p), nil
+}
+
+var _ io.Writer = (*watcher)(nil)
+
+func TestQuickStart(t *testing.T) {
+	if _, err := exec.LookPath("nbdcopy"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	b := newBench(t)
+	data := make([]byte, 16<<20)
+	if _, err := rand.NewChaCha8([32]byte{1}).Read(data); err != nil {
+		t.Fatal(err)
+	}
+	in, out := filepath.Join(b.dir, "in"), filepath.Join(b.dir, "out")
+	if err := os.WriteFile(in, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.71.0.2", "--export", "ram0=mem:16M", "--metrics", "127.0.0.1:0")
+	stopClient := b.start("nbd+unix", "ibnbd-client", "map", "--path", "127.71.0.1@127.71.0.2", "ram0")
+	uri := strings.TrimSpace(b.run("ibnbd-client", "list", "--uri", "ram0"))
+	for _, copying := range [][]string{{"nbdcopy", in, uri}, {"nbdcopy", uri, out}} {
+		if text, err := exec.Command(copying[0], copying[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", copying, err, text)
+		}
+	}
+	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the copy differs from the original: %v", err)
+	}
+	for _, show := range [][]string{{"ibnbd-client", "stat"}, {"ibnbd-server", "--status"}} {
+		if text := b.run(show[0], show[1:]...); !strings.Contains(text, "ip:127.71.0.1@ip:127.71.0.2") {
+			t.Errorf("%s does not show the path:\n%s", show, text)
+		}
+	}
+	b.run("ibnbd-client", "unmap", "ram0")
+	stopClient(0)
+	stopServer(syscall.SIGTERM)
+}
+
+func TestWrongOptionsAreOneSentence(t *testing.T) {
+	b := newBench(t)
+	for _, tc := range []struct{ args, want string }{
+		{"ibnbd-server", "--listen is missing"},
+		{"ibnbd-server --listen nowhere", `--listen "nowhere" is not an IP address`},
+		{"ibnbd-server --listen 127.71.0.2", "nothing to export"},
+		{"ibnbd-server --listen 127.71.0.2 --export ram0", "NAME=BACKEND"},
+		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --provider tcp", `--provider "tcp" is none of soft, verbs`},
+		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --queue-depth 70000", "--queue-depth 70000 must be 1 to 65535"},
+		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --chunk-size 100K", "must be a power of two"},
+		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --heartbeat-misses 0", "heartbeat misses are 0"},
+		{"ibnbd-server --no-such-option", "unknown flag"},
+		{"ibnbd-client", "say what to do"},
+		{"ibnbd-client map", "requires at least 1 arg"},
+		{"ibnbd-client map ram0", "--path is missing"},
+		{"ibnbd-client map ram0 --path x", `--path "x"`},
+		{"ibnbd-client map ram0 --path 127.71.0.2 --access w", `--access "w" is none of ro, rw, migration`},
+		{"ibnbd-client map ram0 --path 127.71.0.2 --session a.b", "--session"},
+		{"ibnbd-client bench ram0 --path 127.71.0.2 --depth 0", "--depth 0 must be"},
+		{"ibnbd-client frobnicate", "unknown command"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			words := strings.Fields(tc.args)
+			text, err := b.command(words[0], words[1:]...).CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+				t.Errorf("ended with %v, want exit code 2", err)
+			}
+			if s := string(text); !strings.Contains(s, tc.want) || strings.Count(s, "\n") != 1 {
+				t.Errorf("said %q, want one line with %q", s, tc.want)
+			}
+		})
+	}
+}
+
+func TestAProviderThatIsMissingSaysSo(t *testing.T) {
+	b := newBench(t)
+	c := b.command("ibnbd-server", "--listen", "127.71.0.2", "--export", "r=mem:1M", "--provider", "verbs")
+	text, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(text), "provider verbs") {
+		t.Errorf("ended with %v and said %q", err, text)
+	}
+}
+
+func TestManualPages(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"ibnbd-server", "ibnbd-client"} {
+		b.run(name, "man", filepath.Join(b.dir, "man"))
+	}
+	page, err := os.ReadFile(filepath.Join(b.dir, "man", "ibnbd-client-map.8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "NBD") {
+		t.Error("the page of map does not speak of NBD")
+	}
+}
