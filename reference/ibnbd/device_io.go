@@ -203,12 +203,31 @@ func (d *Device) ReadAtContext(ctx context.Context, p []byte, offset int64) (int
 		return 0, io.EOF
 	}
 	whole := p[:min(int64(len(p)), max(m.size-offset, 0))]
-	n, err := inPieces(offset, int64(len(whole)), int64(m.maxIO), func(at, n int64) error {
-		return d.do(ctx, OpRead, whole[at-offset:at-offset+n], at, n, 0)
-	})
+	n, err := d.transfer(ctx, m, OpRead, whole, offset, 0)
 	if err == nil && len(whole) < len(p) {
 		err = io.EOF
 	}
+	return n, err
+}
+
+// transfer reads or writes p, in pieces if need be. It gives the number of bytes in front of the first that failed.
+func (d *Device) transfer(ctx context.Context, m *mapping, kind Op, p []byte, offset int64, flags uint32) (int, error) {
+	if len(p) > m.maxIO {
+		return d.transferPieces(ctx, m, kind, p, offset, flags)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := d.do(ctx, kind, p, offset, int64(len(p)), flags); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (d *Device) transferPieces(ctx context.Context, m *mapping, kind Op, p []byte, offset int64, flags uint32) (int, error) {
+	n, err := inPieces(offset, int64(len(p)), int64(m.maxIO), func(at, n int64) error {
+		return d.do(ctx, kind, p[at-offset:at-offset+n], at, n, flags)
+	})
 	return int(n), err
 }
 
@@ -220,13 +239,11 @@ func (d *Device) WriteAtContext(ctx context.Context, p []byte, offset int64, fla
 	if through {
 		flags &^= FlagFUA
 	}
-	n, err := inPieces(offset, int64(len(p)), int64(m.maxIO), func(at, n int64) error {
-		return d.do(ctx, OpWrite, p[at-offset:at-offset+n], at, n, flags)
-	})
+	n, err := d.transfer(ctx, m, OpWrite, p, offset, flags)
 	if err == nil && through {
 		err = d.Flush(ctx)
 	}
-	return int(n), err
+	return n, err
 }
 
 // ReadAt is ReadAtContext without a context. It implements io.ReaderAt.

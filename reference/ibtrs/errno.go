@@ -93,11 +93,12 @@ func (e Errno) OnWire() Errno {
 // chain, EINVAL for a message that a parser refused (Clause IBNBD-MSG-012), else EIO. It assumes that the system's own
 // numbers are those of Linux.
 func ErrnoOf(err error) Errno {
+	if err == nil {
+		return 0 // before anything that allocates
+	}
 	var own Errno
 	var system syscall.Errno
 	switch {
-	case err == nil:
-		return 0
 	case errors.As(err, &own):
 		return own.OnWire()
 	case errors.As(err, &system) && system <= 1<<16-1:
