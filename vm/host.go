@@ -97,6 +97,19 @@ func (h *Host) Ping(ctx context.Context, address string) error {
 	return nil
 }
 
+// Unpack lays a layer of the lab's image, by its name, over the host's root file system, where it stays until the host's
+// next boot.
+func (h *Host) Unpack(ctx context.Context, layer string) error {
+	file, ok := h.lab.spec.Image.Layers[layer]
+	if !ok {
+		return fmt.Errorf("vm: the image has no layer %q", layer)
+	}
+	if err := h.Agent().Unpack(ctx, file); err != nil {
+		return fmt.Errorf("vm: unpack the layer %s in %s: %w", layer, h.name, err)
+	}
+	return nil
+}
+
 // PowerLoss ends the host's machine at once. The host stays dead until [Lab.Replace] or [Lab.Reset].
 func (h *Host) PowerLoss() {
 	h.Machine().Kill()

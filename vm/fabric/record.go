@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -21,11 +22,14 @@ type Recording struct {
 	rail *Rail
 	path string
 
+	file  *os.File
+	spool *spool
+
 	// Guarded by rail.mu:
-	file      *os.File
 	pcap      *pcapgo.NgWriter
 	forwarded uint64
 	dropped   uint64
+	missed    uint64 // frames that are not in the file, because the disk did not keep up
 	err       error
 }
 
@@ -35,8 +39,8 @@ const (
 	droppedInterface
 )
 
-// recordBuffer makes the file system calls seldom, in bytes.
-const recordBuffer = 256 << 10
+// ErrIncomplete says that frames are missing in a recording, because the disk did not keep up with the rail.
+var ErrIncomplete = errors.New("the recording is not complete")
 
 // Record begins a recording in a new file at path; note (the name of the spec, say) stands in the file. Several recordings
 // of one rail may run at the same time.
@@ -45,15 +49,14 @@ func (r *Rail) Record(path, note string) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fabric: record %s: %w", r.name, err)
 	}
-	pcap, err := newPcap(file, r.name, note)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("fabric: record %s to %s: %w", r.name, path, err), file.Close())
+	rec := &Recording{rail: r, path: path, file: file, spool: newSpool(file)}
+	if rec.pcap, err = newPcap(rec.spool, r.name, note); err != nil {
+		return nil, errors.Join(fmt.Errorf("fabric: record %s to %s: %w", r.name, path, err), rec.spool.stop(), file.Close())
 	}
-	rec := &Recording{rail: r, path: path, file: file, pcap: pcap}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, errors.Join(ErrClosed, file.Close())
+		return nil, errors.Join(ErrClosed, rec.spool.stop(), file.Close())
 	}
 	r.recordings = append(r.recordings, rec)
 	r.watched.Add(1)
@@ -61,7 +64,7 @@ func (r *Rail) Record(path, note string) (*Recording, error) {
 }
 
 // newPcap writes the head of a recording.
-func newPcap(file *os.File, rail, note string) (*pcapgo.NgWriter, error) {
+func newPcap(out io.Writer, rail, note string) (*pcapgo.NgWriter, error) {
 	nic := func(name, description string) pcapgo.NgInterface {
 		return pcapgo.NgInterface{
 			Name: name, Description: description, Comment: note,
@@ -70,7 +73,7 @@ func newPcap(file *os.File, rail, note string) (*pcapgo.NgWriter, error) {
 	}
 	options := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: "vm/fabric", Comment: note}}
 	// A bufio.Writer that is large enough is used as it is, so this is the only buffer.
-	buffer := bufio.NewWriterSize(file, recordBuffer)
+	buffer := bufio.NewWriterSize(out, spoolChunk)
 	pcap, err := pcapgo.NewNgWriterInterface(buffer, nic(rail, "frames as the rail forwarded them"), options)
 	if err != nil {
 		return nil, err
@@ -90,7 +93,7 @@ func (rec *Recording) Count() (forwarded, dropped uint64) {
 }
 
 // Close ends the recording and makes the file whole. It returns the first error of the whole recording: what is in the file
-// is complete only where it returns nil.
+// is complete only where it returns nil; [ErrIncomplete] says that the disk was too slow.
 func (rec *Recording) Close() error {
 	r := rec.rail
 	r.mu.Lock()
@@ -102,7 +105,10 @@ func (rec *Recording) Close() error {
 	r.recordings = slices.Delete(r.recordings, i, i+1)
 	r.watched.Add(-1)
 	r.mu.Unlock()
-	if err := errors.Join(rec.err, rec.pcap.Flush(), rec.file.Close()); err != nil {
+	if rec.missed > 0 {
+		rec.err = errors.Join(rec.err, fmt.Errorf("%w: %d frames are missing", ErrIncomplete, rec.missed))
+	}
+	if err := errors.Join(rec.err, rec.pcap.Flush(), rec.spool.stop(), rec.file.Close()); err != nil {
 		return fmt.Errorf("fabric: record %s to %s: %w", r.name, rec.path, err)
 	}
 	return nil
@@ -111,6 +117,10 @@ func (rec *Recording) Close() error {
 // write adds a frame; rail.mu is held. The time is that of writing, so that times in the file never go back.
 func (rec *Recording) write(fate Fate, data []byte) {
 	if rec.err != nil {
+		return
+	}
+	if !rec.spool.room() {
+		rec.missed++
 		return
 	}
 	info := gopacket.CaptureInfo{

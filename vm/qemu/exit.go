@@ -20,7 +20,7 @@ type ExitError struct {
 	Reason  string // one clause: what is known of the cause
 	Panic   bool   // the guest's kernel panicked
 	Console string // the last lines of the serial console, from the panic on if there was one
-	Stderr  string // what QEMU complained of
+	Stderr  string // what QEMU complained of, in one line
 }
 
 // Error gives the name and the reason, what QEMU complained of, and the console.
@@ -58,7 +58,7 @@ func (m *Machine) exitError() *ExitError {
 		e.Reason = "QEMU shut down: " + m.shutdown
 	}
 	e.Console = lastLines(console)
-	e.Stderr = strings.TrimSpace(tail(m.stderrPath()))
+	e.Stderr = strings.ReplaceAll(strings.TrimSpace(tail(m.stderrPath())), "\n", "; ")
 	return e
 }
 

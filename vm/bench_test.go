@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build lab
+
+package vm_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
+	"github.com/ibnbd/ibnbd/vm/image"
+)
+
+// storageModules are the block storage that a lab is usually made for. The lab knows nothing of it; the benchmarks do.
+var storageModules = []string{"rnbd_server", "rnbd_client"}
+
+// BenchmarkBoot measures how long it takes until two hosts are ready, RDMA devices active and storage modules loaded, from
+// a warm cache.
+func BenchmarkBoot(b *testing.B) {
+	img := buildImage(b.Context(), b)
+	for b.Loop() {
+		l, err := vm.Start(b.Context(), vm.Spec{Image: img, Modules: storageModules})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkWire measures what fio gets from a block device over one rail: on a wire of QEMU's own sockets, through the
+// fabric, and through the fabric while it records. All three labs exist at the same time, all but one of them stopped, and
+// take turns, so that a change of the machine's load meets them alike. It reports the median of each as a share of the
+// direct wire.
+func BenchmarkWire(b *testing.B) {
+	img := buildImage(b.Context(), b)
+	for b.Loop() {
+		wires := []*wire{newWire(b, img, "direct"), newWire(b, img, "fabric"), newWire(b, img, "recording")}
+		for round := range rounds {
+			for i := range wires {
+				wires[(round+i)%len(wires)].measure(b)
+			}
+		}
+		for _, load := range loads {
+			direct := wires[0].median(load)
+			for _, w := range wires {
+				share := w.median(load) / direct
+				b.Logf("%-12s %-10s %7.2f MB/s  %.3f of direct  %v", load.name, w.name, w.median(load)/1e6, share, w.results[load.name])
+				b.ReportMetric(share, load.name+"-"+w.name)
+			}
+		}
+	}
+}
+
+// A load is one way to use the device.
+type load struct {
+	name    string
+	options []string
+}
+
+var loads = []load{
+	{"read4k-qd1", []string{"--rw=randread", "--bs=4k", "--iodepth=1"}},
+	{"read4k-qd16", []string{"--rw=randread", "--bs=4k", "--iodepth=16"}},
+	{"read128k-qd4", []string{"--rw=read", "--bs=128k", "--iodepth=4"}},
+	{"write128k-qd4", []string{"--rw=write", "--bs=128k", "--iodepth=4"}},
+}
+
+// How often every wire is measured, and how long each time.
+const (
+	rounds  = 5
+	runtime = "3"
+)
+
+// A wire is a lab whose second host has mapped a RAM disk of the first.
+type wire struct {
+	name    string
+	lab     *vm.Lab
+	results map[string][]int64 // bytes a second, by load
+}
+
+func newWire(b *testing.B, img *image.Image, name string) *wire {
+	b.Helper()
+	l, err := vm.Start(b.Context(), vm.Spec{
+		Image: img, Direct: name == "direct", MTU: vm.LargeMTU, Rails: 1, Modules: storageModules,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	w := &wire{name: name, lab: l, results: map[string][]int64{}}
+	begin := time.Now()
+	if err := l.Hosts()[1].Unpack(b.Context(), "fio"); err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("fio unpacked in %v", time.Since(begin))
+	if err := w.mapDisk(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	w.each(b, (*vm.Host).Hang)
+	return w
+}
+
+// mapDisk has the first host export a RAM disk and the second map it.
+func (w *wire) mapDisk(ctx context.Context) error {
+	server, client := w.lab.Hosts()[0], w.lab.Hosts()[1]
+	if err := server.Agent().LoadModule(ctx, "brd", "rd_nr=1", "rd_size=131072"); err != nil {
+		return err
+	}
+	request := fmt.Sprintf("sessname=bench path=ip:%s device_path=dev/ram0", server.NIC(0).IPv4.Addr())
+	return client.Agent().WriteFile(ctx, "/sys/devices/virtual/rnbd-client/ctl/map_device", []byte(request))
+}
+
+// each does something to both hosts.
+func (w *wire) each(b *testing.B, do func(*vm.Host, context.Context) error) {
+	b.Helper()
+	for _, h := range w.lab.Hosts() {
+		if err := do(h, b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// measure wakes the lab, runs all loads once, and stops it again.
+func (w *wire) measure(b *testing.B) {
+	b.Helper()
+	w.each(b, (*vm.Host).Resume)
+	if w.name == "recording" {
+		recording, err := w.lab.Record(b.TempDir(), b.Name())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() {
+			if err := recording.Close(); err != nil {
+				b.Error(err)
+			}
+		}()
+	}
+	for _, load := range loads {
+		speed, err := w.fio(b.Context(), load)
+		if err != nil {
+			b.Fatalf("on the wire %s: %v\n%s", w.name, err, w.kernelLogs())
+		}
+		w.results[load.name] = append(w.results[load.name], speed)
+	}
+	for _, r := range w.lab.Rails() {
+		if lost := r.Stats().Overflow; lost > 0 {
+			b.Errorf("%s lost %d frames by itself", r.Name(), lost)
+		}
+	}
+	w.each(b, (*vm.Host).Hang)
+}
+
+// fio runs one load and returns how many bytes a second it moved.
+func (w *wire) fio(ctx context.Context, l load) (int64, error) {
+	args := append([]string{
+		"--name=" + l.name, "--filename=/dev/rnbd0", "--direct=1", "--ioengine=libaio", "--thread", "--output-format=json",
+		"--time_based", "--runtime=" + runtime,
+	}, l.options...)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	result, err := w.lab.Hosts()[1].Agent().Run(ctx, agent.Command{Path: "fio", Args: args})
+	if err != nil {
+		return 0, err
+	}
+	if err := result.Err(); err != nil {
+		return 0, fmt.Errorf("fio %s: %w", strings.Join(args, " "), err)
+	}
+	var report struct {
+		Jobs []struct {
+			Read, Write struct {
+				Bandwidth int64 `json:"bw_bytes"`
+			}
+		}
+	}
+	if err := json.Unmarshal(result.Stdout, &report); err != nil {
+		return 0, fmt.Errorf("fio's report: %w", err)
+	}
+	if len(report.Jobs) != 1 {
+		return 0, fmt.Errorf("fio reports on %d jobs", len(report.Jobs))
+	}
+	return report.Jobs[0].Read.Bandwidth + report.Jobs[0].Write.Bandwidth, nil
+}
+
+// kernelLogs returns the end of both hosts' kernel logs.
+func (w *wire) kernelLogs() string {
+	const lines = 20
+	var text strings.Builder
+	for _, h := range w.lab.Hosts() {
+		records, _ := h.KernelLog().Since(0)
+		for _, r := range records[max(0, len(records)-lines):] {
+			fmt.Fprintln(&text, h.Name(), r)
+		}
+	}
+	return text.String()
+}
+
+func (w *wire) median(l load) float64 {
+	sorted := slices.Sorted(slices.Values(w.results[l.name]))
+	return float64(sorted[len(sorted)/2])
+}
