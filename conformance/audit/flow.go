@@ -94,6 +94,7 @@ type Message struct {
 	FirstPSN, PSN   roce.PSN // of the first and of the last packet
 	Packets         int
 	firstSeq        uint64
+	late            bool // it was held back: what follows from it may have been seen before
 	buf             []byte
 }
 
@@ -456,6 +457,7 @@ func payloadLen(p *roce.Packet) int {
 func (t *Tracker) finishMessage(f *Flow, p *roce.Packet, at packetTime) {
 	m, op := &f.msg, p.BTH.OpCode
 	f.inMessage = false
+	m.late = at.seq != t.now.seq
 	m.Last, m.LastAt, m.PSN, m.Solicited = at.frame, at.at, p.BTH.PSN, p.BTH.Solicited
 	if op.Ext().Has(roce.ExtImmDt) {
 		m.HasImm, m.Immediate = true, p.ImmDt.Value

@@ -17,6 +17,8 @@ type Beat struct {
 	Connected bool // the INFO exchange was done
 	Clean     bool // nothing was missed or sent again since
 	Waiting   bool // of a heartbeat: the last one was not acknowledged
+
+	lastSeq uint64 // the frame of the last heartbeat
 }
 
 func (t *Tracker) takeHeartbeat(f *Flow, l *lane, m *Message) {
@@ -42,7 +44,7 @@ func (t *Tracker) takeHeartbeat(f *Flow, l *lane, m *Message) {
 func (b *build) takeBeat(f *Flow, m *Message, seq uint64) Beat {
 	h := &b.beats[f.from]
 	beat := Beat{
-		HasSince: h.any, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
+		HasSince: h.any, lastSeq: h.lastSeq, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
 		Clean: f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq,
 	}
 	if h.any {

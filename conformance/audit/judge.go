@@ -162,14 +162,18 @@ func (r *Ruling) Unsure(format string, args ...any) {
 // stream is what packets come in: a direction of a queue pair, or the datagrams of connection management.
 type stream interface {
 	watch(w watcher) bool
+	cleanSince(seq uint64) bool
 }
 
-// BreaksUnlessMissed says that the clause was broken unless a frame of one of the streams was missed before now. It is
-// settled when each stream goes on: in order, nothing was missed; with a gap, nobody knows.
-func (r *Ruling) BreaksUnlessMissed(streams []stream, format string, args ...any) {
+// always is the frame before the first: everything that was ever sent must have been seen.
+const always = 1
+
+// BreaksUnlessMissed says that the clause was broken unless a frame of one of the streams was missed, from frame since up
+// to now. It is settled when each stream goes on: in order, nothing was missed; with a gap, nobody knows.
+func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format string, args ...any) {
 	s := &suspicion{tally: r.tally(), violation: r.violation(format, args...)}
 	for _, stream := range streams {
-		if !stream.watch(s) {
+		if !stream.cleanSince(since) || !stream.watch(s) {
 			s.doubt = true
 			break
 		}

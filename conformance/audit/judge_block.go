@@ -128,7 +128,7 @@ func checkDeviceID(e *Event, r *Ruling) {
 		return
 	}
 	if e.build != nil && e.build.hasInfo {
-		r.BreaksUnlessMissed(answersOf(s), "I/O to device %d, which was opened before the session was lost and not since", d.ID)
+		r.BreaksUnlessMissed(answersOf(s), s.lostSeq, "I/O to device %d, which was opened before the session was lost and not since", d.ID)
 	}
 }
 

@@ -190,7 +190,7 @@ func (r *Ruling) breaksUnlessManagementMissed(e *Event, since uint64, format str
 		r.Unsure(format, args...)
 		return
 	}
-	r.BreaksUnlessMissed([]stream{target}, format, args...)
+	r.BreaksUnlessMissed([]stream{target}, since, format, args...)
 }
 
 // breaksIfClean blames if no datagram of the event's sender was missed since a frame.

@@ -45,7 +45,7 @@ func checkTicks(e *Event, r *Ruling) {
 	case beat.Since < beatEarly:
 		r.Breaks("heartbeat %s after the last, the interval is %s", shortTime(beat.Since), beatInterval)
 	case !beat.PeerHeard && e.flow.back != nil && e.flow.back.started:
-		r.BreaksUnlessMissed(fromSide(e.build, e.From.other()), "heartbeat although nothing came since the last one, %s ago", shortTime(beat.Since))
+		r.BreaksUnlessMissed(fromSide(e.build, e.From.other()), beat.lastSeq, "heartbeat although nothing came since the last one, %s ago", shortTime(beat.Since))
 	case beat.Since > beatLate && !beat.Waiting:
 		r.Unsure("heartbeat %s after the last", shortTime(beat.Since)) // the machine may have been stopped
 	default:
@@ -80,7 +80,7 @@ func checkAcks(e *Event, r *Ruling) {
 		r.Breaks("heartbeat acknowledged after %s", shortTime(beat.Since))
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= ackBound:
 		r.holds(t)
-	case e.Kind == Heartbeat && beat.Waiting && beat.Clean && e.flow.back != nil && beat.PeerHeard:
+	case e.Kind == Heartbeat && beat.Waiting && beat.Clean && e.flow.back != nil && beat.PeerHeard && e.flow.back.cleanSince(beat.lastSeq):
 		s := &suspicion{tally: t, violation: r.violation("the heartbeat before this one was not acknowledged, although its sender was heard"), waiting: 1}
 		t.open++
 		if !e.flow.back.watch(s) {
@@ -132,6 +132,6 @@ func checkConnectedBeat(e *Event, r *Ruling) {
 	case b.lanes[0] == nil || !b.lanes[0].conn.HasRequest || !b.lanes[0].conn.HasReply:
 		r.Unsure("heartbeat on a path whose INFO exchange was not seen")
 	default:
-		r.BreaksUnlessMissed([]stream{b.lanes[0].conn.flow(e.From.other())}, "heartbeat before the INFO exchange")
+		r.BreaksUnlessMissed([]stream{b.lanes[0].conn.flow(e.From.other())}, always, "heartbeat before the INFO exchange")
 	}
 }

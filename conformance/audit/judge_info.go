@@ -99,11 +99,11 @@ func checkOneInfoRequest(e *Event, r *Ruling) {
 			continue
 		}
 		c := e.Connection
-		if c.targetManager == nil || c.initiatorManager == nil || !c.initiatorManager.cleanSince(b.startSeq) || !c.targetManager.cleanSince(b.startSeq) {
+		if c.targetManager == nil || c.initiatorManager == nil {
 			r.Unsure("connection %d of %d was not seen before the INFO request", cid, b.count)
 			return
 		}
-		r.BreaksUnlessMissed([]stream{c.targetManager}, "INFO request before connection %d of %d was established", cid, b.count)
+		r.BreaksUnlessMissed([]stream{c.targetManager, c.initiatorManager}, b.startSeq, "INFO request before connection %d of %d was established", cid, b.count)
 		return
 	}
 	r.Holds()
@@ -142,7 +142,7 @@ func checkInitiatorWaits(e *Event, r *Ruling) {
 		r.Unsure("sent while the INFO response was not seen")
 		return
 	}
-	r.BreaksUnlessMissed([]stream{admin.conn.flow(Target)}, "%v sent before the INFO response", e.Kind)
+	r.BreaksUnlessMissed([]stream{admin.conn.flow(Target)}, admin.conn.reqSeq, "%v sent before the INFO response", e.Kind)
 }
 
 // checkTargetWaits: the target sends nothing before the INFO response.
@@ -158,7 +158,7 @@ func checkTargetWaits(e *Event, r *Ruling) {
 	case e.Connection.cid == 0 && e.Connection.HasRequest && e.flow.cleanSince(e.Connection.reqSeq):
 		r.Breaks("%v sent before the INFO response", e.Kind)
 	case b.lanes[0] != nil && b.lanes[0].conn.flow(Target) != nil && b.lanes[0].conn.HasRequest && e.Connection.cid != 0:
-		r.BreaksUnlessMissed([]stream{b.lanes[0].conn.flow(Target)}, "%v sent before the INFO response", e.Kind)
+		r.BreaksUnlessMissed([]stream{b.lanes[0].conn.flow(Target)}, b.lanes[0].conn.reqSeq, "%v sent before the INFO response", e.Kind)
 	default:
 		r.Unsure("%v sent while the INFO response was not seen", e.Kind)
 	}

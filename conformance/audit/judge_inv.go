@@ -57,7 +57,11 @@ var invRules = []Rule{
 		case Right:
 			r.Holds()
 		case Stale:
-			r.BreaksUnlessMissed(streamsOf(e.build), "request uses key %#x of chunk %d, which a key response has replaced", q.RKey, q.Chunk)
+			if !e.build.complete() {
+				r.Unsure("key %#x of chunk %d", q.RKey, q.Chunk)
+				return
+			}
+			r.BreaksUnlessMissed(streamsOf(e.build), e.seq, "request uses key %#x of chunk %d, which a key response has replaced", q.RKey, q.Chunk)
 		}
 	}},
 	{"IBTRS-INV-012", on(HeartbeatAck, Heartbeat), func(e *Event, r *Ruling) {
@@ -79,6 +83,19 @@ func refresh(check func(*Event, *Ruling)) func(*Event, *Ruling) {
 			check(e, r)
 		}
 	}
+}
+
+// complete reports whether all connections of the build were seen from their begin on.
+func (b *build) complete() bool {
+	if len(b.lanes) != b.count {
+		return false
+	}
+	for _, l := range b.lanes {
+		if !l.conn.HasRequest || !l.conn.HasReply {
+			return false
+		}
+	}
+	return true
 }
 
 // streamsOf lists all streams of a path that carried anything.

@@ -79,7 +79,7 @@ var ioRules = []Rule{
 			return
 		}
 		if q.Reused && q.ReusedBusy > int(g.QueueDepth) {
-			r.BreaksUnlessMissed(answersOf(e.Session), "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
+			r.BreaksUnlessMissed(answersOf(e.Session), e.seq, "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
 			return
 		}
 		r.Holds()
@@ -89,7 +89,7 @@ var ioRules = []Rule{
 		switch {
 		case !q.ChunkKnown:
 		case q.Reused:
-			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, "permit %d is used again before the response to its last request", q.Chunk)
+			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, e.seq, "permit %d is used again before the response to its last request", q.Chunk)
 		default:
 			r.Holds()
 		}
@@ -203,7 +203,7 @@ func checkSameLane(e *Event, r *Ruling) {
 		if e.flow.back != nil {
 			streams = append(streams, e.flow.back)
 		}
-		r.BreaksUnlessMissed(streams, "request %d came on connection %d", a.ID, a.OtherLane.cid)
+		r.BreaksUnlessMissed(streams, e.seq, "request %d came on connection %d", a.ID, a.OtherLane.cid)
 	}
 }
 

@@ -96,7 +96,11 @@ func checkOwnPath(e *Event, r *Ruling) {
 	case q.Place == OfOtherPath:
 		r.Breaks("request is written to %#x, chunk %d of another path", q.VA, q.Chunk)
 	case q.Key == OfOtherPath, q.Key == Wrong && (q.Place == Right || q.Place == NotKnown):
-		r.BreaksUnlessMissed(streamsOf(e.build), "request has key %#x, which is not that of chunk %d on this path", q.RKey, q.Chunk)
+		if !e.build.complete() {
+			r.Unsure("key %#x of chunk %d", q.RKey, q.Chunk)
+			return
+		}
+		r.BreaksUnlessMissed(streamsOf(e.build), e.seq, "request has key %#x, which is not that of chunk %d on this path", q.RKey, q.Chunk)
 	case q.Place == Right && q.Key == Right:
 		r.Holds()
 	}

@@ -108,7 +108,7 @@ func checkSessInfoFirst(e *Event, r *Ruling) {
 				return
 			}
 		}
-		r.BreaksUnlessMissed(asStreams(fromInitiators(s)), "OPEN before SESS_INFO")
+		r.BreaksUnlessMissed(asStreams(fromInitiators(s)), s.upSeq, "OPEN before SESS_INFO")
 	}
 }
 

@@ -103,6 +103,6 @@ func checkFailover(e *Event, r *Ruling) {
 	case bytes.Equal(old.Header, q.Header) && old.DataLen == q.DataLen:
 		r.Holds()
 	default:
-		r.BreaksUnlessMissed([]stream{old.lane.conn.flow(Target)}, "permit %d of a lost path is used for another request", q.Chunk)
+		r.BreaksUnlessMissed([]stream{old.lane.conn.flow(Target)}, e.seq, "permit %d of a lost path is used for another request", q.Chunk)
 	}
 }

@@ -74,7 +74,7 @@ var srpRules = append(loginRules, []Rule{
 	}},
 	{"SRP-CMD-014", on(CommandSent, TaskManagement), func(e *Event, r *Ruling) {
 		if e.Command.TagBusy {
-			r.BreaksUnlessMissed([]stream{e.flow.back}, "tag %v is in use", e.Command.Tag)
+			r.BreaksUnlessMissed([]stream{e.flow.back}, e.seq, "tag %v is in use", e.Command.Tag)
 			return
 		}
 		r.Holds()
@@ -112,7 +112,7 @@ var srpRules = append(loginRules, []Rule{
 	}},
 	{"SRP-CRED-013", on(CreditRequest, AsyncEvent), func(e *Event, r *Ruling) {
 		if n := len(e.Channel.credReqs); n > 1 {
-			r.BreaksUnlessMissed([]stream{e.flow.back}, "%d requests of the target wait for their response", n)
+			r.BreaksUnlessMissed([]stream{e.flow.back}, always, "%d requests of the target wait for their response", n)
 			return
 		}
 		r.Holds()
@@ -131,7 +131,7 @@ var srpRules = append(loginRules, []Rule{
 		case m.Inside:
 			r.Holds()
 		case m.Known && !e.Message.HeadMissing && e.flow.back != nil && e.flow.back.started:
-			r.BreaksUnlessMissed([]stream{e.flow.back}, "RDMA of %d bytes at %#x, key %#x, is outside the memory of every command", m.Length, m.Address, m.Key)
+			r.BreaksUnlessMissed([]stream{e.flow.back}, always, "RDMA of %d bytes at %#x, key %#x, is outside the memory of every command", m.Length, m.Address, m.Key)
 		}
 	}},
 	{"SRP-DATA-003", on(DataMoved, ReadOverrun), func(e *Event, r *Ruling) {
@@ -152,7 +152,7 @@ var srpRules = append(loginRules, []Rule{
 		case e.Kind == DisconnectRequest:
 			r.Holds()
 		case e.From == Target && e.Kind == UnknownAnswer:
-			r.BreaksUnlessMissed([]stream{e.flow.back}, "SRP_RSP after SRP_I_LOGOUT")
+			r.BreaksUnlessMissed([]stream{e.flow.back}, always, "SRP_RSP after SRP_I_LOGOUT")
 		}
 	}},
 	{"SRP-LOGOUT-004", on(DisconnectReply, CommandSent), checkTargetDisconnect},
@@ -272,7 +272,7 @@ func (r *Ruling) credit(e *Event, ok bool, format string, args ...any) {
 	case ok:
 		r.Holds()
 	case e.flow.back != nil:
-		r.BreaksUnlessMissed([]stream{e.flow.back}, format, args...)
+		r.BreaksUnlessMissed([]stream{e.flow.back}, e.seq, format, args...)
 	}
 }
 
@@ -287,7 +287,7 @@ func checkSameChannel(e *Event, r *Ruling) {
 	}
 	for _, other := range n.channels {
 		if c := other.commands[e.Answer.Response.Tag]; other != e.Channel && c != nil && other.epoch == c.epoch {
-			r.BreaksUnlessMissed([]stream{e.flow.back}, "answer to tag %v, which came on channel %d", c.Tag, other.conn.ID)
+			r.BreaksUnlessMissed([]stream{e.flow.back}, always, "answer to tag %v, which came on channel %d", c.Tag, other.conn.ID)
 			return
 		}
 	}
@@ -300,7 +300,7 @@ func checkTag(e *Event, r *Ruling) {
 	case e.flow.back == nil || !e.flow.back.started || e.Channel.blind > 0 || len(e.Unit) < srp.RspSize:
 		r.Unsure("answer to tag %v, whose request was not seen", e.Answer.Response.Tag)
 	default:
-		r.BreaksUnlessMissed([]stream{e.flow.back}, "answer has tag %v, which no request had", e.Answer.Response.Tag)
+		r.BreaksUnlessMissed([]stream{e.flow.back}, always, "answer has tag %v, which no request had", e.Answer.Response.Tag)
 	}
 }
 
@@ -342,7 +342,7 @@ func checkCreditAnswer(e *Event, r *Ruling) {
 	case e.Again:
 		r.Holds()
 	case e.flow.back != nil && e.flow.back.started:
-		r.BreaksUnlessMissed([]stream{e.flow.back}, "%v to a request that the target did not make", e.Kind)
+		r.BreaksUnlessMissed([]stream{e.flow.back}, always, "%v to a request that the target did not make", e.Kind)
 	}
 }
 
@@ -353,7 +353,7 @@ func checkLateData(e *Event, r *Ruling) {
 	case m.Inside:
 		r.Holds()
 	case m.Late && m.Known && e.flow.back != nil && e.flow.back.started:
-		r.BreaksUnlessMissed([]stream{e.flow.back}, "RDMA of %d bytes at %#x, key %#x, for a command that was answered", m.Length, m.Address, m.Key)
+		r.BreaksUnlessMissed([]stream{e.flow.back}, e.seq, "RDMA of %d bytes at %#x, key %#x, for a command that was answered", m.Length, m.Address, m.Key)
 	}
 }
 
@@ -430,7 +430,7 @@ func checkDataFirst(e *Event, r *Ruling) {
 		return
 	}
 	if m := e.Move; !m.Read && m.Late && m.Known && m.Length > 0 && e.From == Target && e.flow.back != nil && e.flow.back.started {
-		r.BreaksUnlessMissed([]stream{e.flow.back}, "RDMA WRITE of %d bytes at %#x comes after the response", m.Length, m.Address)
+		r.BreaksUnlessMissed([]stream{e.flow.back}, e.seq, "RDMA WRITE of %d bytes at %#x comes after the response", m.Length, m.Address)
 	}
 }
 

@@ -44,7 +44,7 @@ var loginRules = []Rule{
 	})},
 	{"SRP-LOGIN-028", on(ConnectionReply), ofLogin(func(e *Event, r *Ruling) {
 		m := e.Login
-		if m.HasResponse && m.OthersSure && m.Others == 0 && !m.hadChannel {
+		if m.HasResponse && m.OthersSure && m.settled {
 			r.HoldsIf(m.Response.Flags&multiChannel == srp.ChannelsNone, "first login is answered with flags %#02x", m.Response.Flags)
 		}
 	})},
@@ -70,7 +70,7 @@ var loginRules = []Rule{
 		switch action := m.Request.Flags & multiChannel; {
 		case action == srp.ChannelSingle || action == srp.ChannelMultiple && m.Others > 0:
 			r.Holds()
-		case action == srp.ChannelMultiple && m.OthersSure && !m.hadChannel:
+		case action == srp.ChannelMultiple && m.First:
 			r.breaksIfSawAll(e, "the first channel of a login keeps others, flags %#02x", m.Request.Flags)
 		case action > srp.ChannelMultiple:
 			r.Breaks("multi-channel action is %d", action)
@@ -173,6 +173,9 @@ func (m *memories) loginsOf(key loginKey, again bool) *login {
 
 func (l *login) begin(e *Event, r *Ruling, again bool) {
 	isAgain := e.Login.Again
+	if !isAgain && (!e.Login.First || !e.manager.sawAll()) {
+		return // whether it is a first login is not known
+	}
 	if l.open && l.nexus != e.Channel.nexus && (l.again || isAgain) == again {
 		l.overlap = &overlap{older: l.conn, newer: e.Connection.ID, at: e.At, again: l.again || isAgain}
 	} else if isAgain == again {

@@ -252,6 +252,9 @@ func (t *Tracker) takeIORequest(f *Flow, l *lane, m *Message) {
 		r.Chunk, r.Offset, _ = s.geometry.Request(ibtrs.Immediate(m.Immediate))
 		r.ChunkKnown = r.Chunk < uint32(s.geometry.QueueDepth)
 	}
+	if m.late || r.ChunkKnown && l.isGhost(r.Chunk) {
+		r.epoch-- // it may have been answered already
+	}
 	r.parse(m)
 	r.locate(s)
 	l.compareReadKey(r)
@@ -528,6 +531,9 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 	}
 	t.emit(e)
 	if r == nil {
+		if len(l.ghost) < 64 {
+			l.ghost = append(l.ghost, id)
+		}
 		return
 	}
 	if current {
@@ -535,6 +541,16 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 		s.outstanding--
 	}
 	t.releaseRequest(r)
+}
+
+// isGhost reports whether an answer to a permit came before its request was seen, and forgets that.
+func (l *lane) isGhost(chunk uint32) bool {
+	i := slices.Index(l.ghost, chunk)
+	if i < 0 {
+		return false
+	}
+	l.ghost = slices.Delete(l.ghost, i, i+1)
+	return true
 }
 
 // claimData finds the RDMA WRITEs and the invalidation that belong to the answer of r.

@@ -181,6 +181,7 @@ type lane struct {
 	owed  []uint32    // keys whose invalidation was announced and not seen
 	epoch uint32      // grows when answers may have been missed
 	blind uint32      // grows when requests may have been missed
+	ghost []uint32    // permits of answers whose request was not seen
 	used  bool        // an answered request was seen
 }
 

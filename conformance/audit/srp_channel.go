@@ -22,6 +22,8 @@ type nexus struct {
 	channels []*Channel
 	first    *manager // who sent the first login
 	hadOne   bool     // a login was accepted before
+	logins   int
+	rejects  int
 
 	// Of the last login request.
 	lastLogin  uint64
@@ -39,11 +41,13 @@ type Login struct {
 	HasResponse bool
 	Reject      srp.LoginRej
 	HasReject   bool
+	First       bool // no login of the nexus was seen before
 	Others      int  // live channels of the nexus when the request came
 	OthersSure  bool // no channel can have been missed
 	Again       bool // the nexus had a channel before, and begins anew
 
 	hadChannel bool
+	settled    bool // all logins before were rejected
 }
 
 // Channel is one SRP channel: a connection after its login.
@@ -66,6 +70,7 @@ type Channel struct {
 	lastMoved *Command
 	past      [8][]memory // of the commands answered last
 	pastNext  int
+	ghosts    []Move // RDMA for commands that were not seen
 }
 
 // Connection returns the channel's connection.
@@ -83,6 +88,8 @@ func (t *Tracker) joinNexus(c *Connection, e *Event) {
 	if ch.Login.HasRequest {
 		n := t.nexusOf(nexusKey{m.InitiatorPort, m.TargetPort, addr16(c.Target)}, e.manager)
 		ch.nexus = n
+		ch.Login.First, ch.Login.settled = n.lastLogin == 0, n.logins == n.rejects
+		n.logins++
 		ch.Login.Others, ch.Login.OthersSure = n.live(), n.first.sawAll()
 		ch.Login.Again, ch.Login.hadChannel = n.hadOne && m.Flags&multiChannel == srp.ChannelSingle, n.hadOne
 	}
@@ -161,6 +168,9 @@ func (t *Tracker) rejectChannel(c *Connection, e *Event) {
 	m, err := srp.ParseLoginRej(e.Private)
 	c.channel.Login.Reject, c.channel.Login.HasReject = m, err == nil
 	e.ParseError, e.Login, e.Channel = err, &c.channel.Login, c.channel
+	if c.channel.nexus != nil {
+		c.channel.nexus.rejects++
+	}
 }
 
 func (t *Tracker) closeChannel(ch *Channel) {
@@ -212,7 +222,6 @@ type Command struct {
 	table   memory
 	known   bool // descriptors are known
 	epoch   uint32
-	blind   uint32
 	aborted bool // its abort was answered with success
 }
 

@@ -84,13 +84,18 @@ func (t *Tracker) emitUnit(f *Flow, m *Message, kind Kind) {
 func (t *Tracker) takeCommand(f *Flow, ch *Channel, m *Message, management bool) {
 	c := t.newCommand()
 	c.Management, c.Size, c.At, c.Frames = management, m.Length, m.FirstAt, [2]FrameID{m.First, m.Last}
-	c.epoch, c.blind = ch.epoch, ch.blind
+	if c.epoch = ch.epoch; m.late {
+		c.epoch--
+	}
 	if management {
 		c.Task, c.ParseError = srp.ParseTskMgmt(m.Data)
 		c.Tag, c.LUN, c.known = c.Task.Tag, c.Task.LUN, true
 		_, c.Managed = ch.commands[c.Task.ManagedTag]
 	} else {
 		c.parse(m.Data, ch)
+		if ch.isGhost(c) {
+			c.epoch-- // its data was moved before it was seen
+		}
 	}
 	c.Limit, c.LimitKnown = ch.limit, ch.limitSure
 	ch.limit--
@@ -219,6 +224,13 @@ func (t *Tracker) takeAnswer(f *Flow, ch *Channel, m *Message) {
 	t.releaseCommand(c)
 }
 
+// isGhost reports whether data was moved for a command before it was seen, and forgets that.
+func (ch *Channel) isGhost(c *Command) bool {
+	before := len(ch.ghosts)
+	ch.ghosts = slices.DeleteFunc(ch.ghosts, func(m Move) bool { return c.holds(&m) })
+	return len(ch.ghosts) < before
+}
+
 // remember keeps the memory of an answered command for a while.
 func (ch *Channel) remember(c *Command) {
 	if len(c.in)+len(c.out) == 0 {
@@ -286,6 +298,9 @@ func (t *Tracker) takeMove(f *Flow, ch *Channel, m *Message) {
 			ch.lastMoved = c
 		} else {
 			move.Late = ch.isPast(&move)
+			if len(ch.ghosts) < 16 {
+				ch.ghosts = append(ch.ghosts, move)
+			}
 		}
 	}
 	e := t.fresh(DataMoved)
@@ -303,19 +318,24 @@ func (c *Command) move(m *Move) {
 	c.MovedIn += m.Length
 }
 
+// findMemory finds the outstanding command that memory belongs to. Commands whose answer may have been missed come last:
+// their memory may be in use for others.
 func (ch *Channel) findMemory(m *Move) *Command {
-	if c := ch.lastMoved; c != nil && c.holds(m) {
+	if c := ch.lastMoved; c != nil && c.epoch == ch.epoch && c.holds(m) {
 		return c
 	}
+	var unsure *Command
 	for _, c := range ch.commands {
-		if c.holds(m) {
+		switch {
+		case !c.holds(m):
+			m.Known = m.Known && c.known
+		case c.epoch == ch.epoch:
 			return c
-		}
-		if !c.known {
-			m.Known = false
+		default:
+			unsure = c
 		}
 	}
-	return nil
+	return unsure
 }
 
 func (c *Command) holds(m *Move) bool {
