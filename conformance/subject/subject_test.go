@@ -51,11 +51,14 @@ func TestDialectNames(t *testing.T) {
 }
 
 func TestBoundsFollowFromTimers(t *testing.T) {
-	if got, want := DefaultTimers.Detection().Limit, 35*time.Second; got != want {
+	if got, want := DefaultTimers.Detection().Limit, 39550*time.Millisecond; got != want {
 		t.Errorf("Detection() = %s, want %s", got, want)
 	}
 	quick := Timers{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second,
 		ReconnectSettle: 1 * time.Second, Resolve: 5 * time.Second, Connect: 7 * time.Second}
+	if got, want := DefaultTimers.Patience().AtLeast, 30*time.Second; got != want {
+		t.Errorf("Patience().AtLeast = %s, want %s", got, want)
+	}
 	// detection 3, pause 6, failing attempt 17, pause 6, connect 7
 	if got, want := quick.Reconnect().Limit, 39*time.Second; got != want {
 		t.Errorf("Reconnect() = %s, want %s", got, want)

@@ -17,7 +17,12 @@ type Timers struct {
 	ReconnectSpread   time.Duration // largest random addition before an attempt
 	Resolve           time.Duration // longest wait for address, and again for route resolution
 	Connect           time.Duration // longest wait for one connection, and again for the INFO response
+	Lateness          int           // percent by which a timer may fire late: what its clock's granularity makes of it
 }
+
+// WheelLateness is that of timers on the timer wheel of Linux: a wheel level is eight times as coarse as the one below it, so
+// a timer is late by up to an eighth. With HZ=250 a timer of 5 s fires after 5.12 s.
+const WheelLateness = 13
 
 // DefaultTimers are those of mainline Linux, which are also this project's (clauses IBTRS-HB-001, IBTRS-HB-004,
 // IBTRS-PATH-009, IBTRS-CONN-045).
@@ -30,13 +35,18 @@ var DefaultTimers = Timers{
 	ReconnectSpread:   8 * time.Second,
 	Resolve:           30 * time.Second,
 	Connect:           30 * time.Second,
+	Lateness:          WheelLateness,
 }
 
 // Bound is a time that a user can rely on, and how it follows from the timers.
 type Bound struct {
+	AtLeast time.Duration // 0 where sooner is better
 	Limit   time.Duration
 	Formula string
 }
+
+// late is how long a timer may take.
+func (t Timers) late(d time.Duration) time.Duration { return d + d*time.Duration(t.Lateness)/100 }
 
 // String gives the limit and its derivation.
 func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formula) }
@@ -45,9 +55,17 @@ func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formul
 // sent just before the peer died, so one interval passes before the first miss is counted.
 func (t Timers) Detection() Bound {
 	return Bound{
-		Limit:   t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2),
-		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2)", t.HeartbeatInterval, t.HeartbeatMisses),
+		Limit:   t.late(t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2)),
+		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2), timers late by %d %%", t.HeartbeatInterval, t.HeartbeatMisses, t.Lateness),
 	}
+}
+
+// Patience is how long an idle side waits for a silent peer: no longer than Detection, and no shorter than it takes to
+// forgive all misses (clause IBTRS-HB-004).
+func (t Timers) Patience() Bound {
+	b := t.Detection()
+	b.AtLeast = t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+1)
+	return b
 }
 
 // StallWithPath is the longest time that an application waits for one I/O when another path is whole.
@@ -71,8 +89,8 @@ func (t Timers) Reconnect() Bound {
 	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
 	failing := 2*t.Resolve + t.Connect
 	return Bound{
-		Limit: t.Detection().Limit + pause + failing + pause + t.Connect,
-		Formula: fmt.Sprintf("detection %s + 2 x (teardown %s + delay %s + settle %s + spread %s) + a failing attempt %s + connect %s",
-			t.Detection().Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, failing, t.Connect),
+		Limit: t.Detection().Limit + t.late(pause+failing+pause+t.Connect),
+		Formula: fmt.Sprintf("detection %s + 2 x (teardown %s + delay %s + settle %s + spread %s) + a failing attempt %s + connect %s, timers late by %d %%",
+			t.Detection().Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, failing, t.Connect, t.Lateness),
 	}
 }

@@ -38,7 +38,7 @@ func (p *Pair) happened(at time.Time, where, what string) {
 // Measure states a time beside its bound. A time beyond it fails the spec's clauses when the spec has ended, so that every
 // time of the spec is seen.
 func (p *Pair) Measure(name string, value time.Duration, bound subject.Bound) {
-	p.measured(verdict.Timing{Name: name, Value: value, AtMost: bound.Limit, Formula: bound.Formula})
+	p.measured(verdict.Timing{Name: name, Value: value, AtLeast: bound.AtLeast, AtMost: bound.Limit, Formula: bound.Formula})
 }
 
 func (p *Pair) measured(t verdict.Timing) {
