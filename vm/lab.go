@@ -45,12 +45,28 @@ func Start(ctx context.Context, spec Spec) (*Lab, error) {
 	return l, nil
 }
 
-func (l *Lab) start(ctx context.Context) error {
+// PickAccelerator settles how the guests of a lab would run, without making one: whoever starts several labs side by side
+// asks once, and puts the answer into their specs. See [qemu.PickAccelerator].
+func PickAccelerator(ctx context.Context, spec Spec) (qemu.Choice, error) {
+	l := &Lab{spec: spec.withDefaults()}
+	if err := l.spec.check(); err != nil {
+		return qemu.Choice{}, err
+	}
+	err := l.prepare(ctx)
+	return l.choice, errors.Join(err, l.Close())
+}
+
+// prepare makes what must be there before there are wires and hosts.
+func (l *Lab) prepare(ctx context.Context) error {
 	if err := l.makeDirs(); err != nil {
 		return &EnvironmentError{What: "make the lab's directories", Err: err, Do: "free space, or choose another directory"}
 	}
-	if err := l.pickAccelerator(ctx); err != nil {
-		return environment(ctx, err, "try whether guests boot on KVM", l.dir)
+	return environment(ctx, l.pickAccelerator(ctx), "try whether guests boot on KVM", l.dir)
+}
+
+func (l *Lab) start(ctx context.Context) error {
+	if err := l.prepare(ctx); err != nil {
+		return err
 	}
 	if err := l.wire(); err != nil {
 		return err

@@ -4,6 +4,7 @@ package runner
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync"
 
@@ -15,8 +16,8 @@ type message struct {
 	Kind    kind             `json:"kind"`
 	Spec    string           `json:"spec,omitempty"`    // begun, ended
 	Verdict verdict.Verdict  `json:"verdict,omitempty"` // ended: the worst of its results
-	Results []verdict.Result `json:"results,omitempty"` // ended; closed: how the subjects unloaded
-	Text    string           `json:"text,omitempty"`    // ready: the accelerator; failed: why
+	Results []verdict.Result `json:"results,omitempty"` // ended: at least one; closed: how the subjects unloaded
+	Text    string           `json:"text,omitempty"`    // failed: the sentence for the user
 }
 
 type kind string
@@ -25,9 +26,32 @@ const (
 	ready  kind = "ready"  // the lab is up
 	begun  kind = "begun"  // a spec has begun
 	ended  kind = "ended"  // a spec has ended
-	failed kind = "failed" // the worker cannot go on; Text is the sentence for the user
+	failed kind = "failed" // the worker cannot go on
 	closed kind = "closed" // the worker has taken its lab down in good order
 )
+
+// check refuses what no worker of this program says.
+func (m message) check() error {
+	switch m.Kind {
+	case ready, closed:
+		return nil
+	case begun, ended:
+		if m.Spec == "" {
+			return fmt.Errorf("a message %q without a spec", m.Kind)
+		}
+		if m.Kind == ended && len(m.Results) == 0 {
+			return fmt.Errorf("no result of the spec %q", m.Spec)
+		}
+		return nil
+	case failed:
+		if m.Text == "" {
+			return fmt.Errorf("a message %q without a text", m.Kind)
+		}
+		return nil
+	default:
+		return fmt.Errorf("a message of unknown kind %q", m.Kind)
+	}
+}
 
 // sender writes messages; it may be used by several goroutines.
 type sender struct {

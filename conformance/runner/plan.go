@@ -3,17 +3,17 @@
 package runner
 
 import (
-	"fmt"
-	"regexp"
+	"cmp"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 // Spec is what the runner knows of a spec before it runs.
@@ -22,6 +22,40 @@ type Spec struct {
 	Clauses []string      // the ids that it claims
 	Labels  []string      // all labels, those of its containers included
 	Takes   time.Duration // what the spec says it takes
+}
+
+// Plan is what a run would do.
+type Plan struct {
+	Specs    []Spec        // chosen, in tree order
+	Workers  int           // that have something to do
+	Estimate time.Duration // of the specs alone, without the boot of the labs
+	shares   [][]Spec
+	claims   *claim.Claims
+}
+
+// Uncovered lists the clauses of a filter that no spec of the whole suite decides.
+func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.claims.Uncovered(filter) }
+
+// Claims reads which specs decide which clauses. The error is that of a suite which does not fit the catalogue.
+func Claims(catalogue *clauses.Catalogue) (*claim.Claims, error) {
+	return claim.Check(catalogue, ginkgo.PreviewSpecs(suiteName))
+}
+
+// NewPlan chooses and divides the specs. An error is about usage: a selection that names what is not there, or a suite that
+// does not fit the catalogue.
+func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
+	preview := ginkgo.PreviewSpecs(suiteName)
+	claims, err := claim.Check(catalogue, preview)
+	if err != nil {
+		return nil, err
+	}
+	picked, err := o.Selection.pick(specsOf(preview), catalogue)
+	if err != nil {
+		return nil, err
+	}
+	picked = applicable(picked, catalogue, clauseSubjects(o.Subjects))
+	shares := divide(picked, max(1, o.Workers))
+	return &Plan{Specs: picked, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
 }
 
 // specsOf lists the specs of a preview in tree order.
@@ -41,35 +75,12 @@ func specsOf(preview types.Report) []Spec {
 	return specs
 }
 
-// Selection chooses specs. Empty fields choose everything; what is set must all match.
-type Selection struct {
-	Smoke   bool     // only specs labelled smoke
-	Clauses []string // specs that claim one of these clauses
-	Areas   []string // specs that claim a clause of one of these areas
-	Level   string   // specs that claim a clause of this level
-	Labels  string   // a Ginkgo label filter
-	Focus   string   // a regular expression that the spec's name matches
-	Names   []string // exact names
-}
-
-// String gives the selection as it stands in a report; empty for everything.
-func (s Selection) String() string {
-	var words []string
-	add := func(name, value string) {
-		if value != "" {
-			words = append(words, name+"="+value)
-		}
+func clauseSubjects(subjects []verdict.Subject) []clauses.Subject {
+	list := make([]clauses.Subject, len(subjects))
+	for i, s := range subjects {
+		list[i] = s.Subject
 	}
-	if s.Smoke {
-		words = append(words, "smoke")
-	}
-	add("clause", strings.Join(s.Clauses, ","))
-	add("area", strings.Join(s.Areas, ","))
-	add("level", s.Level)
-	add("label", s.Labels)
-	add("focus", s.Focus)
-	add("name", strings.Join(s.Names, ","))
-	return strings.Join(words, " ")
+	return list
 }
 
 // applicable leaves out the specs whose clauses do not speak of any of the subjects; the catalogue knows why.
@@ -83,82 +94,15 @@ func applicable(specs []Spec, catalogue *clauses.Catalogue, subjects []clauses.S
 	})
 }
 
-// pick returns the chosen specs. It refuses a clause or area that is not in the catalogue, and expressions that do not
-// parse, naming the flag.
-func (s Selection) pick(specs []Spec, catalogue *clauses.Catalogue) ([]Spec, error) {
-	keep, err := s.matcher(catalogue)
-	if err != nil {
-		return nil, err
-	}
-	var picked []Spec
-	for _, spec := range specs {
-		if keep(spec) {
-			picked = append(picked, spec)
-		}
-	}
-	return picked, nil
-}
-
-func (s Selection) matcher(catalogue *clauses.Catalogue) (func(Spec) bool, error) {
-	wanted, err := s.wantedClauses(catalogue)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := types.ParseLabelFilter(s.Labels)
-	if err != nil {
-		return nil, fmt.Errorf("--label %q: %w", s.Labels, err)
-	}
-	focus, err := regexp.Compile(s.Focus)
-	if err != nil {
-		return nil, fmt.Errorf("--focus %q: %w", s.Focus, err)
-	}
-	return func(spec Spec) bool {
-		return (!s.Smoke || slices.Contains(spec.Labels, kit.SmokeLabel)) &&
-			(wanted == nil || slices.ContainsFunc(spec.Clauses, func(id string) bool { return wanted[id] })) &&
-			labels(spec.Labels) &&
-			focus.MatchString(spec.Name) &&
-			(len(s.Names) == 0 || slices.Contains(s.Names, spec.Name))
-	}, nil
-}
-
-// wantedClauses is nil when the selection names no clause, area or level.
-func (s Selection) wantedClauses(catalogue *clauses.Catalogue) (map[string]bool, error) {
-	if len(s.Clauses)+len(s.Areas) == 0 && s.Level == "" {
-		return nil, nil
-	}
-	for _, id := range s.Clauses {
-		if _, known := catalogue.Get(id); !known {
-			return nil, fmt.Errorf("--clause %q: the catalogue has no such clause", id)
-		}
-	}
-	for _, area := range s.Areas {
-		if len(catalogue.Select(clauses.Filter{Areas: []string{area}})) == 0 {
-			return nil, fmt.Errorf("--area %q: the catalogue has no such area", area)
-		}
-	}
-	wanted := make(map[string]bool)
-	for _, c := range catalogue.All() {
-		wanted[c.ID] = (len(s.Clauses) == 0 || slices.Contains(s.Clauses, c.ID)) &&
-			(len(s.Areas) == 0 || slices.Contains(s.Areas, c.Area)) &&
-			(s.Level == "" || strings.EqualFold(s.Level, string(c.Level)))
-	}
-	return wanted, nil
-}
-
 // divide gives each of n workers its share: the longest spec first, each to the worker with the least to do. Shares that
 // would be empty are left out.
 func divide(specs []Spec, n int) [][]Spec {
 	byLength := slices.Clone(specs)
-	slices.SortStableFunc(byLength, func(a, b Spec) int { return int(b.Takes - a.Takes) })
+	slices.SortStableFunc(byLength, func(a, b Spec) int { return cmp.Compare(b.Takes, a.Takes) })
 	shares := make([][]Spec, min(n, len(specs)))
 	load := make([]time.Duration, len(shares))
 	for _, spec := range byLength {
-		least := 0
-		for w := range load {
-			if load[w] < load[least] {
-				least = w
-			}
-		}
+		least := slices.Index(load, slices.Min(load))
 		shares[least] = append(shares[least], spec)
 		load[least] += spec.Takes
 	}

@@ -10,17 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/onsi/ginkgo/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
@@ -29,7 +29,7 @@ type Options struct {
 	Selection    Selection
 	Subjects     []verdict.Subject // one target and one initiator
 	Image        image.Spec        // what the hosts of the labs boot
-	Kit          kit.Config        // the lab and the subjects; image and directories are filled in by Run
+	Kit          kit.Config        // the lab and the subjects; image, accelerator and directories are filled in by Run
 	ReportDir    string            // where journal, reports and evidence go
 	Baseline     *verdict.Baseline // expected failures; nil for none
 	BaselineFile string
@@ -40,82 +40,74 @@ type Options struct {
 	Rerun        string   // how to run one spec again; %s is its name
 }
 
-// Plan is what a run would do.
-type Plan struct {
-	Specs    []Spec        // chosen, in tree order
-	Workers  int           // that have something to do
-	Estimate time.Duration // of the specs alone, without the boot of the labs
-	shares   [][]Spec
-	claims   *claim.Claims
-}
-
-// Uncovered lists the clauses of a filter that no spec of the whole suite decides.
-func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.claims.Uncovered(filter) }
-
-// Claims reads which specs decide which clauses. The error is that of a suite which does not fit the catalogue.
-func Claims(catalogue *clauses.Catalogue) (*claim.Claims, error) {
-	return claim.Check(catalogue, ginkgo.PreviewSpecs(suiteName))
-}
-
-// NewPlan chooses and divides the specs. An error is about usage: a selection that names what is not there, or a suite that
-// does not fit the catalogue.
-func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
-	preview := ginkgo.PreviewSpecs(suiteName)
-	claims, err := claim.Check(catalogue, preview)
-	if err != nil {
-		return nil, err
-	}
-	picked, err := o.Selection.pick(specsOf(preview), catalogue)
-	if err != nil {
-		return nil, err
-	}
-	picked = applicable(picked, catalogue, clauseSubjects(o.Subjects))
-	shares := divide(picked, max(1, o.Workers))
-	return &Plan{Specs: picked, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
-}
-
-func clauseSubjects(subjects []verdict.Subject) []clauses.Subject {
-	list := make([]clauses.Subject, len(subjects))
-	for i, s := range subjects {
-		list[i] = s.Subject
-	}
-	return list
-}
-
 // Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. An
-// *EnvironmentError, or one of package image or qemu, says why nothing could be judged at all; a run that was interrupted or
-// lost a worker on the way has an outcome that says so.
+// *EnvironmentError, or one of package image or vm, says why nothing could be judged at all; a run that was interrupted or
+// lost a worker on the way has an outcome beside the error, as far as it came.
 func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
-	if err := os.MkdirAll(o.ReportDir, 0o755); err != nil {
-		return nil, &EnvironmentError{fmt.Sprintf("cannot make the directory of the report: %v; choose another with --report", err)}
+	release, err := occupy(o.ReportDir)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	show := newProgress(out, len(plan.Specs))
 	defer show.stop()
-	var err error
-	if o.Kit.Lab.Image, err = image.Build(ctx, o.Image, func(step string) { show.say("%s %s", show.clock(), step) }); err != nil {
-		return nil, err
+	if err := o.prepare(ctx, show); err != nil {
+		return nil, interruption(ctx, err)
 	}
 	journal, err := verdict.Create(filepath.Join(o.ReportDir, report.JournalFile), catalogue, header(o, plan))
 	if err != nil {
-		return nil, err
+		return nil, recordError(err)
 	}
 	defer journal.Close()
-
-	runErr := runShares(ctx, o, plan, show, journal)
+	runErr := runShares(ctx, o, plan, usual, show, journal)
 	show.stop()
+	return conclude(catalogue, o.ReportDir, journal, interruption(ctx, runErr))
+}
+
+// prepare makes what all labs share: the guests' image, and the choice of how guests run.
+func (o *Options) prepare(ctx context.Context, show *progress) (err error) {
+	o.Kit.Lab.Image, err = image.Build(ctx, o.Image, func(step string) { show.say("%s", step) })
+	if err != nil {
+		return err
+	}
+	choice, err := vm.PickAccelerator(ctx, o.Kit.Lab)
+	if err != nil {
+		return err
+	}
+	o.Kit.Lab.Accelerator = choice.Accelerator
+	show.say("guests run on %s: %s", choice.Accelerator, brief(choice.Reason))
+	return nil
+}
+
+// interruption is the error of a run that its caller has ended, and err of any other.
+func interruption(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &EnvironmentError{fmt.Sprintf("interrupted: %v", context.Cause(ctx))}
+}
+
+// conclude ends the journal, judges it and writes the reports. A run that has judged nothing before it failed has no outcome.
+func conclude(catalogue *clauses.Catalogue, dir string, journal *verdict.Writer, runErr error) (*verdict.Outcome, error) {
 	if runErr == nil {
 		if err := journal.Finish(time.Now().UTC()); err != nil {
-			return nil, err
+			return nil, recordError(err)
 		}
 	}
 	outcome, err := verdict.Judge(catalogue, journal.Run())
 	if err != nil {
 		return nil, err
 	}
-	return outcome, errors.Join(report.WriteAll(o.ReportDir, outcome), runErr)
+	if err := report.WriteAll(dir, outcome); err != nil {
+		runErr = errors.Join(runErr, recordError(err))
+	}
+	if runErr != nil && len(journal.Run().Results) == 0 {
+		return nil, runErr
+	}
+	return outcome, runErr
 }
 
-// header says what is run, as far as it is known before the labs are up.
+// header says what is run.
 func header(o Options, plan *Plan) verdict.Header {
 	h := verdict.Header{
 		Tool:         o.Tool,
@@ -127,11 +119,12 @@ func header(o Options, plan *Plan) verdict.Header {
 		BaselineFile: o.BaselineFile,
 		Specs:        make(map[string][]string),
 		Environment: verdict.Environment{
-			Host:     hostName(),
-			Kernel:   kernelRelease(),
-			CPUs:     runtime.NumCPU(),
-			Packages: o.Kit.Lab.Image.Manifest.Packages,
-			Guest:    o.Kit.Lab.Image.Manifest.Release,
+			Host:        hostName(),
+			Kernel:      kernelRelease(),
+			CPUs:        runtime.NumCPU(),
+			Packages:    o.Kit.Lab.Image.Manifest.Packages,
+			Guest:       o.Kit.Lab.Image.Manifest.Release,
+			Accelerator: string(o.Kit.Lab.Accelerator),
 		},
 	}
 	if o.Baseline != nil {
@@ -145,13 +138,25 @@ func header(o Options, plan *Plan) verdict.Header {
 	return h
 }
 
-// runShares runs all workers to their end. The first that cannot go on stops the others.
-func runShares(ctx context.Context, o Options, plan *Plan, show *progress, journal *verdict.Writer) error {
+// runShares runs all workers to their end. The first that cannot go on stops the others, and so does the end of the time for
+// a whole run.
+func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *progress, journal *verdict.Writer) error {
+	temp, err := os.MkdirTemp("", "ibnbd-")
+	if err != nil {
+		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the sockets of the labs: %v; free space there, or set TMPDIR", err)}
+	}
+	defer os.RemoveAll(temp)
+	defer context.AfterFunc(ctx, func() {
+		show.say("interrupted: the labs are being taken down; once more ends at once")
+	})()
+	ctx, cancel := context.WithTimeoutCause(ctx, kit.RunTimeout, &EnvironmentError{
+		fmt.Sprintf("the run took longer than %s; select less, or run more workers with --workers", kit.RunTimeout)})
+	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var workers sync.WaitGroup
 	for number, specs := range plan.shares {
-		s := &share{orders: ordersFor(o, number, specs), progress: show, journal: journal}
+		s := &share{orders: ordersFor(o, number, specs), temp: temp, limits: waits, progress: show, journal: journal}
 		workers.Go(func() {
 			if err := s.run(ctx); err != nil {
 				stop(err)
@@ -165,7 +170,7 @@ func runShares(ctx context.Context, o Options, plan *Plan, show *progress, journ
 func ordersFor(o Options, number int, specs []Spec) orders {
 	given := orders{Number: number, Seed: o.Seed, Kit: o.Kit, Rerun: o.Rerun}
 	given.Kit.ReportDir = o.ReportDir
-	given.Kit.Lab.Dir = filepath.Join(o.ReportDir, "machines", fmt.Sprint(number))
+	given.Kit.Lab.Dir = filepath.Join(o.ReportDir, machinesDir, strconv.Itoa(number))
 	for _, spec := range specs {
 		given.Specs = append(given.Specs, spec.Name)
 	}

@@ -11,125 +11,193 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
-// stopTime is how long a worker may take to end its spec and take down its lab after it was told to stop.
-const stopTime = 45 * time.Second
+// limits bound the waits of a supervisor.
+type limits struct {
+	silence time.Duration // between two messages of a worker that lives
+	stop    time.Duration // for a worker to end its spec and take down its lab after it was told to stop
+}
+
+// usual are the limits of a real run. Between two messages of a worker are a boot or a whole spec at most.
+var usual = limits{silence: max(kit.BootTimeout, kit.SpecBound) + time.Minute, stop: 45 * time.Second}
 
 // share is one worker's part of a run, as its supervisor sees it.
 type share struct {
 	orders   orders
+	temp     string // a directory for the worker's sockets; whoever runs the share removes it
+	limits   limits
 	progress *progress
 	journal  *verdict.Writer
 
-	err  error // why the worker could not go on
-	done bool  // it took its lab down in good order
+	doing  string // what the worker is at, for the sentence that tells of its death
+	failed error  // why the worker could not go on, in its own words
+	done   bool   // it took its lab down in good order
 }
 
 // run starts the worker and follows it to its end. A worker that cannot go on gives an *EnvironmentError.
 func (s *share) run(ctx context.Context) error {
-	self, err := os.Executable()
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	worker, messages, err := s.start(working)
 	if err != nil {
-		return fmt.Errorf("find this program to start worker %d: %w", s.orders.Number, err)
+		return &EnvironmentError{fmt.Sprintf("cannot start worker %d: %v", s.orders.Number, err)}
 	}
-	input, err := json.Marshal(s.orders)
-	if err != nil {
-		return fmt.Errorf("encode the orders of worker %d: %w", s.orders.Number, err)
+	followErr := s.follow(ctx, messages)
+	messages.Close() // so that a worker that nobody listens to any more is not stopped by a full pipe
+	if followErr != nil {
+		stop()
 	}
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("make a pipe to worker %d: %w", s.orders.Number, err)
-	}
-	defer reader.Close()
-
-	var stderr bytes.Buffer
-	worker := exec.CommandContext(ctx, self, "worker")
-	worker.Stdin = bytes.NewReader(input)
-	worker.Stderr = &stderr
-	worker.ExtraFiles = []*os.File{writer}
-	worker.Cancel = func() error { return worker.Process.Signal(os.Interrupt) }
-	worker.WaitDelay = stopTime
-	// A group of its own: Ctrl-C reaches the supervisor alone, which then stops the workers in order.
-	worker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := startBound(worker); err != nil {
-		writer.Close()
-		return fmt.Errorf("start worker %d: %w", s.orders.Number, err)
-	}
-	writer.Close()
-
-	followErr := s.follow(reader)
 	waitErr := worker.Wait()
 	switch {
-	case s.err != nil:
-		return s.err
+	case s.failed != nil:
+		return s.failed
 	case followErr != nil:
 		return followErr
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case !s.done:
-		return &EnvironmentError{fmt.Sprintf("worker %d died: %v\n%s", s.orders.Number, waitErr, lastLines(stderr.String(), 20))}
+		return s.died(waitErr)
 	}
 	return nil
 }
 
-// follow reads what the worker says until it closes its end.
-func (s *share) follow(r io.Reader) error {
-	dec := json.NewDecoder(r)
+// start starts the worker: its orders are on its standard input, what it prints goes to its log, its messages come through
+// a pipe of their own.
+func (s *share) start(ctx context.Context) (worker *exec.Cmd, messages *os.File, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	input, err := json.Marshal(s.orders)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := os.Create(s.log())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer log.Close()
+	messages, writer, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer writer.Close()
+
+	worker = exec.CommandContext(ctx, self, "worker")
+	worker.Env = append(os.Environ(), "TMPDIR="+s.temp)
+	worker.Stdin = bytes.NewReader(input)
+	worker.Stdout, worker.Stderr = log, log
+	worker.ExtraFiles = []*os.File{writer} // becomes messageDescriptor
+	worker.Cancel = func() error { return worker.Process.Signal(os.Interrupt) }
+	worker.WaitDelay = s.limits.stop
+	// A group of its own: Ctrl-C reaches the supervisor alone, which then stops the workers in order.
+	worker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := startBound(worker); err != nil {
+		messages.Close()
+		return nil, nil, err
+	}
+	s.doing = "booting its lab"
+	return worker, messages, nil
+}
+
+// log is where the worker's output is.
+func (s *share) log() string { return filepath.Join(s.orders.Kit.ReportDir, logName(s.orders.Number)) }
+
+// follow takes the worker's messages until it closes its end, and gives up on one that is silent for too long.
+func (s *share) follow(ctx context.Context, messages *os.File) error {
+	dec := json.NewDecoder(messages)
 	for {
-		var m message
-		if err := dec.Decode(&m); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil
-			}
+		if err := messages.SetReadDeadline(time.Now().Add(s.limits.silence)); err != nil {
 			return fmt.Errorf("read from worker %d: %w", s.orders.Number, err)
 		}
-		if err := s.take(m); err != nil {
+		var m message
+		err := dec.Decode(&m)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // it is dead; Wait tells how it died
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return s.lost(fmt.Sprintf("said nothing for %s", s.limits.silence))
+		case err == nil:
+			err = m.check()
+		}
+		if err != nil {
+			return s.lost(fmt.Sprintf("says what its supervisor does not understand: %v", err))
+		}
+		if err := s.take(ctx, m); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *share) take(m message) error {
+func (s *share) take(ctx context.Context, m message) error {
 	switch m.Kind {
 	case ready:
-		s.progress.ready(s.orders.Number)
-		h := s.journal.Run().Header
-		h.Environment.Accelerator = m.Text
-		return s.journal.SetHeader(h)
+		s.doing = "between two specs"
+		s.progress.say("worker %d: lab is up", s.orders.Number)
 	case begun:
+		s.doing = fmt.Sprintf("running %q", m.Spec)
 		s.progress.begun(s.orders.Number, m.Spec)
 	case ended:
-		s.progress.ended(s.orders.Number, m.Spec, m.Verdict, m.Results)
-		for _, r := range m.Results {
-			if err := s.journal.Append(r); err != nil {
-				return err
-			}
-		}
+		s.doing = "between two specs"
+		s.progress.ended(s.orders.Number, m.Spec, m.Verdict, m.Results[0])
+		return s.record(judged(ctx, m.Results))
 	case failed:
-		s.err = &EnvironmentError{m.Text}
+		s.failed = &EnvironmentError{m.Text}
 	case closed:
 		s.done = true
-		return s.unloaded(m.Results)
+		return s.record(s.unloaded(m.Results))
 	}
 	return nil
 }
 
-// unloaded records how the subjects of this worker's lab unloaded. All workers say the same unless one fails, so the first
-// speaks for those that have nothing to tell.
-func (s *share) unloaded(results []verdict.Result) error {
+// judged leaves out the specs that were interrupted because the run was: nothing can be said of them.
+func judged(ctx context.Context, results []verdict.Result) []verdict.Result {
+	if ctx.Err() == nil {
+		return results
+	}
+	return slices.DeleteFunc(results, func(r verdict.Result) bool { return r.Reason == verdict.Interrupted })
+}
+
+// unloaded picks what is to be recorded of how the subjects of this worker's lab unloaded. All workers say the same unless
+// one fails, so the first speaks for those that have nothing to tell.
+func (s *share) unloaded(results []verdict.Result) []verdict.Result {
+	return slices.DeleteFunc(results, func(r verdict.Result) bool { return r.Verdict == verdict.Pass && s.orders.Number != 0 })
+}
+
+func (s *share) record(results []verdict.Result) error {
 	for _, r := range results {
-		if r.Verdict == verdict.Pass && s.orders.Number != 0 {
-			continue
-		}
 		if err := s.journal.Append(r); err != nil {
-			return err
+			return recordError(err)
 		}
 	}
 	return nil
+}
+
+// died says how a worker ended that did not say goodbye.
+func (s *share) died(err error) error {
+	how := "ended without taking down its lab"
+	if err != nil {
+		how = fmt.Sprintf("died (%v)", err)
+	}
+	return s.lost(how)
+}
+
+func (s *share) lost(how string) error {
+	return &EnvironmentError{fmt.Sprintf("worker %d %s while %s; read %s, and if this machine is short of memory, run fewer with --workers",
+		s.orders.Number, how, s.doing, s.log())}
+}
+
+// recordError is that of a journal that cannot be written.
+func recordError(err error) error {
+	return &EnvironmentError{fmt.Sprintf("cannot record the run: %v; free space there, or choose another directory with --report", err)}
 }
 
 // EnvironmentError is a run that could not be carried out: a machine, a tool or a file is at fault, not a subject. Its text
@@ -137,8 +205,3 @@ func (s *share) unloaded(results []verdict.Result) error {
 type EnvironmentError struct{ Text string }
 
 func (e *EnvironmentError) Error() string { return e.Text }
-
-func lastLines(text string, n int) string {
-	lines := bytes.Split(bytes.TrimSpace([]byte(text)), []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-n):], []byte("\n")))
-}

@@ -5,17 +5,17 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/onsi/ginkgo/v2"
-	"github.com/onsi/ginkgo/v2/formatter"
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
@@ -29,7 +29,7 @@ const suiteName = "conformance"
 // orders is what a supervisor tells a worker on its standard input.
 type orders struct {
 	Number int        // of the worker, from 0
-	Specs  []string   // names
+	Specs  []string   // names; at least one
 	Seed   int64      // of the order in which specs run
 	Kit    kit.Config // what is under test, and where
 	Rerun  string     // how the user runs one spec again; %s is the name
@@ -38,24 +38,25 @@ type orders struct {
 // messageDescriptor is where a worker finds the pipe to its supervisor: the first after the standard three.
 const messageDescriptor = 3
 
-// Work is the whole life of a worker process. It reads its orders from in and runs its share of the specs. Its own
-// findings go to the supervisor; the error is only for a worker that was not started by one.
+// errNotStarted is that of a worker which somebody has typed.
+var errNotStarted = errors.New("a worker is started by 'ibnbd-conformance run', not by hand")
+
+// Work is the whole life of a worker process. It reads its orders from in and runs its share of the specs; what Ginkgo prints
+// goes to standard output. Its findings go to the supervisor; the error is only for a worker that was not started by one.
 func Work(ctx context.Context, in io.Reader) error {
 	var o orders
-	if err := json.NewDecoder(in).Decode(&o); err != nil {
-		return fmt.Errorf("worker: read orders: %w", err)
+	if err := json.NewDecoder(in).Decode(&o); err != nil || len(o.Specs) == 0 {
+		return errNotStarted
 	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(messageDescriptor, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return errNotStarted
+	}
+	unix.CloseOnExec(messageDescriptor) // the machines of the lab have nothing to tell
 	out := newSender(os.NewFile(messageDescriptor, "supervisor"))
-	log, err := os.Create(filepath.Join(o.Kit.ReportDir, fmt.Sprintf("worker-%d.log", o.Number)))
-	if err != nil {
-		out.send(message{Kind: failed, Text: err.Error()})
-		return err
-	}
-	defer log.Close()
-
 	kit.Configure(o.Kit)
 	tell(out, o)
-	runSpecs(o, log)
+	runSpecs(o)
 	if out.err != nil {
 		return fmt.Errorf("worker: report to the supervisor: %w", out.err)
 	}
@@ -69,8 +70,8 @@ func tell(out *sender, o orders) {
 			out.send(message{Kind: failed, Text: err.Error()})
 			ginkgo.AbortSuite(err.Error())
 		}
-		out.send(message{Kind: ready, Text: string(kit.Current().Lab.Accelerator().Accelerator)})
-	})
+		out.send(message{Kind: ready})
+	}, ginkgo.NodeTimeout(kit.BootTimeout))
 	ginkgo.AfterSuite(func(ctx ginkgo.SpecContext) {
 		results, err := kit.Shutdown(ctx)
 		if err != nil {
@@ -78,7 +79,7 @@ func tell(out *sender, o orders) {
 			return
 		}
 		out.send(message{Kind: closed, Results: results})
-	})
+	}, ginkgo.NodeTimeout(kit.ShutdownTimeout))
 	ginkgo.ReportBeforeEach(func(r ginkgo.SpecReport) {
 		if r.State != types.SpecStateSkipped && r.State != types.SpecStatePending {
 			out.send(message{Kind: begun, Spec: claim.SpecName(r)})
@@ -98,9 +99,8 @@ func tell(out *sender, o orders) {
 	})
 }
 
-// runSpecs runs the named specs in this process; what Ginkgo prints goes to log.
-func runSpecs(o orders, log io.Writer) {
-	formatter.ColorableStdOut, formatter.ColorableStdErr = log, log
+// runSpecs runs the named specs in this process.
+func runSpecs(o orders) {
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.FocusStrings = []string{exactly(o.Specs)}
 	suite.RandomSeed = o.Seed

@@ -53,12 +53,29 @@ func exitCode(err error) (verdict.ExitCode, string) {
 	case err == nil:
 		return verdict.ExitHolds, ""
 	case !errors.As(err, &known):
-		return verdict.ExitEnvironment, err.Error()
+		return verdict.ExitEnvironment, oneLine(err.Error())
 	case known.err == nil:
 		return known.code, ""
 	default:
-		return known.code, known.Error()
+		return known.code, oneLine(known.Error())
 	}
+}
+
+// oneLine joins the lines of a text: several errors, or a list of them behind a colon.
+func oneLine(text string) string {
+	var joined string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || joined == "":
+			joined += line
+		case strings.HasSuffix(joined, ":"):
+			joined += " " + line
+		default:
+			joined += "; " + line
+		}
+	}
+	return joined
 }
 
 // exitCodeHelp is the table of exit codes for --help.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -107,10 +106,7 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		a.printCoverage(out, plan)
 		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return environmentf("interrupted")
-	case err != nil:
+	if err != nil {
 		return environmentf("%w", err)
 	}
 	return exitWith(outcome.Exit.Code)
@@ -118,7 +114,11 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 
 // announce says what will be run.
 func announce(out io.Writer, plan *runner.Plan) {
-	fmt.Fprintf(out, "%d specs in %d labs, about %s after the labs are up\n", len(plan.Specs), plan.Workers, plan.Estimate.Round(time.Second))
+	labs := "1 lab"
+	if plan.Workers > 1 {
+		labs = fmt.Sprintf("%d labs side by side", plan.Workers)
+	}
+	fmt.Fprintf(out, "%d specs in %s, about %s when they are up\n", len(plan.Specs), labs, plan.Estimate.Round(time.Second))
 }
 
 // printCoverage says how many clauses no spec decides.
@@ -169,6 +169,9 @@ func (f runFlags) check() error {
 	const mostWorkers = 64
 	if f.workers < 1 || f.workers > mostWorkers {
 		return usagef("--workers %d is outside 1 to %d", f.workers, mostWorkers)
+	}
+	if f.report == "" {
+		return usagef("--report is empty: name a directory")
 	}
 	if f.mtu < vm.MinMTU || f.mtu > vm.MaxMTU {
 		return usagef("--mtu %d is outside %d to %d", f.mtu, vm.MinMTU, vm.MaxMTU)

@@ -24,6 +24,15 @@ const (
 	specTimeout = 8 * time.Minute
 	// cleanTimeout bounds each step after a spec. An unmap that waits for a dead peer takes one teardown time.
 	cleanTimeout = 2 * time.Minute
+	// gracePeriod is what Ginkgo gives a step to return in whose time is up, before it goes on without it.
+	gracePeriod = 30 * time.Second
+	// SpecBound is the longest time between the beginning and the end of a spec: its own, and that of four steps after it.
+	SpecBound = specTimeout + 4*(cleanTimeout+gracePeriod)
+	// BootTimeout bounds the start of the lab and both subjects, ShutdownTimeout their end. A host has two minutes to boot.
+	BootTimeout     = 4 * time.Minute
+	ShutdownTimeout = cleanTimeout
+	// RunTimeout bounds the specs of a whole run: a few times of what all of them take in one lab.
+	RunTimeout = time.Hour
 	// eventuallyTimeout bounds waits for what has no bound of its own: longer than any teardown.
 	eventuallyTimeout = 45 * time.Second
 )

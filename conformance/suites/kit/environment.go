@@ -17,9 +17,6 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// RunTimeout bounds a whole run.
-const RunTimeout = 3 * time.Hour
-
 // Config says what is under test, and where.
 type Config struct {
 	Lab       vm.Spec // the two hosts and their rails

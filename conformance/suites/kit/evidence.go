@@ -26,9 +26,12 @@ type evidence struct {
 	kernelFrom map[*vm.Host]vm.Mark
 }
 
+// EvidenceDir is where the evidence of all specs is, below the directory of the report.
+const EvidenceDir = "evidence"
+
 // gather begins the evidence of a spec.
 func gather(ctx context.Context, reportDir, spec string, lab *vm.Lab, hosts ...*vm.Host) (*evidence, error) {
-	e := &evidence{reportDir: reportDir, dir: filepath.Join("evidence", fileName(spec)), kernelFrom: make(map[*vm.Host]vm.Mark)}
+	e := &evidence{reportDir: reportDir, dir: filepath.Join(EvidenceDir, fileName(spec)), kernelFrom: make(map[*vm.Host]vm.Mark)}
 	// What an earlier run with the same report left must not be taken for this one's.
 	if err := os.RemoveAll(e.path("")); err != nil {
 		return nil, err

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+const auditHelp = `Read captures of RDMA block storage (pcap or pcapng, compressed or not; "-" is the standard input) and tell what
+happened: what was read and written, how long it took, and which clauses the packets show to be kept or broken.
+
+Several files are the rails of one run and are judged together. Nothing but the files is needed: the target and the
+initiator may be anybody's.`
+
+const auditExamples = `  ibnbd-conformance audit rail0.pcap rail1.pcap
+  ibnbd-conformance audit --timeline --session blya capture.pcapng
+  ibnbd-conformance audit --timeline --from 1.5s --to 2s capture.pcap
+  tcpdump -i eth0 -w - udp port 4791 | ibnbd-conformance audit --timeline -`
+
+// auditFlags are the flags of the command, as the user wrote them.
+type auditFlags struct {
+	timeline, all, asJSON, own bool
+	session, from, to          string
+	dialect, policy            string
+	reconnectDelay             time.Duration
+	reconnectAttempts          int
+}
+
+func newAudit(a *app) *cobra.Command {
+	var flags auditFlags
+	cmd := &cobra.Command{
+		Use: "audit FILE...", Short: "Judge captures: timeline, statistics and clauses", Long: auditHelp + "\n\n" + exitCodeHelp(),
+		Example: auditExamples,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if len(files) == 0 {
+				return usagef("'%s' takes at least one capture file; see '%s --help'", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return a.audit(cmd, flags, files)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&flags.timeline, "timeline", false, "write what happened, line by line")
+	f.StringVar(&flags.session, "session", "", "only the session of this name, in the timeline")
+	f.StringVar(&flags.from, "from", "", "begin of the timeline: time since the first frame (1.5s) or a time as in 2006-01-02T15:04:05.999Z")
+	f.StringVar(&flags.to, "to", "", "end of the timeline, in the same form")
+	f.BoolVar(&flags.all, "all", false, "list also the clauses that the captures do not speak of")
+	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
+	f.BoolVar(&flags.own, "own", false, "both sides are implementations of this project: its own rules bind as well")
+	f.StringVar(&flags.dialect, "dialect", string(clauses.RNBD), "family of names of IBTRS peers: ibnbd, rnbd")
+	f.StringVar(&flags.policy, "policy", "", "configured multipath policy: round-robin, min-inflight, min-latency")
+	f.DurationVar(&flags.reconnectDelay, "reconnect-delay", 0, "configured delay of reconnects, if nobody reconnected by hand")
+	f.IntVar(&flags.reconnectAttempts, "reconnect-attempts", -1, "configured number of reconnect attempts, -1 without end")
+	return cmd
+}
+
+// auditRun is one run of the command.
+type auditRun struct {
+	flags    auditFlags
+	out      io.Writer
+	from, to bound
+	start    time.Time
+	lines    int
+	failed   error // first error of writing
+}
+
+func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error {
+	run := &auditRun{flags: flags, out: cmd.OutOrStdout()}
+	config, err := run.configure()
+	if err != nil {
+		return err
+	}
+	source, err := audit.OpenFiles(files...)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	defer source.Close()
+	if flags.asJSON {
+		run.print("{\n")
+	}
+	request := audit.Audit{Configuration: config}
+	if flags.timeline {
+		run.openTimeline()
+		request.Observe = run.observe
+	}
+	report, err := request.Run(cmd.Context(), source)
+	if flags.timeline {
+		run.closeTimeline()
+	}
+	if report == nil {
+		return environmentf("%w", err)
+	}
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ibnbd-conformance: %v\n", err)
+	}
+	return run.finish(a, report, files, err)
+}
+
+// configure checks the flags.
+func (r *auditRun) configure() (audit.Configuration, error) {
+	config := audit.Configuration{ReconnectDelay: r.flags.reconnectDelay, Policy: audit.Policy(r.flags.policy)}
+	switch config.Policy {
+	case audit.PolicyUnknown, audit.RoundRobin, audit.MinInflight, audit.MinLatency:
+	default:
+		return config, usagef("--policy %q is not one of round-robin, min-inflight, min-latency", r.flags.policy)
+	}
+	switch clauses.Dialect(r.flags.dialect) {
+	case clauses.IBNBD, clauses.RNBD:
+	default:
+		return config, usagef("--dialect %q is not one of ibnbd, rnbd", r.flags.dialect)
+	}
+	if r.flags.reconnectAttempts >= 0 {
+		config.ReconnectAttempts = &r.flags.reconnectAttempts
+	}
+	var errFrom, errTo error
+	r.from, errFrom = parseBound("--from", r.flags.from)
+	r.to, errTo = parseBound("--to", r.flags.to)
+	return config, errors.Join(errFrom, errTo)
+}
+
+// bound is one end of the timeline.
+type bound struct {
+	set   bool
+	since time.Duration // after the first frame
+	at    time.Time     // or this time
+}
+
+func parseBound(flag, text string) (bound, error) {
+	if text == "" {
+		return bound{}, nil
+	}
+	if since, err := time.ParseDuration(text); err == nil {
+		return bound{set: true, since: since}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return bound{}, usagef("%s %q is neither a time since the first frame, like 1.5s, nor one like 2006-01-02T15:04:05.999Z", flag, text)
+	}
+	return bound{set: true, at: at}, nil
+}
+
+// time gives the bound as a time in a capture that starts at start.
+func (b bound) time(start time.Time) time.Time {
+	if b.at.IsZero() {
+		return start.Add(b.since)
+	}
+	return b.at
+}
+
+func (r *auditRun) print(format string, args ...any) {
+	if _, err := fmt.Fprintf(r.out, format, args...); err != nil && r.failed == nil {
+		r.failed = err
+	}
+}
+
+func (r *auditRun) openTimeline() {
+	if r.flags.asJSON {
+		r.print(`"timeline": [`)
+	}
+}
+
+func (r *auditRun) closeTimeline() {
+	if r.flags.asJSON {
+		r.print("\n],\n")
+	} else {
+		r.print("\n")
+	}
+}
+
+// observe writes one line of the timeline.
+func (r *auditRun) observe(e *audit.Event) {
+	if r.start.IsZero() {
+		r.start = e.At
+	}
+	if !e.Storage() || !r.wanted(e) {
+		return
+	}
+	if !r.flags.asJSON {
+		r.print("%s  %s  %s\n", e.At.UTC().Format("15:04:05.000000"), e, frameList(e.Frames()))
+		return
+	}
+	line, err := json.Marshal(timelineLine(e))
+	if err != nil {
+		r.failed = err
+		return
+	}
+	if r.lines++; r.lines > 1 {
+		r.print(",")
+	}
+	r.print("\n%s", line)
+}
+
+func (r *auditRun) wanted(e *audit.Event) bool {
+	switch {
+	case r.flags.session != "" && (e.Session == nil || e.Session.String() != r.flags.session):
+		return false
+	case r.from.set && e.At.Before(r.from.time(r.start)):
+		return false
+	case r.to.set && e.At.After(r.to.time(r.start)):
+		return false
+	}
+	return true
+}
+
+// eventLine is an event in JSON.
+type eventLine struct {
+	At      time.Time       `json:"at"`
+	Kind    string          `json:"kind"`
+	From    string          `json:"from,omitempty"`
+	Session string          `json:"session,omitempty"`
+	Path    string          `json:"path,omitempty"`
+	Text    string          `json:"text"`
+	Frames  []audit.FrameID `json:"frames"`
+}
+
+func timelineLine(e *audit.Event) eventLine {
+	line := eventLine{At: e.At, Kind: e.Kind.String(), From: string(e.From.Role()), Text: e.String(), Frames: e.Frames()}
+	if e.Session != nil {
+		line.Session = e.Session.String()
+	}
+	if e.Path != nil {
+		line.Path = e.Path.String()
+	}
+	return line
+}
+
+func frameList(frames []audit.FrameID) string {
+	var names []string
+	for _, f := range frames {
+		names = append(names, f.String())
+	}
+	return "[" + strings.Join(names, " ") + "]"
+}
+
+// finish writes the rest and settles the exit code.
+func (r *auditRun) finish(a *app, report *audit.Report, files []string, readErr error) error {
+	exit, err := exitOf(a.catalogue, report, r.flags)
+	if err != nil {
+		return environmentf("%w", err)
+	}
+	if r.flags.asJSON {
+		r.writeJSON(report, exit)
+	} else {
+		r.writeTables(report, exit)
+	}
+	switch {
+	case r.failed != nil:
+		return environmentf("write report: %w", r.failed)
+	case errors.Is(readErr, context.Canceled) || errors.Is(readErr, context.DeadlineExceeded):
+		return exitWith(verdict.ExitEnvironment)
+	case errors.Is(readErr, audit.ErrFormat) && exit.Code != verdict.ExitFails:
+		return exitWith(verdict.ExitUsage)
+	}
+	return exitWith(exit.Code)
+}
+
+// exitOf judges the findings as a run of foreign implementations in both roles.
+func exitOf(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags) (verdict.Exit, error) {
+	if report.Counters.RoCE == 0 {
+		return verdict.Exit{Code: verdict.ExitNothingRan, Sentence: fmt.Sprintf("no RoCEv2 packet among %d frames", report.Counters.Frames)}, nil
+	}
+	header := verdict.Header{Tool: version(), Command: os.Args, Start: report.Start, Selection: "audit"}
+	dialects := []clauses.Dialect{clauses.Dialect(flags.dialect)}
+	if report.SRP {
+		dialects = append(dialects, clauses.SRP)
+	}
+	for _, dialect := range dialects {
+		for _, role := range []clauses.Role{clauses.Target, clauses.Initiator} {
+			subject := clauses.Subject{Role: role, Dialect: dialect, Own: flags.own}
+			header.Subjects = append(header.Subjects, verdict.Subject{Subject: subject, Name: fmt.Sprintf("%s %s", dialect, role)})
+		}
+	}
+	outcome, err := verdict.Judge(catalogue, verdict.Run{Header: header, Results: report.Results(nil), End: report.End})
+	if err != nil {
+		return verdict.Exit{}, err
+	}
+	return outcome.Exit, nil
+}
+
+// auditClause is a finding in JSON.
+type auditClause struct {
+	Clause  string          `json:"clause"`
+	Level   clauses.Level   `json:"level"`
+	Role    clauses.Role    `json:"role,omitempty"`
+	Verdict verdict.Verdict `json:"verdict"`
+	Reason  verdict.Reason  `json:"reason,omitempty"`
+	Held    uint64          `json:"held"`
+	Broken  uint64          `json:"broken"`
+	Message string          `json:"message"`
+	Frames  []audit.FrameID `json:"frames"`
+}
+
+func (r *auditRun) writeJSON(report *audit.Report, exit verdict.Exit) {
+	var list []auditClause
+	for _, f := range report.Findings {
+		if r.shown(f) {
+			list = append(list, auditClause{f.Clause.ID, f.Clause.Level, f.Role, f.Verdict, f.Reason, f.Held, f.Broken, f.Message, f.Frames})
+		}
+	}
+	for _, part := range []struct {
+		name  string
+		value any
+	}{{"capture", report}, {"clauses", list}, {"exit", exit}} {
+		data, err := json.MarshalIndent(part.value, "", "  ")
+		if err != nil {
+			r.failed = err
+			return
+		}
+		end := ",\n"
+		if part.name == "exit" {
+			end = "\n}\n"
+		}
+		r.print("%q: %s%s", part.name, data, end)
+	}
+}
+
+// shown reports whether a finding belongs into the list of clauses.
+func (r *auditRun) shown(f audit.Finding) bool { return r.flags.all || f.Verdict != verdict.Skip }
+
+func (r *auditRun) writeTables(report *audit.Report, exit verdict.Exit) {
+	r.writeCounters(report)
+	r.writeStatistics(report.Statistics)
+	r.writeClauses(report.Findings)
+	r.print("%s\n", exit.Sentence)
+}
+
+func (r *auditRun) writeCounters(report *audit.Report) {
+	c := report.Counters
+	r.print("%d frames in %s: %d RoCEv2, %d of other protocols", c.Frames, report.End.Sub(report.Start).Round(time.Millisecond), c.RoCE, c.Other)
+	for _, n := range []struct {
+		count uint64
+		what  string
+	}{
+		{c.Foreign, "foreign or malformed on port 4791"}, {c.Truncated + c.Cut, "cut by the snap length"},
+		{c.Corrupted, "with a wrong ICRC"}, {c.UnknownQP, "of connections that began before the capture"},
+		{c.Retransmitted, "retransmitted"}, {c.Missing, "missing"}, {c.ForgottenOpen + c.ForgottenHalf, "connections forgotten for lack of room"},
+	} {
+		if n.count > 0 {
+			r.print(", %d %s", n.count, n.what)
+		}
+	}
+	r.print("\n\n")
+}
+
+func (r *auditRun) writeStatistics(paths []audit.PathStatistics) {
+	if len(paths) == 0 {
+		return
+	}
+	t := table.NewWriter()
+	t.AppendHeader(table.Row{"session", "path", "operation", "count", "errors", "bytes", "smallest", "largest"})
+	for _, p := range paths {
+		for _, op := range p.Operations {
+			t.AppendRow(table.Row{p.Session, p.Path, op.Operation, op.Count, op.Errors, op.Bytes, op.Smallest, op.Largest})
+		}
+	}
+	r.print("%s\n\n", t.Render())
+	t = table.NewWriter()
+	t.AppendHeader(table.Row{"session", "path", "p50", "p90", "p99", "p99.9", "max", "unanswered", "retransmitted", "RNR", "NAK", "gaps"})
+	for _, p := range paths {
+		l := p.Latency
+		t.AppendRow(table.Row{p.Session, p.Path, l.P50, l.P90, l.P99, l.P999, l.Max, p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
+	}
+	r.print("%s\n\n", t.Render())
+}
+
+func (r *auditRun) writeClauses(findings []audit.Finding) {
+	counts := make(map[verdict.Verdict]int)
+	t := table.NewWriter()
+	t.AppendHeader(table.Row{"clause", "level", "role", "verdict", "why", "frames"})
+	for _, f := range findings {
+		counts[f.Verdict]++
+		if r.shown(f) && (r.flags.all || f.Verdict != verdict.Pass) {
+			t.AppendRow(table.Row{f.Clause.ID, f.Clause.Level, f.Role, f.Verdict, f.Message, frameList(f.Frames[:min(len(f.Frames), 4)])})
+		}
+	}
+	if t.Length() > 0 {
+		r.print("%s\n\n", t.Render())
+	}
+	r.print("%d clauses hold, %d are broken, %d cannot be decided, %d were not seen\n",
+		counts[verdict.Pass], counts[verdict.Fail], counts[verdict.Inconclusive], counts[verdict.Skip])
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+)
+
+// machinesDir is where the consoles and kernel logs of the labs go, below the directory of the report; one for each worker.
+const machinesDir = "machines"
+
+// logName is the name of what a worker prints, below the directory of the report.
+func logName(worker int) string { return fmt.Sprintf("worker-%d.log", worker) }
+
+// occupy makes the directory of the report, keeps other runs out of it until release is called, and clears away what an
+// earlier run has left there, so that nothing of that is taken for this run's. The lock is one of the kernel, on the
+// directory itself: it ends with the process.
+func occupy(name string) (release func(), err error) {
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		return nil, refused(name, err)
+	}
+	if err := unix.Access(name, unix.W_OK|unix.X_OK); err != nil {
+		return nil, refused(name, err)
+	}
+	dir, err := os.Open(name)
+	if err != nil {
+		return nil, refused(name, err)
+	}
+	switch err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		dir.Close()
+		return nil, refused(name, errors.New("another run is writing its report there"))
+	case err != nil:
+		dir.Close()
+		return nil, refused(name, err)
+	}
+	if err := clearAway(name); err != nil {
+		dir.Close()
+		return nil, refused(name, err)
+	}
+	return func() { dir.Close() }, nil
+}
+
+func refused(name string, err error) error {
+	return &EnvironmentError{fmt.Sprintf("cannot write the report to %s: %v; choose another directory with --report", name, err)}
+}
+
+// clearAway removes what a run leaves in its directory. A directory without a journal is not one of ours, and is left alone.
+func clearAway(dir string) error {
+	journal := filepath.Join(dir, report.JournalFile)
+	if _, err := os.Lstat(journal); err != nil {
+		return nil
+	}
+	left := []string{filepath.Join(dir, machinesDir), filepath.Join(dir, kit.EvidenceDir)}
+	for _, format := range report.Formats() {
+		if format.File != "" {
+			left = append(left, filepath.Join(dir, format.File))
+		}
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "worker-*.log"))
+	errs := []error{err}
+	for _, name := range append(left, logs...) {
+		errs = append(errs, os.RemoveAll(name))
+	}
+	// The journal goes last: it is what says that the rest is ours.
+	return errors.Join(append(errs, os.Remove(journal))...)
+}
