@@ -154,6 +154,9 @@ func testRegionTakenBack(t *testing.T, client, server rdma.Device) {
 	p := Connect(t, client, server, Config())
 	Must(t, p.Server.PostRecv(rdma.RecvWR{ID: 1}))
 	Must(t, p.Client.PostSend(rdma.SendWR{Op: rdma.OpSendInv, RemoteKey: p.ServerMem.Key(), Signaled: true}))
+	if done := Poll(t, p.Server); done.Status == rdma.StatusSuccess { // who does not poll may not notice
+		t.Errorf("completion of the receive: %+v, must have failed", done)
+	}
 	Wait(t, p.Server.Lost(), "the connection to be lost")
 }
 

@@ -70,7 +70,8 @@ func (c *conn) createQP() error {
 	sizes := C.struct_shim_sizes{
 		sends: C.uint32_t(c.cfg.SendQueue), recvs: C.uint32_t(c.cfg.RecvQueue),
 		send_sges: C.uint32_t(c.cfg.SendSGE), recv_sges: C.uint32_t(c.cfg.RecvSGE),
-		batch: C.uint32_t(min(c.cfg.SendQueue+c.cfg.RecvQueue, maxBatch)),
+		batch:        C.uint32_t(min(c.cfg.SendQueue+c.cfg.RecvQueue, maxBatch)),
+		kernel_flags: c.dev.limits.kernel_flags,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

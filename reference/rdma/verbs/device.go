@@ -34,7 +34,6 @@ type device struct {
 
 	mu      sync.Mutex // guards the rest
 	closed  bool
-	removed bool // the kernel has said that the device is gone
 	nextTag uint64
 	sinks   map[uint64]sink
 	conns   map[uint32]*conn // by queue pair number
@@ -89,8 +88,12 @@ func (d *device) open() error {
 	return err
 }
 
+// linkDrivers makes the drivers of a static program known.
+var linkDrivers = sync.OnceFunc(func() { C.shim_link_drivers() })
+
 // openChannel finds out whether the kernel has a connection manager for user space.
 func (d *device) openChannel() error {
+	linkDrivers()
 	err := errno(C.shim_open_channel(&d.channel))
 	switch {
 	case err == nil:
@@ -159,15 +162,9 @@ func (d *device) Close() error {
 		return d.failed("close", err)
 	}
 	d.closed = true
-	removed := d.removed
 	d.mu.Unlock()
 
-	err := d.release()
-	d.ended.Wait()
-	if removed {
-		C.shim_forget_removed()
-	}
-	return d.failed("close", err)
+	return d.failed("close", d.release())
 }
 
 // idle fails with rdma.ErrBusy while something of the device is open. The caller holds mu.
@@ -210,4 +207,9 @@ func wrap(what string, err error) error {
 }
 
 // failed says what was attempted on this device, and keeps nil nil.
-func (d *device) failed(what string, err error) error { return wrap(d.name+": "+what, err) }
+func (d *device) failed(what string, err error) error {
+	if err == nil {
+		return nil // and no string is made
+	}
+	return fmt.Errorf("%s: %s: %w", d.name, what, err)
+}

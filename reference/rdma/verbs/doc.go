@@ -44,8 +44,8 @@
 //
 // The local ACK timeout that the peer is told is at least the packet lifetime that the kernel assumes, 4.096 us * 2^16 and
 // the peer's delay, unless ConnConfig.AckTimeout is set; even then the kernel adds the device's own delay to it. When
-// soft-RoCE's link is deleted, the kernel waits until everything that a process has on it is closed; connections and
-// listeners fail with rdma.ErrDeviceRemoved, and the device should be closed.
+// a device is removed, its connections and listeners fail with rdma.ErrDeviceRemoved; what is left is to close them all,
+// and the device. librdmacm keeps one context of each device that it has met, until the process ends.
 //
 // Sources: the manual pages of rdma_cm(7) and libibverbs, and the InfiniBand Architecture Specification, volume 1,
 // chapters 9, 10 and 12.

@@ -107,9 +107,6 @@ func (d *device) readManagement() {
 func (d *device) dispatch(e *managementEvent) {
 	d.mu.Lock()
 	s := d.sinks[uint64(e.tag)]
-	if e._type == C.RDMA_CM_EVENT_DEVICE_REMOVAL {
-		d.removed = true
-	}
 	d.mu.Unlock()
 	switch {
 	case s != nil:
@@ -172,7 +169,6 @@ func (d *device) failAll(err error) {
 	for _, c := range d.conns {
 		all = append(all, c)
 	}
-	d.removed = true
 	d.mu.Unlock()
 	for _, c := range all {
 		c.fail(err)

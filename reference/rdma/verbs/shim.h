@@ -89,6 +89,7 @@ struct shim_sizes {
 	uint32_t sends, recvs;
 	uint32_t send_sges, recv_sges;
 	uint32_t batch; // completions polled at once
+	uint32_t kernel_flags;
 };
 
 // A queue pair with its completion queue, and the arrays through which work and completions pass. The caller fills
@@ -106,6 +107,7 @@ struct shim_qp {
 	struct shim_wc *done;
 	struct ibv_wc *wcs;
 	uint32_t batch;
+	uint32_t kernel_flags; // see struct shim_limits
 };
 
 // What a device can do.
@@ -113,8 +115,9 @@ struct shim_limits {
 	uint64_t max_region;
 	uint32_t max_qp_wr, max_sge, max_cqe;
 	uint32_t max_initiator_depth, max_responder_resources;
-	uint32_t windows;        // memory windows of type 1
-	uint32_t queue_windows;  // memory windows of type 2
+	uint32_t windows;       // memory windows of type 1
+	uint32_t queue_windows; // memory windows of type 2
+	uint32_t kernel_flags;  // of completions: soft-RoCE, up to Linux 6.12 at least; see restore_inv
 };
 
 // Connection management.
@@ -138,11 +141,11 @@ int shim_reject(struct rdma_cm_id *id, const struct shim_conn_param *param);
 int shim_disconnect(struct rdma_cm_id *id);
 void shim_local_addr(struct rdma_cm_id *id, struct shim_addr *addr);
 void shim_peer_addr(struct rdma_cm_id *id, struct shim_addr *addr);
-// Lets the library close what it holds of devices that are gone.
-void shim_forget_removed(void);
 
 // Devices and memory.
 
+// Names the drivers that are linked in to the library. To be called once, before anything else.
+void shim_link_drivers(void);
 int shim_open_device(struct rdma_cm_id *id, struct ibv_context **context, struct shim_limits *limits);
 // EAGAIN means that there is no event. qpn is 0 where the event is not about a queue pair.
 int shim_next_async(struct ibv_context *context, int *type, uint32_t *qpn);

@@ -207,11 +207,3 @@ void shim_peer_addr(struct rdma_cm_id *id, struct shim_addr *addr)
 {
 	from_sockaddr(rdma_get_peer_addr(id), addr);
 }
-
-void shim_forget_removed(void)
-{
-	struct ibv_context **all = rdma_get_devices(NULL);
-
-	if (all)
-		rdma_free_devices(all);
-}

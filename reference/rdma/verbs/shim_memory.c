@@ -16,6 +16,16 @@ static int failed(void)
 	return errno ? errno : ENOMEM;
 }
 
+void shim_link_drivers(void)
+{
+#ifdef RDMA_STATIC_PROVIDERS
+	ibv_static_providers(NULL, _RDMA_STATIC_PREFIX(RDMA_STATIC_PROVIDERS), NULL);
+#endif
+}
+
+// What soft-RoCE says of itself: that its maker has no number.
+static const uint32_t soft_roce_vendor = 0xffffff;
+
 static int query(struct ibv_context *context, struct shim_limits *limits)
 {
 	struct ibv_device_attr attr;
@@ -33,6 +43,7 @@ static int query(struct ibv_context *context, struct shim_limits *limits)
 	limits->windows = !!(attr.device_cap_flags & IBV_DEVICE_MEM_WINDOW);
 	limits->queue_windows =
 		!!(attr.device_cap_flags & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B));
+	limits->kernel_flags = attr.vendor_id == soft_roce_vendor;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ static int alloc_arrays(struct shim_qp *q, const struct shim_sizes *s)
 	q->done = calloc(s->batch, sizeof(*q->done));
 	q->wcs = calloc(s->batch, sizeof(*q->wcs));
 	q->batch = s->batch;
+	q->kernel_flags = s->kernel_flags;
 	if (!q->sends || !q->send_wrs || !q->send_sges || !q->recvs || !q->recv_wrs || !q->recv_sges || !q->done || !q->wcs)
 		return ENOMEM;
 	return 0;
@@ -323,6 +324,14 @@ int shim_post_recv(struct shim_qp *q, uint32_t n, uint32_t *posted)
 	return err < 0 ? -err : err;
 }
 
+// restore_inv finds a key that the peer has taken back. Soft-RoCE passes the kernel's own flags to user space, where the
+// bit for this is that of a checksum, which is not set for reliable connections.
+static void restore_inv(struct shim_wc *wc)
+{
+	if (wc->status == IBV_WC_SUCCESS && wc->opcode == IBV_WC_RECV && wc->flags & IBV_WC_IP_CSUM_OK)
+		wc->flags |= IBV_WC_WITH_INV;
+}
+
 static void copy_completion(struct shim_wc *to, const struct ibv_wc *from)
 {
 	to->wr_id = from->wr_id;
@@ -350,8 +359,11 @@ int shim_poll(struct shim_qp *q, uint32_t most, int arm)
 	}
 	if (n < 0)
 		return -EIO;
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		copy_completion(&q->done[i], &q->wcs[i]);
+		if (q->kernel_flags)
+			restore_inv(&q->done[i]);
+	}
 	return n;
 }
 
