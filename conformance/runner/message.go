@@ -17,6 +17,7 @@ type message struct {
 	Spec    string           `json:"spec,omitempty"`    // begun, ended
 	Verdict verdict.Verdict  `json:"verdict,omitempty"` // ended: the worst of its results
 	Results []verdict.Result `json:"results,omitempty"` // ended: at least one; closed: how the subjects unloaded
+	Passive []verdict.Result `json:"passive,omitempty"` // ended: what the passive judge found in the spec's packets
 	Text    string           `json:"text,omitempty"`    // failed: the sentence for the user
 }
 

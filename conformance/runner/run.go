@@ -154,9 +154,10 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	seen := newPassive()
 	var workers sync.WaitGroup
 	for number, specs := range plan.shares {
-		s := &share{orders: ordersFor(o, number, specs), temp: temp, limits: waits, progress: show, journal: journal}
+		s := &share{orders: ordersFor(o, number, specs), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
 		workers.Go(func() {
 			if err := s.run(ctx); err != nil {
 				stop(err)

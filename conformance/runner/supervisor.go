@@ -36,6 +36,7 @@ type share struct {
 	limits   limits
 	progress *progress
 	journal  *verdict.Writer
+	passive  *passive
 
 	doing  string // what the worker is at, for the sentence that tells of its death
 	failed error  // why the worker could not go on, in its own words
@@ -148,7 +149,7 @@ func (s *share) take(ctx context.Context, m message) error {
 	case ended:
 		s.doing = "between two specs"
 		s.progress.ended(s.orders.Number, m.Spec, m.Verdict, m.Results[0])
-		return s.record(judged(ctx, m.Results))
+		return s.record(append(judged(ctx, m.Results), s.passive.news(m.Passive)...))
 	case failed:
 		s.failed = &EnvironmentError{m.Text}
 	case closed:

@@ -95,7 +95,7 @@ func tell(out *sender, o orders) {
 			results[i].Rerun = fmt.Sprintf(o.Rerun, results[i].Spec)
 			verdicts[i] = results[i].Verdict
 		}
-		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results})
+		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results, Passive: kit.Passive()})
 	})
 }
 

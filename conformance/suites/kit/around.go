@@ -5,12 +5,14 @@ package kit
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm"
@@ -58,7 +60,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 		p.NeedSysfs(role)
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
-	p.began, p.exceeded = time.Now(), false
+	p.began, p.exceeded, p.audit = time.Now(), false, audit.Configuration{}
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
@@ -132,16 +134,25 @@ func guard(ctx ginkgo.SpecContext) {
 	env.broken = false
 }
 
-// conclude keeps the evidence of a spec that broke a clause, and drops that of others.
-func conclude(_ ginkgo.SpecContext) {
+// conclude has the passive judge read the packets, keeps the evidence of a spec that broke a clause, and drops that of
+// others.
+func conclude(ctx ginkgo.SpecContext) {
 	e := env.evidence
 	gomega.Expect(e.stop()).To(gomega.Succeed())
 	spec := ginkgo.CurrentSpecReport()
-	if !spec.Failed() && !env.pair.exceeded && !env.config.KeepAll {
+	var err error
+	env.passive, err = env.pair.judgePackets(ctx, e, spec.FullText())
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	if !spec.Failed() && !env.pair.exceeded && !broken(env.passive) && !env.config.KeepAll {
 		gomega.Expect(e.drop()).To(gomega.Succeed())
 		return
 	}
 	gomega.Expect(e.keep(env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+}
+
+// broken says whether one of the results breaks its clause.
+func broken(results []verdict.Result) bool {
+	return slices.ContainsFunc(results, func(r verdict.Result) bool { return r.Verdict == verdict.Fail })
 }
 
 // dead says whether a host's machine is gone.

@@ -35,8 +35,9 @@ type environment struct {
 	config    Config
 	pair      *Pair
 	baselines map[*vm.Host]resources
-	evidence  *evidence // of the running spec
-	broken    bool      // a spec has left a host in a state that the next one must not inherit
+	evidence  *evidence        // of the running spec
+	passive   []verdict.Result // what the packets of the last spec told
+	broken    bool             // a spec has left a host in a state that the next one must not inherit
 }
 
 var env environment

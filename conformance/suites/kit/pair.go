@@ -14,6 +14,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
@@ -39,6 +40,7 @@ type Pair struct {
 	// What the running spec has made; see takeDown.
 	began    time.Time
 	exceeded bool // a measured time is beyond its bound
+	audit    audit.Configuration
 	exports  []subject.Export
 	disks    []*Disk
 	written  []written

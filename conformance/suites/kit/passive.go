@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// The passive judge looks at the packets of every spec, whatever the spec is about.
+
+// ReconnectsByItself tells the passive judge that nobody reconnects by hand in this spec, so that the pauses between
+// attempts are those that are configured.
+func (p *Pair) ReconnectsByItself() {
+	p.audit.ReconnectDelay = p.Initiator.Timers().ReconnectDelay
+}
+
+// judgePackets lets the passive judge read what a spec has recorded. What the packets do not speak of gives no result.
+func (p *Pair) judgePackets(ctx context.Context, e *evidence, spec string) ([]verdict.Result, error) {
+	found, err := audit.JudgeFiles(ctx, p.audit, e.recording.Paths()...)
+	if err != nil {
+		return nil, err
+	}
+	var results []verdict.Result
+	for _, r := range found {
+		switch r.Verdict {
+		case verdict.Pass:
+			r.Evidence = nil
+		case verdict.Fail, verdict.Inconclusive:
+			r.Spec += " in: " + spec
+			if err := relative(r.Evidence, e.reportDir); err != nil {
+				return nil, err
+			}
+		default:
+			continue
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// relative makes the paths of evidence relative to the directory of the report.
+func relative(files []verdict.Evidence, reportDir string) error {
+	for i := range files {
+		path, err := filepath.Rel(reportDir, files[i].Path)
+		if err != nil {
+			return err
+		}
+		files[i].Path = filepath.ToSlash(path)
+	}
+	return nil
+}
+
+// Passive gives what the passive judge found in the packets of the spec that has just ended.
+func Passive() []verdict.Result {
+	results := env.passive
+	env.passive = nil
+	return results
+}
