@@ -53,6 +53,10 @@ fuzz: ## run each fuzz target for five minutes
 smoke: build ## boot the lab and run the specs labelled smoke
 	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
 
+.PHONY: lab
+lab: setup ## tests of the lab itself, on real guests
+	go test -tags lab -timeout 20m ./vm/...
+
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
 	go test -run '^$$' -bench . ./...

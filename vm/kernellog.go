@@ -85,7 +85,7 @@ func (k *KernelLog) add(record agent.LogRecord) {
 	defer k.mu.Unlock()
 	r := LogRecord{LogRecord: record, Boot: k.boot}
 	if k.clock != nil {
-		r.At = k.clock.FromMonotonic(record.Time)
+		r.At = k.clock.FromLog(record.Time)
 	}
 	k.records = append(k.records, r)
 	if k.clock != nil {
@@ -101,7 +101,7 @@ func (k *KernelLog) setClock(clock agent.Clock) {
 	defer k.mu.Unlock()
 	k.clock = &clock
 	for i := k.written; i < len(k.records); i++ {
-		k.records[i].At = clock.FromMonotonic(k.records[i].Time)
+		k.records[i].At = clock.FromLog(k.records[i].Time)
 	}
 	k.write(len(k.records))
 }
