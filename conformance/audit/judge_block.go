@@ -19,9 +19,13 @@ var blockRules = []Rule{
 		d, known := e.Session.Device(0)
 		switch {
 		case e.Response.Errno == 0:
+			if known {
+				d.served = true
+			}
 			r.Holds()
-		case known && !d.closed && !d.void && e.Response.Errno == ibtrs.ENOTCONN && q.At.After(d.at):
-			r.Breaks("device 0 is open, and I/O to it fails with ENOTCONN")
+		// A device that has served may have been closed by the server's owner since, which no packet tells.
+		case known && !d.closed && !d.void && !d.served && e.Response.Errno == ibtrs.ENOTCONN && q.At.After(d.at):
+			r.Breaks("device 0 is open, and its first I/O fails with ENOTCONN")
 		}
 	}},
 	{"IBNBD-OPEN-020", on(RequestSent), checkRefusedDevice},

@@ -247,13 +247,13 @@ var rnbdMutations = []mutation{
 	}, []string{"IBNBD-MSG-009 target", "IBNBD-MSG-014"}},
 
 	{"device 0 is not known", func(e *editor) {
-		ask := e.find(0, initiatorRequest(4, anyDiscard))
+		ask := e.find(0, initiatorRequest(4, anyRead))
 		i := slices.IndexFunc(e.frames[ask:], func(f Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
 		e.rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 107 << 19 })
-	}, []string{"IBNBD-OPEN-014"}},
+	}, []string{"IBNBD-OPEN-014", "IBTRS-IO-013"}},
 	{"logical block size 0", func(e *editor) {
 		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 38, 0, 0)
 	}, []string{"IBNBD-OPEN-020"}},

@@ -55,6 +55,7 @@ type Device struct {
 	at       time.Time // of the answer
 	closed   bool
 	void     bool // the session was lost since
+	served   bool // I/O to it has succeeded
 }
 
 // Geometry returns what the accepts of the session said, and whether one was seen.
