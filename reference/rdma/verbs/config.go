@@ -17,24 +17,3 @@ type Config struct {
 	// latency; default 0.
 	Spin time.Duration
 }
-
-// Defaults.
-const (
-	defaultResolveTimeout = 2 * time.Second
-	defaultBacklog        = 128
-	defaultMinRNRTimer    = 12
-)
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-func (c Config) withDefaults() Config {
-	setDefault(&c.ResolveTimeout, defaultResolveTimeout)
-	setDefault(&c.Backlog, defaultBacklog)
-	setDefault(&c.MinRNRTimer, defaultMinRNRTimer)
-	return c
-}

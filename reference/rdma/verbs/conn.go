@@ -134,7 +134,7 @@ func fillPrivate(p *C.struct_shim_conn_param, data []byte) {
 func (c *conn) event(e *managementEvent) {
 	switch e._type {
 	case C.RDMA_CM_EVENT_ADDR_RESOLVED, C.RDMA_CM_EVENT_ROUTE_RESOLVED, C.RDMA_CM_EVENT_CONNECT_RESPONSE:
-		c.steps <- *e // each answers a request of a dial, which waits for it
+		c.answer(e)
 	case C.RDMA_CM_EVENT_ESTABLISHED:
 		c.establishedOnce.Do(func() { close(c.established) })
 	case C.RDMA_CM_EVENT_DISCONNECTED:
@@ -149,6 +149,14 @@ func (c *conn) event(e *managementEvent) {
 		c.fail(rdma.ErrAddrChange)
 	case C.RDMA_CM_EVENT_DEVICE_REMOVAL:
 		c.remove()
+	}
+}
+
+// answer hands an event to the dial that waits for it.
+func (c *conn) answer(e *managementEvent) {
+	select {
+	case c.steps <- *e:
+	default: // nobody asked
 	}
 }
 

@@ -11,9 +11,12 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/rdma/rdmatest"
@@ -161,6 +164,53 @@ func TestUnsignalledBeforeLoss(t *testing.T) {
 		}
 		return
 	}
+}
+
+// TestSpin polls a connection of a device that spins: it finds what comes, and ends with its context.
+func TestSpin(t *testing.T) {
+	server := openClosed(t)
+	client, err := verbs.Open(server.Addr(), verbs.Config{Spin: 2 * time.Millisecond})
+	rdmatest.Must(t, err)
+	t.Cleanup(func() { rdmatest.Close(t, client) })
+	p := rdmatest.Connect(t, client, server, rdmatest.Config())
+	rdmatest.Must(t, p.Client.PostSend(rdma.SendWR{
+		ID: 1, Op: rdma.OpWrite, Local: rdmatest.SGE(p.ClientMem, 0, 64), RemoteAddr: p.ServerMem.Addr(), RemoteKey: p.ServerMem.Key(), Signaled: true,
+	}))
+	wantCompletion(t, p.Client, rdma.Completion{ID: 1, Op: rdma.OpWrite})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := p.Client.Poll(ctx, make([]rdma.Completion, 1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Poll whose context ended: %v", err)
+	}
+}
+
+// TestIdle waits on both sides of a connection without work: whoever looped would use all the time that passes.
+func TestIdle(t *testing.T) {
+	p := rdmatest.Connect(t, openClosed(t), openClosed(t), rdmatest.Config())
+	const wait = time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	before := processorTime(t)
+	var both sync.WaitGroup
+	for _, c := range []rdma.Conn{p.Client, p.Server} {
+		both.Go(func() {
+			if n, err := c.Poll(ctx, make([]rdma.Completion, 1)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Poll without work: %d, %v", n, err)
+			}
+		})
+	}
+	both.Wait()
+	if used := processorTime(t) - before; used > wait/2 {
+		t.Errorf("waiting for %v has used %v of processor time", wait, used)
+	}
+}
+
+// processorTime is what the process has used.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage unix.Rusage
+	rdmatest.Must(t, unix.Getrusage(unix.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func wantCompletion(t testing.TB, c rdma.Conn, want rdma.Completion) {

@@ -130,7 +130,9 @@ func (l *listener) Close() error {
 	for len(l.queue) > 0 {
 		select {
 		case r := <-l.queue:
-			errs = append(errs, r.Reject(nil))
+			if err := r.Reject(nil); !errors.Is(err, rdma.ErrDisconnected) { // a peer that has given up is no failure
+				errs = append(errs, err)
+			}
 		default: // Next was faster
 		}
 	}
