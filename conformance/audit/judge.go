@@ -124,13 +124,13 @@ func (r *Ruling) holds(t *tally) {
 	}
 }
 
-// HoldsIf says that the clause was kept if ok, and otherwise that it was broken, and how.
-func (r *Ruling) HoldsIf(ok bool, format string, args ...any) {
+// Kept says that the clause was kept if ok. Otherwise its caller says how it was broken; what that takes is not made for
+// every event.
+func (r *Ruling) Kept(ok bool) bool {
 	if ok {
 		r.Holds()
-		return
 	}
-	r.Breaks(format, args...)
+	return ok
 }
 
 // Breaks says that the clause was broken, and how.

@@ -31,18 +31,24 @@ var blockRules = []Rule{
 	{"IBNBD-OPEN-020", on(RequestSent), checkRefusedDevice},
 	{"IBNBD-OPEN-021", on(RequestAnswered), func(e *Event, r *Ruling) {
 		if m, ok := openReplyOf(e); ok {
-			r.HoldsIf(m.SecureErase <= 1, "secure erase is %d", m.SecureErase)
+			if !r.Kept(m.SecureErase <= 1) {
+				r.Breaks("secure erase is %d", m.SecureErase)
+			}
 		}
 	}},
 	{"IBNBD-IO-001", on(RequestAnswered), answered(checkTransferred)},
 	{"IBNBD-IO-005", on(RequestSent), ofIO(func(e *Event, r *Ruling) {
 		if q := e.Request; q.IO.Op() == ibnbd.OpFlush {
-			r.HoldsIf(q.Direction == ibtrs.Read && q.Count == 0, "flush is a transport %v with %d descriptors", q.Direction, q.Count)
+			if !r.Kept(q.Direction == ibtrs.Read && q.Count == 0) {
+				r.Breaks("flush is a transport %v with %d descriptors", q.Direction, q.Count)
+			}
 		}
 	})},
 	{"IBNBD-IO-020", on(RequestSent), ofIO(func(e *Event, r *Ruling) {
 		if g, known := e.Session.Geometry(); known && e.Request.DataLen >= 0 {
-			r.HoldsIf(e.Request.DataLen <= int(g.MaxIOSize), "I/O has %d bytes of data, the session's maximum is %d", e.Request.DataLen, g.MaxIOSize)
+			if !r.Kept(e.Request.DataLen <= int(g.MaxIOSize)) {
+				r.Breaks("I/O has %d bytes of data, the session's maximum is %d", e.Request.DataLen, g.MaxIOSize)
+			}
 		}
 	})},
 	{"IBNBD-FAIL-002", on(RequestSent), ofIO(checkDeviceID)},
@@ -53,16 +59,24 @@ var blockRules = []Rule{
 		}
 		switch same := q.DataLen > 0; {
 		case s.agreement.Version == 1:
-			r.HoldsIf(same, "write-zeroes to a server of version 1")
+			if !r.Kept(same) {
+				r.Breaks("write-zeroes to a server of version 1")
+			}
 		case s.agreement.Profile == ibnbd.ProfileM:
-			r.HoldsIf(!same, "write-same to a mainline server")
+			if !r.Kept(!same) {
+				r.Breaks("write-same to a mainline server")
+			}
 		default:
-			r.HoldsIf(!same || s.agreement.WriteSame(), "write-same was not agreed on")
+			if !r.Kept(!same || s.agreement.WriteSame()) {
+				r.Breaks("write-same was not agreed on")
+			}
 		}
 	})},
 	{"IBNBD-COMPAT-010", on(RequestAnswered), func(e *Event, r *Ruling) {
 		if isMessage(e, ibnbd.TypeIO) && e.Session.hasAgreement && e.Session.agreement.Version == 1 && e.Request.HeaderLen == 32 && inDevice(e) {
-			r.HoldsIf(e.Response.Errno != ibtrs.EINVAL, "I/O message of 32 bytes fails with EINVAL")
+			if !r.Kept(e.Response.Errno != ibtrs.EINVAL) {
+				r.Breaks("I/O message of 32 bytes fails with EINVAL")
+			}
 		}
 	}},
 	{"IBNBD-SYSFS-035", on(RequestAnswered, InfoRequest), checkOneSession},
@@ -102,7 +116,9 @@ func checkRefusedDevice(e *Event, r *Ruling) {
 	if !known || d.closed || d.void || d.Response.LogicalBlockSize != 0 || e.At.Before(d.at) {
 		return
 	}
-	r.HoldsIf(e.Request.MessageType == ibnbd.TypeClose, "device %d is used, although its logical block size is 0", id)
+	if !r.Kept(e.Request.MessageType == ibnbd.TypeClose) {
+		r.Breaks("device %d is used, although its logical block size is 0", id)
+	}
 }
 
 func checkTransferred(e *Event, r *Ruling) {
@@ -112,10 +128,14 @@ func checkTransferred(e *Event, r *Ruling) {
 	}
 	switch q.IO.Op() {
 	case ibnbd.OpWrite:
-		r.HoldsIf(q.DataLen == int(q.IO.Size), "write of %d bytes sent %d and succeeded", q.IO.Size, q.DataLen)
+		if !r.Kept(q.DataLen == int(q.IO.Size)) {
+			r.Breaks("write of %d bytes sent %d and succeeded", q.IO.Size, q.DataLen)
+		}
 	case ibnbd.OpRead:
 		if q.Direction == ibtrs.Read && q.Count == 1 {
-			r.HoldsIf(a.DataLen == int(q.IO.Size), "read of %d bytes brought %d and succeeded", q.IO.Size, a.DataLen)
+			if !r.Kept(a.DataLen == int(q.IO.Size)) {
+				r.Breaks("read of %d bytes brought %d and succeeded", q.IO.Size, a.DataLen)
+			}
 		}
 	}
 }

@@ -16,29 +16,41 @@ var connRules = []Rule{
 	{"IBTRS-CONN-002", on(ConnectionRequest), ofIBTRS(checkServiceID)},
 	{"IBTRS-CONN-004", on(ConnectionRequest), ofIBTRS(checkPrivateLength)},
 	{"IBTRS-CONN-005", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnRequest.Overlay == [2]byte{}, "bytes 0 and 1 of the connection request are % x", e.ConnRequest.Overlay)
+		if !r.Kept(e.ConnRequest.Overlay == [2]byte{}) {
+			r.Breaks("bytes 0 and 1 of the connection request are % x", e.ConnRequest.Overlay)
+		}
 	})},
 	{"IBTRS-CONN-006", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnRequest.Magic == ibtrs.Magic, "magic of the connection request is %#04x", e.ConnRequest.Magic)
+		if !r.Kept(e.ConnRequest.Magic == ibtrs.Magic) {
+			r.Breaks("magic of the connection request is %#04x", e.ConnRequest.Magic)
+		}
 	})},
 	{"IBTRS-CONN-007", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnRequest.Version == ibtrs.Version, "version of the connection request is %#04x", e.ConnRequest.Version)
+		if !r.Kept(e.ConnRequest.Version == ibtrs.Version) {
+			r.Breaks("version of the connection request is %#04x", e.ConnRequest.Version)
+		}
 	})},
 	{"IBTRS-CONN-008", on(ConnectionRequest), ofPath(checkConnectionOrder)},
 	{"IBTRS-CONN-009", on(ConnectionRequest), ofPath(checkSameBuild)},
 	{"IBTRS-CONN-010", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
 		n := e.ConnRequest.ConnectionCount
-		r.HoldsIf(n >= 2 && n <= ibtrs.MaxConnections, "connection count is %d", n)
+		if !r.Kept(n >= 2 && n <= ibtrs.MaxConnections) {
+			r.Breaks("connection count is %d", n)
+		}
 	})},
 	{"IBTRS-CONN-011", on(ConnectionRequest, InfoRequest), ofPath(checkDistinctUUIDs)},
 	{"IBTRS-CONN-012", on(ConnectionRequest), ofPath(checkSameUUIDs)},
 	{"IBTRS-CONN-013", on(ConnectionRequest), ofPath(checkFirstFlag)},
 	{"IBTRS-CONN-014", on(ConnectionRequest), ofRequest(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnRequest.Reserved == [11]byte{}, "bytes 45 to 55 of the connection request are % x", e.ConnRequest.Reserved)
+		if !r.Kept(e.ConnRequest.Reserved == [11]byte{}) {
+			r.Breaks("bytes 45 to 55 of the connection request are % x", e.ConnRequest.Reserved)
+		}
 	})},
 	{"IBTRS-CONN-015", on(ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
 		a := e.ConnResponse
-		r.HoldsIf(e.ParseError == nil && a.Errno == 0, "accept with magic %#04x, version %#04x, errno %d", a.Magic, a.Version, a.Errno)
+		if !r.Kept(e.ParseError == nil && a.Errno == 0) {
+			r.Breaks("accept with magic %#04x, version %#04x, errno %d", a.Magic, a.Version, a.Errno)
+		}
 	})},
 	{"IBTRS-CONN-016", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
 		if !e.HasAccept {
@@ -46,15 +58,21 @@ var connRules = []Rule{
 		}
 		a, first := e.ConnResponse, e.Accept
 		same := a.QueueDepth == first.QueueDepth && a.MaxIOSize == first.MaxIOSize && a.MaxHeaderSize == first.MaxHeaderSize
-		r.HoldsIf(same, "accept says depth %d, I/O %d, header %d; another of the path said %d, %d, %d",
-			a.QueueDepth, a.MaxIOSize, a.MaxHeaderSize, first.QueueDepth, first.MaxIOSize, first.MaxHeaderSize)
+		if !r.Kept(same) {
+			r.Breaks("accept says depth %d, I/O %d, header %d; another of the path said %d, %d, %d",
+				a.QueueDepth, a.MaxIOSize, a.MaxHeaderSize, first.QueueDepth, first.MaxIOSize, first.MaxHeaderSize)
+		}
 	})},
 	{"IBTRS-CONN-017", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnResponse.QueueDepth > 0, "queue depth is 0")
+		if !r.Kept(e.ConnResponse.QueueDepth > 0) {
+			r.Breaks("queue depth is 0")
+		}
 	})},
 	{"IBTRS-CONN-018", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
 		size := uint64(e.ConnResponse.MaxIOSize) + uint64(e.ConnResponse.MaxHeaderSize)
-		r.HoldsIf(bits.OnesCount64(size) == 1, "max I/O size plus max header size is %d", size)
+		if !r.Kept(bits.OnesCount64(size) == 1) {
+			r.Breaks("max I/O size plus max header size is %d", size)
+		}
 	})},
 	{"IBTRS-CONN-019", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
 		size := uint64(e.ConnResponse.MaxIOSize) + uint64(e.ConnResponse.MaxHeaderSize)
@@ -62,10 +80,14 @@ var connRules = []Rule{
 			return
 		}
 		need := bits.Len16(e.ConnResponse.QueueDepth-1) + bits.Len64(size-1)
-		r.HoldsIf(need <= 28, "depth %d and chunk size %d need %d bits of the immediate", e.ConnResponse.QueueDepth, size, need)
+		if !r.Kept(need <= 28) {
+			r.Breaks("depth %d and chunk size %d need %d bits of the immediate", e.ConnResponse.QueueDepth, size, need)
+		}
 	})},
 	{"IBTRS-CONN-020", on(ConnectionReply), ofAccept(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.ConnResponse.Reserved == [36]byte{}, "reserved bytes of the accept are % x", e.ConnResponse.Reserved)
+		if !r.Kept(e.ConnResponse.Reserved == [36]byte{}) {
+			r.Breaks("reserved bytes of the accept are % x", e.ConnResponse.Reserved)
+		}
 	})},
 	{"IBTRS-CONN-028", on(ConnectionReply, ConnectionReject), ofPath(checkJoin)},
 	{"IBTRS-CONN-041", on(ConnectionRequest, ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
@@ -73,17 +95,23 @@ var connRules = []Rule{
 		if e.Kind == ConnectionReply {
 			n = e.Connection.Reply.RNRRetryCount
 		}
-		r.HoldsIf(n == 7, "RNR retry count is %d", n)
+		if !r.Kept(n == 7) {
+			r.Breaks("RNR retry count is %d", n)
+		}
 	})},
 	{"IBTRS-CONN-042", on(ConnectionRequest, ConnectionReply), ofIBTRS(func(e *Event, r *Ruling) {
 		resources, depth := e.Connection.Request.ResponderResources, e.Connection.Request.InitiatorDepth
 		if e.Kind == ConnectionReply {
 			resources, depth = e.Connection.Reply.ResponderResources, e.Connection.Reply.InitiatorDepth
 		}
-		r.HoldsIf(resources == 0 && depth == 0, "responder resources are %d, initiator depth is %d", resources, depth)
+		if !r.Kept(resources == 0 && depth == 0) {
+			r.Breaks("responder resources are %d, initiator depth is %d", resources, depth)
+		}
 	})},
 	{"IBTRS-CONN-043", on(ConnectionRequest), ofIBTRS(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.Connection.Request.RetryCount == 7, "retry count is %d", e.Connection.Request.RetryCount)
+		if !r.Kept(e.Connection.Request.RetryCount == 7) {
+			r.Breaks("retry count is %d", e.Connection.Request.RetryCount)
+		}
 	})},
 	{"IBTRS-CONN-044", on(RequestSent, RequestAnswered, Stray), func(e *Event, r *Ruling) {
 		switch {
@@ -138,17 +166,23 @@ func checkServiceID(e *Event, r *Ruling) {
 	if uint64(id)>>16 == native {
 		return
 	}
-	r.HoldsIf(uint64(id)>>16 == ipTCP, "service id is %v", id)
+	if !r.Kept(uint64(id)>>16 == ipTCP) {
+		r.Breaks("service id is %v", id)
+	}
 }
 
 func checkPrivateLength(e *Event, r *Ruling) {
 	req := &e.Connection.Request
 	if _, _, ok := req.ServiceID.IP(); !ok {
 		rest := bytes.TrimLeft(e.Private[min(len(e.Private), ibtrs.ConnRequestSize):], "\x00")
-		r.HoldsIf(len(e.Private) >= ibtrs.ConnRequestSize && len(rest) == 0, "private data goes on behind its 56 bytes")
+		if !r.Kept(len(e.Private) >= ibtrs.ConnRequestSize && len(rest) == 0) {
+			r.Breaks("private data goes on behind its 56 bytes")
+		}
 		return
 	}
-	r.HoldsIf(len(e.Private) == ibtrs.ConnRequestSize, "private data behind the address header has %d bytes", len(e.Private))
+	if !r.Kept(len(e.Private) == ibtrs.ConnRequestSize) {
+		r.Breaks("private data behind the address header has %d bytes", len(e.Private))
+	}
 }
 
 // checkConnectionOrder sees to it that connections are asked for in ascending order, each after the one before was
@@ -237,8 +271,10 @@ func checkSameBuild(e *Event, r *Ruling) {
 		return
 	}
 	first := e.build.first
-	r.HoldsIf(first.ConnectionCount == e.ConnRequest.ConnectionCount, "connection count is %d, the requests before had %d",
-		e.ConnRequest.ConnectionCount, first.ConnectionCount)
+	if !r.Kept(first.ConnectionCount == e.ConnRequest.ConnectionCount) {
+		r.Breaks("connection count is %d, the requests before had %d",
+			e.ConnRequest.ConnectionCount, first.ConnectionCount)
+	}
 }
 
 func checkDistinctUUIDs(e *Event, r *Ruling) {

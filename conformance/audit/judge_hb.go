@@ -24,7 +24,9 @@ var hbRules = []Rule{
 	{"IBTRS-HB-002", on(Heartbeat, HeartbeatAck), checkAcks},
 	{"IBTRS-HB-003", on(Heartbeat, HeartbeatAck), func(e *Event, r *Ruling) {
 		if !e.Message.HeadMissing {
-			r.HoldsIf(e.Message.Operation == roce.OperationWrite && e.Message.Length == 0, "%v is a %s of %d bytes", e.Kind, ofOperation(e.Message), e.Message.Length)
+			if !r.Kept(e.Message.Operation == roce.OperationWrite && e.Message.Length == 0) {
+				r.Breaks("%v is a %s of %d bytes", e.Kind, ofOperation(e.Message), e.Message.Length)
+			}
 		}
 	}},
 	{"IBTRS-HB-005", on(Heartbeat, RequestSent, RequestAnswered, DisconnectRequest), ofPath(checkTrafficCounts)},

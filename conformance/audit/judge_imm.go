@@ -17,12 +17,16 @@ var immRules = []Rule{
 	{"IBTRS-IMM-004", on(RequestAnswered), func(e *Event, r *Ruling) {
 		const largest = 133 // of Linux: EHWPOISON
 		if n := e.Response.Errno; n != 0 {
-			r.HoldsIf(n <= largest, "error number of the response is %d", uint16(n))
+			if !r.Kept(n <= largest) {
+				r.Breaks("error number of the response is %d", uint16(n))
+			}
 		}
 	}},
 	{"IBTRS-IMM-011", on(Heartbeat, HeartbeatAck), func(e *Event, r *Ruling) {
 		i := ibtrs.Immediate(e.Message.Immediate)
-		r.HoldsIf(i.Payload() == 0, "immediate of a heartbeat is %#08x", uint32(i))
+		if !r.Kept(i.Payload() == 0) {
+			r.Breaks("immediate of a heartbeat is %#08x", uint32(i))
+		}
 	}},
 }
 

@@ -13,30 +13,38 @@ var infoRequestLayout = ibtrs.Layout.MustMessage("info_request")
 var infoRules = []Rule{
 	{"IBTRS-INFO-001", on(InfoRequest, Stray), checkOneInfoRequest},
 	{"IBTRS-INFO-002", on(InfoRequest), whole(func(e *Event, r *Ruling) {
-		r.HoldsIf(e.Message.Length == ibtrs.InfoRequestSize && e.InfoRequest.Type == ibtrs.TypeInfoRequest,
-			"INFO request has %d bytes and type %d", e.Message.Length, e.InfoRequest.Type)
+		if !r.Kept(e.Message.Length == ibtrs.InfoRequestSize && e.InfoRequest.Type == ibtrs.TypeInfoRequest) {
+			r.Breaks("INFO request has %d bytes and type %d", e.Message.Length, e.InfoRequest.Type)
+		}
 	})},
 	{"IBTRS-INFO-003", on(InfoRequest), whole(func(e *Event, r *Ruling) {
 		if e.Message.Length < ibtrs.InfoRequestSize {
 			return
 		}
 		set := infoRequestLayout.ReservedSet(e.Message.Data)
-		r.HoldsIf(e.InfoRequest.SessionName.Terminated() && len(set) == 0, "session name is %q; not zero behind it: %s",
-			e.InfoRequest.SessionName.Bytes(), reservedText(set))
+		if !r.Kept(e.InfoRequest.SessionName.Terminated() && len(set) == 0) {
+			r.Breaks("session name is %q; not zero behind it: %s",
+				e.InfoRequest.SessionName.Bytes(), reservedText(set))
+		}
 	})},
 	{"IBTRS-INFO-004", on(InfoResponse), whole(func(e *Event, r *Ruling) {
 		n := int(e.InfoResponse.Count)
-		r.HoldsIf(e.InfoResponse.Type == ibtrs.TypeInfoResponse && e.Message.Length == ibtrs.InfoResponseSize+n*ibtrs.DescriptorSize,
-			"INFO response has type %d, %d regions and %d bytes", e.InfoResponse.Type, n, e.Message.Length)
+		if !r.Kept(e.InfoResponse.Type == ibtrs.TypeInfoResponse && e.Message.Length == ibtrs.InfoResponseSize+n*ibtrs.DescriptorSize) {
+			r.Breaks("INFO response has type %d, %d regions and %d bytes", e.InfoResponse.Type, n, e.Message.Length)
+		}
 	})},
 	{"IBTRS-INFO-005", on(InfoResponse), regions(func(e *Event, r *Ruling, g ibtrs.Geometry) {
 		n := e.InfoResponse.Count
-		r.HoldsIf(n > 0 && g.QueueDepth%n == 0, "%d regions do not divide a queue depth of %d", n, g.QueueDepth)
+		if !r.Kept(n > 0 && g.QueueDepth%n == 0) {
+			r.Breaks("%d regions do not divide a queue depth of %d", n, g.QueueDepth)
+		}
 	})},
 	{"IBTRS-INFO-006", on(InfoResponse), regions(checkRegionLengths)},
 	{"IBTRS-INFO-007", on(InfoResponse), regions(func(e *Event, r *Ruling, g ibtrs.Geometry) {
 		if e.build.keyRefresh {
-			r.HoldsIf(e.InfoResponse.Count == g.QueueDepth, "%d regions for a queue depth of %d, with key refresh", e.InfoResponse.Count, g.QueueDepth)
+			if !r.Kept(e.InfoResponse.Count == g.QueueDepth) {
+				r.Breaks("%d regions for a queue depth of %d, with key refresh", e.InfoResponse.Count, g.QueueDepth)
+			}
 		}
 	})},
 	{"IBTRS-INFO-013", on(InfoResponse, DisconnectRequest), ofPath(checkSameName)},
@@ -75,7 +83,9 @@ func checkRegionLengths(e *Event, r *Ruling, g ibtrs.Geometry) {
 		sum += uint64(d.Length)
 	}
 	want := size * uint64(g.QueueDepth)
-	r.HoldsIf(sum == want, "regions have %d bytes together, the chunks have %d", sum, want)
+	if !r.Kept(sum == want) {
+		r.Breaks("regions have %d bytes together, the chunks have %d", sum, want)
+	}
 }
 
 func checkOneInfoRequest(e *Event, r *Ruling) {

@@ -14,16 +14,22 @@ var invRules = []Rule{
 			r.Holds()
 			return
 		}
-		r.HoldsIf((e.ConnResponse.Flags^e.Accept.Flags)&ibtrs.KeyRefresh == 0, "flags of the accept are %#x, those of another connection of the path are %#x",
-			e.ConnResponse.Flags, e.Accept.Flags)
+		if !r.Kept((e.ConnResponse.Flags^e.Accept.Flags)&ibtrs.KeyRefresh == 0) {
+			r.Breaks("flags of the accept are %#x, those of another connection of the path are %#x",
+				e.ConnResponse.Flags, e.Accept.Flags)
+		}
 	})},
 	{"IBTRS-INV-002", on(RequestAnswered), refresh(func(e *Event, r *Ruling) {
 		a := &e.Response
-		r.HoldsIf(a.Send && a.Length == ibtrs.KeyResponseSize && a.HasKey, "response is a %s of %d bytes, not a key response", ofOperation(e.Message), a.Length)
+		if !r.Kept(a.Send && a.Length == ibtrs.KeyResponseSize && a.HasKey) {
+			r.Breaks("response is a %s of %d bytes, not a key response", ofOperation(e.Message), a.Length)
+		}
 	})},
 	{"IBTRS-INV-003", on(RequestAnswered), refresh(func(e *Event, r *Ruling) {
 		if a := &e.Response; a.HasKey {
-			r.HoldsIf(uint32(a.Key.Chunk) == a.ID, "key response is for chunk %d, the message id is %d", a.Key.Chunk, a.ID)
+			if !r.Kept(uint32(a.Key.Chunk) == a.ID) {
+				r.Breaks("key response is for chunk %d, the message id is %d", a.Key.Chunk, a.ID)
+			}
 		}
 	})},
 	{"IBTRS-INV-004", on(RequestAnswered, FatalNAK), func(e *Event, r *Ruling) {

@@ -13,63 +13,85 @@ import (
 // ioRules judge requests and responses of the transport.
 var ioRules = []Rule{
 	{"IBTRS-IO-001", on(RequestSent), placed(ibtrs.Write, func(e *Event, r *Ruling, s shape) {
-		r.HoldsIf(!s.addressOdd, "write of chunk %d begins at %#x, which is not the chunk's address", e.Request.Chunk, e.Request.VA)
+		if !r.Kept(!s.addressOdd) {
+			r.Breaks("write of chunk %d begins at %#x, which is not the chunk's address", e.Request.Chunk, e.Request.VA)
+		}
 	})},
 	{"IBTRS-IO-002", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *Ruling, s shape) {
 		q := e.Request
 		want := q.HeaderLen + ibtrs.ReadMessageSize + q.Count*ibtrs.DescriptorSize
-		r.HoldsIf(!s.addressOdd && q.Length == want, "read of chunk %d writes %d bytes at %#x, not its %d bytes of header and message behind the room for data",
-			q.Chunk, q.Length, q.VA, want)
+		if !r.Kept(!s.addressOdd && q.Length == want) {
+			r.Breaks("read of chunk %d writes %d bytes at %#x, not its %d bytes of header and message behind the room for data",
+				q.Chunk, q.Length, q.VA, want)
+		}
 	})},
 	{"IBTRS-IO-003", on(RequestSent), placed(0, func(e *Event, r *Ruling, s shape) {
-		r.HoldsIf(!s.offsetOdd, "offset in the immediate is %d, data and user header have %d and %d bytes", e.Request.Offset, s.data, e.Request.HeaderLen)
+		if !r.Kept(!s.offsetOdd) {
+			r.Breaks("offset in the immediate is %d, data and user header have %d and %d bytes", e.Request.Offset, s.data, e.Request.HeaderLen)
+		}
 	})},
 	{"IBTRS-IO-005", on(RequestSent, Stray), checkOneWrite},
 	{"IBTRS-IO-006", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *Ruling, s shape) {
 		q := e.Request
 		if s.data > 0 {
-			r.HoldsIf(q.Count == 1 && !s.descriptorOdd && q.Flags == ibtrs.NeedInvalidate, "read of %d bytes has %d descriptors, the first of %d bytes, and flags %#04x",
-				s.data, q.Count, q.Descriptor.Length, q.Flags)
+			if !r.Kept(q.Count == 1 && !s.descriptorOdd && q.Flags == ibtrs.NeedInvalidate) {
+				r.Breaks("read of %d bytes has %d descriptors, the first of %d bytes, and flags %#04x",
+					s.data, q.Count, q.Descriptor.Length, q.Flags)
+			}
 		}
 	})},
 	{"IBTRS-IO-007", on(RequestSent), placed(0, func(e *Event, r *Ruling, s shape) {
 		if q := e.Request; s.data == 0 {
-			r.HoldsIf(q.Direction == ibtrs.Write || q.Count == 0 && q.Flags == 0, "read without data has %d descriptors and flags %#04x", q.Count, q.Flags)
+			if !r.Kept(q.Direction == ibtrs.Write || q.Count == 0 && q.Flags == 0) {
+				r.Breaks("read without data has %d descriptors and flags %#04x", q.Count, q.Flags)
+			}
 		}
 	})},
 	{"IBTRS-IO-008", on(RequestAnswered), checkSameLane},
 	{"IBTRS-IO-010", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
 		a, q := &e.Response, e.Request
 		if q.Direction == ibtrs.Read && q.Count == 1 && a.Errno == 0 {
-			r.HoldsIf(a.DataLen == int(q.Descriptor.Length) && !a.DataOutside, "read of %d bytes was answered with %d bytes of data", q.Descriptor.Length, a.DataLen)
+			if !r.Kept(a.DataLen == int(q.Descriptor.Length) && !a.DataOutside) {
+				r.Breaks("read of %d bytes was answered with %d bytes of data", q.Descriptor.Length, a.DataLen)
+			}
 		}
 	})},
 	{"IBTRS-IO-011", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
 		a, q := &e.Response, e.Request
 		if q.Direction == ibtrs.Read && q.Count == 1 && q.Flags&ibtrs.NeedInvalidate != 0 {
-			r.HoldsIf(a.Invalidated && a.SawInvalid, "response type 2: %v, key %#x invalidated before it: %v", a.Invalidated, q.Descriptor.RKey, a.SawInvalid)
+			if !r.Kept(a.Invalidated && a.SawInvalid) {
+				r.Breaks("response type 2: %v, key %#x invalidated before it: %v", a.Invalidated, q.Descriptor.RKey, a.SawInvalid)
+			}
 		}
 	})},
 	{"IBTRS-IO-012", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
 		a, q := &e.Response, e.Request
 		if q.Direction == ibtrs.Write || q.Flags&ibtrs.NeedInvalidate == 0 {
-			r.HoldsIf(!a.Invalidated && !a.SawInvalid, "response type 2: %v, invalidation: %v, to a request that did not ask for it", a.Invalidated, a.SawInvalid)
+			if !r.Kept(!a.Invalidated && !a.SawInvalid) {
+				r.Breaks("response type 2: %v, invalidation: %v, to a request that did not ask for it", a.Invalidated, a.SawInvalid)
+			}
 		}
 	})},
 	{"IBTRS-IO-013", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
 		a, q := &e.Response, e.Request
 		if q.Direction == ibtrs.Read && q.Count > 0 && a.Errno != 0 {
-			r.HoldsIf(a.DataLen == 0, "read that failed with %v came with %d bytes of data", a.Errno, a.DataLen)
+			if !r.Kept(a.DataLen == 0) {
+				r.Breaks("read that failed with %v came with %d bytes of data", a.Errno, a.DataLen)
+			}
 		}
 	})},
 	{"IBTRS-IO-014", on(RequestAnswered), func(e *Event, r *Ruling) {
 		if knownMode(e) && !e.build.keyRefresh {
-			r.HoldsIf(!e.Response.Send && e.Response.Length == 0, "response is a %s of %d bytes, without key refresh", ofOperation(e.Message), e.Response.Length)
+			if !r.Kept(!e.Response.Send && e.Response.Length == 0) {
+				r.Breaks("response is a %s of %d bytes, without key refresh", ofOperation(e.Message), e.Response.Length)
+			}
 		}
 	}},
 	{"IBTRS-IO-017", on(RequestSent), func(e *Event, r *Ruling) {
 		if e.Request.HasLastKey {
-			r.HoldsIf(!e.Request.SameKey, "read has key %#x, as the read before with permit %d", e.Request.Descriptor.RKey, e.Request.Chunk)
+			if !r.Kept(!e.Request.SameKey) {
+				r.Breaks("read has key %#x, as the read before with permit %d", e.Request.Descriptor.RKey, e.Request.Chunk)
+			}
 		}
 	}},
 	{"IBTRS-IO-018", on(RequestSent), func(e *Event, r *Ruling) {
@@ -97,7 +119,9 @@ var ioRules = []Rule{
 	{"IBTRS-IO-027", on(RequestAnswered), answered(func(e *Event, r *Ruling) {
 		g, known := e.Session.Geometry()
 		if known && e.Request.HasIO && e.Request.DataLen == int(g.MaxIOSize) && inDevice(e) {
-			r.HoldsIf(e.Response.Errno != ibtrs.EINVAL && e.Response.Errno != ibtrs.EMSGSIZE, "I/O of the maximum size, %d bytes, fails with %v", g.MaxIOSize, e.Response.Errno)
+			if !r.Kept(e.Response.Errno != ibtrs.EINVAL && e.Response.Errno != ibtrs.EMSGSIZE) {
+				r.Breaks("I/O of the maximum size, %d bytes, fails with %v", g.MaxIOSize, e.Response.Errno)
+			}
 		}
 	})},
 	{"IBTRS-IO-028", on(RequestSent), checkMaxIO},
@@ -237,7 +261,9 @@ func inDevice(e *Event) bool {
 func checkMaxIO(e *Event, r *Ruling) {
 	q := e.Request
 	if g, known := e.Session.Geometry(); known && q.Parsed && !q.Incomplete && q.ChunkKnown {
-		r.HoldsIf(q.DataLen <= int(g.MaxIOSize), "request has %d bytes of data, the maximum is %d", q.DataLen, g.MaxIOSize)
+		if !r.Kept(q.DataLen <= int(g.MaxIOSize)) {
+			r.Breaks("request has %d bytes of data, the maximum is %d", q.DataLen, g.MaxIOSize)
+		}
 	}
 }
 

@@ -35,7 +35,9 @@ func policy(p Policy, good func(*picks, *Event) bool) func(*Event, *Ruling) {
 			m.bad++
 		}
 		if n := m.good + m.bad; n == enoughPicks {
-			r.HoldsIf(m.bad <= enoughPicks/4, "of %d choices of a path %d are not those of the policy %s", n, m.bad, p)
+			if !r.Kept(m.bad <= enoughPicks/4) {
+				r.Breaks("of %d choices of a path %d are not those of the policy %s", n, m.bad, p)
+			}
 			m.good, m.bad = 0, 0
 		}
 	}

@@ -32,12 +32,16 @@ var msgRules = []Rule{
 		}
 		q := e.Request
 		if e.Kind == RequestSent {
-			r.HoldsIf(q.HeaderLen == ibnbd.SessInfoSize && q.Header[4] > 0, "SESS_INFO has %d bytes", q.HeaderLen)
+			if !r.Kept(q.HeaderLen == ibnbd.SessInfoSize && q.Header[4] > 0) {
+				r.Breaks("SESS_INFO has %d bytes", q.HeaderLen)
+			}
 			return
 		}
 		if a := &e.Response; e.goodReply() {
 			m, err := ibnbd.ParseSessInfoResponse(a.Body)
-			r.HoldsIf(err == nil && a.DataLen == sessInfoReply && m.Version > 0, "SESS_INFO_RSP has %d bytes, type %d, version %d", a.DataLen, m.Type, m.Version)
+			if !r.Kept(err == nil && a.DataLen == sessInfoReply && m.Version > 0) {
+				r.Breaks("SESS_INFO_RSP has %d bytes, type %d, version %d", a.DataLen, m.Type, m.Version)
+			}
 		}
 	}},
 	{"IBNBD-MSG-003", on(RequestAnswered), func(e *Event, r *Ruling) {
@@ -46,8 +50,9 @@ var msgRules = []Rule{
 		}
 		if m, err := ibnbd.ParseSessInfoResponse(e.Response.Body); err == nil {
 			asked := e.Request.Header[4]
-			r.HoldsIf(m.Version == min(asked, ibnbd.Version) || m.Version < ibnbd.Version && m.Version <= asked && m.Version > 0,
-				"answer to version %d is version %d", asked, m.Version)
+			if !r.Kept(m.Version == min(asked, ibnbd.Version) || m.Version < ibnbd.Version && m.Version <= asked && m.Version > 0) {
+				r.Breaks("answer to version %d is version %d", asked, m.Version)
+			}
 		}
 	}},
 	{"IBNBD-MSG-004", on(RequestSent, RequestAnswered), checkMessageSizes},
@@ -55,26 +60,36 @@ var msgRules = []Rule{
 		q := e.Request
 		switch {
 		case isMessage(e, ibnbd.TypeSessInfo):
-			r.HoldsIf(q.Direction == ibtrs.Read && q.DataLen == sessInfoReply, "SESS_INFO is a transport %v with room for %d bytes", q.Direction, q.DataLen)
+			if !r.Kept(q.Direction == ibtrs.Read && q.DataLen == sessInfoReply) {
+				r.Breaks("SESS_INFO is a transport %v with room for %d bytes", q.Direction, q.DataLen)
+			}
 		case isMessage(e, ibnbd.TypeOpen):
-			r.HoldsIf(q.Direction == ibtrs.Read && q.DataLen == openReply, "OPEN is a transport %v with room for %d bytes", q.Direction, q.DataLen)
+			if !r.Kept(q.Direction == ibtrs.Read && q.DataLen == openReply) {
+				r.Breaks("OPEN is a transport %v with room for %d bytes", q.Direction, q.DataLen)
+			}
 		}
 	}},
 	{"IBNBD-MSG-008", on(RequestSent), func(e *Event, r *Ruling) {
 		if q := e.Request; isMessage(e, ibnbd.TypeClose) {
-			r.HoldsIf(q.Direction == ibtrs.Write && q.DataLen == 0, "CLOSE is a transport %v with %d bytes of data", q.Direction, q.DataLen)
+			if !r.Kept(q.Direction == ibtrs.Write && q.DataLen == 0) {
+				r.Breaks("CLOSE is a transport %v with %d bytes of data", q.Direction, q.DataLen)
+			}
 		}
 	}},
 	{"IBNBD-MSG-009", on(RequestSent, RequestAnswered), func(e *Event, r *Ruling) {
 		set, known := reservedOf(e)
 		if known {
-			r.HoldsIf(len(set) == 0, "not zero: %s", reservedText(set))
+			if !r.Kept(len(set) == 0) {
+				r.Breaks("not zero: %s", reservedText(set))
+			}
 		}
 	}},
 	{"IBNBD-MSG-014", on(RequestAnswered), func(e *Event, r *Ruling) {
 		set, known := reservedOf(e)
 		if known {
-			r.HoldsIf(len(set) == 0, "reply has %s from before", reservedText(set))
+			if !r.Kept(len(set) == 0) {
+				r.Breaks("reply has %s from before", reservedText(set))
+			}
 		}
 	}},
 }
@@ -140,12 +155,18 @@ func checkMessageSizes(e *Event, r *Ruling) {
 	q := e.Request
 	switch {
 	case isMessage(e, ibnbd.TypeOpen) && e.Kind == RequestSent:
-		r.HoldsIf(q.HeaderLen == ibnbd.OpenRequestSize, "OPEN has %d bytes", q.HeaderLen)
+		if !r.Kept(q.HeaderLen == ibnbd.OpenRequestSize) {
+			r.Breaks("OPEN has %d bytes", q.HeaderLen)
+		}
 	case isMessage(e, ibnbd.TypeOpen) && e.goodReply():
 		m, err := ibnbd.ParseOpenResponse(e.Response.Body)
-		r.HoldsIf(m.Type == ibnbd.TypeOpenResponse && e.Response.DataLen == openReply, "OPEN_RSP has %d bytes: %v", e.Response.DataLen, err)
+		if !r.Kept(m.Type == ibnbd.TypeOpenResponse && e.Response.DataLen == openReply) {
+			r.Breaks("OPEN_RSP has %d bytes: %v", e.Response.DataLen, err)
+		}
 	case isMessage(e, ibnbd.TypeClose) && e.Kind == RequestSent:
-		r.HoldsIf(q.HeaderLen == ibnbd.CloseRequestSize, "CLOSE has %d bytes", q.HeaderLen)
+		if !r.Kept(q.HeaderLen == ibnbd.CloseRequestSize) {
+			r.Breaks("CLOSE has %d bytes", q.HeaderLen)
+		}
 	}
 }
 

@@ -46,7 +46,9 @@ func checkIncarnationGrows(e *Event, r *Ruling) {
 		return
 	}
 	step := e.ConnRequest.Incarnation - e.Previous // modulo 2^16
-	r.HoldsIf(step > 0 && step < 1<<15, "incarnation is %d after %d", e.ConnRequest.Incarnation, e.Previous)
+	if !r.Kept(step > 0 && step < 1<<15) {
+		r.Breaks("incarnation is %d after %d", e.ConnRequest.Incarnation, e.Previous)
+	}
 }
 
 func checkFirstIncarnation(e *Event, r *Ruling) {
@@ -77,7 +79,9 @@ func checkAttempts(e *Event, r *Ruling) {
 	if a := r.judge.memory.attempts[e.Path.ID]; a != nil {
 		made += a.n
 	}
-	r.HoldsIf(made <= *limit, "attempt %d to reconnect, %d are allowed", made, *limit)
+	if !r.Kept(made <= *limit) {
+		r.Breaks("attempt %d to reconnect, %d are allowed", made, *limit)
+	}
 }
 
 func checkDelay(e *Event, r *Ruling) {
@@ -87,7 +91,9 @@ func checkDelay(e *Event, r *Ruling) {
 	}
 	const rounding = 50 * time.Millisecond // loss is noted before its DREQ is on the wire
 	waited := e.At.Sub(e.LostAt)
-	r.HoldsIf(waited >= delay+extraDelay-rounding, "path is asked for %s after its loss, the delay is %s and %s", shortTime(waited), delay, extraDelay)
+	if !r.Kept(waited >= delay+extraDelay-rounding) {
+		r.Breaks("path is asked for %s after its loss, the delay is %s and %s", shortTime(waited), delay, extraDelay)
+	}
 }
 
 // checkFailover: a request of a lost path comes again with the same permit, header and data.

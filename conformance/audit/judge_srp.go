@@ -22,54 +22,71 @@ var srpRules = append(loginRules, []Rule{
 	{"SRP-LOGIN-004", on(ConnectionRequest, CommandSent, TaskManagement, CreditResponse), checkSRPReserved},
 	{"SRP-LOGIN-009", on(CommandSent, TaskManagement), func(e *Event, r *Ruling) {
 		if m := e.Channel.Login; m.HasRequest {
-			r.HoldsIf(e.Message.Length <= int(m.Request.RequestedIULength) && m.Request.RequestedIULength >= srp.MinIULength,
-				"unit has %d bytes, the login asked for %d", e.Message.Length, m.Request.RequestedIULength)
+			if !r.Kept(e.Message.Length <= int(m.Request.RequestedIULength) && m.Request.RequestedIULength >= srp.MinIULength) {
+				r.Breaks("unit has %d bytes, the login asked for %d", e.Message.Length, m.Request.RequestedIULength)
+			}
 		}
 	}},
 	{"SRP-LOGIN-010", on(CommandSent, TaskManagement), func(e *Event, r *Ruling) {
 		if m := e.Channel.Login; m.HasResponse {
-			r.HoldsIf(e.Message.Length <= int(m.Response.MaxInitiatorIULength), "unit has %d bytes, the target takes %d", e.Message.Length, m.Response.MaxInitiatorIULength)
+			if !r.Kept(e.Message.Length <= int(m.Response.MaxInitiatorIULength)) {
+				r.Breaks("unit has %d bytes, the target takes %d", e.Message.Length, m.Response.MaxInitiatorIULength)
+			}
 		}
 	}},
 	{"SRP-LOGIN-012", on(CommandAnswered, TaskManagementAnswered, UnknownAnswer, CreditRequest, AsyncEvent, Logout), func(e *Event, r *Ruling) {
 		if m := e.Channel.Login; m.HasResponse && e.From == Target {
-			r.HoldsIf(e.Message.Length <= int(m.Response.MaxTargetIULength), "unit has %d bytes, the target announced %d at most", e.Message.Length, m.Response.MaxTargetIULength)
+			if !r.Kept(e.Message.Length <= int(m.Response.MaxTargetIULength)) {
+				r.Breaks("unit has %d bytes, the target announced %d at most", e.Message.Length, m.Response.MaxTargetIULength)
+			}
 		}
 	}},
 	{"SRP-CH-002", on(CommandAnswered, TaskManagementAnswered, UnknownAnswer), checkSameChannel},
 	{"SRP-CMD-001", on(CommandSent), formatted(srp.NoData, srp.NoData, func(e *Event, r *Ruling) {
-		r.HoldsIf(e.Message.Length == srp.CmdSize+additionalCDB(e), "command without data has %d bytes", e.Message.Length)
+		if !r.Kept(e.Message.Length == srp.CmdSize+additionalCDB(e)) {
+			r.Breaks("command without data has %d bytes", e.Message.Length)
+		}
 	})},
 	{"SRP-CMD-002", on(CommandSent), formatted(srp.NoData, srp.Direct, checkDirectSize)},
 	{"SRP-CMD-003", on(CommandSent), formatted(srp.Direct, srp.NoData, checkDirectSize)},
 	{"SRP-CMD-004", on(CommandSent), func(e *Event, r *Ruling) {
 		if len(e.Unit) >= srp.CmdSize {
 			end := srp.CmdSize + additionalCDB(e)
-			r.HoldsIf(end <= e.Message.Length, "the additional command block ends at byte %d of %d", end, e.Message.Length)
+			if !r.Kept(end <= e.Message.Length) {
+				r.Breaks("the additional command block ends at byte %d of %d", end, e.Message.Length)
+			}
 		}
 	}},
 	{"SRP-CMD-005", on(CommandSent), func(e *Event, r *Ruling) {
 		const variableLength = 0x7F
 		if c := e.Command; c.OpCode() == variableLength && len(e.Unit) >= srp.CmdSize {
 			want := (int(c.CDB[7]) + 8 - 16 + 3) &^ 3
-			r.HoldsIf(additionalCDB(e) == want, "command block of %d bytes has %d additional bytes", int(c.CDB[7])+8, additionalCDB(e))
+			if !r.Kept(additionalCDB(e) == want) {
+				r.Breaks("command block of %d bytes has %d additional bytes", int(c.CDB[7])+8, additionalCDB(e))
+			}
 		}
 	}},
 	{"SRP-CMD-006", on(CommandSent), func(e *Event, r *Ruling) {
 		if c := e.Command; c.ParseError == nil && (c.OutFormat == srp.Indirect || c.InFormat == srp.Indirect) {
 			want := srp.CmdSize + additionalCDB(e) + descriptorBytes(c.OutFormat, e.Unit[6]) + descriptorBytes(c.InFormat, e.Unit[7])
-			r.HoldsIf(e.Message.Length == want, "command with %d and %d list entries has %d bytes, not %d", e.Unit[6], e.Unit[7], e.Message.Length, want)
+			if !r.Kept(e.Message.Length == want) {
+				r.Breaks("command with %d and %d list entries has %d bytes, not %d", e.Unit[6], e.Unit[7], e.Message.Length, want)
+			}
 		}
 	}},
 	{"SRP-CMD-007", on(CommandSent), func(e *Event, r *Ruling) {
 		if c := e.Command; c.OutFormat == srp.Indirect || c.InFormat == srp.Indirect {
-			r.HoldsIf(c.ParseError == nil, "%v", c.ParseError)
+			if !r.Kept(c.ParseError == nil) {
+				r.Breaks("%v", c.ParseError)
+			}
 		}
 	}},
 	{"SRP-CMD-010", on(CommandSent), checkImmediateData},
 	{"SRP-CMD-011", on(CommandSent), func(e *Event, r *Ruling) {
 		if padding, ok := immediatePadding(e); ok {
-			r.HoldsIf(allZero(padding), "the %d bytes between descriptor and immediate data are % x", len(padding), padding)
+			if !r.Kept(allZero(padding)) {
+				r.Breaks("the %d bytes between descriptor and immediate data are % x", len(padding), padding)
+			}
 		}
 	}},
 	{"SRP-CMD-014", on(CommandSent, TaskManagement), func(e *Event, r *Ruling) {
@@ -82,7 +99,9 @@ var srpRules = append(loginRules, []Rule{
 	{"SRP-CMD-015", on(CommandAnswered, UnknownAnswer), checkTag},
 	{"SRP-CMD-016", on(CommandSent), func(e *Event, r *Ruling) {
 		_, ok := e.Command.LUN.Number()
-		r.HoldsIf(ok, "LUN is %v", e.Command.LUN)
+		if !r.Kept(ok) {
+			r.Breaks("LUN is %v", e.Command.LUN)
+		}
 	}},
 	{"SRP-CRED-001", on(CommandSent, TaskManagement), func(e *Event, r *Ruling) {
 		if c := e.Command; c.LimitKnown {
@@ -159,19 +178,25 @@ var srpRules = append(loginRules, []Rule{
 	{"SRP-ROB-005", on(CommandSent), func(e *Event, r *Ruling) {
 		padding, ok := immediatePadding(e)
 		set := cmdLayout.ReservedSet(e.Unit)
-		r.HoldsIf((!ok || allZero(padding)) && len(set) == 0, "memory of before is sent: %s % x", reservedText(set), padding)
+		if !r.Kept((!ok || allZero(padding)) && len(set) == 0) {
+			r.Breaks("memory of before is sent: %s % x", reservedText(set), padding)
+		}
 	}},
 	{"SRP-RSP-001", on(CommandAnswered), func(e *Event, r *Ruling) {
 		if a := e.Answer; a.Response.Status == 0 && a.Response.Flags == 0 {
-			r.HoldsIf(a.Size == srp.RspSize, "good response has %d bytes", a.Size)
+			if !r.Kept(a.Size == srp.RspSize) {
+				r.Breaks("good response has %d bytes", a.Size)
+			}
 		}
 	}},
 	{"SRP-RSP-002", on(CommandAnswered), func(e *Event, r *Ruling) {
 		a, m := e.Answer, &e.Answer.Response
 		if m.Flags&srp.SenseValid != 0 || m.SenseLength > 0 {
 			want := uint64(srp.RspSize) + uint64(m.ResponseLength) + uint64(m.SenseLength)
-			r.HoldsIf(m.Flags&srp.SenseValid != 0 && m.SenseLength > 0 && uint64(a.Size) == want, "response of %d bytes has flags %#02x, %d bytes of sense and %d of response data",
-				a.Size, uint8(m.Flags), m.SenseLength, m.ResponseLength)
+			if !r.Kept(m.Flags&srp.SenseValid != 0 && m.SenseLength > 0 && uint64(a.Size) == want) {
+				r.Breaks("response of %d bytes has flags %#02x, %d bytes of sense and %d of response data",
+					a.Size, uint8(m.Flags), m.SenseLength, m.ResponseLength)
+			}
 		}
 	}},
 	{"SRP-RSP-005", on(CommandAnswered), checkUnderflowIn},
@@ -183,7 +208,9 @@ var srpRules = append(loginRules, []Rule{
 			if over&srp.DataOutOver != 0 {
 				count = m.DataOutResidual
 			}
-			r.HoldsIf(count > 0, "overflow of 0 bytes, flags %#02x", uint8(m.Flags))
+			if !r.Kept(count > 0) {
+				r.Breaks("overflow of 0 bytes, flags %#02x", uint8(m.Flags))
+			}
 		}
 	}},
 	{"SRP-RSP-014", on(CommandAnswered, DataMoved), checkDataFirst},
@@ -193,7 +220,9 @@ var srpRules = append(loginRules, []Rule{
 			return
 		}
 		if managed := e.Channel.commands[c.Task.ManagedTag]; managed != nil && managed != c {
-			r.HoldsIf(managed.LUN == c.LUN, "abort of a command on LUN %v names LUN %v", managed.LUN, c.LUN)
+			if !r.Kept(managed.LUN == c.LUN) {
+				r.Breaks("abort of a command on LUN %v names LUN %v", managed.LUN, c.LUN)
+			}
 		}
 	}},
 	{"SRP-TM-002", on(TaskManagementAnswered, CommandAnswered), func(e *Event, r *Ruling) {
@@ -208,8 +237,9 @@ var srpRules = append(loginRules, []Rule{
 	}},
 	{"SRP-TM-006", on(TaskManagementAnswered), func(e *Event, r *Ruling) {
 		m := &e.Answer.Response
-		r.HoldsIf(m.Flags&srp.RspValid != 0 && m.ResponseLength == srp.ResponseDataSize && e.Answer.Size == srp.RspSize+srp.ResponseDataSize,
-			"answer has %d bytes, flags %#02x and %d bytes of response data", e.Answer.Size, uint8(m.Flags), m.ResponseLength)
+		if !r.Kept(m.Flags&srp.RspValid != 0 && m.ResponseLength == srp.ResponseDataSize && e.Answer.Size == srp.RspSize+srp.ResponseDataSize) {
+			r.Breaks("answer has %d bytes, flags %#02x and %d bytes of response data", e.Answer.Size, uint8(m.Flags), m.ResponseLength)
+		}
 	}},
 	{"SRP-TM-009", on(TaskManagement), func(e *Event, r *Ruling) {
 		c := e.Connection
@@ -217,7 +247,9 @@ var srpRules = append(loginRules, []Rule{
 		if closed && e.Message.FirstAt.Sub(c.ClosedAt) < time.Second {
 			return
 		}
-		r.HoldsIf(!closed, "task management on a channel that was closed")
+		if !r.Kept(!closed) {
+			r.Breaks("task management on a channel that was closed")
+		}
 	}},
 }...)
 
@@ -246,7 +278,9 @@ func formatted(out, in srp.Format, check func(*Event, *Ruling)) func(*Event, *Ru
 
 func checkDirectSize(e *Event, r *Ruling) {
 	want := srp.CmdSize + additionalCDB(e) + 16
-	r.HoldsIf(e.Message.Length == want, "command with a direct descriptor has %d bytes, not %d", e.Message.Length, want)
+	if !r.Kept(e.Message.Length == want) {
+		r.Breaks("command with a direct descriptor has %d bytes, not %d", e.Message.Length, want)
+	}
 }
 
 func checkSRPReserved(e *Event, r *Ruling) {
@@ -263,7 +297,9 @@ func checkSRPReserved(e *Event, r *Ruling) {
 	default:
 		set = credRspLayout.ReservedSet(e.Unit)
 	}
-	r.HoldsIf(len(set) == 0, "not zero: %s", reservedText(set))
+	if !r.Kept(len(set) == 0) {
+		r.Breaks("not zero: %s", reservedText(set))
+	}
 }
 
 // credit blames for a request without credit, unless a response with credit was missed.
@@ -311,8 +347,9 @@ func checkImmediateData(e *Event, r *Ruling) {
 	}
 	granted := e.Channel.Login.Response.Flags&srp.LoginImmediate != 0
 	want := int(e.Channel.Login.Request.ImmediateOffset) + c.Out
-	r.HoldsIf(granted && c.ParseError == nil && c.InFormat == srp.NoData && e.Message.Length == want,
-		"immediate data, granted: %v, %d bytes in a unit of %d: %v", granted, c.Out, e.Message.Length, c.ParseError)
+	if !r.Kept(granted && c.ParseError == nil && c.InFormat == srp.NoData && e.Message.Length == want) {
+		r.Breaks("immediate data, granted: %v, %d bytes in a unit of %d: %v", granted, c.Out, e.Message.Length, c.ParseError)
+	}
 }
 
 // immediatePadding returns the bytes between the descriptor and the data of a command with immediate data.

@@ -15,12 +15,16 @@ const multiChannel = 0x03 // bits of the login flags
 var loginRules = []Rule{
 	{"SRP-LOGIN-001", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
 		if _, _, ok := e.Connection.Request.ServiceID.IP(); ok {
-			r.HoldsIf(len(e.Private) == srp.LoginReqCMSize && e.Login.Request.Type == srp.TypeLoginReq, "login request has %d bytes and type %#02x", len(e.Private), e.Login.Request.Type)
+			if !r.Kept(len(e.Private) == srp.LoginReqCMSize && e.Login.Request.Type == srp.TypeLoginReq) {
+				r.Breaks("login request has %d bytes and type %#02x", len(e.Private), e.Login.Request.Type)
+			}
 		}
 	})},
 	{"SRP-LOGIN-003", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
 		n := e.Login.Request.RequestedIULength
-		r.HoldsIf(!littleEndian(n, srp.MinIULength, 1<<20), "requested IU length %#08x has its bytes in the wrong order", n)
+		if !r.Kept(!littleEndian(n, srp.MinIULength, 1<<20)) {
+			r.Breaks("requested IU length %#08x has its bytes in the wrong order", n)
+		}
 	})},
 	{"SRP-LOGIN-013", on(ConnectionReply, ConnectionReject), ofLogin(func(e *Event, r *Ruling) {
 		tag, has := e.Login.Response.Tag, e.Login.HasResponse
@@ -28,7 +32,9 @@ var loginRules = []Rule{
 			tag, has = e.Login.Reject.Tag, e.Login.HasReject
 		}
 		if has {
-			r.HoldsIf(tag == e.Login.Request.Tag, "answer to login tag %v has tag %v", e.Login.Request.Tag, tag)
+			if !r.Kept(tag == e.Login.Request.Tag) {
+				r.Breaks("answer to login tag %v has tag %v", e.Login.Request.Tag, tag)
+			}
 		}
 	})},
 	{"SRP-LOGIN-020", on(ConnectionReject), ofLogin(func(e *Event, r *Ruling) {
@@ -37,7 +43,9 @@ var loginRules = []Rule{
 		}
 		switch {
 		case e.RejectReason == roce.RejConsumer:
-			r.HoldsIf(e.Login.HasReject && allZero(e.Private[srp.LoginRejSize:]), "reject with reason 28 is no SRP_LOGIN_REJ of 32 bytes: %v", e.ParseError)
+			if !r.Kept(e.Login.HasReject && allZero(e.Private[srp.LoginRejSize:])) {
+				r.Breaks("reject with reason 28 is no SRP_LOGIN_REJ of 32 bytes: %v", e.ParseError)
+			}
 		case e.Login.HasReject:
 			r.Breaks("SRP_LOGIN_REJ comes with reason %v", e.RejectReason)
 		}
@@ -45,24 +53,32 @@ var loginRules = []Rule{
 	{"SRP-LOGIN-028", on(ConnectionReply), ofLogin(func(e *Event, r *Ruling) {
 		m := e.Login
 		if m.HasResponse && m.OthersSure && m.settled {
-			r.HoldsIf(m.Response.Flags&multiChannel == srp.ChannelsNone, "first login is answered with flags %#02x", m.Response.Flags)
+			if !r.Kept(m.Response.Flags&multiChannel == srp.ChannelsNone) {
+				r.Breaks("first login is answered with flags %#02x", m.Response.Flags)
+			}
 		}
 	})},
 	{"SRP-LOGIN-030", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
 		if m := e.Login.Request; m.Flags&srp.LoginImmediate != 0 {
-			r.HoldsIf(m.ImmediateOffset >= srp.MinImmediateOffset, "immediate data is asked for at offset %d", m.ImmediateOffset)
+			if !r.Kept(m.ImmediateOffset >= srp.MinImmediateOffset) {
+				r.Breaks("immediate data is asked for at offset %d", m.ImmediateOffset)
+			}
 		}
 	})},
 	{"SRP-LOGIN-031", on(ConnectionReply), ofLogin(func(e *Event, r *Ruling) {
 		if m := e.Login; m.HasResponse && m.Response.Flags&srp.LoginImmediate != 0 {
 			q := m.Request
 			ok := q.Flags&srp.LoginImmediate != 0 && q.ImmediateOffset >= srp.MinImmediateOffset && uint32(q.ImmediateOffset) < m.Response.MaxInitiatorIULength
-			r.HoldsIf(ok, "immediate data is granted, the request had flags %#02x and offset %d", q.Flags, q.ImmediateOffset)
+			if !r.Kept(ok) {
+				r.Breaks("immediate data is granted, the request had flags %#02x and offset %d", q.Flags, q.ImmediateOffset)
+			}
 		}
 	})},
 	{"SRP-LOGIN-032", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
 		if space, _, ok := e.Connection.Request.ServiceID.IP(); ok {
-			r.HoldsIf(space == roce.PortSpaceTCP, "service id is %v", e.Connection.Request.ServiceID)
+			if !r.Kept(space == roce.PortSpaceTCP) {
+				r.Breaks("service id is %v", e.Connection.Request.ServiceID)
+			}
 		}
 	})},
 	{"SRP-CH-001", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
@@ -99,7 +115,9 @@ var loginRules = []Rule{
 			return
 		}
 		c := e.Connection.Request
-		r.HoldsIf(c.LocalQPN != n.lastQPN && c.LocalCommID != n.lastComm, "relogin uses queue pair %#x and communication id %#x again", c.LocalQPN, c.LocalCommID)
+		if !r.Kept(c.LocalQPN != n.lastQPN && c.LocalCommID != n.lastComm) {
+			r.Breaks("relogin uses queue pair %#x and communication id %#x again", c.LocalQPN, c.LocalCommID)
+		}
 	})},
 }
 

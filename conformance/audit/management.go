@@ -151,7 +151,9 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 	if mtu := m.PathMTU.Bytes(); mtu > 0 {
 		c.mtu = mtu
 	}
-	t.addFlow(c, Target, m.LocalQPN)
+	if !t.taken(c, m.LocalQPN) {
+		t.addFlow(c, Target, m.LocalQPN)
+	}
 	c.Protocol = t.protocolOf(c, m)
 	e := t.fresh(ConnectionRequest)
 	e.setConnection(c, Initiator)
@@ -162,6 +164,13 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 	if c.channel != nil && c.channel.nexus != nil {
 		c.channel.nexus.note(c)
 	}
+}
+
+// taken reports whether the queue pair that a request names belongs to a connection that is alive: a request alone, which
+// anybody can make, does not end it. The reply does.
+func (t *Tracker) taken(c *Connection, qpn uint32) bool {
+	old := t.flows[flowKey{addr16(c.Initiator), addr16(c.Target), qpn}]
+	return old != nil && old.conn.State.live()
 }
 
 // sameRequest reports whether a REQ is the connection's own, sent again.
@@ -218,6 +227,9 @@ func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, fr
 	t.byComm[c.comm[1]] = c
 	t.touch(c)
 	t.addFlow(c, Initiator, m.LocalQPN)
+	if c.HasRequest {
+		t.addFlow(c, Target, c.Request.LocalQPN)
+	}
 	e := t.fresh(ConnectionReply)
 	e.setConnection(c, Target)
 	e.manager = from
