@@ -128,7 +128,6 @@ type Connection struct {
 	rtuSeq    uint64
 	element   *list.Element
 	inOpen    bool
-	orphan    bool
 	asked     [3]bool // DREQ seen, by side
 
 	initiatorManager *manager // who sent REQ and REP
@@ -145,7 +144,7 @@ func (c *Connection) Channel() *Channel { return c.channel }
 func (c *Connection) CID() int { return c.cid }
 
 // Uncertain reports whether the connection is not known for certain to be the one that its packets belong to.
-func (c *Connection) Uncertain() bool { return c.uncertain || c.orphan }
+func (c *Connection) Uncertain() bool { return c.uncertain }
 
 // Retransmitted is the number of packets that each side sent again.
 func (c *Connection) Retransmitted(from Side) uint64 {

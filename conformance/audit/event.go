@@ -46,7 +46,8 @@ const (
 	LateInvalidation // of a read's key, after the answer
 	Heartbeat
 	HeartbeatAck
-	Stray // a message that has no place in the protocol
+	Stray          // a message that has no place in the protocol
+	EarlierRequest // of a connection that began before the capture
 
 	// SRP.
 	ChannelUp
@@ -73,7 +74,7 @@ var kindNames = [kinds]string{
 	"none", "connection-request", "connection-request-again", "connection-reply", "connection-reject",
 	"connection-established", "disconnect-request", "disconnect-reply", "retransmission", "gap", "receiver-not-ready",
 	"sequence-nak", "fatal-nak", "info-request", "info-response", "path-up", "path-down", "session-up", "session-down",
-	"request", "io", "unanswered", "late-invalidation", "heartbeat", "heartbeat-ack", "stray", "channel-up", "command-sent", "command",
+	"request", "io", "unanswered", "late-invalidation", "heartbeat", "heartbeat-ack", "stray", "earlier-request", "channel-up", "command-sent", "command",
 	"command-unanswered", "task-management-sent", "task-management", "unknown-answer", "credit-request",
 	"credit-response", "async-event", "async-event-response", "logout", "data-moved", "read-overrun", "stray-unit", "capture-end",
 }
@@ -97,7 +98,8 @@ type Event struct {
 	ConnResponse ibtrs.ConnResponse
 	Accept       ibtrs.ConnResponse // what the path's build was told before
 	HasAccept    bool
-	ParseError   error // what is wrong with the message of this event
+	Between      [2]string // addresses of sender and receiver, of an EarlierRequest
+	ParseError   error     // what is wrong with the message of this event
 	RejectReason roce.RejReason
 	NewPath      bool   // the path was not seen before
 	HasPrevious  bool   // the path was built before, and this begins a new build

@@ -102,7 +102,7 @@ type Message struct {
 func (t *Tracker) takeRC(p *roce.Packet) {
 	f := t.findFlow(p)
 	if f == nil {
-		t.takeStranger(p)
+		t.takeOrphan(p)
 		return
 	}
 	f.lastAt = t.now.at
@@ -482,10 +482,4 @@ func (f *Flow) watch(w watcher) bool {
 	}
 	f.watchers = append(f.watchers, w)
 	return true
-}
-
-// takeStranger counts a packet of a queue pair whose connection was not seen.
-func (t *Tracker) takeStranger(p *roce.Packet) {
-	t.counters.UnknownQP++
-	t.takeOrphan(p)
 }

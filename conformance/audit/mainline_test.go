@@ -221,3 +221,21 @@ func TestResultsFitTheCatalogue(t *testing.T) {
 		t.Errorf("%d results for %d rules", len(results), len(Rules()))
 	}
 }
+
+// TestBeginInTheMiddle: of connections that were made before the capture only what stands in a packet is told.
+func TestBeginInTheMiddle(t *testing.T) {
+	whole := load(t, rnbdCapture...)
+	e := edit(t, rnbdCapture...)
+	middle := e.find(8, initiatorRequest(4, anyRead))
+	lines := timeline(t, whole[middle:])
+	expectInOrder(t, lines, []string{
+		`^10.0.0.2 to 10.0.0.1, connection from before the capture, session unknown: READ 4096 bytes at sector \d+ of device 0, permit unknown`,
+		`session unknown: DISCARD 65536 bytes at sector 2048 of device 0, permit unknown`,
+		`session other, .*: OPEN "dev/ram0" migration, .* status 0`,
+	})
+	for _, l := range lines {
+		if strings.Contains(l.text, "session gold") {
+			t.Errorf("session gold is known: %s", l.text)
+		}
+	}
+}

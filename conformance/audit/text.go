@@ -87,6 +87,8 @@ func (e *Event) what() string {
 		return e.Request.text() + ", not answered before the path was lost"
 	case Heartbeat, HeartbeatAck:
 		return e.beatText()
+	case EarlierRequest:
+		return fmt.Sprintf("%s to %s, connection from before the capture, session unknown: %s", e.Between[0], e.Between[1], e.Request.text())
 	case Stray:
 		return fmt.Sprintf("stray message of the %s: %s", e.From, e.Message.text())
 	}

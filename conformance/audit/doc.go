@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package audit reads what was on the wire: a capture or live frames in; a timeline of storage events, statistics and clause
+// verdicts out. The wire is the only witness that no implementation can bribe, so everything here is careful to say
+// nothing that the frames do not prove.
+//
+// # Nouns
+//
+//   - A [Frame] comes from a [Source] (pcap, pcapng, standard input, several rails merged by time) or from whoever calls
+//     [Tracker.Frame]. A [FrameID] names it by rail and number.
+//   - A [Tracker] pairs connection management into connections, connections into queue pairs ([Flow]), paths ([Path]),
+//     sessions ([Session]) and SRP channels ([Channel]); it follows sequence numbers and acknowledgements and puts packets
+//     together to messages, requests and answers.
+//   - An [Event] is one thing that happened. Observers get each at once: nothing is stored. Its String is its line in a
+//     timeline.
+//   - [Statistics] count and measure by path. A [Judge] decides clauses, one [Rule] each; the rules are in tables, a file an
+//     area (judge_conn.go to judge_srp.go). An [Audit] puts all of it together.
+//
+// Sub-packages: live makes fault predicates of what a tracker sees on a running rail; wireshark is a dissector.
+//
+// # What is not known
+//
+// Frames may be missing, doubled, out of order or cut, and a capture may begin in the middle. The tracker knows where: the
+// packets of a queue pair are numbered, the acknowledgements tell what arrived, and the datagrams of connection
+// management are numbered too. A packet that was acknowledged and never seen is a [Gap]. A retransmission is counted and
+// its message delivered once; packets after a missing one wait until it comes or is given up.
+//
+// A rule that finds something forbidden in a frame blames at once. A rule that misses something (an answer before a
+// permit is used again, an accept before the next request) only suspects: [Ruling.BreaksUnlessMissed] waits until the
+// stream in which the missing thing would have come goes on without a gap. If it does not, the finding is inconclusive.
+// A clause that the traffic never tried is skipped with the reason "not-seen".
+//
+// # Bounds
+//
+// Memory does not grow with the length of a capture: connections, sessions, held packets and memories of rules have limits
+// ([Options]), and what is forgotten is counted. Half-open connections are forgotten before established ones. Of RDMA
+// WRITEs only the last 512 bytes are kept, where the messages are. In steady state a frame costs no allocation.
+package audit
