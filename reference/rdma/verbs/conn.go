@@ -205,7 +205,7 @@ func (c *conn) fail(err error) {
 	if c.err != nil {
 		return
 	}
-	c.err = fmt.Errorf("%s: connection to %s: %w", c.dev.name, c.remote, err)
+	c.err = fmt.Errorf("connection to %s: %w", c.remote, err)
 	c.dead.Store(true)
 	if c.drains {
 		if err := errno(C.shim_to_error(c.qp)); err != nil {

@@ -26,6 +26,9 @@
 // polled in batches by whoever calls Poll; when there are none the completion queue is armed and its channel is waited
 // for.
 //
+// That work has failed, and so the connection, is known when its completion is polled; who never polls is told only what
+// connection management and the device report.
+//
 // Work requests and completions pass through arrays in C memory that belong to the connection. A work request's id there
 // is its number in its queue; what Go has to remember of it is in a ring. In steady state nothing is allocated.
 //

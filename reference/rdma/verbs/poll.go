@@ -123,13 +123,17 @@ func (c *conn) take(done []rdma.Completion, arm bool) (int, error) {
 			break
 		}
 	}
-	if total > 0 || err == nil {
+	switch {
+	case total > 0 || err == nil:
 		return total, nil
-	}
-	if c.drained() {
+	case !c.flushes():
+		return 0, err
+	case !c.polling.marked:
+		return 0, c.mark()
+	case c.sending.empty() && c.recving.empty():
 		return 0, err
 	}
-	return 0, c.mark()
+	return 0, nil
 }
 
 func toInt(b bool) C.int {
@@ -155,22 +159,22 @@ func (c *conn) completeAll(done []rdma.Completion, from []C.struct_shim_wc) (int
 	return n, nil
 }
 
-// drained tells whether no more completions can come.
-func (c *conn) drained() bool {
+// flushes tells whether what is posted on the lost connection will complete.
+func (c *conn) flushes() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.drains || c.sending.empty() && c.recving.empty()
+	return c.drains
 }
 
-// mark posts one more request behind all others of a queue pair that flushes. Its completion tells that nothing is left,
-// also where the last requests were unsignalled and had succeeded.
+// mark posts one more request behind all others of a queue pair that flushes. Its completion tells that no send request
+// is left, also where the last were unsignalled and had succeeded.
 func (c *conn) mark() error {
-	if c.polling.marked {
-		return nil
-	}
 	c.polling.marked = true
-	c.sending.mu.Lock() // who has it afterwards finds the connection lost, and posts nothing
+	// Who has these locks afterwards finds the connection lost, and posts nothing.
+	c.sending.mu.Lock()
 	defer c.sending.mu.Unlock()
+	c.recving.mu.Lock()
+	defer c.recving.mu.Unlock()
 	err := errno(C.shim_post_marker(c.qp, C.uint64_t(marker)))
 	return c.dev.failed("flush the queue pair", err)
 }
