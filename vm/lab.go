@@ -3,6 +3,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func Start(ctx context.Context, spec Spec) (*Lab, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
-	if err := checkMemory(spec); err != nil {
+	if err := Check(spec, 1); err != nil {
 		return nil, err
 	}
 	l := &Lab{spec: spec}
@@ -61,7 +62,14 @@ func (l *Lab) prepare(ctx context.Context) error {
 	if err := l.makeDirs(); err != nil {
 		return &EnvironmentError{What: "make the lab's directories", Err: err, Do: "free space, or choose another directory"}
 	}
-	return environment(ctx, l.pickAccelerator(ctx), "try whether guests boot on KVM", l.dir)
+	err := l.pickAccelerator(ctx)
+	if err == nil || errors.Is(err, qemu.ErrNotInstalled) || ctx.Err() != nil {
+		return environment(ctx, err, "try whether guests boot on KVM", "")
+	}
+	return &EnvironmentError{
+		What: "try whether guests boot on KVM", Err: err,
+		Do: "see that " + qemu.DefaultBinary + " runs, and that files can be made in " + l.cache(),
+	}
 }
 
 func (l *Lab) start(ctx context.Context) error {
@@ -96,10 +104,6 @@ func (l *Lab) pickAccelerator(ctx context.Context) (err error) {
 		l.choice = qemu.Choice{Accelerator: l.spec.Accelerator, Reason: "asked for"}
 		return nil
 	}
-	cache := l.spec.Cache
-	if cache == "" {
-		cache = os.TempDir()
-	}
 	answers := func(ctx context.Context, m *qemu.Machine) error {
 		client, err := dialAgent(ctx, m)
 		if err != nil {
@@ -107,8 +111,16 @@ func (l *Lab) pickAccelerator(ctx context.Context) (err error) {
 		}
 		return client.Close()
 	}
-	l.choice, err = qemu.PickAccelerator(ctx, l.machineConfig("probe"), cache, answers)
+	l.choice, err = qemu.PickAccelerator(ctx, l.machineConfig("probe"), l.cache(), answers)
 	return err
+}
+
+// cache is where the choice of an accelerator is kept.
+func (l *Lab) cache() string {
+	if l.spec.Cache == "" {
+		return os.TempDir()
+	}
+	return l.spec.Cache
 }
 
 // wire makes rails, hosts and what joins them.
@@ -135,16 +147,20 @@ func (l *Lab) wire() (err error) {
 	return nil
 }
 
-// bootAll boots the hosts side by side. On a direct wire the one that listens is launched first.
+// bootAll boots the hosts side by side. On a direct wire the one that listens is launched first. Hosts that are alike fail
+// alike, so the error is that of the first alone.
 func (l *Lab) bootAll(ctx context.Context) error {
-	launched := make([]error, len(l.hosts))
-	for i, h := range l.hosts {
-		launched[i] = h.launch(ctx)
+	for _, h := range l.hosts {
+		if err := h.launch(ctx); err != nil {
+			return err
+		}
 	}
-	if err := errors.Join(launched...); err != nil {
-		return err
-	}
-	return l.each(func(h *Host) error { return h.settle(ctx) })
+	settled := make([]error, len(l.hosts))
+	_ = l.each(func(h *Host) error {
+		settled[h.number-1] = h.settle(ctx)
+		return nil
+	})
+	return cmp.Or(settled...)
 }
 
 // each does something to all hosts side by side.
@@ -296,8 +312,10 @@ func dialAgent(ctx context.Context, m *qemu.Machine) (*agent.Client, error) {
 	if err == nil {
 		return client, nil
 	}
-	if ctx.Err() == nil {
-		<-m.Done() // QEMU closed the socket, so it is about to end; that is the better reason
+	select { // where QEMU closed the socket it is about to end, and how it ended is the better reason
+	case <-m.Done():
+		return nil, cmp.Or(m.Err(), err)
+	case <-ctx.Done():
+		return nil, err
 	}
-	return nil, errors.Join(m.Err(), err)
 }

@@ -34,7 +34,7 @@ func environment(err error, what, advice string) error {
 		return nil
 	case errors.As(err, &already):
 		return err
-	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), "No space left on device"):
+	case errors.Is(err, syscall.ENOSPC), strings.Contains(strings.ToLower(err.Error()), "no space left on device"):
 		advice = "free some space there, or choose another cache directory"
 	case errors.As(err, &missing) && errors.Is(err, exec.ErrNotFound):
 		advice = fmt.Sprintf("install the package with the program %q, or run ci/setup", missing.Name)

@@ -99,7 +99,12 @@ func describeHost(ctx context.Context, binary string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
-	if err != nil {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("%w: install the package qemu-system-x86 (%w)", ErrNotInstalled, err)
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("ask %s for its version: %w", binary, ctx.Err())
+	case err != nil:
 		return "", fmt.Errorf("ask %s for its version: %w", binary, err)
 	}
 	release := string(bytes.TrimRight(uname.Release[:], "\x00"))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -23,16 +24,33 @@ type ExitError struct {
 	Stderr  string // what QEMU complained of, in one line
 }
 
-// Error gives the name and the reason, what QEMU complained of, and the console.
+// Error gives, in one line, the name and the reason, what QEMU complained of, and the guest's last words; the console has more.
 func (e *ExitError) Error() string {
 	s := fmt.Sprintf("machine %s ended: %s", e.Name, e.Reason)
 	if e.Stderr != "" {
 		s += "; QEMU says: " + e.Stderr
 	}
-	if e.Console != "" {
-		s += "; console: " + e.Console
+	if words := e.lastWords(); words != "" {
+		s += "; its last words: " + words
 	}
 	return s
+}
+
+// kernelTime is what Linux puts before each line on the console.
+var kernelTime = regexp.MustCompile(`^\[ *[0-9.]+\] *`)
+
+// lastWords are the lines of the console that tell most: the one of the panic, or else the last few.
+func (e *ExitError) lastWords() string {
+	const few = 3
+	lines := strings.Split(strings.TrimSpace(e.Console), "\n")
+	if e.Panic {
+		lines = lines[:1]
+	}
+	lines = lines[max(0, len(lines)-few):]
+	for i, line := range lines {
+		lines[i] = kernelTime.ReplaceAllString(strings.TrimSpace(line), "")
+	}
+	return strings.Join(lines, "; ")
 }
 
 // Unwrap returns [ErrPanic] where that was it.
