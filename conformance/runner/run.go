@@ -4,7 +4,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,7 +50,7 @@ func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Pla
 	defer release()
 	show := newProgress(out, len(plan.Specs))
 	defer show.stop()
-	if err := o.prepare(ctx, show); err != nil {
+	if err := o.prepare(ctx, plan.Workers, show); err != nil {
 		return nil, interruption(ctx, err)
 	}
 	journal, err := verdict.Create(filepath.Join(o.ReportDir, report.JournalFile), catalogue, header(o, plan))
@@ -65,7 +64,10 @@ func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Pla
 }
 
 // prepare makes what all labs share: the guests' image, and the choice of how guests run.
-func (o *Options) prepare(ctx context.Context, show *progress) (err error) {
+func (o *Options) prepare(ctx context.Context, labs int, show *progress) (err error) {
+	if err := vm.Check(o.Kit.Lab, labs); err != nil {
+		return err
+	}
 	o.Kit.Lab.Image, err = image.Build(ctx, o.Image, func(step string) { show.say("%s", step) })
 	if err != nil {
 		return err
@@ -98,8 +100,8 @@ func conclude(catalogue *clauses.Catalogue, dir string, journal *verdict.Writer,
 	if err != nil {
 		return nil, err
 	}
-	if err := report.WriteAll(dir, outcome); err != nil {
-		runErr = errors.Join(runErr, recordError(err))
+	if err := report.WriteAll(dir, outcome); err != nil && runErr == nil { // a disk is full only once
+		runErr = recordError(err)
 	}
 	if runErr != nil && len(journal.Run().Results) == 0 {
 		return nil, runErr

@@ -49,9 +49,19 @@ type ended struct {
 
 func command(t *testing.T, args ...string) ended {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
+	return commandIn(t, t.TempDir(), args...)
+}
+
+func commandIn(t *testing.T, dir string, args ...string) ended {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Dir = t.TempDir()
+	cmd.Dir = dir
+	return run(t, cmd)
+}
+
+func run(t *testing.T, cmd *exec.Cmd) ended {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -275,7 +285,7 @@ func TestHelpTeaches(t *testing.T) {
 			t.Errorf("--help lacks %q", want)
 		}
 	}
-	for _, name := range []string{"list", "explain", "report"} {
+	for _, name := range []string{"run", "list", "explain", "report"} {
 		if got := command(t, name, "--help"); got.code != 0 || !strings.Contains(got.stdout, "Examples:") {
 			t.Errorf("%s --help: exit code %d:\n%s", name, got.code, got.stdout)
 		}

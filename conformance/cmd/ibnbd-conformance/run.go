@@ -114,11 +114,15 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 
 // announce says what will be run.
 func announce(out io.Writer, plan *runner.Plan) {
-	labs := "1 lab"
-	if plan.Workers > 1 {
-		labs = fmt.Sprintf("%d labs side by side", plan.Workers)
+	fmt.Fprintf(out, "%s in %s, about %s when the guests are up\n",
+		counted(len(plan.Specs), "spec"), counted(plan.Workers, "lab"), plan.Estimate.Round(time.Second))
+}
+
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
 	}
-	fmt.Fprintf(out, "%d specs in %s, about %s when they are up\n", len(plan.Specs), labs, plan.Estimate.Round(time.Second))
+	return fmt.Sprint(n, " ", noun)
 }
 
 // printCoverage says how many clauses no spec decides.
