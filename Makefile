@@ -31,7 +31,7 @@ setup: ## install the Debian packages that are missing
 
 .PHONY: build
 build: ## build the programs into build/bin
-	go build -o $(BIN)/ ./conformance/cmd/...
+	go build -o $(BIN)/ ./conformance/cmd/... ./reference/cmd/...
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
@@ -40,6 +40,8 @@ lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 .PHONY: unit
 unit: ## unit tests under the race detector
 	go test -race -timeout 15m ./...
+	go test -race -tags verbs ./reference/rdma/verbs/...
+	GOEXPERIMENT=cgocheck2 go test -tags verbs ./reference/rdma/verbs/...
 
 .PHONY: fuzz-short
 fuzz-short: ## run each fuzz target for FUZZTIME (3s)
@@ -56,6 +58,10 @@ smoke: build ## boot the lab and run the specs labelled smoke
 .PHONY: lab
 lab: setup ## tests of the lab itself, on real guests
 	go test -tags lab -timeout 20m ./vm/...
+
+.PHONY: lab
+lab: ## tests of the lab itself, and of the RDMA providers against soft-RoCE in it
+	go test -tags lab -timeout 30m -p 1 ./vm/... ./reference/...
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
