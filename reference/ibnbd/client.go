@@ -19,6 +19,10 @@ type ClientConfig struct {
 	Features  Features           // offered to servers of profile X
 	Log       *slog.Logger
 	Rules     ClientRules
+
+	// Changed, unless nil, is called when the state of a device may have changed. It must not wait, and not call the
+	// client.
+	Changed func()
 }
 
 // DefaultClientConfig lacks only name and paths of the transport.
@@ -56,6 +60,12 @@ func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+func (c *Client) changed() {
+	if c.cfg.Changed != nil {
+		c.cfg.Changed()
+	}
 }
 
 // Session is the client's session, for its paths and statistics.

@@ -153,6 +153,38 @@ func TestPathsOfDevices(t *testing.T) {
 	})
 }
 
+func TestTellsThatAStateHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.listen(l.serverConfig())
+		cfg := l.clientConfig("blya", 0)
+		news := make(chan struct{}, 1)
+		cfg.Changed = func() {
+			select {
+			case news <- struct{}{}:
+			default:
+			}
+		}
+		c := l.connect(cfg)
+		d := l.mapDevice(c, "ram0", ibnbd.ReadWrite)
+		<-news
+		path := c.Session().Paths()[0]
+		if err := path.Disconnect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		<-news
+		if d.State() != ibnbd.DeviceClosed {
+			t.Errorf("without a path the device is %s", d.State())
+		}
+		if err := path.Reconnect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for d.State() != ibnbd.DeviceOpen {
+			<-news
+		}
+	})
+}
+
 func TestFileBackendThroughTheWire(t *testing.T) {
 	l := newLab(t)
 	b, err := backend.OpenFile(t.TempDir()+"/disk", deviceSize, false)

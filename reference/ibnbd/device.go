@@ -82,10 +82,14 @@ func (d *Device) Traits() Traits { return d.mapping.Load().traits }
 // ID is the server's id for the device, valid as long as the session lives.
 func (d *Device) ID() uint32 { return d.mapping.Load().id }
 
-func (d *Device) setState(s DeviceState) { d.state.Store(int32(s)) }
+func (d *Device) setState(s DeviceState) {
+	d.state.Store(int32(s))
+	d.client.changed()
+}
 
 // leave changes the state if it is from.
 func (d *Device) leave(from, to DeviceState) bool {
+	defer d.client.changed()
 	return d.state.CompareAndSwap(int32(from), int32(to))
 }
 
@@ -197,6 +201,7 @@ func (d *Device) Unmap(ctx context.Context, force bool) error {
 		return fmt.Errorf("unmap %q: %d I/Os are in flight: %w", d.path, d.inflight.Load(), ibtrs.EBUSY)
 	}
 	was := DeviceState(d.state.Swap(int32(DeviceUnmapped)))
+	d.client.changed()
 	if was == DeviceUnmapped {
 		return fmt.Errorf("unmap %q: it is unmapped: %w", d.path, ibtrs.EALREADY)
 	}

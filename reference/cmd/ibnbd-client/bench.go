@@ -75,7 +75,7 @@ func runBench(ctx context.Context, out, stderr io.Writer, o *sessionOptions, b *
 	case b.time <= 0:
 		return program.Usagef("--time %s must be more than 0", b.time)
 	}
-	conn, err := o.connect(ctx, o.newLog(stderr))
+	conn, err := o.connect(ctx, o.newLog(stderr), nil)
 	if err != nil {
 		return err
 	}

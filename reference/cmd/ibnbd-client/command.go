@@ -3,11 +3,13 @@
 package main
 
 import (
+	"net/url"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 const long = `Maps block devices of an IBNBD server, which mainline Linux calls RNBD, and serves them to the system through NBD on
@@ -23,10 +25,10 @@ func newCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "ibnbd-client", Short: "Use block devices of an IBNBD server", Long: long, Example: example, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return program.Usagef("say what to do: map, list, unmap, stat or bench")
+			return program.Usagef("say what to do: map, list, unmap, path, policy, stat or bench")
 		},
 	}
-	c.AddCommand(newMapCommand(), newListCommand(), newUnmapCommand(), newStatCommand(), newBenchCommand())
+	c.AddCommand(newMapCommand(), newListCommand(), newUnmapCommand(), newPathCommand(), newPolicyCommand(), newStatCommand(), newBenchCommand())
 	return c
 }
 
@@ -39,7 +41,10 @@ func newMapCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "map DEVICE...", Short: "Map devices and serve them through NBD until they are unmapped",
 		Long: `Maps devices of a server over one session and serves them through NBD on one Unix socket, each as an export with the
-device's path as its name. It stays in the foreground until every device is unmapped, or SIGINT or SIGTERM comes.`,
+device's path as its name. It stays in the foreground until every device is unmapped, or SIGINT or SIGTERM comes.
+
+If a client with the session that --session names is running, the devices are mapped in that session, whose options stay
+what they are, and the command returns.`,
 		Example: "  ibnbd-client map --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return runMap(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &o, &m, args)
@@ -50,6 +55,7 @@ device's path as its name. It stays in the foreground until every device is unma
 	f.StringVar(&m.socket, "nbd", "", "Unix `SOCKET` to serve NBD on; default is one named after the session")
 	f.StringVar(&m.access, "access", "rw", "ro, rw or migration")
 	f.StringVar(&m.ioMode, "io-mode", "blockio", "blockio or fileio")
+	f.BoolVar(&m.json, "json", false, "write the state of the session as a line of JSON, at first and whenever it has changed")
 	return c
 }
 
@@ -65,12 +71,63 @@ func newListCommand() *cobra.Command {
 
 func newUnmapCommand() *cobra.Command {
 	force := false
+	var o steerOptions
 	c := &cobra.Command{
 		Use: "unmap DEVICE", Short: "Unmap a device; the client that mapped it ends with its last one", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runUnmap(c.Context(), args[0], force) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return runUnmap(c.Context(), c.OutOrStdout(), &o, args[0], force)
+		},
 	}
+	o.addFlags(c)
 	c.Flags().BoolVarP(&force, "force", "f", false, "also while I/O is in flight")
 	return c
+}
+
+func newPathCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "path", Short: "Add, remove, disconnect or reconnect a path of a running client",
+		Example: "  ibnbd-client path add 10.0.1.2@10.0.1.1", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return program.Usagef("say what to do with a path: add, remove, disconnect or reconnect")
+		},
+	}
+	for _, verb := range pathVerbs {
+		var o steerOptions
+		sub := &cobra.Command{
+			Use: verb.name + " [SOURCE@]SERVER", Short: verb.short, Args: cobra.ExactArgs(1),
+			RunE: func(c *cobra.Command, args []string) error {
+				if _, err := parsePath(args[0]); err != nil {
+					return program.Usagef("path %q: %w", args[0], err)
+				}
+				return o.tellClient(c.Context(), c.OutOrStdout(), "path", url.Values{"do": {verb.name}, "path": {args[0]}})
+			},
+		}
+		o.addFlags(sub)
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+func newPolicyCommand() *cobra.Command {
+	var o steerOptions
+	c := &cobra.Command{
+		Use: "policy POLICY", Short: "Change how a running client chooses a path: round-robin, min-inflight or min-latency",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := ibtrs.ParsePolicy(args[0]); err != nil {
+				return &program.UsageError{Err: err}
+			}
+			return o.tellClient(c.Context(), c.OutOrStdout(), "policy", url.Values{"policy": {args[0]}})
+		},
+	}
+	o.addFlags(c)
+	return c
+}
+
+func (o *steerOptions) addFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.session, "session", "", "`NAME` of the session, where several clients run")
+	f.BoolVar(&o.json, "json", false, "write the state of the session after it as a line of JSON")
 }
 
 func newStatCommand() *cobra.Command {

@@ -4,12 +4,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"sync"
 
@@ -17,10 +17,14 @@ import (
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // mapOptions are what a person can choose about mapping.
-type mapOptions struct{ socket, access, ioMode string }
+type mapOptions struct {
+	socket, access, ioMode string
+	json                   bool
+}
 
 func (m *mapOptions) modes() (access ibnbd.AccessMode, mode ibnbd.IOMode, err error) {
 	modes := map[string]ibnbd.AccessMode{"ro": ibnbd.ReadOnly, "rw": ibnbd.ReadWrite, "migration": ibnbd.Migration}
@@ -39,45 +43,64 @@ func (m *mapOptions) modes() (access ibnbd.AccessMode, mode ibnbd.IOMode, err er
 
 // mapper is a running client.
 type mapper struct {
-	conn   *connection
-	nbd    nbd.Server
-	socket string
-	end    context.CancelFunc
-	log    *slog.Logger
+	conn    *connection
+	options *sessionOptions
+	nbd     nbd.Server
+	socket  string
+	news    *news
+	end     context.CancelFunc
+	log     *slog.Logger
 }
 
-// runMap maps devices and serves them until ctx ends or the last one is unmapped.
-func runMap(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) (err error) {
+// runMap maps devices. In a session that is running it returns when they are mapped. Else it serves them until ctx ends
+// or the last one is unmapped.
+func runMap(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) error {
+	if _, _, err := m.modes(); err != nil {
+		return err
+	}
+	if socket, running := o.running(ctx); running {
+		return join(ctx, out, socket, m, paths)
+	}
+	return serveMapped(ctx, out, stderr, o, m, paths)
+}
+
+// serveMapped opens a session of its own.
+func serveMapped(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) (err error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	r := &mapper{options: o, end: end, log: o.newLog(stderr), socket: m.socket, news: newNews()}
+	if r.conn, err = o.connect(ctx, r.log, r.news.changed); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if r.socket == "" {
+		r.socket = filepath.Join(program.RunDir(), "nbd", r.conn.Session().Name()+".sock")
+	}
+	for _, path := range paths {
+		if err := r.add(ctx, path, m); err != nil {
+			return err
+		}
+	}
+	return r.serve(ctx, out, m.json)
+}
+
+// add maps a device and offers it.
+func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 	access, mode, err := m.modes()
 	if err != nil {
 		return err
 	}
-	log := o.newLog(stderr)
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	conn, err := o.connect(ctx, log)
+	d, err := r.conn.Map(ctx, path, access, mode)
 	if err != nil {
 		return err
 	}
-	r := &mapper{conn: conn, end: end, log: log, socket: m.socket}
-	defer func() { err = errors.Join(err, r.close()) }()
-	for _, path := range paths {
-		d, err := conn.Map(ctx, path, access, mode)
-		if err != nil {
-			return err
-		}
-		r.nbd.Add(path, nbd.FromDevice(d))
-	}
-	return r.serve(ctx, out)
+	r.nbd.Add(path, nbd.FromDevice(d))
+	return nil
 }
 
 // serve opens the doors and waits.
-func (r *mapper) serve(ctx context.Context, out io.Writer) error {
-	name := r.conn.Session().Name()
-	if r.socket == "" {
-		r.socket = filepath.Join(program.RunDir(), "nbd", name+".sock")
-	}
-	commands, err := control.Listen(filepath.Join(clientSockets(), name+".sock"))
+func (r *mapper) serve(ctx context.Context, out io.Writer, asJSON bool) error {
+	commands, err := control.Listen(controlSocket(r.conn.Session().Name()))
 	if err != nil {
 		return err
 	}
@@ -85,8 +108,11 @@ func (r *mapper) serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, commands.Close())
 	}
-	for _, d := range r.conn.Devices() {
-		fmt.Fprintln(out, uri(r.socket, d.Path()))
+	r.news.state = r.state
+	if asJSON {
+		r.news.out = out
+	} else {
+		printURIs(out, r.state().Devices)
 	}
 	r.nbd.Log = r.log
 	return r.serveDoors(ctx, commands, door)
@@ -103,12 +129,21 @@ func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) er
 		defer r.end()
 		errs[1] = r.nbd.Serve(ctx, door)
 	})
+	all.Go(func() { r.news.follow(ctx) })
 	all.Wait()
 	return errors.Join(errs...)
 }
 
 // uri is how NBD programs name an export on a Unix socket.
 func uri(socket, export string) string { return "nbd+unix:///" + export + "?socket=" + socket }
+
+func printURIs(out io.Writer, devices []deviceStatus) {
+	for _, d := range devices {
+		fmt.Fprintln(out, d.URI)
+	}
+}
+
+func printJSON(out io.Writer, value any) error { return json.NewEncoder(out).Encode(value) }
 
 // close gives the devices back and closes the session.
 func (r *mapper) close() error {
@@ -122,19 +157,6 @@ func (r *mapper) close() error {
 		errs = append(errs, d.Unmap(ctx, true))
 	}
 	return errors.Join(append(errs, r.conn.Close())...)
-}
-
-func (r *mapper) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, r.status()) })
-	mux.HandleFunc("POST /unmap", func(w http.ResponseWriter, q *http.Request) {
-		if err := r.unmap(q.Context(), q.FormValue("device"), q.FormValue("force") == "true"); err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
-			return
-		}
-		control.WriteJSON(w, struct{}{})
-	})
-	return mux
 }
 
 // unmap gives one device back, and ends the program with the last.
@@ -152,5 +174,5 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("device %q is not mapped", path)
+	return fmt.Errorf("device %q is not mapped: %w", path, ibtrs.ENODEV)
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,28 +60,32 @@ func (o *sessionOptions) addFlags(c *cobra.Command) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
 }
 
-// connection is a client with the RDMA devices that its paths start from.
+// connection is a client with the RDMA devices that its paths start from. A device stays open as long as the session.
 type connection struct {
 	*ibnbd.Client
+
+	mu      sync.Mutex // guards the rest
 	devices map[netip.Addr]rdma.Device
 }
 
-// connect opens the session that the options ask for.
-func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger) (*connection, error) {
+// connect opens the session that the options ask for. changed, which may be nil, is called when the state of a path or
+// of a device may have changed; it must not wait.
+func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger, changed func()) (*connection, error) {
 	cfg, paths, err := o.config(log)
 	if err != nil {
 		return nil, err
 	}
+	if changed != nil {
+		cfg.Changed = changed
+		cfg.Transport.Transition = func(*ibtrs.Path, ibtrs.PathState, ibtrs.PathState) { changed() }
+	}
 	c := &connection{devices: map[netip.Addr]rdma.Device{}}
 	for _, p := range paths {
-		dev := c.devices[p.source]
-		if dev == nil {
-			if dev, err = provider.Open(o.provider, p.source); err != nil {
-				return nil, errors.Join(err, c.closeDevices())
-			}
-			c.devices[p.source] = dev
+		pc, err := c.pathConfig(o, p)
+		if err != nil {
+			return nil, errors.Join(err, c.closeDevices())
 		}
-		cfg.Transport.Paths = append(cfg.Transport.Paths, ibtrs.PathConfig{Device: dev, Server: netip.AddrPortFrom(p.server, o.port)})
+		cfg.Transport.Paths = append(cfg.Transport.Paths, pc)
 	}
 	if c.Client, err = ibnbd.Connect(ctx, cfg); err != nil {
 		return nil, errors.Join(err, c.closeDevices())
@@ -88,10 +93,37 @@ func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger) (*connec
 	return c, nil
 }
 
+// pathConfig opens the device that a path starts from, unless that is open.
+func (c *connection) pathConfig(o *sessionOptions, p endpoints) (ibtrs.PathConfig, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dev := c.devices[p.source]
+	if dev == nil {
+		var err error
+		if dev, err = provider.Open(o.provider, p.source); err != nil {
+			return ibtrs.PathConfig{}, err
+		}
+		c.devices[p.source] = dev
+	}
+	return ibtrs.PathConfig{Device: dev, Server: netip.AddrPortFrom(p.server, o.port)}, nil
+}
+
+// addPath connects another path.
+func (c *connection) addPath(ctx context.Context, o *sessionOptions, p endpoints) error {
+	pc, err := c.pathConfig(o, p)
+	if err != nil {
+		return err
+	}
+	_, err = c.Session().AddPath(ctx, pc)
+	return err
+}
+
 // Close closes the session and the devices.
 func (c *connection) Close() error { return errors.Join(c.Client.Close(), c.closeDevices()) }
 
 func (c *connection) closeDevices() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var errs []error
 	for _, d := range c.devices {
 		errs = append(errs, d.Close())
@@ -134,17 +166,22 @@ func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoin
 func parsePaths(texts []string) ([]endpoints, error) {
 	var paths []endpoints
 	for _, text := range texts {
-		source, server, both := strings.Cut(text, "@")
-		if !both {
-			source, server = "", text
-		}
-		p, err := parseEndpoints(source, server)
+		p, err := parsePath(text)
 		if err != nil {
 			return nil, program.Usagef("--path %q: %w", text, err)
 		}
 		paths = append(paths, p)
 	}
 	return paths, nil
+}
+
+// parsePath reads [SOURCE@]SERVER.
+func parsePath(text string) (endpoints, error) {
+	source, server, both := strings.Cut(text, "@")
+	if !both {
+		source, server = "", text
+	}
+	return parseEndpoints(source, server)
 }
 
 // parseEndpoints reads addresses with or without the prefix ip:, which sysfs wants. Without a source, routing decides.

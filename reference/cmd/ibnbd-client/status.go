@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"path/filepath"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -20,39 +19,60 @@ import (
 
 // status is what a running client tells of itself.
 type status struct {
+	Change  uint64         `json:"change"` // how often anything but a counter has changed
 	Session string         `json:"session"`
 	Profile string         `json:"server_profile"`
 	Policy  string         `json:"policy"`
 	NBD     string         `json:"nbd_socket"`
 	Devices []deviceStatus `json:"devices"`
 	Paths   []pathStatus   `json:"paths"`
-	Bounds  []string       `json:"bounds"`
+	Bounds  []string       `json:"bounds,omitempty"`
 }
 
 type deviceStatus struct {
 	Path   string `json:"path"`
 	State  string `json:"state"`
 	Size   int64  `json:"size_bytes"`
+	Block  int    `json:"block_bytes"`
+	MaxIO  int    `json:"max_io_bytes"`
 	Access string `json:"access"`
 	URI    string `json:"uri"`
 }
 
 type pathStatus struct {
-	Name  string          `json:"name"`
-	State string          `json:"state"`
-	Stats ibtrs.PathStats `json:"stats"`
+	Name  string           `json:"name"`
+	State string           `json:"state"`
+	Stats *ibtrs.PathStats `json:"stats,omitempty"`
 }
 
-func (r *mapper) status() status {
+// state is the status without what changes all the time.
+func (r *mapper) state() status {
 	s := r.conn.Session()
 	st := status{Session: s.Name(), Profile: r.conn.Agreement().Profile.String(), Policy: s.Policy().String(), NBD: r.socket}
 	for _, d := range r.conn.Devices() {
-		st.Devices = append(st.Devices, deviceStatus{d.Path(), d.State().String(), d.Size(), d.Access().String(), uri(r.socket, d.Path())})
+		st.Devices = append(st.Devices, deviceStatus{
+			Path: d.Path(), State: d.State().String(), Size: d.Size(), Block: d.BlockSize(), MaxIO: d.MaxIO(),
+			Access: d.Access().String(), URI: uri(r.socket, d.Path()),
+		})
 	}
 	for _, p := range s.Paths() {
-		st.Paths = append(st.Paths, pathStatus{p.String(), p.State().String(), p.Stats()})
+		st.Paths = append(st.Paths, pathStatus{Name: p.String(), State: p.State().String()})
 	}
+	return st
+}
+
+// status is the state with counters and bounds.
+func (r *mapper) status() status {
+	st, s := r.news.tell(), r.conn.Session()
 	st.Bounds = s.Bounds()
+	for i := range st.Paths {
+		for _, p := range s.Paths() {
+			if p.String() == st.Paths[i].Name {
+				stats := p.Stats()
+				st.Paths[i].Stats = &stats
+			}
+		}
+	}
 	return st
 }
 
@@ -102,22 +122,6 @@ func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) er
 	return nil
 }
 
-func runUnmap(ctx context.Context, path string, force bool) error {
-	sockets, all, err := clients(ctx)
-	if err != nil {
-		return err
-	}
-	for i, st := range all {
-		for _, d := range st.Devices {
-			if d.Path == path {
-				query := url.Values{"device": {path}, "force": {fmt.Sprint(force)}}
-				return control.Ask(ctx, sockets[i], http.MethodPost, "/unmap?"+query.Encode(), nil)
-			}
-		}
-	}
-	return fmt.Errorf("device %q is not mapped", path)
-}
-
 func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 	_, all, err := clients(ctx)
 	if err != nil {
@@ -147,6 +151,9 @@ func pathTable(paths []pathStatus) string {
 	t.AppendHeader(table.Row{"path", "state", "reads", "read bytes", "writes", "write bytes", "in flight", "failed over", "reconnects", "failed", "latency"})
 	for _, p := range paths {
 		s := p.Stats
+		if s == nil {
+			continue
+		}
 		t.AppendRow(table.Row{p.Name, p.State, s.Reads, s.ReadBytes, s.Writes, s.WriteBytes, s.Inflight, s.FailedOver, s.Reconnected, s.ReconnectsFailed, s.Latency})
 	}
 	return t.Render()

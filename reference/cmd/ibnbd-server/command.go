@@ -90,10 +90,13 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", timers.HeartbeatInterval, "time between two looks at a silent client")
 	f.IntVar(&o.misses, "heartbeat-misses", timers.HeartbeatMisses, "looks at a silent client that are forgiven")
 	f.DurationVar(&o.halfOpen, "half-open-timeout", timers.HalfOpen, "longest wait for a client to tell its session's name")
-	f.StringVar(&o.control, "control", filepath.Join(program.RunDir(), "server.sock"), "Unix `SOCKET` on which the server tells its status")
+	f.StringVar(&o.control, "control", defaultControl(), "Unix `SOCKET` on which the server tells its status")
 	f.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on `unix:PATH` or a loopback ADDRESS:PORT")
 	f.BoolVar(&o.status, "status", false, "show the status of the server that runs, and end")
 	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	c.AddCommand(newDisconnectCommand())
 	return c
 }
+
+func defaultControl() string { return filepath.Join(program.RunDir(), "server.sock") }

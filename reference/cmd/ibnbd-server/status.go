@@ -80,6 +80,13 @@ func sessionStatusOf(sess *ibtrs.ServerSession, devices []ibnbd.OpenDevice) sess
 func newHandler(s *ibnbd.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, statusOf(s)) })
+	mux.HandleFunc("POST /disconnect", func(w http.ResponseWriter, q *http.Request) {
+		if err := disconnect(s, q.FormValue("session"), q.FormValue("path")); err != nil {
+			control.WriteError(w, err)
+			return
+		}
+		control.WriteJSON(w, statusOf(s))
+	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		writeMetrics(w, statusOf(s))

@@ -107,10 +107,19 @@ func Ask(ctx context.Context, socket, method, path string, answer any) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(body)))
+		return failureOf(body)
 	}
 	if answer == nil {
 		return nil
 	}
 	return json.Unmarshal(body, answer)
+}
+
+// failureOf reads an answer that is an error.
+func failureOf(body []byte) error {
+	var f Failure
+	if json.Unmarshal(body, &f) != nil || f.Message == "" {
+		return errors.New(strings.TrimSpace(string(body)))
+	}
+	return &f
 }

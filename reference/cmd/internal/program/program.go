@@ -5,6 +5,7 @@ package program
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 )
 
 // Exit codes.
@@ -37,12 +40,15 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
-// Main runs a command and gives the exit code. SIGINT and SIGTERM end its context.
+// Main runs a command and gives the exit code. SIGINT and SIGTERM end its context. An error is one line on stderr: a
+// sentence, or with --json-errors an object with the sentence and the error number behind it.
 func Main(root *cobra.Command, args []string, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
 	root.AddCommand(manCommand(root))
+	asJSON := false
+	root.PersistentFlags().BoolVar(&asJSON, "json-errors", false, "tell errors as a line of JSON, with their error numbers")
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -51,12 +57,22 @@ func Main(root *cobra.Command, args []string, stderr io.Writer) int {
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	tell(stderr, root.Name(), err, asJSON)
 	var usage *UsageError
 	if errors.As(err, &usage) || !started {
 		return ExitUsage
 	}
 	return ExitError
+}
+
+// tell writes an error as one line.
+func tell(stderr io.Writer, name string, err error, asJSON bool) {
+	if asJSON {
+		// Where nobody reads it, nothing can be done.
+		_ = json.NewEncoder(stderr).Encode(control.NewFailure(err))
+		return
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", name, err)
 }
 
 // manCommand writes manual pages for a program and all its commands.

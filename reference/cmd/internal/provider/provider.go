@@ -11,13 +11,14 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+	"github.com/ibnbd/ibnbd/reference/rdma/verbs"
 )
 
-// providers open the device with a local address. A provider that this program was built without stays in the table, with
-// a reason.
+// providers open the device with a local address. A provider that this program was built without stays in the table; its
+// error says how to build it.
 var providers = map[string]func(netip.Addr) (rdma.Device, error){
 	"soft":  openSoft,
-	"verbs": unavailable("verbs", "this program was built without it"),
+	"verbs": openVerbs,
 }
 
 // Default is the provider that needs nothing from the system.
@@ -57,8 +58,10 @@ func openSoft(addr netip.Addr) (rdma.Device, error) {
 	return dev, nil
 }
 
-func unavailable(name, why string) func(netip.Addr) (rdma.Device, error) {
-	return func(netip.Addr) (rdma.Device, error) {
-		return nil, fmt.Errorf("provider %s: %s: %w", name, why, rdma.ErrUnavailable)
+func openVerbs(addr netip.Addr) (rdma.Device, error) {
+	dev, err := verbs.Open(addr, verbs.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("provider %w", err)
 	}
+	return dev, nil
 }

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cmd_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// line is what the tests read of a line that a client writes about its state.
+type line struct {
+	Change  int
+	Session string
+	Policy  string
+	Devices []struct{ Path, State string }
+	Paths   []struct{ Name, State string }
+}
+
+// paths are the states of a line's paths, in order.
+func (l line) paths() string {
+	var states []string
+	for _, p := range l.Paths {
+		states = append(states, p.State)
+	}
+	return strings.Join(states, " ")
+}
+
+// follower reads the lines that a client writes about its state.
+type follower struct {
+	t     *testing.T
+	lines chan line
+}
+
+// await waits for a line of which so holds.
+func (f *follower) await(what string, so func(line) bool) {
+	f.t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case l, ok := <-f.lines:
+			if !ok {
+				f.t.Fatalf("the client ended before %s", what)
+			}
+			if so(l) {
+				return
+			}
+		case <-timeout:
+			f.t.Fatalf("no line that tells: %s", what)
+		}
+	}
+}
+
+// mapAndFollow maps a device and follows the client.
+func (b *bench) mapAndFollow(args ...string) (*follower, *exec.Cmd) {
+	b.t.Helper()
+	c := b.command("ibnbd-client", append([]string{"map", "--json"}, args...)...)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { c.Process.Kill() })
+	f := &follower{b.t, make(chan line, 100)}
+	go f.read(out)
+	return f, c
+}
+
+func (f *follower) read(r io.Reader) {
+	defer close(f.lines)
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		var l line
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			f.t.Errorf("%q: %v", in.Text(), err)
+		}
+		f.lines <- l
+	}
+}
+
+func TestARunningClientIsSteered(t *testing.T) {
+	b := newBench(t)
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.72.0.2", "--listen", "127.72.0.4",
+		"--export", "ram0=mem:1M", "--export", "ram1=mem:1M")
+	f, client := b.mapAndFollow("--session", "one", "--path", "127.72.0.1@127.72.0.2", "ram0")
+	f.await("ram0 is open", func(l line) bool {
+		return l.Change == 1 && l.Session == "one" && len(l.Devices) == 1 && l.Devices[0].State == "open"
+	})
+
+	b.run("ibnbd-client", "map", "--session", "one", "ram1")
+	f.await("ram1 is open, too", func(l line) bool { return len(l.Devices) == 2 && l.Devices[1].State == "open" })
+	b.run("ibnbd-client", "policy", "rr")
+	f.await("the policy", func(l line) bool { return l.Policy == "round-robin" })
+
+	b.run("ibnbd-client", "path", "add", "127.72.0.3@127.72.0.4")
+	f.await("two paths", func(l line) bool { return l.paths() == "connected connected" })
+	b.run("ibnbd-client", "path", "disconnect", "127.72.0.1@127.72.0.2")
+	f.await("a closed path", func(l line) bool { return l.paths() == "closed connected" })
+	b.run("ibnbd-client", "path", "reconnect", "--session", "one", "127.72.0.1@127.72.0.2")
+	f.await("both again", func(l line) bool { return l.paths() == "connected connected" })
+	b.run("ibnbd-client", "path", "remove", "127.72.0.3@127.72.0.4")
+	f.await("one path", func(l line) bool { return l.paths() == "connected" })
+
+	b.run("ibnbd-server", "disconnect", "one", "127.72.0.1@127.72.0.2")
+	f.await("the device is closed", func(l line) bool { return l.Devices[0].State == "closed" && l.paths() == "reconnecting" })
+
+	b.run("ibnbd-client", "unmap", "--session", "one", "ram0")
+	f.await("one device", func(l line) bool { return len(l.Devices) == 1 })
+	b.run("ibnbd-client", "unmap", "ram1")
+	f.await("no device", func(l line) bool { return len(l.Devices) == 0 })
+	if err := client.Wait(); err != nil {
+		t.Errorf("the client ended: %v", err)
+	}
+	stopServer(syscall.SIGTERM)
+}
+
+func TestErrorsKeepTheirNumber(t *testing.T) {
+	b := newBench(t)
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.73.0.2", "--export", "ram0=mem:1M")
+	f, _ := b.mapAndFollow("--session", "one", "--path", "127.73.0.1@127.73.0.2", "ram0")
+	f.await("ram0", func(l line) bool { return len(l.Devices) == 1 })
+	for _, tc := range []struct{ args, want string }{
+		{"ibnbd-client map --session one ram0", "EEXIST"},
+		{"ibnbd-client map --session one ram7", "ENOENT"},
+		{"ibnbd-client map --session two --path 127.73.0.3@127.73.0.2 ram0", "EPERM"},
+		{"ibnbd-client path add 127.73.0.1@127.73.0.2", "EEXIST"},
+		{"ibnbd-client path remove 127.73.0.9@127.73.0.2", "ENOENT"},
+		{"ibnbd-client path remove --session two 127.73.0.1@127.73.0.2", "ENOENT"},
+		{"ibnbd-client unmap ram7", "ENODEV"},
+		{"ibnbd-server disconnect two 127.73.0.1@127.73.0.2", "ENOENT"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			words := strings.Fields(tc.args)
+			text, err := b.command(words[0], append(words[1:], "--json-errors")...).CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Fatalf("ended with %v, want exit code 1", err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			var failure struct {
+				Error string
+				Name  string `json:"errno_name"`
+			}
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &failure); err != nil || failure.Error == "" || failure.Name != tc.want {
+				t.Errorf("said %q, want an object with %s", text, tc.want)
+			}
+		})
+	}
+	stopServer(syscall.SIGTERM)
+}
