@@ -88,14 +88,22 @@ func (s *Server) Devices() []OpenDevice {
 	return all
 }
 
-// ForceClose takes a device away from a session. Its id stays taken, and I/O to it is answered with ENOTCONN.
-func (s *Server) ForceClose(session string, id uint32) error {
+func (s *Server) session(name string) *serverSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.sessions {
-		if h.name == session {
-			return h.forceClose(id)
+		if h.name == name {
+			return h
 		}
 	}
-	return fmt.Errorf("no session %q: %w", session, ibtrs.ENOENT)
+	return nil
+}
+
+// ForceClose takes a device away from a session. Its id stays taken, and I/O to it is answered with ENOTCONN.
+func (s *Server) ForceClose(session string, id uint32) error {
+	h := s.session(session)
+	if h == nil {
+		return fmt.Errorf("no session %q: %w", session, ibtrs.ENOENT)
+	}
+	return h.forceClose(id)
 }

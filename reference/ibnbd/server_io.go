@@ -3,6 +3,7 @@
 package ibnbd
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 
@@ -15,7 +16,9 @@ type blockOp struct {
 	device  *serverDevice
 	message IORequest
 
-	offset, length int64 // bytes of the device
+	offset, length int64  // bytes of the device
+	data           []byte // of a write what is written, of a read where the answer goes
+	answered       bool   // before it was executed, against the rules: the request is not ours any more
 
 	waits         bool     // for an earlier write to the same blocks
 	before, after *blockOp // in the order of writes
@@ -30,10 +33,16 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 		op = &blockOp{}
 		r.Scratch = op
 	}
-	op.request = r
+	op.request, op.data = r, r.Data
 	if err := op.parse(h); err != nil {
 		r.Respond(ibtrs.ErrnoOf(err))
 		return
+	}
+	if h.server.cfg.Rules.AcknowledgeTooEarly && op.message.Op() == OpWrite {
+		early := *op
+		early.data, early.answered = bytes.Clone(op.data), true
+		op = &early
+		r.Respond(0)
 	}
 	if op.ordered() && !op.device.target.order.enter(op) {
 		return // an earlier write begins it
@@ -141,16 +150,17 @@ func (op *blockOp) start() {
 func (op *blockOp) run() {
 	rules := &op.device.session.server.cfg.Rules
 	errno := ibtrs.EIO
-	if !op.request.Abandoned() || rules.ExecuteAbandoned {
+	if op.answered || !op.request.Abandoned() || rules.ExecuteAbandoned {
 		errno = ibtrs.ErrnoOf(op.execute())
 	}
 	var ready *blockOp
 	if op.ordered() {
 		ready = op.device.target.order.leave(op)
 	}
-	device, request := op.device, op.request
-	device.done()
-	request.Respond(errno) // from here on op may be in use again
+	op.device.done()
+	if !op.answered {
+		op.request.Respond(errno) // from here on op may be in use again
+	}
 	for ready != nil {
 		next := ready.ready
 		ready.ready = nil
@@ -162,7 +172,7 @@ func (op *blockOp) run() {
 // execute does the I/O.
 func (op *blockOp) execute() error {
 	m, b := &op.message, op.device.target.backend
-	data := op.request.Data[:min(int64(len(op.request.Data)), op.length)]
+	data := op.data[:min(int64(len(op.data)), op.length)]
 	rules := &op.device.session.server.cfg.Rules
 	if m.Flags()&FlagPreflush != 0 && op.writes() {
 		if err := b.Flush(); err != nil {
@@ -189,7 +199,7 @@ func (op *blockOp) execute() error {
 
 // executeRange does the operations that have no data of their own.
 func (op *blockOp) executeRange() error {
-	m, t, data := &op.message, op.device.target, op.request.Data
+	m, t, data := &op.message, op.device.target, op.data
 	rules := &op.device.session.server.cfg.Rules
 	switch {
 	case m.Op() == OpSecureErase && t.props.SecureErase:

@@ -124,7 +124,7 @@ func (s *Server) findSession(r ConnRequest) (*ServerSession, *refusal) {
 	case len(s.sessions) >= s.cfg.MaxSessions:
 		return nil, refuse(ENOMEM, "", "%d sessions, at most %d are allowed", len(s.sessions), s.cfg.MaxSessions)
 	}
-	return &ServerSession{server: s, group: r.GroupUUID}, nil
+	return newServerSession(s, r.GroupUUID), nil
 }
 
 // mayJoin decides whether a connection may join a path that exists (Clauses IBTRS-CONN-029 to IBTRS-CONN-032).

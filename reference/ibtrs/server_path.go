@@ -198,14 +198,20 @@ func (p *ServerPath) poll(c *serverChannel) {
 func (p *ServerPath) fail(cause error) {
 	p.mu.Lock()
 	already := p.failed
-	p.failed = true
+	if !already {
+		p.failed = true
+		p.server.running.Add(1) // under the lock, so that a server which closes waits for this path
+	}
 	p.mu.Unlock()
 	if already {
 		return
 	}
 	from, _ := p.move(StateClosing)
 	p.log.Info("path closes", "incarnation", p.incarnation, "cause", cause)
-	p.server.running.Go(func() { p.close(from == StateConnecting) })
+	go func() {
+		defer p.server.running.Done()
+		p.close(from == StateConnecting)
+	}()
 }
 
 // close takes the path apart: no request is begun any more, the connections go, the requests that the block layer has

@@ -5,7 +5,6 @@ package ibtrs
 import (
 	"net/netip"
 	"slices"
-	"sync"
 )
 
 // ServerSession is the server's side of a session: the paths of one group UUID.
@@ -18,9 +17,14 @@ type ServerSession struct {
 	name  string // from the first INFO request on
 	paths []*ServerPath
 
-	events    sync.Mutex // guards the rest, and is held while the handler is told
+	// One place: whoever has its token may use the rest, and tell the handler, which may wait for I/O to end.
+	events    chan struct{}
 	connected int
 	handler   SessionHandler // while connected > 0
+}
+
+func newServerSession(srv *Server, group UUID) *ServerSession {
+	return &ServerSession{server: srv, group: group, events: make(chan struct{}, 1)}
 }
 
 // Name is the session's name, empty before the first path has exchanged INFO.
@@ -72,8 +76,8 @@ func (s *ServerSession) takeName(name string) error {
 
 // pathUp counts a connected path and gives its handler.
 func (s *ServerSession) pathUp() (SessionHandler, error) {
-	s.events.Lock()
-	defer s.events.Unlock()
+	s.events <- struct{}{}
+	defer func() { <-s.events }()
 	if s.connected == 0 {
 		h, err := s.server.cfg.Handler.Connected(s)
 		if err != nil {
@@ -87,8 +91,8 @@ func (s *ServerSession) pathUp() (SessionHandler, error) {
 
 // pathDown takes a connected path back, when none of its requests is in flight any more.
 func (s *ServerSession) pathDown() {
-	s.events.Lock()
-	defer s.events.Unlock()
+	s.events <- struct{}{}
+	defer func() { <-s.events }()
 	if s.connected--; s.connected == 0 {
 		s.handler.Disconnected()
 		s.handler = nil
