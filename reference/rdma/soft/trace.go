@@ -2,7 +2,14 @@
 
 package soft
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
 
 // Direction is the way of a packet.
 type Direction uint8
@@ -32,6 +39,55 @@ type Record struct {
 	Packet    *Packet
 	Verdict   string // "sent", "received", or why it was dropped or changed
 	Fault     string // name of the fault that did it, if one did
+}
+
+// String gives the record as one line.
+func (r Record) String() string {
+	p := r.Packet
+	s := fmt.Sprintf("%s %-3s %s: %s psn %#06x to queue pair %#x", r.At.Format("15:04:05.000000"), r.Direction, r.Verdict, p.OpCode(), p.PSN(), p.DestQP())
+	if p.wellFormed() && p.OpCode().Ext().Has(roce.ExtAETH) {
+		s += fmt.Sprintf(", %s", roce.Syndrome(p.Ext()[0]))
+	}
+	if n := len(p.Data()); n > 0 {
+		s += fmt.Sprintf(", %d bytes", n)
+	}
+	if p.AckReq() {
+		s += ", asks for an acknowledgement"
+	}
+	if r.Fault != "" {
+		s += ", by fault " + r.Fault
+	}
+	return s
+}
+
+// Recorder keeps the last records as text. Its method Trace is a Tracer; it may serve several devices.
+type Recorder struct {
+	mu    sync.Mutex
+	lines []string
+	next  int
+}
+
+// NewRecorder makes a recorder of the last size records.
+func NewRecorder(size int) *Recorder { return &Recorder{lines: make([]string, size)} }
+
+// Trace takes a record.
+func (r *Recorder) Trace(rec Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines[r.next%len(r.lines)] = rec.String()
+	r.next++
+}
+
+// Lines gives the records, the oldest first.
+func (r *Recorder) Lines() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	size := len(r.lines)
+	if r.next <= size {
+		return slices.Clone(r.lines[:r.next])
+	}
+	at := r.next % size
+	return append(slices.Clone(r.lines[at:]), r.lines[:at]...)
 }
 
 // dropReason is why a received packet has no effect; delivered if it has one.
