@@ -28,7 +28,7 @@ func FuzzTracker(f *testing.F) {
 			if len(frame.Data) > 400 {
 				continue
 			}
-			if i > 40 {
+			if i > 40 || len(all) > 2500 {
 				break
 			}
 			all = binary.BigEndian.AppendUint16(all, uint16(len(frame.Data)))

@@ -101,13 +101,8 @@ func checkChunkNumber(e *Event, r *Ruling) {
 
 // otherChunk finds the chunk in whose right place a request was written, if its immediate names another.
 func otherChunk(b *build, q *Request, g ibtrs.Geometry) (uint32, bool) {
-	for k := range uint32(g.QueueDepth) {
-		address, _, known, _ := b.chunk(k, g.ChunkSize())
-		if known && k != q.Chunk && q.VA == address+uint64(q.start()) {
-			return k, true
-		}
-	}
-	return 0, false
+	k, found := b.chunkAt(q.VA, q.start(), g.ChunkSize())
+	return k, found && k != q.Chunk && k < uint32(g.QueueDepth)
 }
 
 // checkMessageID: a response names a request that waits for it.

@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -237,5 +238,20 @@ func TestBeginInTheMiddle(t *testing.T) {
 		if strings.Contains(l.text, "session gold") {
 			t.Errorf("session gold is known: %s", l.text)
 		}
+	}
+}
+
+func TestJudgeFiles(t *testing.T) {
+	rail0, rail1 := filepath.Join(capturesDir, rnbdCapture[0]), filepath.Join(capturesDir, rnbdCapture[1])
+	results, err := JudgeFiles(t.Context(), Configuration{}, rail0, rail1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(results, func(r verdict.Result) bool { return r.Clause == "IBTRS-CONN-006" })
+	if i < 0 || results[i].Verdict != verdict.Pass || results[i].Role != clauses.Initiator || results[i].Evidence[0].Path != rail0 || results[i].Evidence[0].Frames[0] != 17 {
+		t.Errorf("result of IBTRS-CONN-006: %+v", results[i])
+	}
+	if _, err := JudgeFiles(t.Context(), Configuration{}, filepath.Join(t.TempDir(), "absent")); err == nil {
+		t.Error("a file that is not there is judged")
 	}
 }

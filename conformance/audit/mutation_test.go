@@ -99,6 +99,8 @@ var rnbdMutations = []mutation{
 	}, []string{"IBTRS-INFO-001"}},
 	{"type of the INFO request", func(e *editor) { e.set(e.find(0, infoRequest), 0, 1) }, []string{"IBTRS-INFO-002"}},
 	{"name not filled up", func(e *editor) { e.set(e.find(0, infoRequest), 100, 'x') }, []string{"IBTRS-INFO-003"}},
+	{"regions are counted wrongly", func(e *editor) { e.set(e.find(2, infoResponse), 2, 0xFF, 0x01) },
+		[]string{"IBTRS-INFO-004", "IBTRS-INFO-005", "IBTRS-INFO-006", "IBTRS-INFO-007"}},
 	{"region length", func(e *editor) { e.set(e.find(2, infoResponse), 8+12+1, 1) }, []string{"IBTRS-INFO-006"}},
 	{"heartbeat before INFO", func(e *editor) {
 		model, _ := e.packet(e.find(0, from(client, beat(8))))
@@ -167,6 +169,27 @@ var rnbdMutations = []mutation{
 			p.RETH = roce.RETH{VA: d.Address, RKey: d.RKey, DMALen: 56}
 		})
 	}, []string{"IBTRS-IO-013"}},
+	{"read without room has a flag", func(e *editor) {
+		i := e.find(4, initiatorRequest(4, anyDiscard-3))
+		p, _ := e.packet(i)
+		h := slices.Clone(header(p))
+		h[16] = 2
+		e.rebuild(i, func(p *roce.Packet) {
+			p.Payload = append(h, 3, 0, 32, 0, 1, 0, 0, 0)
+			p.RETH.VA -= uint64(p.ImmDt.Value&(1<<19-1)) - 32
+			p.RETH.DMALen = uint32(len(p.Payload))
+			p.ImmDt.Value = p.ImmDt.Value>>19<<19 | 32
+		})
+	}, []string{"IBTRS-IO-007"}},
+	{"more than the largest I/O", func(e *editor) {
+		e.rebuild(e.find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) {
+			const data = ibtrs.DefaultMaxIOSize + 512
+			p.RETH.VA += data - 4096
+			p.ImmDt.Value += data - 4096
+			p.Payload = slices.Clone(p.Payload)
+			le.PutUint32(p.Payload[len(p.Payload)-4:], data)
+		})
+	}, []string{"IBNBD-IO-020", "IBTRS-IO-010", "IBTRS-IO-028"}},
 	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
 	{"permit used twice", func(e *editor) {
 		e.insert(e.find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
@@ -226,6 +249,10 @@ var rnbdMutations = []mutation{
 	}, []string{"IBTRS-PATH-004"}},
 	{"first incarnation 0", requestOf(func(b, _ []byte) { b[10] = 0 }), []string{"IBTRS-PATH-005"}},
 	{"first incarnation 2", requestOf(func(b, _ []byte) { b[10] = 2 }), []string{"IBTRS-PATH-005"}},
+
+	{"I/O long after a connection was closed", func(e *editor) {
+		e.insert(e.find(-1, from(client, initiatorRequest(4, anyRead))), false, 30*time.Second, func(*roce.Packet) {})
+	}, []string{"IBTRS-IO-017", "IBTRS-MP-005", "IBTRS-PATH-003 initiator"}},
 
 	{"OPEN without SESS_INFO", func(e *editor) {
 		e.alter(e.find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
@@ -297,6 +324,50 @@ var srpMutations = []mutation{
 	{"LUN of no form", func(e *editor) { e.set(e.find(4, srpUnit(0x02)), 20, 0xFF) }, []string{"SRP-CMD-016"}},
 	{"additional CDB beyond the unit", func(e *editor) { e.set(e.find(0, srpUnit(0x02)), 31, 0xFC) },
 		[]string{"SRP-CMD-002", "SRP-CMD-004 initiator"}},
+	{"command without data too long", func(e *editor) {
+		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0 }), func(p *roce.Packet) {
+			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
+		})
+	}, []string{"SRP-CMD-001"}},
+	{"data-out command too long", func(e *editor) {
+		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0x10 }), func(p *roce.Packet) {
+			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
+		})
+	}, []string{"SRP-CMD-003"}},
+	{"data-out is not fetched", func(e *editor) {
+		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0x10 }), func(p *roce.Packet) {
+			binary.BigEndian.PutUint32(p.Payload[60:], 1<<20)
+		})
+	}, []string{"SRP-RSP-006"}},
+	{"overflow of nothing", func(e *editor) {
+		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&0x20 != 0 }), func(p *roce.Packet) {
+			p.Payload[18] = 0x10
+			copy(p.Payload[24:], make([]byte, 4))
+		})
+	}, []string{"SRP-RSP-007"}},
+	{"answer without request", func(e *editor) {
+		e.insert(e.find(2, srpUnit(0x02)), false, time.Microsecond, func(p *roce.Packet) {
+			p.Payload = append([]byte{0x41, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
+		})
+	}, []string{"SRP-CRED-006"}},
+	{"two requests of the target", func(e *editor) {
+		for range 2 {
+			e.insert(e.find(2, srpUnit(0xC1)), false, time.Microsecond, func(p *roce.Packet) {
+				p.Payload = append([]byte{0x81, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
+			})
+		}
+	}, []string{"SRP-CRED-013"}},
+	{"data after the response", func(e *editor) {
+		i := e.find(2, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) > 0 }))
+		model, _ := e.packet(i)
+		at := slices.IndexFunc(e.frames[i:], func(f Frame) bool {
+			var p roce.Packet
+			return p.Decode(f.Data) == nil && srpUnit(0xC1)(&p)
+		})
+		e.insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
+			p.BTH.OpCode, p.RETH, p.Payload = roce.RCWriteOnly, model.RETH, model.Payload
+		})
+	}, []string{"SRP-DATA-006", "SRP-RSP-014"}},
 	{"tag of a response", func(e *editor) { e.set(e.find(3, srpUnit(0xC1)), 8, 0xAA) }, []string{"SRP-CMD-014", "SRP-CMD-015"}},
 	{"reserved byte of a command", func(e *editor) { e.set(e.find(3, srpUnit(0x02)), 28, 1) }, []string{"SRP-LOGIN-004"}},
 	{"request limit 1", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 1) }, []string{"SRP-CRED-001", "SRP-CRED-004"}},

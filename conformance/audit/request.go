@@ -191,9 +191,12 @@ func (b *build) learn(info ibtrs.InfoResponse, s *Session) {
 			b.chunks[i] = chunkKey{address: d.Address, key: d.RKey, epoch: b.keyEpoch}
 		}
 	} else {
-		b.regions = make([]ibtrs.Descriptor, 0, n)
+		size := max(1, s.geometry.ChunkSize())
+		b.regions = make([]region, 0, n)
+		at := uint32(0)
 		for _, d := range info.Regions.All() {
-			b.regions = append(b.regions, d)
+			b.regions = append(b.regions, region{d, at, at + d.Length/size})
+			at += d.Length / size
 		}
 	}
 }

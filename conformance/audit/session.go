@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"fmt"
 	"net/netip"
+	"sort"
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -134,10 +135,10 @@ type build struct {
 	hasInfo      bool // INFO response seen
 	infoSeq      uint64
 	infoAt       time.Time
-	regions      []ibtrs.Descriptor // of a target without key refresh
-	chunks       []chunkKey         // of a target with key refresh
-	keyEpoch     uint32             // grows when key responses may have been missed
-	readKeys     []readKey          // by chunk
+	regions      []region   // of a target without key refresh
+	chunks       []chunkKey // of a target with key refresh
+	keyEpoch     uint32     // grows when key responses may have been missed
+	readKeys     []readKey  // by chunk
 	connected    bool
 	lost         bool
 	lostSeq      uint64
@@ -217,15 +218,35 @@ func (b *build) chunk(k uint32, size uint32) (address uint64, key uint32, placeK
 	if size == 0 {
 		return 0, 0, false, false
 	}
-	at := k
-	for _, r := range b.regions {
-		n := r.Length / size
-		if at < n {
-			return r.Address + uint64(at)*uint64(size), r.RKey, true, true
-		}
-		at -= n
+	i := sort.Search(len(b.regions), func(i int) bool { return b.regions[i].end > k })
+	if i == len(b.regions) {
+		return 0, 0, false, false
 	}
-	return 0, 0, false, false
+	r := &b.regions[i]
+	return r.Address + uint64(k-r.first)*uint64(size), r.RKey, true, true
+}
+
+// chunkAt finds the chunk in whose place an address lies, at start bytes from its begin.
+func (b *build) chunkAt(address uint64, start int, size uint32) (uint32, bool) {
+	base := address - uint64(start)
+	for k := range b.chunks {
+		if b.chunks[k].address == base {
+			return uint32(k), true
+		}
+	}
+	for i := range b.regions {
+		r := &b.regions[i]
+		if off := base - r.Address; base >= r.Address && off < uint64(r.Length) && size > 0 && off%uint64(size) == 0 {
+			return r.first + uint32(off/uint64(size)), true
+		}
+	}
+	return 0, false
+}
+
+// region is a region of chunks, those from first to before end.
+type region struct {
+	ibtrs.Descriptor
+	first, end uint32
 }
 
 // setKey stores a new key of a chunk.
