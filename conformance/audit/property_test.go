@@ -97,6 +97,14 @@ func overtake(random *rand.Rand, c capture) capture {
 	return c
 }
 
+// rounds is how many seeds each damage is tried with.
+func rounds() uint64 {
+	if raceDetector {
+		return 4
+	}
+	return 40
+}
+
 // TestDamageNeverBlames damages captures at random: whatever is missing, doubled or out of order, nobody may be blamed for
 // what the whole capture shows to be right.
 func TestDamageNeverBlames(t *testing.T) {
@@ -105,7 +113,7 @@ func TestDamageNeverBlames(t *testing.T) {
 		known := failures(judged(t, whole, Configuration{}))
 		for i, d := range append(damages, damage{"everything", everything}) {
 			t.Run(fmt.Sprintf("%s/%s", names[0], d.name), func(t *testing.T) {
-				for round := range uint64(40) {
+				for round := range rounds() {
 					seed := uint64(i)<<32 | round
 					c := d.do(rand.New(rand.NewPCG(seed, 1)), whole.clone())
 					for key, message := range failures(judged(t, c, Configuration{})) {
@@ -131,7 +139,7 @@ func TestDamageInventsNothing(t *testing.T) {
 	if _, err := audit.Run(t.Context(), whole.source()); err != nil {
 		t.Fatal(err)
 	}
-	for round := range uint64(40) {
+	for round := range rounds() {
 		c := lose(rand.New(rand.NewPCG(round, 2)), whole.clone(), 0.1)
 		audit.Observe = func(e *Event) {
 			if e.Kind != RequestAnswered || e.Request == nil || !e.Request.Parsed || e.Request.Incomplete || !e.Request.ChunkKnown {
