@@ -141,18 +141,18 @@ func (b *build) checkAccept(cid int, data []byte) error {
 	if err != nil && !rules.IgnoreAccept {
 		return breach("IBTRS-CONN-037", err)
 	}
+	if r.Errno != 0 && !rules.IgnoreAccept {
+		return breachf("IBTRS-CONN-037", "errno %d in an accept", r.Errno)
+	}
 	if b.geometry.QueueDepth != 0 && cid != 0 {
-		if r.Errno != 0 && !rules.IgnoreAccept {
-			return breachf("IBTRS-CONN-037", "errno %d in an accept", r.Errno)
-		}
 		return nil
+	}
+	if r.QueueDepth == 0 {
+		return breachf("IBTRS-CONN-038", "queue depth 0")
 	}
 	g, err := r.Geometry()
 	if err != nil && !rules.IgnoreGeometry {
 		return breach("IBTRS-CONN-051", err)
-	}
-	if g.QueueDepth == 0 {
-		return breachf("IBTRS-CONN-038", "queue depth 0")
 	}
 	b.geometry, b.refresh = g, r.Flags&KeyRefresh != 0
 	return b.adoptDepth(g)

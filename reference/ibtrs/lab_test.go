@@ -101,6 +101,11 @@ func (l *lab) path(rail int) ibtrs.PathConfig {
 	return ibtrs.PathConfig{Device: l.clients[rail], Server: netip.AddrPortFrom(serverAddr(rail), ibtrs.DefaultPort)}
 }
 
+// serverPort is the server's address on rail 0, with a port above the default.
+func (l *lab) serverPort(above uint16) netip.AddrPort {
+	return netip.AddrPortFrom(serverAddr(0), ibtrs.DefaultPort+above)
+}
+
 func (l *lab) clientConfig(paths int) ibtrs.ClientConfig {
 	cfg := ibtrs.DefaultClientConfig()
 	cfg.Name = "blya"
