@@ -25,13 +25,12 @@ var testConn = rdma.ConnConfig{
 
 // pair is two devices on a hub, a dialling and an accepting one, and a connection between them.
 type pair struct {
-	hub          *soft.Hub
-	a, b         *soft.Device
-	client       *soft.Conn
-	server       *soft.Conn
-	memA, memB   rdma.Region
-	listener     rdma.Listener
-	recvA, recvB int // receives that are posted before the connection stands
+	hub        *soft.Hub
+	a, b       *soft.Device
+	client     *soft.Conn
+	server     *soft.Conn
+	memA, memB rdma.Region
+	listener   rdma.Listener
 }
 
 const testMemory = 1 << 20
@@ -123,7 +122,7 @@ func (p *pair) connect(t testing.TB, cfg rdma.ConnConfig) {
 		t.Fatal(s.err)
 	}
 	p.client, p.server = c.(*soft.Conn), s.c.(*soft.Conn)
-	t.Cleanup(func() { closeAll(t, p.client, p.server) })
+	t.Cleanup(func() { closeAll(t, c, s.c) })
 }
 
 const recvSize = 4096

@@ -217,9 +217,9 @@ func TestRetryTimer(t *testing.T) {
 		first := "RC SEND Only 0 10 bytes ack!"
 		second := "RC SEND Only 1 10 bytes ack!"
 		wantSent(t, r, first, second)
-		time.Sleep(period - 1)
+		time.Sleep(period - time.Nanosecond)
 		wantSent(t, r)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantSent(t, r, first, second)
 		r.toClient(ack(0))
 		time.Sleep(period)
@@ -245,9 +245,9 @@ func TestRNRWait(t *testing.T) {
 		wantDone(t, r, 1)
 		r.toClient(nak(1, roce.NAKSequenceError))
 		must(t, r.client.PostSend(send(r, 3, 10)))
-		time.Sleep(roce.RNRTime(26) - 1)
+		time.Sleep(roce.RNRTime(26) - time.Nanosecond)
 		wantSent(t, r)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantSent(t, r, "RC SEND Only 1 10 bytes ack!", "RC SEND Only 2 10 bytes ack!")
 		r.toClient(ack(2))
 		wantDone(t, r, 2, 3)

@@ -39,6 +39,12 @@ const (
 // newRig makes a rig; change, if any, changes the configuration of server and connection.
 func newRig(t *testing.T, change func(*soft.Config, *rdma.ConnConfig)) *rig {
 	t.Helper()
+	return newRigOf(t, soft.Rules{}, change)
+}
+
+// newRigOf makes a rig whose client has these rules.
+func newRigOf(t *testing.T, client soft.Rules, change func(*soft.Config, *rdma.ConnConfig)) *rig {
+	t.Helper()
 	r := &rig{t: t, answers: make(map[netip.Addr][]string)}
 	edit := func(m roce.CMMessage) {
 		switch m := m.(type) {
@@ -53,6 +59,7 @@ func newRig(t *testing.T, change func(*soft.Config, *rdma.ConnConfig)) *rig {
 	if change != nil {
 		change(&b, &conn)
 	}
+	a.Rules = client
 	r.pair = newPair(t, a, b)
 	r.connect(t, conn)
 	thrower, err := r.hub.Attach(netip.MustParseAddr("10.0.0.99"), 0)

@@ -18,12 +18,10 @@ type Rules struct {
 	AcceptAnyReadOrder bool // places READ responses by arrival and not by sequence number
 	NonzeroPad         bool // pads with 0xFF instead of 0
 	SkipPSN            bool // leaves out one sequence number before each message
-	NewRetryPSN        bool // repeats with fresh sequence numbers
 
 	// As a responder.
 
 	NoAck               bool // never acknowledges
-	AckTooEarly         bool // acknowledges a message at its first packet
 	ExecuteDuplicates   bool // executes a SEND or WRITE that it has executed before
 	AcceptOutOfSequence bool // takes a packet with a gap before it
 	NoSequenceNAK       bool // drops what is out of sequence without a word
@@ -45,7 +43,6 @@ type Rules struct {
 	IgnoreICRC     bool // takes packets with a wrong ICRC
 	IgnorePeerAddr bool // takes packets of a connection from any address
 	IgnorePKey     bool // takes packets of any partition
-	AnswerCNP      bool // answers a congestion notification with one
 
 	// Of connection management.
 
@@ -59,10 +56,8 @@ type Rules struct {
 	IgnoreDREQQPN         bool // disconnects although the request names another queue pair
 	NoTimeWait            bool // reuses numbers at once
 	IgnoreUnknownDREQ     bool // leaves a disconnect request for unknown ids unanswered
-	AcceptAnyServiceID    bool // gives every request to the first listener
 	IgnoreIPCM            bool // takes a request whose IP header is wrong
 	WaitForRTU            bool // does not receive before the peer has confirmed
 	SwapStartingPSN       bool // exchanges the two starting sequence numbers
-	IgnoreRetriesOfREQ    bool // as a listener, keeps its own retry counts
 	UnlimitedSevenRetries bool // takes a retry count of 7 for infinite, as Linux 6.12 rxe does
 }

@@ -106,12 +106,12 @@ func flipBit(rnd *rand.Rand) func(*soft.Packet) {
 // the peer find, never changed; the second is the source of what is sent; the third takes what is received and read; the
 // last is where the peer's WRITEs go.
 type talker struct {
-	c             rdma.Conn
-	mem, peer     rdma.Region
-	rnd           *rand.Rand
-	sent, got     int
-	open, reading int
-	sizes         map[uint64]int // of READs in flight
+	c         rdma.Conn
+	mem, peer rdma.Region
+	rnd       *rand.Rand
+	sent, got int
+	open      int            // work posted and not completed
+	sizes     map[uint64]int // of READs in flight
 }
 
 const (
