@@ -6,15 +6,26 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the first signal asks for an orderly end, the second one ends the program
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(int(code))
+	os.Exit(int(execute(untilSignal(), os.Args[1:], os.Stdout, os.Stderr)))
+}
+
+// untilSignal is a context that the first signal ends, so that a run comes to an orderly end. The second one ends the
+// program: Reset takes away the handlers of Ginkgo too, which keeps one in each program that looks at its specs.
+func untilSignal() context.Context {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, end := context.WithCancelCause(context.Background())
+	go func() {
+		received := <-signals
+		signal.Reset(os.Interrupt, syscall.SIGTERM)
+		end(fmt.Errorf("signal %q received", received))
+	}()
+	return ctx
 }
