@@ -235,6 +235,9 @@ func (h *Host) settle(ctx context.Context) error {
 	defer cancel()
 	machine := h.Machine()
 	err := h.prepare(bounded, machine)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("the guest is not ready after %s (%w)", bootTimeout, err)
+	}
 	return environment(ctx, err, "boot host "+h.name, machine.Config().Console())
 }
 

@@ -5,7 +5,6 @@ package kit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -22,13 +21,40 @@ type Config struct {
 	Lab       vm.Spec // the two hosts and their rails
 	Target    string  // name of an implementation, as [Implementations] has it
 	Initiator string
+	Reference *subject.Reference    // the programs of the implementation "reference", if that is under test
 	Options   subject.TargetOptions // with which the target serves, unless a spec says otherwise
 	ReportDir string                // where evidence goes
 	KeepAll   bool                  // keep the evidence of specs that passed, too
 }
 
+// The names of implementations.
+const (
+	Mainline  = "mainline"
+	Reference = "reference"
+)
+
 // Implementations are the names that a Config can have.
-var Implementations = []string{"mainline"}
+var Implementations = []string{Mainline, Reference}
+
+// target makes the target of the configuration.
+func (c Config) target(h *vm.Host) subject.Target {
+	if c.Target != Reference {
+		return subject.NewMainlineTarget(h, c.Lab.Image.Manifest.Release)
+	}
+	var listen []netip.Addr
+	for _, nic := range h.NICs() {
+		listen = append(listen, nic.IPv4.Addr(), nic.IPv6.Addr())
+	}
+	return subject.NewReferenceTarget(h, c.Reference, listen)
+}
+
+// initiator makes the initiator of the configuration.
+func (c Config) initiator(h *vm.Host) subject.Initiator {
+	if c.Initiator != Reference {
+		return subject.NewMainlineInitiator(h, c.Lab.Image.Manifest.Release)
+	}
+	return subject.NewReferenceInitiator(h, c.Reference)
+}
 
 // environment is what this process has: one lab with one pair.
 type environment struct {
@@ -59,7 +85,6 @@ func Boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	release := env.config.Lab.Image.Manifest.Release
 	target, initiator := lab.Hosts()[0], lab.Hosts()[1]
 	p := &Pair{
 		Lab:           lab,
@@ -69,10 +94,11 @@ func Boot(ctx context.Context) error {
 		Client:        Hand{initiator},
 		targetOptions: env.config.Options,
 		unpacked:      make(map[*agent.Client]map[string]bool),
-		Target:        subject.NewMainlineTarget(target, release),
-		Initiator:     subject.NewMainlineInitiator(initiator, release),
+		Target:        env.config.target(target),
+		Initiator:     env.config.initiator(initiator),
 	}
 	if err := p.start(ctx); err != nil {
+		err = &vm.EnvironmentError{What: "start the subjects", Err: err, Do: "read the kernel logs in " + lab.Dir()}
 		return errors.Join(err, lab.Close())
 	}
 	env.pair = p
@@ -81,8 +107,11 @@ func Boot(ctx context.Context) error {
 
 // start makes both subjects ready and notes what they need when they are idle.
 func (p *Pair) start(ctx context.Context) error {
-	if err := errors.Join(p.Target.Start(ctx, p.targetOptions), p.Initiator.Start(ctx)); err != nil {
-		return fmt.Errorf("the subjects do not start: %w", err)
+	if err := p.Target.Start(ctx, p.targetOptions); err != nil {
+		return err
+	}
+	if err := p.Initiator.Start(ctx); err != nil {
+		return err
 	}
 	env.baselines = make(map[*vm.Host]resources)
 	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
