@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -123,7 +124,7 @@ func newMapping(c *Client, epoch uint64, a Agreement, r OpenResponse) *mapping {
 	if c.cfg.Rules.TrustUnclearedByte {
 		m.traits.Cache = r.CachePolicy
 	}
-	m.size = int64(min(r.Capacity, 1<<54) * SectorSize)
+	m.size = int64(min(r.Capacity, math.MaxInt64/SectorSize)) * SectorSize
 	m.maxIO = int(c.session.Geometry().MaxIOSize) / SectorSize * SectorSize
 	if limit := int64(r.MaxHWSectors) * SectorSize; limit > 0 && !c.cfg.Rules.NoLimits {
 		m.maxIO = int(min(int64(m.maxIO), limit))
