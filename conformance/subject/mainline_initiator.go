@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -178,4 +179,26 @@ func (i *MainlineInitiator) SetPolicy(ctx context.Context, session, policy strin
 // Policy gives the policy as the session shows it.
 func (i *MainlineInitiator) Policy(ctx context.Context, session string) (string, error) {
 	return readWord(ctx, i.host, path.Join(RNBD.ClientSession(session), "mpath_policy"))
+}
+
+// Requests reads how many reads and writes a path has carried from its file stats/rdma.
+func (i *MainlineInitiator) Requests(ctx context.Context, session string, p PathAddr) (uint64, error) {
+	text, err := readWord(ctx, i.host, path.Join(RNBD.ClientPath(session, p), "stats/rdma"))
+	if err != nil {
+		return 0, err
+	}
+	const reads, writes = 0, 2 // places in the file; bytes stand between
+	var sum uint64
+	for _, place := range []int{reads, writes} {
+		words := strings.Fields(text)
+		if len(words) <= place {
+			return 0, fmt.Errorf("stats/rdma of path %s is %q: fewer than %d numbers", p, text, place+1)
+		}
+		n, err := strconv.ParseUint(words[place], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("stats/rdma of path %s: %w", p, err)
+		}
+		sum += n
+	}
+	return sum, nil
 }

@@ -26,6 +26,7 @@ type Info struct {
 	KeyMode  KeyMode // of a target; an initiator follows its target
 	Sysfs    bool    // whether the sysfs chapters apply
 	Userland bool    // whether it runs outside the kernel
+	Own      bool    // whether it is this project's own, so that the project's own rules bind it
 }
 
 // KeyMode tells whether a target gives a chunk a new key for each request (clause IBTRS-INV-001).
@@ -57,6 +58,8 @@ type Target interface {
 	Withdraw(ctx context.Context, e Export) error
 	// Sessions lists the names of the sessions that are connected.
 	Sessions(ctx context.Context) ([]string, error)
+	// HasPath says whether the target has a path of a session, named from the initiator's point of view.
+	HasPath(ctx context.Context, session string, p PathAddr) (bool, error)
 	// Disconnect closes one path of a session from the target's side.
 	Disconnect(ctx context.Context, session string, p PathAddr) error
 }
@@ -85,6 +88,8 @@ type Initiator interface {
 	// SetPolicy selects the multipath policy by its short name: "rr", "mi" or "ml".
 	SetPolicy(ctx context.Context, session, policy string) error
 	Policy(ctx context.Context, session string) (string, error)
+	// Requests is the number of requests that a path has carried.
+	Requests(ctx context.Context, session string, p PathAddr) (uint64, error)
 	// Timers are the configured times.
 	Timers() Timers
 }

@@ -83,5 +83,7 @@ func TestParsePathDir(t *testing.T) {
 
 var (
 	_ Target    = (*MainlineTarget)(nil)
+	_ Target    = (*ReferenceTarget)(nil)
 	_ Initiator = (*MainlineInitiator)(nil)
+	_ Initiator = (*ReferenceInitiator)(nil)
 )

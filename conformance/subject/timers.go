@@ -17,6 +17,7 @@ type Timers struct {
 	ReconnectSpread   time.Duration // largest random addition before an attempt
 	Resolve           time.Duration // longest wait for address, and again for route resolution
 	Connect           time.Duration // longest wait for one connection, and again for the INFO response
+	PacketLifetime    time.Duration // for which writes of a lost path are held back; 0 if they are not
 	Lateness          int           // percent by which a timer may fire late: what its clock's granularity makes of it
 }
 
@@ -37,6 +38,18 @@ var DefaultTimers = Timers{
 	Connect:           30 * time.Second,
 	Lateness:          WheelLateness,
 }
+
+// SchedulerLateness is that of timers that are exact, on a machine that is busy.
+const SchedulerLateness = 5
+
+// ReferenceTimers are those of the reference in userspace: as mainline's, but that it waits for the packets of a lost path
+// to die out, and that its timers are exact.
+var ReferenceTimers = func() Timers {
+	t := DefaultTimers
+	t.PacketLifetime = 1 * time.Second
+	t.Lateness = SchedulerLateness
+	return t
+}()
 
 // Bound is a time that a user can rely on, and how it follows from the timers.
 type Bound struct {
@@ -72,15 +85,15 @@ func (t Timers) Patience() Bound {
 func (t Timers) StallWithPath() Bound {
 	b := t.Detection()
 	b.Formula = "detection: " + b.Formula
+	if t.PacketLifetime > 0 {
+		b.Limit += t.late(t.PacketLifetime)
+		b.Formula += fmt.Sprintf(" + packet lifetime %s", t.PacketLifetime)
+	}
 	return b
 }
 
 // ErrorWithoutPath is the longest time until an I/O fails when no path is left.
-func (t Timers) ErrorWithoutPath() Bound {
-	b := t.Detection()
-	b.Formula = "detection: " + b.Formula
-	return b
-}
+func (t Timers) ErrorWithoutPath() Bound { return t.StallWithPath() }
 
 // Reconnect is the longest time from heal to a connected path. The wire may heal just too late for an attempt that is
 // under way, so one failing attempt and its teardown come before the one that succeeds; and it may heal before the loss

@@ -14,19 +14,18 @@ import (
 )
 
 var _ = Describe("an idle path", func() {
-	It("is given up by both sides when the peer falls silent", kit.Takes(50), kit.Sysfs(subject.TargetRole),
+	It("is given up by both sides when the peer falls silent", kit.Takes(50),
 		claim.Clauses("IBTRS-HB-004", "IBTRS-HB-008", "IBTRS-HB-009"), func(ctx SpecContext) {
 			p := kit.Current()
 			device := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 			timers := p.Initiator.Timers()
 			watch := p.Watch(ctx, device)
-			serverPath := p.Dialect().ServerPath(device.Session, p.Path(0))
 
 			silent := p.Mark("both directions fall silent")
 			heal := p.Lose(0, kit.BothWays)
 			var client, server time.Duration
 			p.Until(ctx, "both sides have given up", timers.Detection().Limit+30*time.Second, func() bool {
-				if server == 0 && !p.Server.Exists(ctx, serverPath) {
+				if server == 0 && !p.TargetHasPath(ctx, device.Session, p.Path(0)) {
 					server = time.Since(silent)
 				}
 				if client == 0 && !watch.Connected(p.Path(0)) {

@@ -42,7 +42,7 @@ var _ = Describe("a session with two paths", func() {
 	})
 
 	It("has min-inflight as its policy", claim.Clauses("IBTRS-MP-001"), func(ctx SpecContext) {
-		Expect(p.Initiator.Policy(ctx, device.Session)).To(Equal("min-inflight (MI: 1)"))
+		Expect(p.Initiator.Policy(ctx, device.Session)).To(HavePrefix("min-inflight"))
 	})
 
 	It("takes turns under round-robin", claim.Clauses("IBTRS-MP-002"), func(ctx SpecContext) {

@@ -60,6 +60,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 		p.NeedSysfs(role)
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
+	programLogs(p) // what was said between specs is nobody's evidence
 	p.began, p.exceeded, p.audit = time.Now(), false, audit.Configuration{}
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)
@@ -148,6 +149,7 @@ func conclude(ctx ginkgo.SpecContext) {
 		return
 	}
 	gomega.Expect(e.keep(env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+	gomega.Expect(e.keepLogs(programLogs(env.pair))).To(gomega.Succeed())
 }
 
 // broken says whether one of the results breaks its clause.

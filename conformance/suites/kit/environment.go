@@ -5,6 +5,7 @@ package kit
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"

@@ -75,6 +75,30 @@ func (e *evidence) stop() error { return e.recording.Close() }
 // drop removes everything.
 func (e *evidence) drop() error { return os.RemoveAll(e.path("")) }
 
+// talker is a subject that keeps a log of its own, beside that of the kernel.
+type talker interface{ TakeLog() []byte }
+
+// programLogs are what the subjects of a pair have said since this was last asked, by the names of files.
+func programLogs(p *Pair) map[string][]byte {
+	logs := make(map[string][]byte)
+	for name, s := range map[string]any{"target.log": p.Target, "initiator.log": p.Initiator} {
+		if t, talks := s.(talker); talks {
+			logs[name] = t.TakeLog()
+		}
+	}
+	return logs
+}
+
+// keepLogs adds what the subjects have said.
+func (e *evidence) keepLogs(logs map[string][]byte) error {
+	var errs []error
+	for name, text := range logs {
+		e.show(verdict.OtherFile, name, "what the program under test said")
+		errs = append(errs, os.WriteFile(e.path(name), text, 0o644))
+	}
+	return errors.Join(errs...)
+}
+
 // keep adds the kernel logs and names all files for the record of the spec.
 func (e *evidence) keep(hosts ...*vm.Host) error {
 	for _, file := range e.recording.Paths() {

@@ -97,9 +97,17 @@ func (p *Pair) RDMAStats(ctx context.Context, session string, path subject.PathA
 // IOCount is the number of requests that a path has carried.
 func (p *Pair) IOCount(ctx context.Context, session string, path subject.PathAddr) uint64 {
 	ginkgo.GinkgoHelper()
-	stats := p.RDMAStats(ctx, session, path)
-	gomega.Expect(len(stats)).To(gomega.BeNumerically(">=", 3), "numbers in stats/rdma")
-	return stats[0] + stats[2]
+	n, err := p.Initiator.Requests(ctx, session, path)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return n
+}
+
+// TargetHasPath says whether the target has a path of a session.
+func (p *Pair) TargetHasPath(ctx context.Context, session string, path subject.PathAddr) bool {
+	ginkgo.GinkgoHelper()
+	has, err := p.Target.HasPath(ctx, session, path)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return has
 }
 
 // NeedSysfs ends the spec as not applicable when a subject has no sysfs.

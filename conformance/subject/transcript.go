@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"bytes"
+	"sync"
+)
+
+// maxTranscript is how much of what a program says is kept, in bytes: the newest.
+const maxTranscript = 1 << 20
+
+// transcript collects what programs say, for the evidence of a spec. It may be used by several goroutines.
+type transcript struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write adds text.
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if excess := len(t.text) - maxTranscript; excess > 0 {
+		t.text = append([]byte(nil), t.text[excess:]...)
+	}
+	return len(p), nil
+}
+
+// Take gives what was said since it was last asked.
+func (t *transcript) Take() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text := t.text
+	t.text = nil
+	return text
+}
+
+// lines calls do with each line that is written to it, without the newline. It is for one writer.
+type lines struct {
+	do   func(line []byte)
+	rest []byte
+}
+
+// Write takes text in pieces of any length.
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		l.do(line)
+		l.rest = append([]byte(nil), rest...)
+	}
+}
