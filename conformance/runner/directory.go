@@ -17,6 +17,9 @@ import (
 // machinesDir is where the consoles and kernel logs of the labs go, below the directory of the report; one for each worker.
 const machinesDir = "machines"
 
+// programsDir is where the programs of the reference are, below the directory of the report.
+const programsDir = "programs"
+
 // logName is the name of what a worker prints, below the directory of the report.
 func logName(worker int) string { return fmt.Sprintf("worker-%d.log", worker) }
 
@@ -59,7 +62,7 @@ func clearAway(dir string) error {
 	if _, err := os.Lstat(journal); err != nil {
 		return nil
 	}
-	left := []string{filepath.Join(dir, machinesDir), filepath.Join(dir, kit.EvidenceDir)}
+	left := []string{filepath.Join(dir, machinesDir), filepath.Join(dir, programsDir), filepath.Join(dir, kit.EvidenceDir)}
 	for _, format := range report.Formats() {
 		if format.File != "" {
 			left = append(left, filepath.Join(dir, format.File))

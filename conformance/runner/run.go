@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -77,7 +78,23 @@ func (o *Options) prepare(ctx context.Context, labs int, show *progress) (err er
 		return err
 	}
 	o.Kit.Lab.Accelerator = choice.Accelerator
+	if err := o.buildReference(ctx, show); err != nil {
+		return err
+	}
 	show.say("guests run on %s: %s", choice.Accelerator, brief(choice.Reason))
+	return nil
+}
+
+// buildReference compiles the programs of the reference, if that is under test.
+func (o *Options) buildReference(ctx context.Context, show *progress) (err error) {
+	if o.Kit.Target != kit.Reference && o.Kit.Initiator != kit.Reference {
+		return nil
+	}
+	show.say("compiling the reference")
+	o.Kit.Reference, err = subject.BuildReference(ctx, filepath.Join(o.ReportDir, programsDir), o.Tool)
+	if err != nil {
+		return &EnvironmentError{fmt.Sprintf("%v; run inside a checkout of the project, with Go and the packages of ci/packages.txt installed", err)}
+	}
 	return nil
 }
 

@@ -193,24 +193,6 @@ func (f runFlags) rerun() string {
 	return strings.Join(words, " ") + " --spec '%s'"
 }
 
-// subjectsFor describes what is under test for the record.
-func subjectsFor(f runFlags, keys subject.KeyMode) []verdict.Subject {
-	describe := func(role clauses.Role, name string) verdict.Subject {
-		abilities := map[clauses.Ability]bool{
-			clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
-			clauses.LegacyClients: false, clauses.VersionOne: false,
-		}
-		if role == clauses.Target {
-			abilities[clauses.KeyRefresh], abilities[clauses.StaticKeys] = bool(keys), !bool(keys)
-		}
-		return verdict.Subject{
-			Subject: clauses.Subject{Role: role, Dialect: clauses.RNBD, Abilities: abilities},
-			Name:    name + "-" + f.kernel,
-		}
-	}
-	return []verdict.Subject{describe(clauses.Target, f.target), describe(clauses.Initiator, f.initiator)}
-}
-
 // baselineFor finds the expected failures.
 func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
 	if f.baseline == "none" {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"maps"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// traits are what is known beforehand of an implementation, in either role.
+type traits struct {
+	dialect   clauses.Dialect
+	own       bool
+	abilities map[clauses.Ability]bool
+}
+
+var implementations = map[string]traits{
+	kit.Mainline: {
+		dialect: clauses.RNBD,
+		abilities: map[clauses.Ability]bool{
+			clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
+			clauses.LegacyClients: false, clauses.VersionOne: false,
+		},
+	},
+	// Legacy clients are a switch of the server that these runs leave off.
+	kit.Reference: {
+		dialect: clauses.IBNBD, own: true,
+		abilities: map[clauses.Ability]bool{
+			clauses.Sysfs: false, clauses.KernelModule: false, clauses.IOMode: true, clauses.FeatureMarker: true,
+			clauses.LegacyClients: false, clauses.VersionOne: false, clauses.GIDAddressing: false,
+		},
+	},
+}
+
+// subjectsFor describes what is under test for the record.
+func subjectsFor(f runFlags, keys subject.KeyMode) []verdict.Subject {
+	return []verdict.Subject{
+		f.describe(clauses.Target, f.target, map[clauses.Ability]bool{clauses.KeyRefresh: bool(keys), clauses.StaticKeys: !bool(keys)}),
+		f.describe(clauses.Initiator, f.initiator, nil),
+	}
+}
+
+// describe says what is known of one subject; more are the abilities that this run gives it.
+func (f runFlags) describe(role clauses.Role, name string, more map[clauses.Ability]bool) verdict.Subject {
+	t := implementations[name]
+	abilities := maps.Clone(t.abilities)
+	maps.Copy(abilities, more)
+	release := f.kernel
+	if name == kit.Reference {
+		release = version()
+	}
+	return verdict.Subject{
+		Subject: clauses.Subject{Role: role, Dialect: t.dialect, Own: t.own, Abilities: abilities},
+		Name:    name + "-" + release,
+	}
+}
