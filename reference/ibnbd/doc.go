@@ -20,6 +20,22 @@
 // An [Agreement], struck by the exchange of SessInfo, knows which family the peer is of and what a few ambiguous bytes
 // mean to it; [Traits] is what those bytes say when the ambiguity is gone.
 //
+// # Client
+//
+// [Connect] opens a session, and [Client.Map] a [Device] of its server, which reads and writes like a file, or with many
+// I/Os in flight by [Device.Submit]. A device is closed while the session has no path, and opened again, under a new id,
+// when it has one; a request can never reach a server with an id of before, because it carries the epoch of the session
+// in which the id was told.
+//
+// # Server
+//
+// [Listen] exports backends, and block devices of the host, to sessions. A target is a real device with its users and
+// writers counted over all sessions; whoever opened it, its writes to overlapping blocks are executed in the order in
+// which they came, which is this package's part in keeping writes of lost paths from coming after their time (see package
+// ibtrs). I/O on backends that may wait is done by a fixed number of workers, all other where it is received.
+//
+// [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
+//
 // # Texts
 //
 // [ParseMapOptions] reads what is written to map_device; [FullPath] and [LinkName] tell where a device path leads on

@@ -31,19 +31,17 @@ type ClientRules struct {
 	NoInvalidateFlag bool // does not ask the server to take the key of a read back
 	RepostOne        bool // gives one receive back for a response that took two
 	IgnoreNewKey     bool // goes on using a chunk's old key
-	ReleaseEarly     bool // frees the permit before the new key is stored
 	AnyResponseForm  bool // takes responses in the form of the other key mode
 
 	// Of paths.
 
-	NoHeartbeat       bool // sends none
-	NoHeartbeatAck    bool // answers none
-	IgnoreSilence     bool // never declares the server dead
-	NoFailover        bool // fails the requests of a lost path although another is whole
-	FailoverNewPermit bool // sends a request of a lost path again in another chunk
-	NoQuarantine      bool // does not wait before it sends the writes of a lost path again
-	ParallelAttempts  bool // does not wait for its turn to reconnect
-	NoDelay           bool // reconnects without pause
+	NoHeartbeat      bool // sends none
+	NoHeartbeatAck   bool // answers none
+	IgnoreSilence    bool // never declares the server dead
+	NoFailover       bool // fails the requests of a lost path although another is whole
+	NoQuarantine     bool // does not wait before it sends the writes of a lost path again
+	ParallelAttempts bool // does not wait for its turn to reconnect
+	NoDelay          bool // reconnects without pause
 
 	// Edits of what leaves. Each may be nil.
 

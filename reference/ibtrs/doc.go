@@ -25,6 +25,58 @@
 // complete, for those who judge. Reserved bytes are never refused; [Layout] finds them. Appending and parsing do not
 // allocate, and parsed lists are parts of the input.
 //
+// # Client
+//
+// [Open] makes a [Session] over one [Path] or more. The session owns the permits: who has one may have one request in
+// flight, in the chunk of that number, on whatever path [Policy] prefers. What exists while a path is connected is a
+// build: its connections, the server's chunks as seen over them, and a piece of registered memory for each permit in
+// which a request is laid out as it will lie in the chunk. One goroutine for each connection polls it; one for each path,
+// the keeper, takes the path through its states and does all that may wait. [Session.Do] waits for an answer,
+// [Session.Start] calls back; neither allocates.
+//
+// When a path is lost, its build lets no request in any more, disconnects and drains; its requests go to other paths
+// with the same permit, header and data, or fail if there is none. Then the keeper reconnects, in its turn among all
+// paths of the process ([Scheduler]).
+//
+// # Server
+//
+// [Listen] starts a [Server] on its devices. A [ServerSession] is the paths of one group UUID, a [ServerPath] one
+// incarnation of one of them with chunks of its own: paths of one session can lie on different devices, which cannot
+// share registered memory, and a chunk that a lost path still works with is not the one that a request is sent to again.
+// What a request is for is decided by a [Handler]. Memory for half-open paths is promised, and counted, with the first
+// connection, but taken only with the INFO exchange.
+//
+// A peer that breaks the protocol gets a [ProtocolError], which names the clause, on its path alone.
+//
+// # No write comes after its time
+//
+// A write that was sent on a path which then failed must not reach the disk after a later write to the same blocks was
+// acknowledged. It could: it may still be in the network, in the server's completion queue, or in its disk. Four rules
+// keep it from that. The client sees to the first two, the server to the others.
+//
+//  1. Nothing more leaves: a write of a lost path is not sent again, and not failed, before the connections of that path
+//     are disconnected and drained on the client's side.
+//  2. Nothing more arrives: nor before the server has confirmed the disconnect of each of them, or
+//     [Timers].PacketLifetime has passed. Reads need not wait. A write whose owner has seen it fail is thus as good as
+//     executed or lost.
+//  3. Nothing more begins: requests of a path that is not connected are not begun ([ServerRequest.Abandoned]), nor those
+//     that lie in the completion queue of a connection which is lost.
+//  4. What has begun is in order: writes to overlapping blocks are executed one after the other, as they came, whatever
+//     path or session they came on. That is the block layer's part, in package ibnbd.
+//
+// So a write either has come to the server when its quarantine ends, and is in order in front of everything later; or it
+// never will. What rests on time is rule 2 alone, and only if the server does not confirm: PacketLifetime must be longer
+// than a packet can live in the network, and a server need until it has taken note of it.
+//
+// A foreign server keeps rules 1 and 2, which are the client's, and 3 as far as it has confirmed a disconnect; without
+// rule 4 a write that it has begun can still be overtaken, in particular one that failed because no path was left. A
+// foreign client, which sends again or fails at once, is protected by rules 3 and 4 from what has reached the server, but
+// not from what is still in the network. Writes that are in flight at the same time have no order in any case.
+//
+// # Rules
+//
+// [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
+//
 // # Addresses
 //
 // [ParsePath] reads the path syntax of map_device and add_path; [Errno] is an error number as Linux counts them, which

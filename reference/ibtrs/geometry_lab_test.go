@@ -14,9 +14,9 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// TestDepths runs more requests than there are chunks, at depths of all kinds (Clauses IBTRS-IMM-012, IBTRS-IMM-013,
+// TestSessionsOfAllDepths runs more requests than there are chunks, at depths of all kinds (Clauses IBTRS-IMM-012, IBTRS-IMM-013,
 // IBTRS-INFO-023, IBTRS-IO-018, IBTRS-IO-020, IBTRS-IO-032).
-func TestDepths(t *testing.T) {
+func TestSessionsOfAllDepths(t *testing.T) {
 	for _, depth := range []uint16{1, 2, 3, 512, 513, 2048} {
 		for _, refresh := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d, key refresh %t", depth, refresh), func(t *testing.T) {

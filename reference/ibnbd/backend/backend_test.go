@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package backend_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
+)
+
+const size = 4 << 20
+
+// aligned is a buffer that direct I/O takes.
+func aligned(t *testing.T, n int) []byte {
+	t.Helper()
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(b) })
+	return b
+}
+
+// loopDevice makes a block device of a file. It needs privilege, and a kernel that has loop devices.
+func loopDevice(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", path).Output()
+	if err != nil {
+		t.Skipf("no loop device can be had: %v", err)
+	}
+	dev := strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if out, err := exec.Command("losetup", "--detach", dev).CombinedOutput(); err != nil {
+			t.Errorf("losetup --detach %s: %v\n%s", dev, err, out)
+		}
+	})
+	return dev
+}
+
+// TestBackends holds every kind of backend to the same rules.
+func TestBackends(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) (backend.Backend, error){
+		"memory": func(*testing.T) (backend.Backend, error) { return backend.Parse("mem:4M") },
+		"file": func(t *testing.T) (backend.Backend, error) {
+			return backend.Parse("file:" + filepath.Join(t.TempDir(), "disk") + ",4M")
+		},
+		"block, direct": func(t *testing.T) (backend.Backend, error) { return backend.OpenBlock(loopDevice(t), false, true) },
+		"block, cached": func(t *testing.T) (backend.Backend, error) { return backend.OpenBlock(loopDevice(t), false, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := open(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			testBackend(t, b)
+		})
+	}
+}
+
+func testBackend(t *testing.T, b backend.Backend) {
+	t.Helper()
+	p := b.Properties()
+	if err := p.Validate(); err != nil || p.Size != size {
+		t.Fatalf("properties %+v: %v", p, err)
+	}
+	want := bytes.Repeat([]byte{0xA5}, 64<<10)
+	buffer := aligned(t, len(want))
+	do := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	expect := func(what string) {
+		t.Helper()
+		clear(buffer)
+		do("read", b.ReadAt(buffer, 8192))
+		if !bytes.Equal(buffer, want) {
+			t.Errorf("after %s the device holds other bytes", what)
+		}
+	}
+	copy(buffer, want)
+	do("write", b.WriteAt(buffer, 8192, false))
+	expect("a write")
+	copy(buffer, want)
+	do("FUA write", b.WriteAt(buffer[:4096], 8192, true))
+	do("flush", b.Flush())
+	expect("a FUA write")
+	do("write zeroes, kept", b.WriteZeroes(8192+512, 1024, true))
+	clear(want[512:1536])
+	expect("write zeroes")
+	do("write zeroes", b.WriteZeroes(8192+4096, 8192, false))
+	clear(want[4096 : 4096+8192])
+	expect("write zeroes with holes")
+	if p.MaxDiscard > 0 {
+		do("discard", b.Discard(8192+16384, 4096))
+		clear(want[16384 : 16384+4096]) // all of these backends read zeroes from what was discarded
+		expect("a discard")
+	}
+	do("write of the last block", b.WriteAt(buffer[:512], size-512, false))
+}
+
+func TestFilesStaySparse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	b, err := backend.OpenFile(path, 1<<30, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.WriteAt(make([]byte, 4096), 1<<29, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Discard(1<<29, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Size != 1<<30 || st.Blocks*512 >= 1<<20 {
+		t.Errorf("the file has %d bytes and takes %d, want 1 GiB and next to nothing", st.Size, st.Blocks*512)
+	}
+	again, err := backend.OpenFile(path, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if p := again.Properties(); p.Size != 1<<30 || !p.ReadOnly {
+		t.Errorf("opened again: %+v", p)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	p := backend.Properties{Size: 1 << 20, LogicalBlock: 4096}
+	for _, tc := range []struct {
+		offset, length int64
+		want           error
+	}{
+		{0, 4096, nil}, {1<<20 - 4096, 4096, nil}, {1 << 20, 0, nil},
+		{1<<20 - 4096, 8192, syscall.EIO}, {1 << 20, 4096, syscall.EIO}, {-4096, 4096, syscall.EIO},
+		{0, -1, syscall.EIO}, {1 << 62, 1 << 62, syscall.EIO},
+		{512, 4096, syscall.EINVAL}, {0, 512, syscall.EINVAL},
+	} {
+		if err := p.Check(tc.offset, tc.length); !errors.Is(err, tc.want) {
+			t.Errorf("%d bytes at %d: %v, want %v", tc.length, tc.offset, err, tc.want)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for s, want := range map[string]error{
+		"": syscall.EINVAL, "mem:": syscall.EINVAL, "mem:0": syscall.EINVAL, "mem:1X": syscall.EINVAL, "mem:100": syscall.EINVAL,
+		"mem:9999999T": syscall.EINVAL, "mem:1M,ro": syscall.EINVAL, "tape:x": syscall.EINVAL, "file:/nowhere/x": syscall.ENOENT,
+		"/dev/null": syscall.ENOTBLK, "/dev/null,4M": syscall.EINVAL, "/nowhere": syscall.ENOENT, "file:x,slow": syscall.EINVAL,
+	} {
+		b, err := backend.Parse(s)
+		if err == nil {
+			b.Close()
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", s, err, want)
+		}
+	}
+}
