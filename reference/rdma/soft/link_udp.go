@@ -84,7 +84,7 @@ func explainBind(err error) error {
 	return fmt.Errorf("UDP port %d is taken, by %s: unload it, or run in another network namespace: %w", roce.UDPPort, holder, err)
 }
 
-// setUDPOptions makes the IP header predictable and the receive buffer large.
+// setUDPOptions makes the IP header predictable and the receive buffer large, and leaves out the UDP check sum.
 func setUDPOptions(fd int, ipv4 bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, recvBufferWanted); err != nil {
 		// Without privilege the system's limit applies, see RecvBuffer.
@@ -93,17 +93,24 @@ func setUDPOptions(fd int, ipv4 bool) error {
 		}
 	}
 	if ipv4 {
-		return wrap("probe the path MTU", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE))
+		return errors.Join(
+			wrap("probe the path MTU", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)),
+			wrap("send without UDP check sum", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)),
+		)
 	}
 	return errors.Join(
 		wrap("bind to IPv6 alone", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)),
 		wrap("probe the path MTU", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)),
+		wrap("send without UDP check sum", unix.SetsockoptInt(fd, unix.IPPROTO_UDP, udpNoCheck6TX, 1)),
 		wrap("receive without UDP check sum", unix.SetsockoptInt(fd, unix.IPPROTO_UDP, udpNoCheck6RX, 1)),
 	)
 }
 
-// udpNoCheck6RX is the socket option UDP_NO_CHECK6_RX.
-const udpNoCheck6RX = 102
+// Socket options of UDP over IPv6 (linux/udp.h). RoCEv2 packets have a check sum of their own and usually none of UDP.
+const (
+	udpNoCheck6TX = 101
+	udpNoCheck6RX = 102
+)
 
 func wrap(what string, err error) error {
 	if err == nil {
