@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/ibnbd/ibnbd/vm/agent"
@@ -82,12 +83,15 @@ func (n *nbdDoor) detach(ctx context.Context, disk string) error {
 
 // idle fails with EBUSY while a program has the disk open.
 func (n *nbdDoor) idle(ctx context.Context, d Device) error {
-	result, err := n.host.Agent().Run(ctx, agent.Command{Path: "fuser", Args: []string{d.Node}})
+	// What a program closes meanwhile cannot be shown, which makes ls fail.
+	result, err := n.host.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", "ls -l /proc/[0-9]*/fd"}})
 	if err != nil {
-		return err
+		return fmt.Errorf("list open files: %w", err)
 	}
-	if result.ExitCode == 0 {
-		return fmt.Errorf("process %s has %s open: %w", result.Stdout, d.Node, syscall.EBUSY)
+	for line := range strings.Lines(string(result.Stdout)) {
+		if strings.HasSuffix(strings.TrimSpace(line), " -> "+d.Node) {
+			return fmt.Errorf("a program has %s open: %w", d.Node, syscall.EBUSY)
+		}
 	}
 	return nil
 }

@@ -47,8 +47,14 @@ type Pair struct {
 	ends     []func()
 }
 
-// Dialect gives the names that the initiator uses; both subjects of a pair speak one dialect, or none is judged by names.
+// Dialect gives the names that the initiator uses.
 func (p *Pair) Dialect() subject.Dialect { return p.Initiator.Info().Dialect }
+
+// TargetDialect gives the names that the target uses.
+func (p *Pair) TargetDialect() subject.Dialect { return p.Target.Info().Dialect }
+
+// TargetOptions are those with which the target serves now.
+func (p *Pair) TargetOptions() subject.TargetOptions { return p.targetOptions }
 
 // Path is the IPv4 path over a rail.
 func (p *Pair) Path(rail int) subject.PathAddr {

@@ -111,7 +111,8 @@ var _ = Describe("map_device", kit.Sysfs(subject.InitiatorRole), func() {
 		p.WriteMap(ctx, line())
 		d := p.Mapped(ctx, export)
 		Expect(p.Client.Word(ctx, path.Join("/sys/block", d.Disk, "ro"))).To(Equal("0"))
-		Expect(p.Server.Word(ctx, path.Join(p.Dialect().ServerSession(export.Disk, d.Session), "read_only"))).To(Equal("0"))
+		p.WriteStamped(ctx, d, 0, 4096)
+		p.VerifyStampedOnExport(ctx, export)
 	})
 
 	It("accepts IPv6 addresses", claim.Clauses("IBNBD-SYSFS-013"), func(ctx SpecContext) {
@@ -133,7 +134,7 @@ var _ = Describe("map_device", kit.Sysfs(subject.InitiatorRole), func() {
 		r.Paths = []subject.PathAddr{p.Path(1)}
 		p.WriteMap(ctx, r.Line())
 		Expect(p.ConnectedPaths(ctx, r.Session)).To(ConsistOf(p.Path(1)))
-		Expect(p.Server.Exists(ctx, p.Dialect().ServerPath(r.Session, p.Path(1)))).To(BeTrue(), "the server sees the same pair")
+		Expect(p.TargetHasPath(ctx, r.Session, p.Path(1))).To(BeTrue(), "the server sees the same pair")
 	})
 
 	It("accepts path=src@dst as well", claim.Clauses("IBNBD-SYSFS-015"), func(ctx SpecContext) {

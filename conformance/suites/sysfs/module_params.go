@@ -14,20 +14,20 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
 
-var _ = Describe("the parameters of the server", kit.Sysfs(subject.TargetRole), func() {
+var _ = Describe("the parameters of the server", func() {
 	var p *kit.Pair
 
 	BeforeEach(func() { p = kit.Current() })
 
-	It("have / as the search path, which cannot be changed at run time", claim.Clauses("IBNBD-SYSFS-031"), func(ctx SpecContext) {
-		p.RestartTarget(ctx, subject.TargetOptions{Keys: subject.KeysRefreshed})
-		file := "/sys/module/" + strings.ReplaceAll(p.Dialect().BlockServer, "-", "_") + "/parameters/dev_search_path"
+	It("have / as the search path, which cannot be changed at run time", kit.Sysfs(subject.TargetRole), claim.Clauses("IBNBD-SYSFS-031"), func(ctx SpecContext) {
+		p.RestartTarget(ctx, parameters(p, "", 0))
+		file := "/sys/module/" + strings.ReplaceAll(p.TargetDialect().BlockServer, "-", "_") + "/parameters/dev_search_path"
 		Expect(p.Server.Word(ctx, file)).To(Equal("/"))
 		Expect(p.Server.Mode(ctx, file)).To(Equal("0444"))
 	})
 
 	It("put the search path in front of a device path and take double slashes out", claim.Clauses("IBNBD-OPEN-016"), func(ctx SpecContext) {
-		p.RestartTarget(ctx, subject.TargetOptions{SearchPath: "/dev//", Keys: subject.KeysRefreshed})
+		p.RestartTarget(ctx, parameters(p, "/dev//", 0))
 		export := p.Export(ctx, subject.ExportSpec{})
 		r := p.Request(export)
 		r.Device = "/" + export.Disk
@@ -35,7 +35,7 @@ var _ = Describe("the parameters of the server", kit.Sysfs(subject.TargetRole), 
 	})
 
 	It("put the session's name for %SESSNAME%", claim.Clauses("IBNBD-OPEN-017"), func(ctx SpecContext) {
-		p.RestartTarget(ctx, subject.TargetOptions{SearchPath: "/run/exports/%SESSNAME%", Keys: subject.KeysRefreshed})
+		p.RestartTarget(ctx, parameters(p, "/run/exports/%SESSNAME%", 0))
 		mine, hidden := p.Export(ctx, subject.ExportSpec{}), p.Export(ctx, subject.ExportSpec{})
 		r := p.Request(mine)
 		r.Device = "disk"
@@ -48,14 +48,14 @@ var _ = Describe("the parameters of the server", kit.Sysfs(subject.TargetRole), 
 		Expect(err).To(MatchError(syscall.ENOENT), "a name of another session's space")
 	})
 
-	It("refuse to load with a search path of 4096 characters", claim.Clauses("IBNBD-SYSFS-031", "IBTRS-SYSFS-020"), func(ctx SpecContext) {
-		err := p.TryTarget(ctx, subject.TargetOptions{SearchPath: "/" + strings.Repeat("x", 4095), Keys: subject.KeysRefreshed})
+	It("refuse to load with a search path of 4096 characters", kit.Sysfs(subject.TargetRole), claim.Clauses("IBNBD-SYSFS-031", "IBTRS-SYSFS-020"), func(ctx SpecContext) {
+		err := p.TryTarget(ctx, parameters(p, "/"+strings.Repeat("x", 4095), 0))
 		Expect(err).To(HaveOccurred())
 	})
 
-	DescribeTable("refuse to load with a queue depth out of range", claim.Clauses("IBTRS-SYSFS-020"),
+	DescribeTable("refuse to load with a queue depth out of range", kit.Sysfs(subject.TargetRole), claim.Clauses("IBTRS-SYSFS-020"),
 		func(ctx SpecContext, depth int) {
-			err := p.TryTarget(ctx, subject.TargetOptions{QueueDepth: depth, Keys: subject.KeysRefreshed})
+			err := p.TryTarget(ctx, parameters(p, "", depth))
 			Expect(err).To(MatchError(syscall.EINVAL))
 		},
 		Entry("negative", -1),
@@ -63,3 +63,10 @@ var _ = Describe("the parameters of the server", kit.Sysfs(subject.TargetRole), 
 		Entry("a depth that does not fit into the immediate beside the chunk size", 65535),
 	)
 })
+
+// parameters are those that the target serves with, but for the search path and the queue depth.
+func parameters(p *kit.Pair, searchPath string, queueDepth int) subject.TargetOptions {
+	opts := p.TargetOptions()
+	opts.SearchPath, opts.QueueDepth = searchPath, queueDepth
+	return opts
+}

@@ -28,11 +28,11 @@ var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRol
 	})
 
 	session := func(file string) string {
-		return path.Join(p.Dialect().ServerSession(export.Disk, device.Session), file)
+		return path.Join(p.TargetDialect().ServerSession(export.Disk, device.Session), file)
 	}
 
 	It("has a link block_dev to its disk", kit.Smoke, claim.Clauses("IBNBD-SYSFS-027"), func(ctx SpecContext) {
-		target := p.Server.Link(ctx, path.Join(p.Dialect().ServerDevices(), export.Disk, "block_dev"))
+		target := p.Server.Link(ctx, path.Join(p.TargetDialect().ServerDevices(), export.Disk, "block_dev"))
 		Expect(target).To(HaveSuffix(path.Join("block", export.Disk)))
 	})
 
@@ -44,7 +44,7 @@ var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRol
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 		r.Access = subject.ReadOnly
 		d := p.Map(ctx, r)
-		file := path.Join(p.Dialect().ServerSession(path.Base(r.Device), d.Session), "read_only")
+		file := path.Join(p.TargetDialect().ServerSession(path.Base(r.Device), d.Session), "read_only")
 		Expect(p.Server.Word(ctx, file)).To(Equal("1"))
 	})
 
@@ -61,11 +61,11 @@ var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRol
 		other := p.Request(export)
 		other.Access = subject.ReadOnly
 		second := p.Map(ctx, other)
-		dir := path.Join(p.Dialect().ServerDevices(), export.Disk)
+		dir := path.Join(p.TargetDialect().ServerDevices(), export.Disk)
 
 		p.Unmap(ctx, device, subject.UnmapNormal)
-		Expect(p.Server.Exists(ctx, p.Dialect().ServerSession(export.Disk, device.Session))).To(BeFalse())
-		Expect(p.Server.Exists(ctx, p.Dialect().ServerSession(export.Disk, second.Session))).To(BeTrue())
+		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, device.Session))).To(BeFalse())
+		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, second.Session))).To(BeTrue())
 
 		p.Unmap(ctx, second, subject.UnmapNormal)
 		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(dir).Should(BeFalse())

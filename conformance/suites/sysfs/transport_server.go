@@ -25,11 +25,11 @@ var _ = Describe("a session on the server", kit.Sysfs(subject.TargetRole), func(
 	})
 
 	pathFile := func(file string) string {
-		return path.Join(p.Dialect().ServerPath(device.Session, p.Path(0)), file)
+		return path.Join(p.TargetDialect().ServerPath(device.Session, p.Path(0)), file)
 	}
 
 	It("names its path client@server", kit.Smoke, claim.Clauses("IBTRS-SYSFS-016"), func(ctx SpecContext) {
-		Expect(p.Server.Exists(ctx, p.Dialect().ServerPath(device.Session, p.Path(0)))).To(BeTrue())
+		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerPath(device.Session, p.Path(0)))).To(BeTrue())
 	})
 
 	It("shows the client's address first", claim.Clauses("IBTRS-SYSFS-019"), func(ctx SpecContext) {
@@ -44,7 +44,7 @@ var _ = Describe("a session on the server", kit.Sysfs(subject.TargetRole), func(
 
 	It("closes the path after disconnect", claim.Clauses("IBTRS-SYSFS-017"), func(ctx SpecContext) {
 		Expect(p.Target.Disconnect(ctx, device.Session, p.Path(0))).To(Succeed())
-		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(p.Dialect().ServerPath(device.Session, p.Path(0))).Should(BeFalse())
+		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(p.TargetDialect().ServerPath(device.Session, p.Path(0))).Should(BeFalse())
 		Eventually(p.State).WithContext(ctx).WithArguments(device).Should(Equal("closed"))
 	})
 })
