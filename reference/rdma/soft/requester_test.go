@@ -262,6 +262,7 @@ func TestRNRRetries(t *testing.T) {
 			for range tt.waits {
 				r.toClient(thrown{op: roce.RCAcknowledge, aeth: roce.RNRSyndrome(1)})
 				time.Sleep(roce.RNRTime(1))
+				synctest.Wait()
 			}
 			if r.client.Err() != nil {
 				t.Fatalf("retry count %d: lost after %d waits", tt.retries, tt.waits)
