@@ -3,7 +3,6 @@
 package audit
 
 import (
-	"errors"
 	"io"
 	"path/filepath"
 	"testing"
@@ -33,23 +32,7 @@ func load(tb testing.TB, names ...string) capture {
 	for _, name := range names {
 		paths = append(paths, filepath.Join(capturesDir, name))
 	}
-	source, err := OpenFiles(paths...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer source.Close()
-	var frames capture
-	for {
-		frame, err := source.Next()
-		if errors.Is(err, io.EOF) {
-			return frames
-		}
-		if err != nil {
-			tb.Fatal(err)
-		}
-		frame.Data = append([]byte(nil), frame.Data...)
-		frames = append(frames, frame)
-	}
+	return loadFiles(tb, paths...)
 }
 
 // clone copies the list and the frames in it.

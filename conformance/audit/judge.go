@@ -171,6 +171,19 @@ const always = 1
 // BreaksUnlessMissed says that the clause was broken unless a frame of one of the streams was missed, from frame since up
 // to now. It is settled when each stream goes on: in order, nothing was missed; with a gap, nobody knows.
 func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format string, args ...any) {
+	r.suspect(streams, since, format, args...)
+}
+
+// BreaksUnlessLost is the same for what is right when a path is lost: the suspicion is dropped if the path is closed before
+// all of the streams have gone on.
+func (r *Ruling) BreaksUnlessLost(b *build, streams []stream, since uint64, format string, args ...any) {
+	s := r.suspect(streams, since, format, args...)
+	if !s.settled && len(b.suspicions) < keptViolations {
+		b.suspicions = append(b.suspicions, s)
+	}
+}
+
+func (r *Ruling) suspect(streams []stream, since uint64, format string, args ...any) *suspicion {
 	s := &suspicion{tally: r.tally(), violation: r.violation(format, args...)}
 	for _, stream := range streams {
 		if !stream.cleanSince(since) || !stream.watch(s) {
@@ -183,6 +196,7 @@ func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format strin
 	if s.doubt || s.waiting == 0 {
 		s.settle()
 	}
+	return s
 }
 
 // suspicion waits for the streams to go on.
@@ -218,6 +232,14 @@ func (s *suspicion) settle() {
 	s.tally.unsure++
 	if s.tally.unsureAt == "" {
 		s.tally.unsureAt, s.tally.unsureIn = s.violation.Text, s.violation.Frames
+	}
+}
+
+// dismiss drops the suspicion: there is another explanation.
+func (s *suspicion) dismiss() {
+	if !s.settled {
+		s.settled = true
+		s.tally.open--
 	}
 }
 

@@ -110,6 +110,11 @@ var ioRules = []Rule{
 		q := e.Request
 		switch {
 		case !q.ChunkKnown:
+		case q.Reused && q.rival.build != e.build:
+			// The initiator may have given the other path up, which shows on the wire only later.
+			rival := q.rival.conn
+			r.BreaksUnlessLost(q.rival.build, []stream{rival.flow(Target), rival.flow(Initiator)}, e.seq,
+				"permit %d is used again on another path before the response to its last request", q.Chunk)
 		case q.Reused:
 			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, e.seq, "permit %d is used again before the response to its last request", q.Chunk)
 		default:

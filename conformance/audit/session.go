@@ -145,6 +145,7 @@ type build struct {
 	lostBy       Side
 	heard        [3]time.Time // last message of a side
 	beats        [3]heartbeat // by side
+	suspicions   []*suspicion // dropped if the path is lost
 }
 
 // chunkKey is a chunk of a target with key refresh.
@@ -452,6 +453,9 @@ func (t *Tracker) closeLane(l *lane) {
 		}
 	}
 	for _, r := range l.old {
+		e := t.fresh(Unanswered)
+		e.setRequest(r)
+		t.emit(e)
 		t.releaseRequest(r)
 	}
 	l.old = nil
@@ -471,6 +475,10 @@ func (t *Tracker) loseBuild(b *build, by Side) {
 		return
 	}
 	b.lost, b.lostSeq, b.lostBy = true, t.now.seq, by
+	for _, s := range b.suspicions {
+		s.dismiss()
+	}
+	b.suspicions = nil
 	p := b.path
 	p.lostAt = t.now.at
 	s := p.session

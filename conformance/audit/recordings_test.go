@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
+
+// recording is a run in the lab: what was done there, as the timeline must tell it. TestRecordings looks at the files in
+// testdata; the program that makes them (see TestMakeRecordings) looks at the fresh ones in the same way.
+type recording struct {
+	name   string
+	rails  []string
+	lines  []string          // patterns of lines that follow each other
+	never  []Kind            // events that must not be there
+	always []Kind            // and that must
+	writes int               // writes of the application: each must be answered well exactly once
+	known  map[string]string // broken clauses, and why
+	passed []string          // clauses that this recording, and no other, shows to hold
+}
+
+var recordings = []recording{
+	{
+		name: "static-keys", rails: []string{"rail0"},
+		lines: []string{
+			`path 10.0.0.2 to 10.0.0.1, connection 0: connection request, 0 of 2, incarnation 1`,
+			`accepted, queue depth 512, max I/O size 126976, max header size 4096, key refresh off`,
+			`connection 0: INFO request, session name "static"`,
+			`connection 0: INFO response, 1 chunk regions`,
+			`session static, .*: OPEN "dev/lab" rw, .* status 0, device 0 of 32768 sectors`,
+			`WRITE 4096 bytes at sector 0 of device 0, .* status 0`,
+			`WRITE 65536 bytes at sector 128 of device 0, .* status 0`,
+			`READ 4096 bytes at sector 0 of device 0, .* status 0`,
+			`READ 65536 bytes at sector 128 of device 0, .* status 0`,
+			`FLUSH of device 0, .* status 0`,
+			`DISCARD 65536 bytes at sector 2048 of device 0, .* status 0`,
+			`READ 4096 bytes at sector 4096 of device 0, .* status -5 \(EIO\)`,
+			`WRITE 4096 bytes at sector 4096 of device 0, .* status -5 \(EIO\)`,
+			`READ 4096 bytes at sector 512 of device 0, .* status 0`,
+			`CLOSE device 0, .* status 0`,
+			`session static, .*: session is down`,
+		},
+		never:  []Kind{Unanswered, Gap, Stray, LateInvalidation},
+		passed: []string{"IBTRS-IO-014"},
+		writes: 2,
+	},
+	{
+		name: "ipv6", rails: []string{"rail0", "rail1"},
+		lines: []string{
+			`path fd00::2 to fd00::1, connection 0: connection request, 0 of 2, incarnation 1`,
+			`session six, path fd00::2 to fd00::1: session is up`,
+			`session six, path fd00:0:0:1::2 to fd00:0:0:1::1: path is connected`,
+			`OPEN "dev/lab" rw, .* status 0, device 0 of 32768 sectors`,
+			`WRITE 8192 bytes at sector 8 of device 0, .* status 0`,
+			`READ 8192 bytes at sector 8 of device 0, .* status 0`,
+			`CLOSE device 0, .* status 0`,
+			`session six, .*: session is down`,
+		},
+		never:  []Kind{Unanswered, Gap, Stray},
+		writes: 1,
+	},
+	{
+		name: "failover", rails: []string{"rail0", "rail1"},
+		lines: []string{
+			`session over, path 10.0.0.2 to 10.0.0.1: session is up`,
+			`session over, path 10.0.1.2 to 10.0.1.1: path is connected`,
+			`session over, path 10.0.0.2 to 10.0.0.1, .*: WRITE 4096 bytes at sector \d+ of device 0, permit \d+, not answered before the path was lost`,
+			`session over, path 10.0.0.2 to 10.0.0.1: path is lost, closed by the initiator`,
+			`session over, path 10.0.1.2 to 10.0.1.1, .*: WRITE 4096 bytes at sector \d+ of device 0, permit \d+, after fail-over, .* status 0`,
+			`session over, path 10.0.0.2 to 10.0.0.1, connection 0: connection request, 0 of 2, incarnation 2`,
+			`session over, path 10.0.0.2 to 10.0.0.1: path is connected`,
+			`session over, path 10.0.0.2 to 10.0.0.1, .*: WRITE 4096 bytes at sector (64|72|80|88) of device 0, .* status 0`,
+			`session over, path 10.0.1.2 to 10.0.1.1: path is lost, closed by the initiator`,
+			`session over, path 10.0.0.2 to 10.0.0.1, .*: WRITE 4096 bytes at sector (96|104) of device 0, .* status 0`,
+			`session over, path 10.0.1.2 to 10.0.1.1, connection 0: connection request, 0 of 2, incarnation 1`,
+			`session over, path 10.0.1.2 to 10.0.1.1: path is connected`,
+			`session over, path 10.0.1.2 to 10.0.1.1, .*: WRITE 4096 bytes at sector 1\d\d of device 0, .* status 0`,
+			`CLOSE device 0, .* status 0`,
+			`session over, .*: session is down`,
+		},
+		never:  []Kind{Gap, Stray},
+		writes: 18,
+	},
+	{
+		name: "losses", rails: []string{"rail0", "rail1"},
+		lines: []string{
+			`session lossy, path 10.0.1.2 to 10.0.1.1: path is connected`,
+			`WRITE 16384 bytes at sector 0 of device 0, .* status 0`,
+			`WRITE 16384 bytes at sector 160 of device 0, .* status 0`,
+			`READ 16384 bytes at sector 0 of device 0, .* status 0`,
+			`READ 16384 bytes at sector 160 of device 0, .* status 0`,
+			`CLOSE device 0, .* status 0`,
+			`session lossy, .*: path is lost, closed by the initiator`,
+		},
+		never:  []Kind{Gap, Stray, Unanswered, FatalNAK},
+		always: []Kind{Retransmission, SequenceNAK},
+		writes: 6,
+	},
+}
+
+// loadFiles reads capture files, merged by time.
+func loadFiles(tb testing.TB, paths ...string) capture {
+	tb.Helper()
+	source, err := OpenFiles(paths...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer source.Close()
+	var frames capture
+	for {
+		frame, err := source.Next()
+		if errors.Is(err, io.EOF) {
+			return frames
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		frame.Data = append([]byte(nil), frame.Data...)
+		frames = append(frames, frame)
+	}
+}
+
+// files are the rails of a recording in a directory.
+func (r recording) files(dir, extension string) []string {
+	var paths []string
+	for _, rail := range r.rails {
+		paths = append(paths, filepath.Join(dir, r.name+"-"+rail+extension))
+	}
+	return paths
+}
+
+func TestRecordings(t *testing.T) {
+	for _, r := range recordings {
+		t.Run(r.name, func(t *testing.T) { r.examine(t, loadFiles(t, r.files("testdata", ".pcapng.gz")...)) })
+	}
+}
+
+// examine finds in a capture what was done when it was recorded, and nothing wrong beside what is known.
+func (r recording) examine(t *testing.T, c capture) {
+	expectInOrder(t, timeline(t, c), r.lines)
+	kinds := make(map[Kind]int)
+	written := make(map[uint64]int)
+	report, err := Audit{Observe: func(e *Event) {
+		kinds[e.Kind]++
+		if q := e.Request; e.Kind == RequestAnswered && q != nil && q.HasIO && q.IO.Op() == ibnbd.OpWrite && e.Response.Errno == 0 {
+			written[q.IO.Sector]++
+		}
+	}}.Run(t.Context(), c.source())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sector, times := range written {
+		if times != 1 {
+			t.Errorf("the write at sector %d was answered well %d times", sector, times)
+		}
+	}
+	if len(written) != r.writes {
+		t.Errorf("%d writes were answered well, want %d", len(written), r.writes)
+	}
+	for _, kind := range r.never {
+		if kinds[kind] > 0 {
+			t.Errorf("%d events of kind %v", kinds[kind], kind)
+		}
+	}
+	for _, kind := range r.always {
+		if kinds[kind] == 0 {
+			t.Errorf("no event of kind %v", kind)
+		}
+	}
+	if n := report.Counters; n.Corrupted+n.Foreign+n.UnknownQP+n.Missing > 0 {
+		t.Errorf("counters %+v", n)
+	}
+	broken := failures(report)
+	for key, message := range broken {
+		if r.known[key] == "" {
+			t.Errorf("%s is broken: %s", key, message)
+		}
+	}
+	for key := range r.known {
+		if broken[key] == "" {
+			t.Errorf("%s is not broken any more", key)
+		}
+	}
+	for _, f := range report.Findings {
+		if f.Verdict == verdict.Inconclusive {
+			t.Errorf("%s is inconclusive on a complete capture: %s", f.key(), f.Message)
+		}
+		if slices.Contains(r.passed, f.Clause.ID) && f.Verdict != verdict.Pass {
+			t.Errorf("%s: verdict %s, %s", f.Clause.ID, f.Verdict, f.Message)
+		}
+	}
+}
+
+// TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
+// disconnect of the first is on the wire. Nobody is blamed for that.
+func TestFailoverBeforeDisconnect(t *testing.T) {
+	c := loadFiles(t, "testdata/failover-rail0.pcapng.gz", "testdata/failover-rail1.pcapng.gz")
+	e := &editor{TB: t, frames: c}
+	first := e.frames[e.cm(0, roce.AttrDREQ)].At
+	for i := range e.frames {
+		p, ok := e.packet(i)
+		if ok && p.IsMAD() && p.Src.String() == client && e.frames[i].At.Sub(first) < time.Second && !e.frames[i].At.Before(first) {
+			e.frames[i].At = e.frames[i].At.Add(200 * time.Millisecond)
+		}
+	}
+	slices.SortStableFunc(e.frames, func(a, b Frame) int { return a.At.Compare(b.At) })
+	for _, f := range judged(t, e.frames, Configuration{}).Findings {
+		if f.Verdict == verdict.Fail || f.Verdict == verdict.Inconclusive {
+			t.Errorf("%s: %s, %s", f.key(), f.Verdict, f.Message)
+		}
+	}
+}
