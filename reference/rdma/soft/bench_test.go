@@ -25,7 +25,8 @@ func BenchmarkWrite(b *testing.B) {
 	for _, mode := range benchModes {
 		for _, size := range []int{4 << 10, 128 << 10} {
 			b.Run(fmt.Sprintf("%s/%dKiB", mode.name, size>>10), func(b *testing.B) {
-				p := connected(b, mode.cfg, mode.cfg)
+				p := newPair(b, mode.cfg, mode.cfg)
+				p.connect(b, wallConn)
 				wr := rdma.SendWR{
 					Op: rdma.OpWrite, Local: part(p.memA, 0, size), RemoteAddr: p.memB.Addr(), RemoteKey: p.memB.Key(), Signaled: true,
 				}
@@ -40,7 +41,8 @@ func BenchmarkRead(b *testing.B) {
 	for _, mode := range benchModes {
 		for _, size := range []int{4 << 10, 128 << 10} {
 			b.Run(fmt.Sprintf("%s/%dKiB", mode.name, size>>10), func(b *testing.B) {
-				p := connected(b, mode.cfg, mode.cfg)
+				p := newPair(b, mode.cfg, mode.cfg)
+				p.connect(b, wallConn)
 				wr := rdma.SendWR{
 					Op: rdma.OpRead, Local: part(p.memA, 0, size), RemoteAddr: p.memB.Addr(), RemoteKey: p.memB.Key(), Signaled: true,
 				}
@@ -84,7 +86,7 @@ func BenchmarkRequestResponse(b *testing.B) {
 		for _, depth := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/4KiB/depth%d", mode.name, depth), func(b *testing.B) {
 				p := newPair(b, mode.cfg, mode.cfg)
-				cfg := testConn
+				cfg := wallConn
 				cfg.SendQueue, cfg.RecvQueue = 512, 512
 				p.connect(b, cfg)
 				requestResponse(b, p, depth)

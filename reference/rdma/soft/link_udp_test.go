@@ -41,7 +41,7 @@ func openUDP(t testing.TB, addr netip.Addr, cfg soft.Config) *soft.Device {
 
 func TestUDPLoopback(t *testing.T) {
 	p := newUDPPair(t, loopA, loopB, soft.Config{})
-	p.connect(t, testConn)
+	p.connect(t, wallConn)
 	exchange(t, p)
 }
 
@@ -89,7 +89,7 @@ func TestUDPAddressRefused(t *testing.T) {
 
 func BenchmarkUDPWrite(b *testing.B) {
 	p := newUDPPair(b, loopA, loopB, soft.Config{})
-	p.connect(b, testConn)
+	p.connect(b, wallConn)
 	flood(b, p.client, rdma.SendWR{
 		Op: rdma.OpWrite, Local: part(p.memA, 0, 128<<10), RemoteAddr: p.memB.Addr(), RemoteKey: p.memB.Key(), Signaled: true,
 	}, 16)

@@ -52,7 +52,7 @@ func TestUDPOverIPv6(t *testing.T) {
 	address(t, "lo", "fd00::1/128")
 	address(t, "lo", "fd00::2/128")
 	p := newUDPPair(t, netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2"), soft.Config{})
-	p.connect(t, testConn)
+	p.connect(t, wallConn)
 	exchange(t, p)
 }
 
@@ -83,7 +83,7 @@ func packetSocketAgainstUDP(t *testing.T, host, own string) {
 	t.Cleanup(func() { closeAll(t, d) })
 	p := &pair{a: d, b: openUDP(t, netip.MustParsePrefix(host).Addr(), soft.Config{})}
 	p.memA, p.memB = register(t, p.a), register(t, p.b)
-	p.connect(t, testConn)
+	p.connect(t, wallConn)
 	exchange(t, p)
 }
 
@@ -107,7 +107,7 @@ func TestUDPHeaderIsPredictable(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		dialled := make(chan error, 1)
 		go func() {
-			_, err := d.Dial(ctx, netip.AddrPortFrom(netip.MustParseAddr(peer), 7777), testConn, nil)
+			_, err := d.Dial(ctx, netip.AddrPortFrom(netip.MustParseAddr(peer), 7777), wallConn, nil)
 			dialled <- err
 		}()
 		p := nextPacket(t, frames)

@@ -23,6 +23,13 @@ var testConn = rdma.ConnConfig{
 	RetryCount: 7, RNRRetryCount: 7, AckTimeout: 10,
 }
 
+// wallConn is testConn for connections in real time, where a busy machine may let a peer wait.
+var wallConn = func() rdma.ConnConfig {
+	cfg := testConn
+	cfg.AckTimeout = 0
+	return cfg
+}()
+
 // pair is two devices on a hub, a dialling and an accepting one, and a connection between them.
 type pair struct {
 	hub        *soft.Hub
