@@ -316,13 +316,22 @@ func (m *manager) heard(q *queuePair) {
 	}
 }
 
-// giveUp ends a dialog that is not established.
+// giveUp ends a dialog, and its connection, without a word to the peer.
 func (m *manager) giveUp(g *dialog, err error) {
 	if g.conn != nil {
 		g.conn.qp.disconnect(m.dev.connError(g.conn.qp, err))
 	}
 	g.settle(err)
 	m.forget(g)
+}
+
+// linkLost ends all connections and dials because the link is gone.
+func (m *manager) linkLost() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, g := range m.dialogs {
+		m.giveUp(g, rdma.ErrDeviceRemoved)
+	}
 }
 
 // forget removes a dialog.

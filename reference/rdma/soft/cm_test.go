@@ -585,3 +585,31 @@ func TestBadDatagrams(t *testing.T) {
 		})
 	}
 }
+
+// A link that is closed under a device takes its connections and dials along.
+func TestLinkLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := soft.NewHub()
+		link, err := hub.Attach(addrA, 0)
+		must(t, err)
+		a, err := soft.Open(link, soft.Config{})
+		must(t, err)
+		t.Cleanup(func() { closeAll(t, a) })
+		p := &pair{hub: hub, a: a, b: openDevice(t, hub, addrB, soft.Config{})}
+		p.memA, p.memB = register(t, p.a), register(t, p.b)
+		p.connect(t, testConn)
+		dialled := make(chan error, 1)
+		go func() {
+			_, err := a.Dial(context.Background(), netip.MustParseAddrPort("10.0.0.9:1"), testConn, nil)
+			dialled <- err
+		}()
+		synctest.Wait()
+		closeAll(t, link)
+		<-p.client.Lost()
+		for _, err := range []error{p.client.Err(), <-dialled} {
+			if !errors.Is(err, rdma.ErrDeviceRemoved) {
+				t.Errorf("%v, must wrap ErrDeviceRemoved", err)
+			}
+		}
+	})
+}

@@ -2,8 +2,10 @@
 
 // Package soft is RoCEv2 in pure Go: a provider of the rdma interface that needs no kernel RDMA and no privilege.
 //
-// A [Device] is one address on a [Link]. The link carries IP packets and nothing more: a [Hub] joins devices in one
-// process. On the device run a connection manager, which speaks the datagrams of queue pair 1, and one queue pair for
+// A [Device] is one address on a [Link]. The link carries IP packets and nothing more. There are four: a [Hub] joins
+// devices in one process; a [UDPLink] is an ordinary UDP socket, which reaches Linux soft-RoCE and RNICs without any
+// privilege, and works on loopback addresses; a [FrameLink] makes Ethernet frames by hand, for a station on a virtual rail
+// or, with a [PacketSocket], for a network interface. On the device run a connection manager, which speaks the datagrams of queue pair 1, and one queue pair for
 // each connection. A queue pair is a requester, which turns posted work into packets and waits for answers, and a
 // responder, which executes the packets of its peer.
 //

@@ -12,12 +12,15 @@ import (
 // serveEvery is after how many received packets the queue pairs are served, also when more packets wait.
 const serveEvery = 64
 
-// read receives until the link is closed.
+// read receives until the link is closed. If that was not the device's doing, its connections are lost.
 func (d *Device) read() {
 	var touched []*queuePair
 	for {
 		packets, err := d.link.Receive()
 		if err != nil {
+			if !d.isClosed() {
+				d.cm.linkLost()
+			}
 			return
 		}
 		for i, p := range packets {

@@ -157,8 +157,14 @@ func (r *rig) toClient(x thrown) {
 	r.throw(x, addrB, addrA, r.client.QPN(), base.Add(x.psn), r.memA.Addr(), r.memA.Key())
 }
 
-// throw builds a packet with gopacket, which the device under test does not use for data.
 func (r *rig) throw(x thrown, src, dst netip.Addr, qpn uint32, psn roce.PSN, addr uint64, key uint32) {
+	r.t.Helper()
+	must(r.t, r.thrower.Send([]*soft.Packet{r.build(x, src, dst, qpn, psn, addr, key)}))
+	synctest.Wait()
+}
+
+// build makes a packet with gopacket, which the device under test does not use for data.
+func (r *rig) build(x thrown, src, dst netip.Addr, qpn uint32, psn roce.PSN, addr uint64, key uint32) *soft.Packet {
 	r.t.Helper()
 	if x.key != 0 || x.noKey {
 		key = x.key
@@ -184,15 +190,9 @@ func (r *rig) throw(x thrown, src, dst netip.Addr, qpn uint32, psn roce.PSN, add
 	all = append(all, gopacket.Payload(x.data))
 	b := gopacket.NewSerializeBuffer()
 	must(r.t, gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, all...))
-	r.throwRaw(b.Bytes())
-}
-
-func (r *rig) throwRaw(datagram []byte) {
-	r.t.Helper()
-	p, err := soft.NewPacket(datagram)
+	p, err := soft.NewPacket(b.Bytes())
 	must(r.t, err)
-	must(r.t, r.thrower.Send([]*soft.Packet{p}))
-	synctest.Wait()
+	return p
 }
 
 func (x *thrown) header(kind roce.Ext, addr uint64, key uint32) gopacket.SerializableLayer {

@@ -438,3 +438,24 @@ func TestReadOrderRule(t *testing.T) {
 		})
 	}
 }
+
+// A responder serves no more READs at once than was negotiated, unless the rule is off.
+func TestReadResourcesRule(t *testing.T) {
+	for _, ignore := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(c *soft.Config, _ *rdma.ConnConfig) { c.Rules.IgnoreReadResources = ignore })
+			const packets = 500 // too many to be answered at once
+			var all []*soft.Packet
+			for i := range testConn.ResponderResources + 1 {
+				x := thrown{op: roce.RCReadRequest, length: packets * 1024}
+				psn := roce.PSN(psnA).Add(i * packets)
+				all = append(all, r.build(x, addrA, addrB, r.server.QPN(), psn, r.memB.Addr(), r.memB.Key()))
+			}
+			must(t, r.thrower.Send(all))
+			synctest.Wait()
+			if lost := r.server.Err() != nil; lost == ignore {
+				t.Errorf("IgnoreReadResources %t: the connection is lost: %t", ignore, lost)
+			}
+		})
+	}
+}
