@@ -13,6 +13,12 @@
 //   - [Timers] are the configured times of an implementation. From them, and from nothing that was measured, follow the
 //     [Bound] values that the failover suites print beside what they measured.
 //
+// The implementations are mainline's kernel modules ([MainlineTarget], [MainlineInitiator]), loaded and steered through
+// sysfs, and this project's reference in userspace ([ReferenceTarget], [ReferenceInitiator]): programs over verbs that
+// [BuildReference] compiles and that are copied into the machine, steered through their control sockets. The client's
+// devices become disks through the kernel's NBD driver, so that every spec's I/O is that of an ordinary block device; a
+// disk of NBD tells errors as EIO and nothing finer, and it always has a write cache.
+//
 // Not every implementation has every door. An initiator in userspace has no sysfs: [Info] says so, and the
 // specs that judge sysfs do not apply to it.
 //
