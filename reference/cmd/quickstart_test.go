@@ -6,6 +6,7 @@ package cmd_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -17,23 +18,38 @@ import (
 	"time"
 )
 
-// bench is a directory with the programs and their sockets.
+// bench is a directory for the sockets and files of programs.
 type bench struct {
 	t   *testing.T
 	dir string
 }
 
-func newBench(t *testing.T) *bench {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+"/", "./ibnbd-server", "./ibnbd-client").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return &bench{t, dir}
+// programs is the directory with the programs, which are built once.
+var programs string
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
 }
 
+func buildAndRun(m *testing.M) int {
+	var err error
+	if programs, err = os.MkdirTemp("", "ibnbd-programs-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(programs)
+	build := exec.Command("go", "build", "-o", programs+"/", "./ibnbd-server", "./ibnbd-client")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+func newBench(t *testing.T) *bench { return &bench{t, t.TempDir()} }
+
 func (b *bench) command(name string, args ...string) *exec.Cmd {
-	c := exec.Command(filepath.Join(b.dir, name), args...)
+	c := exec.Command(filepath.Join(programs, name), args...)
 	c.Env = append(os.Environ(), "IBNBD_RUN_DIR="+filepath.Join(b.dir, "run"))
 	return c
 }

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 200, "number of random fault schedules to run")
+	schedules = flag.Int("schedules", 100, "number of random fault schedules to run")
 	schedule  = flag.Uint64("schedule", 0, "run this one schedule alone")
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,8 +103,16 @@ func TestPolicies(t *testing.T) {
 func TestCancelledRequestKeepsItsPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
-		var held []func()
-		l.store.hold = func(_ *ibtrs.ServerRequest, execute func()) { held = append(held, execute) }
+		held := make(chan func(), 10)
+		var holds atomic.Bool
+		holds.Store(true)
+		l.store.hold = func(_ *ibtrs.ServerRequest, execute func()) {
+			if holds.Load() {
+				held <- execute
+				return
+			}
+			execute()
+		}
 		scfg := l.serverConfig()
 		scfg.Geometry.QueueDepth = 1
 		l.listen(scfg)
@@ -121,12 +130,12 @@ func TestCancelledRequestKeepsItsPermit(t *testing.T) {
 			t.Errorf("%d permits in use, %d requests at the server; want one each", s.Inflight(), len(held))
 		}
 		clear(data) // it is the caller's again
-		held[0]()
+		(<-held)()
 		synctest.Wait()
 		if s.Inflight() != 0 {
 			t.Error("the permit of a cancelled request is lost")
 		}
-		l.store.hold = nil
+		holds.Store(false)
 		if got, err := get(s, 1, 512); err != nil || string(got) != string(pattern(1, 512)) {
 			t.Errorf("a cancelled write that was sent has stored other bytes: %v", err)
 		}

@@ -108,6 +108,26 @@ func TestServerBoundsHalfOpenPaths(t *testing.T) {
 	})
 }
 
+func TestServerBoundsConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		cfg := l.serverConfig()
+		cfg.MaxConnections = 5
+		l.listen(cfg)
+		for cid := range uint16(7) {
+			want := ibtrs.Errno(0)
+			if int(cid) >= cfg.MaxConnections {
+				want = ibtrs.ENOMEM
+			}
+			if errno := l.ask(0, func(r *ibtrs.ConnRequest) { r.CID, r.ConnectionCount = cid, 4096 }); errno != want {
+				t.Errorf("connection %d: %s, want %s", cid, errno, want)
+			}
+		}
+		time.Sleep(cfg.Timers.HalfOpen + time.Second)
+		l.putGet(l.connect(l.clientConfig(1)), 1, 512)
+	})
+}
+
 // outcome is what becomes of an impolite request.
 type outcome int
 
@@ -211,4 +231,27 @@ func TestServerRefusesSessionNames(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNewerIncarnationEndsTheOlder lets a client come back before the server has noticed that it was gone: the first
+// attempt is refused, and makes the server close what is left of the path, so that a later one succeeds at once.
+func TestNewerIncarnationEndsTheOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		server := l.listen(l.serverConfig())
+		cfg := l.clientConfig(1)
+		cfg.Timers.Teardown, cfg.Timers.ReconnectDelay, cfg.Timers.ReconnectSpread = time.Second, time.Second, 0
+		s := l.connect(cfg)
+		l.cut(0, true)
+		put(s, 1, pattern(1, 512)) // finds the loss at once, which the idle server does not
+		l.cut(0, false)
+		took := waitState(t, s.Paths()[0], ibtrs.StateConnected, time.Minute)
+		if took > 10*time.Second {
+			t.Errorf("reconnected after %s, the server needs %s to notice by itself", took, cfg.Timers.Detection().Limit)
+		}
+		if n := len(server.Sessions()[0].Paths()); n != 1 {
+			t.Errorf("the server has %d paths", n)
+		}
+		l.putGet(s, 2, 512)
+	})
 }

@@ -53,6 +53,9 @@ func (l *lab) load(s *ibtrs.Session, writers int) (stop func() []error) {
 	}
 }
 
+// pollStep is how exactly waitState measures.
+const pollStep = 10 * time.Millisecond
+
 func waitState(t *testing.T, p *ibtrs.Path, want ibtrs.PathState, within time.Duration) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -60,7 +63,7 @@ func waitState(t *testing.T, p *ibtrs.Path, want ibtrs.PathState, within time.Du
 		if time.Since(start) > within {
 			t.Fatalf("path %s is %s after %s, want %s", p, p.State(), within, want)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(pollStep)
 	}
 	return time.Since(start)
 }

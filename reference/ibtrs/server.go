@@ -25,6 +25,7 @@ type Server struct {
 	sessions map[UUID]*ServerSession
 	names    map[string]*ServerSession
 	halfOpen int
+	conns    int   // connections, those that are being accepted included
 	memory   int64 // bytes of chunks promised
 	closed   bool
 }

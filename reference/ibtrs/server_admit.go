@@ -91,6 +91,9 @@ func (s *Server) reserve(dev rdma.Device, local, remote netip.Addr, r ConnReques
 	if s.closed {
 		return nil, refuse(ECONNRESET, "", "the server is closing")
 	}
+	if s.conns >= s.cfg.MaxConnections {
+		return nil, refuse(ENOMEM, "", "%d connections, more are not allowed", s.conns)
+	}
 	sess, no := s.findSession(r)
 	if no != nil {
 		return nil, no
@@ -104,6 +107,7 @@ func (s *Server) reserve(dev rdma.Device, local, remote netip.Addr, r ConnReques
 		return nil, no
 	}
 	p.taken[r.CID] = true
+	s.conns++
 	p.accepting(+1)
 	return p, nil
 }

@@ -21,9 +21,10 @@ type ServerConfig struct {
 	LegacyClients bool // for original IBTRS clients: every request may create a session, no key refresh, 16 descriptors
 	Timers        Timers
 
-	MaxSessions int   // sessions at a time; more are rejected with ENOMEM
-	MaxHalfOpen int   // paths without INFO exchange at a time; more are rejected with ENOMEM
-	MaxMemory   int64 // bytes of chunks of all paths; more are rejected with ENOMEM
+	MaxSessions    int   // sessions at a time; more are rejected with ENOMEM
+	MaxHalfOpen    int   // paths without INFO exchange at a time; more are rejected with ENOMEM
+	MaxConnections int   // connections of all paths; more are rejected with ENOMEM
+	MaxMemory      int64 // bytes of chunks of all paths; more are rejected with ENOMEM
 
 	Log   *slog.Logger
 	Rules ServerRules
@@ -33,9 +34,10 @@ type ServerConfig struct {
 
 // Limits of a server that nobody configured.
 const (
-	DefaultMaxSessions = 128
-	DefaultMaxHalfOpen = 32
-	DefaultMaxMemory   = 16 << 30
+	DefaultMaxSessions    = 128
+	DefaultMaxHalfOpen    = 32
+	DefaultMaxConnections = 8192
+	DefaultMaxMemory      = 16 << 30
 
 	legacyDescriptors = 16
 )
@@ -44,7 +46,8 @@ const (
 func DefaultServerConfig() ServerConfig {
 	return ServerConfig{
 		Port: DefaultPort, Geometry: DefaultGeometry, KeyRefresh: true, Regions: 1, Timers: DefaultTimers,
-		MaxSessions: DefaultMaxSessions, MaxHalfOpen: DefaultMaxHalfOpen, MaxMemory: DefaultMaxMemory,
+		MaxSessions: DefaultMaxSessions, MaxHalfOpen: DefaultMaxHalfOpen,
+		MaxConnections: DefaultMaxConnections, MaxMemory: DefaultMaxMemory,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -60,8 +63,9 @@ func (c *ServerConfig) validate() error {
 		return fmt.Errorf("server cannot start: no handler for requests: %w", EINVAL)
 	case c.Regions < 1 || depth%c.Regions != 0:
 		return fmt.Errorf("server cannot start: %d regions do not divide the queue depth %d: %w", c.Regions, depth, EINVAL)
-	case c.MaxSessions < 1 || c.MaxHalfOpen < 1:
-		return fmt.Errorf("server cannot start: at most %d sessions and %d half-open paths, both must be at least 1: %w", c.MaxSessions, c.MaxHalfOpen, EINVAL)
+	case c.MaxSessions < 1 || c.MaxHalfOpen < 1 || c.MaxConnections < 1:
+		return fmt.Errorf("server cannot start: at most %d sessions, %d half-open paths and %d connections, all must be at least 1: %w",
+			c.MaxSessions, c.MaxHalfOpen, c.MaxConnections, EINVAL)
 	case c.MaxMemory < c.pathMemory():
 		return fmt.Errorf("server cannot start: at most %d bytes of chunks, one path alone needs %d: %w", c.MaxMemory, c.pathMemory(), EINVAL)
 	}

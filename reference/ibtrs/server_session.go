@@ -106,6 +106,11 @@ func (s *ServerSession) remove(p *ServerPath) {
 	defer srv.mu.Unlock()
 	s.paths = slices.DeleteFunc(s.paths, func(q *ServerPath) bool { return q == p })
 	srv.memory -= srv.cfg.pathMemory()
+	for _, taken := range p.taken {
+		if taken {
+			srv.conns--
+		}
+	}
 	if len(s.paths) > 0 {
 		return
 	}

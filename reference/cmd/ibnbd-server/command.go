@@ -31,6 +31,7 @@ type options struct {
 	legacyClients bool
 	maxSessions   int
 	maxHalfOpen   int
+	maxConns      int
 	maxMemory     string
 	heartbeat     time.Duration
 	misses        int
@@ -86,6 +87,7 @@ func newCommand() *cobra.Command {
 	f.BoolVar(&o.legacyClients, "legacy-clients", false, "serve original IBTRS clients; implies --no-key-refresh")
 	f.IntVar(&o.maxSessions, "max-sessions", ibtrs.DefaultMaxSessions, "sessions at a time")
 	f.IntVar(&o.maxHalfOpen, "max-half-open", ibtrs.DefaultMaxHalfOpen, "paths at a time that have not told their session's name")
+	f.IntVar(&o.maxConns, "max-connections", ibtrs.DefaultMaxConnections, "connections of all clients at a time")
 	f.StringVar(&o.maxMemory, "max-memory", "16G", "`SIZE` of the chunks of all paths")
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", timers.HeartbeatInterval, "time between two looks at a silent client")
 	f.IntVar(&o.misses, "heartbeat-misses", timers.HeartbeatMisses, "looks at a silent client that are forgiven")

@@ -117,7 +117,7 @@ func (o *options) planRest(p *plan) error {
 	}
 	p.cfg.SearchPath, p.cfg.Workers = o.searchPath, o.workers
 	t.KeyRefresh, t.LegacyClients = !o.noKeyRefresh, o.legacyClients
-	t.MaxSessions, t.MaxHalfOpen = o.maxSessions, o.maxHalfOpen
+	t.MaxSessions, t.MaxHalfOpen, t.MaxConnections = o.maxSessions, o.maxHalfOpen, o.maxConns
 	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
 	if err := t.Timers.Validate(); err != nil {
 		return &program.UsageError{Err: err}
