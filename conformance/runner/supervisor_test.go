@@ -207,6 +207,7 @@ func TestTemporaryDirectory(t *testing.T) {
 // TestNoWorkerOutlivesItsSupervisor kills a supervisor and sees its worker go, which does not go by itself.
 func TestNoWorkerOutlivesItsSupervisor(t *testing.T) {
 	supervisor := exec.Command(os.Args[0], "supervisor", t.TempDir())
+	supervisor.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // it cannot clean up
 	out, err := supervisor.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,13 @@ func startRun(t *testing.T, dir string) *labRun {
 	t.Helper()
 	r := &labRun{Cmd: exec.Command(binary, "run", "--smoke", "--workers", "1", "--report", dir), dir: dir, stderr: &strings.Builder{}}
 	r.Stderr = r.stderr
+	// What is killed cannot clean up. The path is short: sockets lie below it.
+	temp, err := os.MkdirTemp("", "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(temp) })
+	r.Env = append(os.Environ(), "TMPDIR="+temp)
 	out, err := r.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
