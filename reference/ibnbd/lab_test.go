@@ -153,3 +153,12 @@ func pattern(seed, n int) []byte {
 }
 
 var _ rdma.Device = (*soft.Device)(nil)
+
+// cached is a backend that says it has a volatile cache, and FUA.
+type cached struct{ backend.Backend }
+
+func (c *cached) Properties() backend.Properties {
+	p := c.Backend.Properties()
+	p.WriteCache, p.FUA = true, true
+	return p
+}
