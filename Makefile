@@ -7,8 +7,6 @@ SHELL      := /bin/bash
 BUILD    := build
 BIN      := $(BUILD)/bin
 REPORT   := $(BUILD)/report
-TOOL     := go tool -modfile=ci/tools.mod
-SCRIPTS  := ci/setup ci/fuzz ci/lint .ci/run
 
 # Guests need root only for KVM; everything else runs as any user. FUZZ is a budget for each fuzz target.
 FUZZ     ?= 20000x
@@ -56,12 +54,8 @@ smoke: build ## boot the lab and run the specs labelled smoke
 	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
 
 .PHONY: lab
-lab: setup ## tests of the lab itself, on real guests
-	go test -tags lab -timeout 20m ./vm/...
-
-.PHONY: lab
-lab: ## tests of the lab itself, and of the RDMA providers against soft-RoCE in it
-	go test -tags lab -timeout 30m -p 1 ./vm/... ./reference/...
+lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./conformance/cmd/...
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
