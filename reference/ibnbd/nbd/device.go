@@ -11,17 +11,26 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// device offers a mapped IBNBD device as a disk.
-type device struct{ *ibnbd.Device }
+// device offers a mapped IBNBD device as a disk. A client that was told that there is no volatile cache never flushes, so
+// when the device has one after it was opened again, every write goes through it.
+type device struct {
+	*ibnbd.Device
+	cached bool // what clients are told
+}
 
 // FromDevice offers a mapped IBNBD device as a disk.
-func FromDevice(d *ibnbd.Device) Disk { return device{d} }
+func FromDevice(d *ibnbd.Device) Disk { return device{d, hasCache(d)} }
+
+func hasCache(d *ibnbd.Device) bool { return d.Traits().Cache&ibnbd.CacheWriteBack != 0 }
+
+// through says that writes must be durable when they return, because nobody is going to flush.
+func (d device) through() bool { return !d.cached && hasCache(d.Device) }
 
 func (d device) Info() Info {
 	r, traits := d.Response(), d.Traits()
 	return Info{
 		Size: d.Size(), BlockSize: d.BlockSize(), PreferredBlock: int(r.PhysicalBlockSize),
-		ReadOnly: d.Access() == ibnbd.ReadOnly, Rotational: traits.Rotational,
+		WriteCache: d.cached, ReadOnly: d.Access() == ibnbd.ReadOnly, Rotational: traits.Rotational,
 		Trim: r.MaxDiscardSectors > 0, WriteZeroes: traits.WriteZeroesSectors > 0,
 	}
 }
@@ -33,7 +42,7 @@ func (d device) ReadAt(ctx context.Context, p []byte, offset int64) error {
 
 func (d device) WriteAt(ctx context.Context, p []byte, offset int64, fua bool) error {
 	var flags uint32
-	if fua {
+	if fua || d.through() {
 		flags = ibnbd.FlagFUA
 	}
 	_, err := d.WriteAtContext(ctx, p, offset, flags)
@@ -51,7 +60,11 @@ func (d device) WriteZeroes(ctx context.Context, offset, length int64, keep bool
 	if keep {
 		flags = ibnbd.FlagNoUnmap
 	}
-	return systemError(d.Device.WriteZeroes(ctx, offset, length, flags))
+	err := d.Device.WriteZeroes(ctx, offset, length, flags)
+	if err == nil && d.through() {
+		err = d.Device.Flush(ctx)
+	}
+	return systemError(err)
 }
 
 // systemError adds the number that the protocol's number is on this system: on Linux, the same.

@@ -28,20 +28,21 @@ type Info struct {
 	Size           int64 // bytes
 	BlockSize      int   // bytes: the unit of all I/O
 	PreferredBlock int   // bytes
+	WriteCache     bool  // volatile: writes are durable only after a flush
 	ReadOnly       bool
 	Rotational     bool
 	Trim           bool // supported
 	WriteZeroes    bool // supported
 }
 
-// flags are the transmission flags of the disk. A flush is always offered: where nothing is cached, it is free. Several
-// connections may be used, because a flush on one covers what was acknowledged on the others.
+// flags are the transmission flags of the disk. Several connections may be used, because a flush on one covers what was
+// acknowledged on the others.
 func (i Info) flags() uint16 {
-	f := uint16(txHasFlags | txFlush | txFUA | txMultiConn)
+	f := uint16(txHasFlags | txFUA | txMultiConn)
 	for _, b := range []struct {
 		set  bool
 		flag uint16
-	}{{i.ReadOnly, txReadOnly}, {i.Rotational, txRotational}, {i.Trim, txTrim}, {i.WriteZeroes, txWriteZeroes}} {
+	}{{i.WriteCache, txFlush}, {i.ReadOnly, txReadOnly}, {i.Rotational, txRotational}, {i.Trim, txTrim}, {i.WriteZeroes, txWriteZeroes}} {
 		if b.set {
 			f |= b.flag
 		}

@@ -21,12 +21,13 @@ import (
 type ram struct {
 	mu       sync.Mutex
 	data     []byte
+	uncached bool
 	readOnly bool
 	trims    int
 }
 
 func (r *ram) Info() nbd.Info {
-	return nbd.Info{Size: int64(len(r.data)), BlockSize: 512, PreferredBlock: 4096, ReadOnly: r.readOnly, Trim: true, WriteZeroes: true}
+	return nbd.Info{Size: int64(len(r.data)), BlockSize: 512, PreferredBlock: 4096, WriteCache: !r.uncached, ReadOnly: r.readOnly, Trim: true, WriteZeroes: true}
 }
 
 func (r *ram) ReadAt(_ context.Context, p []byte, offset int64) error {
@@ -127,6 +128,15 @@ func TestListsAndDescribesDisks(t *testing.T) {
 	out := run(t, "nbdinfo", "--list", uri(""))
 	for _, want := range []string{`export="a"`, `export="b"`, "is_read_only: true", "can_trim: true", "block_size_minimum: 512"} {
 		if !strings.Contains(out, want) {
+			t.Errorf("nbdinfo does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestOffersAFlushWhereItMeansSomething(t *testing.T) {
+	for uncached, want := range map[bool]string{false: "can_flush: true", true: "can_flush: false"} {
+		uri := serve(t, map[string]nbd.Disk{"a": &ram{data: make([]byte, size), uncached: uncached}})
+		if out := run(t, "nbdinfo", uri("a")); !strings.Contains(out, want) {
 			t.Errorf("nbdinfo does not say %q:\n%s", want, out)
 		}
 	}
