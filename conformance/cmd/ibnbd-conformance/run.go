@@ -34,6 +34,7 @@ their bounds, and what needs attention. Journal, reports and evidence are in the
 
 const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --smoke
+  ibnbd-conformance run --target reference --initiator mainline --static-keys
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
   ibnbd-conformance run --focus 'carrier loss' --dry-run`
