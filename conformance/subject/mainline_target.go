@@ -27,6 +27,9 @@ func (t *MainlineTarget) Info() Info {
 	return Info{Name: "mainline", Role: TargetRole, Dialect: RNBD, Version: t.release, KeyMode: t.opts.Keys, Sysfs: true}
 }
 
+// Timers are mainline's: none of them can be set.
+func (t *MainlineTarget) Timers() Timers { return DefaultTimers }
+
 // Start loads the modules with the options as parameters. Its errors keep the errno of the load.
 func (t *MainlineTarget) Start(ctx context.Context, opts TargetOptions) error {
 	t.opts = opts

@@ -42,6 +42,9 @@ func (t *ReferenceTarget) Info() Info {
 	}
 }
 
+// Timers are the server's defaults.
+func (t *ReferenceTarget) Timers() Timers { return ReferenceTimers }
+
 // TakeLog gives what the server has said since it was last asked.
 func (t *ReferenceTarget) TakeLog() []byte { return t.said.Take() }
 

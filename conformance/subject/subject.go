@@ -62,6 +62,8 @@ type Target interface {
 	HasPath(ctx context.Context, session string, p PathAddr) (bool, error)
 	// Disconnect closes one path of a session from the target's side.
 	Disconnect(ctx context.Context, session string, p PathAddr) error
+	// Timers are the configured times of the target's side.
+	Timers() Timers
 }
 
 // Initiator is an implementation in the client's role.

@@ -24,7 +24,8 @@ var _ = Describe("an idle path", func() {
 			silent := p.Mark("both directions fall silent")
 			heal := p.Lose(0, kit.BothWays)
 			var client, server time.Duration
-			p.Until(ctx, "both sides have given up", timers.Detection().Limit+30*time.Second, func() bool {
+			patience := max(timers.Patience().Limit, p.Target.Timers().Patience().Limit)
+			p.Until(ctx, "both sides have given up", patience+30*time.Second, func() bool {
 				if server == 0 && !p.TargetHasPath(ctx, device.Session, p.Path(0)) {
 					server = time.Since(silent)
 				}
@@ -35,7 +36,7 @@ var _ = Describe("an idle path", func() {
 			})
 			heal(ctx)
 			p.Measure("client gives up", client, timers.Patience())
-			p.Measure("server gives up", server, timers.Patience())
+			p.Measure("server gives up", server, p.Target.Timers().Patience())
 			Eventually(p.State).WithContext(ctx).WithTimeout(timers.Reconnect().Limit).WithArguments(device).Should(Equal("open"))
 		})
 })
