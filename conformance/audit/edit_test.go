@@ -27,7 +27,12 @@ type qp struct {
 
 func edit(tb testing.TB, names ...string) *editor {
 	tb.Helper()
-	e := &editor{TB: tb, frames: load(tb, names...), peers: make(map[qp]uint32)}
+	return editing(tb, load(tb, names...))
+}
+
+// editing begins to change a capture.
+func editing(tb testing.TB, c capture) *editor {
+	e := &editor{TB: tb, frames: c, peers: make(map[qp]uint32)}
 	asked := make(map[[2]any]uint32)
 	for i := range e.frames {
 		p, ok := e.packet(i)
@@ -206,6 +211,95 @@ func (e *editor) again(n int, later time.Duration, change func(private []byte, m
 	frame.FrameID = FrameID{e.frames[model].Rail, e.frames[last].Number + 2_000_000}
 	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
 	e.frames = append(e.frames, frame)
+}
+
+// all lists the frames that match accepts.
+func (e *editor) all(match func(p *roce.Packet) bool) (found []int) {
+	for i := range e.frames {
+		if p, ok := e.packet(i); ok && match(p) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+// removeAll takes away all packets that match accepts, as if they had never been sent.
+func (e *editor) removeAll(match func(p *roce.Packet) bool) {
+	for _, i := range slices.Backward(e.all(match)) {
+		e.remove(i)
+	}
+}
+
+// drop takes frames out of the capture as if it had ended for them: no sequence number is moved.
+func (e *editor) drop(match func(i int, p *roce.Packet) bool) {
+	kept := e.frames[:0:0]
+	for i := range e.frames {
+		if p, ok := e.packet(i); ok && match(i, p) {
+			continue
+		}
+		kept = append(kept, e.frames[i])
+	}
+	e.frames = kept
+}
+
+// delay moves all frames from number i on to a later time.
+func (e *editor) delay(i int, by time.Duration) {
+	for ; i < len(e.frames); i++ {
+		e.frames[i].At = e.frames[i].At.Add(by)
+	}
+}
+
+// repeat shows frame i once more, later, as it is or with a change; no sequence number is moved.
+func (e *editor) repeat(i int, later time.Duration, change func(p *roce.Packet)) {
+	e.Helper()
+	p, _ := e.packet(i)
+	change(p)
+	data, err := p.AppendFrame(nil)
+	if err != nil {
+		e.Fatal(err)
+	}
+	frame := e.frames[i]
+	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
+	frame.Number += 3_000_000
+	e.frames = append(e.frames, frame)
+	slices.SortStableFunc(e.frames, func(a, b Frame) int { return a.At.Compare(b.At) })
+}
+
+// message replaces the message of a management datagram.
+func (e *editor) message(i int, m roce.CMMessage, private []byte) {
+	e.Helper()
+	e.rebuild(i, func(p *roce.Packet) { p.Payload = e.datagram(m, private) })
+}
+
+func (e *editor) datagram(m roce.CMMessage, private []byte) []byte {
+	e.Helper()
+	header := roce.NewCMHeader(m.Attribute(), 4711)
+	payload, err := roce.AppendCM(nil, &header, m, private)
+	if err != nil {
+		e.Fatal(err)
+	}
+	return payload
+}
+
+// manage has the sender of frame i, a management datagram, send another one some time later.
+func (e *editor) manage(i int, later time.Duration, m roce.CMMessage, private []byte) {
+	e.Helper()
+	model, _ := e.packet(i)
+	at := e.frames[i].At.Add(later)
+	last := i
+	for k := range e.frames {
+		if p, ok := e.packet(k); ok && p.IsMAD() && p.SrcMAC == model.SrcMAC && !e.frames[k].At.After(at) && k > last {
+			last = k
+		}
+	}
+	before, _ := e.packet(last)
+	psn := before.BTH.PSN.Add(1)
+	for k := range e.frames {
+		if p, ok := e.packet(k); ok && p.IsMAD() && p.SrcMAC == model.SrcMAC && !p.BTH.PSN.Before(psn) {
+			e.rebuild(k, func(p *roce.Packet) { p.BTH.PSN = p.BTH.PSN.Add(1) })
+		}
+	}
+	e.repeat(i, later, func(p *roce.Packet) { p.BTH.PSN, p.Payload = psn, e.datagram(m, private) })
 }
 
 // fresh makes private data name a new path of a new session.

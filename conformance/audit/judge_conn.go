@@ -173,7 +173,7 @@ func checkServiceID(e *Event, r *Ruling) {
 
 func checkPrivateLength(e *Event, r *Ruling) {
 	req := &e.Connection.Request
-	if _, _, ok := req.ServiceID.IP(); !ok {
+	if !addressed(req.ServiceID) {
 		rest := bytes.TrimLeft(e.Private[min(len(e.Private), ibtrs.ConnRequestSize):], "\x00")
 		if !r.Kept(len(e.Private) >= ibtrs.ConnRequestSize && len(rest) == 0) {
 			r.Breaks("private data goes on behind its 56 bytes")

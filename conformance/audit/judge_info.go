@@ -33,7 +33,11 @@ var infoRules = []Rule{
 			r.Breaks("INFO response has type %d, %d regions and %d bytes", e.InfoResponse.Type, n, e.Message.Length)
 		}
 	})},
-	{"IBTRS-INFO-005", on(InfoResponse), regions(func(e *Event, r *Ruling, g ibtrs.Geometry) {
+	{"IBTRS-INFO-005", on(InfoResponse), whole(func(e *Event, r *Ruling) {
+		g, known := e.Session.Geometry()
+		if !known || !e.build.hasAccept || e.InfoResponse.Type != ibtrs.TypeInfoResponse {
+			return
+		}
 		n := e.InfoResponse.Count
 		if !r.Kept(n > 0 && g.QueueDepth%n == 0) {
 			r.Breaks("%d regions do not divide a queue depth of %d", n, g.QueueDepth)

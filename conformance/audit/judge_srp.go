@@ -170,8 +170,8 @@ var srpRules = append(loginRules, []Rule{
 		case ch == nil || ch.loggedOut != Initiator:
 		case e.Kind == DisconnectRequest:
 			r.Holds()
-		case e.From == Target && e.Kind == UnknownAnswer:
-			r.BreaksUnlessMissed([]stream{e.flow.back}, always, "SRP_RSP after SRP_I_LOGOUT")
+		case e.From == Target && e.Kind == UnknownAnswer && e.flow.back != nil && e.flow.back.cleanSince(always):
+			r.Breaks("SRP_RSP after SRP_I_LOGOUT") // the logout is the last request: all before it were seen
 		}
 	}},
 	{"SRP-LOGOUT-004", on(DisconnectReply, CommandSent), checkTargetDisconnect},

@@ -181,10 +181,20 @@ func (c *Connection) sameRequest(m *roce.CMReq, private []byte) bool {
 
 // application returns the part of a REQ's private data that belongs to the application.
 func application(m *roce.CMReq, private []byte) []byte {
-	if _, _, ok := m.ServiceID.IP(); ok && len(private) > roce.IPCMLen {
+	if addressed(m.ServiceID) && len(private) > roce.IPCMLen {
 		return private[roce.IPCMLen:]
 	}
 	return private
+}
+
+// portSpaceIB is the port space of connections between GIDs, as it stands in a service id. Their private data has no
+// header with IP addresses.
+const portSpaceIB = 0x3F
+
+// addressed reports whether the private data of a request to a service begins with a header of IP addresses.
+func addressed(id roce.ServiceID) bool {
+	space, _, ok := id.IP()
+	return ok && space != portSpaceIB
 }
 
 // protocolOf tells from a request what a connection will carry.

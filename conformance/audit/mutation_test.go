@@ -5,6 +5,7 @@ package audit
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -398,31 +399,110 @@ var srpMutations = []mutation{
 	}, []string{"SRP-TM-006"}},
 }
 
-func TestMutationsRNBD(t *testing.T) { mutate(t, rnbdMutations, rnbdCapture...) }
-func TestMutationsSRP(t *testing.T)  { mutate(t, srpMutations, srpCapture...) }
+// mutationSet is mutations of one capture.
+type mutationSet struct {
+	name   string
+	load   func(tb testing.TB) capture
+	audit  Audit
+	listed []mutation
+}
 
-// mutate checks that each mutation is found, and nothing else beside what the capture has anyway.
-func mutate(t *testing.T, mutations []mutation, names ...string) {
-	base := failures(judged(t, load(t, names...), Configuration{}))
-	for _, m := range mutations {
-		t.Run(m.name, func(t *testing.T) {
-			e := edit(t, names...)
-			m.spoil(e)
-			broken := failures(judged(t, e.frames, Configuration{}))
-			var got []string
-			for key := range broken {
-				if _, before := base[key]; !before {
-					got = append(got, key)
-				}
+func ofCapture(names ...string) func(testing.TB) capture {
+	return func(tb testing.TB) capture { return load(tb, names...) }
+}
+
+func ofRecording(name string) func(testing.TB) capture {
+	return func(tb testing.TB) capture {
+		i := slices.IndexFunc(recordings, func(r recording) bool { return r.name == name })
+		return loadFiles(tb, recordings[i].files("testdata", ".pcapng.gz")...)
+	}
+}
+
+var mutationSets = []mutationSet{
+	{"rnbd", ofCapture(rnbdCapture...), Audit{}, rnbdMutations},
+	{"rnbd in other ways", ofCapture(rnbdCapture...), Audit{}, moreMutations},
+	{"static keys", ofRecording("static-keys"), Audit{}, staticMutations},
+	{"failover", ofRecording("failover"), Audit{}, failoverMutations},
+	{"return", ofRecording("return"), Audit{}, returnMutations},
+	{"judged for round-robin", ofRecording("min-inflight"), Audit{Configuration: Configuration{Policy: RoundRobin}}, []mutation{
+		{"the policy is another", asItIs, []string{"IBTRS-MP-002"}},
+	}},
+	{"judged for min-inflight", ofRecording("round-robin"), Audit{Configuration: Configuration{Policy: MinInflight}}, []mutation{
+		{"the policy is another", asItIs, []string{"IBTRS-MP-003"}},
+	}},
+	{"judged for min-latency", ofRecording("round-robin"), Audit{Configuration: Configuration{Policy: MinLatency}}, []mutation{
+		{"the policy is another", asItIs, []string{"IBTRS-MP-004"}},
+	}},
+	{"srp", ofCapture(srpCapture...), Audit{}, srpMutations},
+	{"srp in other ways", ofCapture(srpCapture...), Audit{Tracker: Options{SRPPorts: []uint16{5555}}}, moreSRPMutations},
+	{"srp channels", ofCapture(srpChannels...), Audit{}, channelMutations},
+}
+
+// asItIs changes nothing: what is wrong is only what the judge was told.
+func asItIs(*editor) {}
+
+// TestMutations checks that each mutation is found, and nothing else beside what the capture has anyway.
+func TestMutations(t *testing.T) {
+	for _, set := range mutationSets {
+		base := failures(judged(t, set.load(t), Configuration{}))
+		for _, m := range set.listed {
+			t.Run(set.name+"/"+m.name, func(t *testing.T) { m.expect(t, set, base) })
+		}
+	}
+}
+
+func (m mutation) expect(t *testing.T, set mutationSet, base map[string]string) {
+	e := editing(t, set.load(t))
+	m.spoil(e)
+	report, err := set.audit.Run(t.Context(), e.frames.source())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := failures(report)
+	var got []string
+	for key := range broken {
+		if _, before := base[key]; !before {
+			got = append(got, key)
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(m.breaks, got); diff != "" {
+		t.Errorf("broken clauses (-want +got):\n%s", diff)
+		for _, key := range got {
+			t.Logf("%s: %s", key, broken[key])
+		}
+	}
+}
+
+// unmutated are the rules that no mutation breaks, and why there can be none.
+var unmutated = map[string]string{
+	"IBTRS-MP-009": "the rule sees that an added path carries I/O; that it never does so is not shown by any packet",
+}
+
+// TestEveryRuleIsBrokenOnce: a rule that nothing breaks may be one that cannot see. A mutation shows that it can, or
+// mainline itself, or a test of its own.
+func TestEveryRuleIsBrokenOnce(t *testing.T) {
+	seen := map[string]bool{"IBTRS-PATH-008": true, "IBTRS-PATH-009": true} // by TestConfiguredClauses
+	for _, set := range mutationSets {
+		for _, m := range set.listed {
+			for _, key := range m.breaks {
+				seen[strings.Fields(key)[0]] = true
 			}
-			slices.Sort(got)
-			if diff := cmp.Diff(m.breaks, got); diff != "" {
-				t.Errorf("broken clauses (-want +got):\n%s", diff)
-				for _, key := range got {
-					t.Logf("%s: %s", key, broken[key])
-				}
-			}
-		})
+		}
+	}
+	for _, known := range knownFindings {
+		for key := range known {
+			seen[strings.Fields(key)[0]] = true
+		}
+	}
+	for _, rule := range Rules() {
+		reason, excused := unmutated[rule.Clause]
+		switch {
+		case !seen[rule.Clause] && reason == "":
+			t.Errorf("no mutation breaks %s", rule.Clause)
+		case seen[rule.Clause] && excused:
+			t.Errorf("%s is broken by a mutation and need not be excused", rule.Clause)
+		}
 	}
 }
 

@@ -136,10 +136,13 @@ func pattern(offset int64, size int) []byte {
 type script func(r *rig)
 
 var scripts = map[string]script{
-	"static-keys": recordStaticKeys,
-	"ipv6":        recordIPv6,
-	"failover":    recordFailover,
-	"losses":      recordLosses,
+	"static-keys":  recordStaticKeys,
+	"ipv6":         recordIPv6,
+	"failover":     recordFailover,
+	"return":       recordReturn,
+	"losses":       recordLosses,
+	"round-robin":  func(r *rig) { recordPolicy(r, "turns", "rr", true) },
+	"min-inflight": func(r *rig) { recordPolicy(r, "idlest", "mi", false) },
 }
 
 func TestMakeRecordings(t *testing.T) {
@@ -277,6 +280,82 @@ func (r *rig) under(d *agent.File, block, count int, rails ...int) (wait func())
 		r.must(h.Remove())
 	}
 	return writes.Wait
+}
+
+// recordReturn loses the only path of a session and gets it back.
+func recordReturn(r *rig) {
+	end := r.serve(subject.KeysRefreshed, subject.ExportSpec{})
+	ctx := r.Context()
+	r.mapOver("back", r.path(0))
+	r.must(r.initiator.DisconnectPath(ctx, "back", r.path(0)))
+	r.must(r.initiator.ReconnectPath(ctx, "back", r.path(0)))
+	r.until("the device is open again", func() bool {
+		state, err := r.initiator.State(ctx, r.device)
+		r.must(err)
+		return state == "open"
+	})
+	d := r.disk()
+	_, err := d.ReadAt(ctx, make([]byte, 4096), 1<<20)
+	r.must(err)
+	r.must(d.Close(ctx))
+	r.unmap()
+	end()
+}
+
+// until waits for what nothing announces.
+func (r *rig) until(what string, so func() bool) {
+	r.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !so() {
+		if time.Now().After(deadline) {
+			r.Fatalf("it does not happen that %s", what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// recordPolicy reads over two paths, the first of which is slow, four reads at a time; then it may wait for heartbeats and
+// read as much again.
+func recordPolicy(r *rig, session, policy string, beats bool) {
+	end := r.serve(subject.KeysRefreshed, subject.ExportSpec{})
+	ctx := r.Context()
+	r.mapOver(session, r.path(0), r.path(1))
+	r.must(r.initiator.SetPolicy(ctx, session, policy))
+	slow, err := r.lab.Rails()[0].Inject(fabric.Fault{Match: fabric.FromPort("server"), Action: fabric.Delay{Base: 20 * time.Millisecond, InOrder: true}})
+	r.must(err)
+	d := r.disk()
+	if beats {
+		r.awaitBeats()
+	}
+	var readers sync.WaitGroup
+	for i := range int64(4) {
+		readers.Go(func() {
+			for range 80 {
+				if _, err := d.ReadAt(ctx, make([]byte, 512), i*512); err != nil {
+					r.Error(err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	r.must(d.Close(ctx))
+	r.unmap()
+	r.must(slow.Remove())
+	end()
+}
+
+// awaitBeats waits until a heartbeat was acknowledged on each path.
+func (r *rig) awaitBeats() {
+	r.Helper()
+	for _, rail := range r.lab.Rails() {
+		h, err := rail.Inject(fabric.Fault{
+			Match:  fabric.And(fabric.FromPort("server"), fabric.Immediate("acknowledgement", func(i uint32) bool { return i>>28 == 9 })),
+			Action: fabric.Delay{Base: time.Nanosecond},
+		})
+		r.must(err)
+		r.must(h.WaitApplied(r.Context(), 1))
+		r.must(h.Remove())
+	}
 }
 
 // recordLosses loses packets of all kinds in both directions; reliable connections send them again. The target keeps its

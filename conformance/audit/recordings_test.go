@@ -23,6 +23,7 @@ type recording struct {
 	lines  []string          // patterns of lines that follow each other
 	never  []Kind            // events that must not be there
 	always []Kind            // and that must
+	config Configuration     // what the judge is told
 	writes int               // writes of the application: each must be answered well exactly once
 	known  map[string]string // broken clauses, and why
 	passed []string          // clauses that this recording, and no other, shows to hold
@@ -91,6 +92,34 @@ var recordings = []recording{
 		writes: 18,
 	},
 	{
+		name: "return", rails: []string{"rail0"},
+		lines: []string{
+			`session back, .*: OPEN "dev/lab" rw, .* status 0, device 0 of 32768 sectors`,
+			`session back, .*: session is down`,
+			`connection 0: connection request, 0 of 2, incarnation 2`,
+			`session back, .*: session is up`,
+			`session back, .*: OPEN "dev/lab" rw, .* status 0, device 0 of 32768 sectors`,
+			`READ 4096 bytes at sector 2048 of device 0, .* status 0`,
+			`CLOSE device 0, .* status 0`,
+		},
+		never:  []Kind{Gap, Stray, Unanswered},
+		passed: []string{"IBNBD-FAIL-002"},
+	},
+	{
+		name: "round-robin", rails: []string{"rail0", "rail1"},
+		lines:  []string{`session turns, .*: heartbeat of the initiator`, `session turns, .*: session is down`},
+		never:  []Kind{Gap, Stray, Unanswered},
+		config: Configuration{Policy: RoundRobin},
+		passed: []string{"IBTRS-MP-002"},
+	},
+	{
+		name: "min-inflight", rails: []string{"rail0", "rail1"},
+		lines:  []string{`session idlest, .*: session is down`},
+		never:  []Kind{Gap, Stray, Unanswered},
+		config: Configuration{Policy: MinInflight},
+		passed: []string{"IBTRS-MP-003"},
+	},
+	{
 		name: "losses", rails: []string{"rail0", "rail1"},
 		lines: []string{
 			`session lossy, path 10.0.1.2 to 10.0.1.1: path is connected`,
@@ -149,7 +178,7 @@ func (r recording) examine(t *testing.T, c capture) {
 	expectInOrder(t, timeline(t, c), r.lines)
 	kinds := make(map[Kind]int)
 	written := make(map[uint64]int)
-	report, err := Audit{Observe: func(e *Event) {
+	report, err := Audit{Configuration: r.config, Observe: func(e *Event) {
 		kinds[e.Kind]++
 		if q := e.Request; e.Kind == RequestAnswered && q != nil && q.HasIO && q.IO.Op() == ibnbd.OpWrite && e.Response.Errno == 0 {
 			written[q.IO.Sector]++
