@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -189,7 +188,7 @@ func (r *auditRun) observe(e *audit.Event) {
 		return
 	}
 	if !r.flags.asJSON {
-		r.print("%s  %s  %s\n", e.At.UTC().Format("15:04:05.000000"), e, frameList(e.Frames()))
+		r.print("%s\n", e.Line())
 		return
 	}
 	line, err := json.Marshal(timelineLine(e))
@@ -235,14 +234,6 @@ func timelineLine(e *audit.Event) eventLine {
 		line.Path = e.Path.String()
 	}
 	return line
-}
-
-func frameList(frames []audit.FrameID) string {
-	var names []string
-	for _, f := range frames {
-		names = append(names, f.String())
-	}
-	return "[" + strings.Join(names, " ") + "]"
 }
 
 // finish writes the rest and settles the exit code.
@@ -383,7 +374,7 @@ func (r *auditRun) writeClauses(findings []audit.Finding) {
 	for _, f := range findings {
 		counts[f.Verdict]++
 		if r.shown(f) && (r.flags.all || f.Verdict != verdict.Pass) {
-			t.AppendRow(table.Row{f.Clause.ID, f.Clause.Level, f.Role, f.Verdict, f.Message, frameList(f.Frames[:min(len(f.Frames), 4)])})
+			t.AppendRow(table.Row{f.Clause.ID, f.Clause.Level, f.Role, f.Verdict, f.Message, audit.FrameList(f.Frames[:min(len(f.Frames), 4)])})
 		}
 	}
 	if t.Length() > 0 {

@@ -129,6 +129,7 @@ func guard(ctx ginkgo.SpecContext) {
 		}
 		checkKernelLog(ctx, h, env.evidence.kernelFrom[h])
 	}
+	checkPrograms(p)
 	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
 		awaitBaseline(ctx, h, env.baselines[h])
 	}
@@ -149,6 +150,7 @@ func conclude(ctx ginkgo.SpecContext) {
 		return
 	}
 	gomega.Expect(e.keep(env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+	gomega.Expect(e.keepTimeline(ctx)).To(gomega.Succeed())
 	gomega.Expect(e.keepLogs(programLogs(env.pair))).To(gomega.Succeed())
 }
 

@@ -4,6 +4,8 @@ package kit
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
@@ -40,6 +42,20 @@ func (p *Pair) judgePackets(ctx context.Context, e *evidence, spec string) ([]ve
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+// timelineEnd is how many lines of a timeline are kept from its begin, and from its end.
+const timelineEnd = 2000
+
+// keepTimeline writes beside the packets what they mean to storage.
+func (e *evidence) keepTimeline(ctx context.Context) error {
+	const name = "timeline.txt"
+	file, err := os.Create(e.path(name))
+	if err != nil {
+		return err
+	}
+	e.show(verdict.OtherFile, name, "what the packets mean to storage, with their frames")
+	return errors.Join(audit.WriteTimeline(ctx, file, timelineEnd, e.recording.Paths()...), file.Close())
 }
 
 // relative makes the paths of evidence relative to the directory of the report.
