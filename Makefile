@@ -55,7 +55,7 @@ smoke: build ## boot the lab and run the specs labelled smoke
 
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
-	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./conformance/cmd/...
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./conformance/subject ./conformance/cmd/...
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included

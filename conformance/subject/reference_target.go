@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -162,6 +163,27 @@ func (t *ReferenceTarget) serving() *agent.Process {
 		return nil
 	}
 	return t.process
+}
+
+// Died says how the server ended that should be serving; nil if it serves, or was stopped.
+func (t *ReferenceTarget) Died() error {
+	process := t.serving()
+	if process == nil {
+		return nil
+	}
+	select {
+	case <-process.Done():
+	default:
+		return nil
+	}
+	result, err := process.Wait()
+	if err == nil {
+		err = result.Err()
+	}
+	if err == nil {
+		err = errors.New("it was told to end")
+	}
+	return fmt.Errorf("the server ended by itself: %w", err)
 }
 
 // serverStatus is what is read of what the server tells of itself.
