@@ -6,10 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -165,26 +165,64 @@ func (p *Port) serve(out *outbox, done chan struct{}) {
 const readBuffer = 256 << 10
 
 // read forwards frames until the guest closes (nil), the port unplugs it (nil), or the guest sends nonsense.
+//
+// All reading happens inside one call of RawConn.Read, which waits whenever its function returns false. A read that does not
+// fill the buffer has emptied the socket, so it waits at once, without a second system call to be told so.
 func (p *Port) read(conn *net.UnixConn) error {
-	buffer := make([]byte, readBuffer)
-	frame := Frame{Rail: p.rail.name, From: p.name}
-	var b batch
-	filled := 0
-	for {
-		n, err := conn.Read(buffer[filled:])
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
-		}
-		used, err := p.forward(buffer[:filled+n], &frame, &b)
-		b.flush()
-		if err != nil {
-			return err
-		}
-		filled = copy(buffer, buffer[used:filled+n])
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
 	}
+	in := inbox{port: p, buffer: make([]byte, readBuffer), frame: Frame{Rail: p.rail.name, From: p.name}}
+	err = raw.Read(func(fd uintptr) bool { return in.drain(int(fd)) })
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
+	}
+	return in.err
+}
+
+// inbox is what a port has read and not yet forwarded.
+type inbox struct {
+	port   *Port
+	buffer []byte
+	filled int
+	frame  Frame
+	batch  batch
+	err    error // why reading ended, where it was not the guest's wish
+}
+
+// drain reads and forwards until the socket is empty (false) or reading has ended (true).
+func (in *inbox) drain(fd int) (ended bool) {
+	for {
+		n, err := syscall.Read(fd, in.buffer[in.filled:])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			return false
+		case errors.Is(err, syscall.ECONNRESET), err == nil && n == 0:
+			return true // the guest is gone
+		case err != nil:
+			in.err = fmt.Errorf("fabric: port %s on %s: read: %w", in.port.name, in.port.rail.name, err)
+			return true
+		}
+		in.filled += n
+		empty := in.filled < len(in.buffer)
+		if in.err = in.forward(); in.err != nil {
+			return true
+		}
+		if empty {
+			return false
+		}
+	}
+}
+
+// forward brings the whole frames in the buffer on their way and keeps the rest.
+func (in *inbox) forward() error {
+	used, err := in.port.forward(in.buffer[:in.filled], &in.frame, &in.batch)
+	in.batch.flush()
+	in.filled = copy(in.buffer, in.buffer[used:in.filled])
+	return err
 }
 
 // forward offers the whole frames at the begin of b to the rail and returns how many bytes they took.
