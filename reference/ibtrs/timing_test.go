@@ -50,6 +50,42 @@ func TestDetectionTime(t *testing.T) {
 	})
 }
 
+// TestHeartbeatsKeepTheirDistance holds a client up, as a busy machine does: no heartbeat may come sooner for it (Clause
+// IBTRS-HB-001).
+func TestHeartbeatsKeepTheirDistance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.listen(l.serverConfig())
+		cfg := l.clientConfig(1)
+		var mu sync.Mutex
+		var sent []time.Time
+		cfg.Rules.EditHeartbeat = func(_ *ibtrs.Path, imm ibtrs.Immediate) (ibtrs.Immediate, bool) {
+			if imm != ibtrs.Heartbeat {
+				return imm, true
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(sent) == 1 {
+				time.Sleep(3 * cfg.Timers.HeartbeatInterval / 5)
+			}
+			sent = append(sent, time.Now())
+			return imm, true
+		}
+		l.connect(cfg)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(sent) < 5 {
+			t.Fatalf("%d heartbeats in a minute", len(sent))
+		}
+		for i := range sent[1:] {
+			if apart := sent[i+1].Sub(sent[i]); apart < cfg.Timers.HeartbeatInterval {
+				t.Errorf("heartbeat %d comes %s after the one before, the interval is %s", i+1, apart, cfg.Timers.HeartbeatInterval)
+			}
+		}
+	})
+}
+
 // TestLatencyIsMeasured looks at what heartbeats bring (Clause IBTRS-HB-010), and that they keep an idle path alive.
 func TestLatencyIsMeasured(t *testing.T) {
 	keyModes(t, func(t *testing.T, refresh bool) {
