@@ -54,6 +54,9 @@ func TestBoundsFollowFromTimers(t *testing.T) {
 	if got, want := DefaultTimers.Detection().Limit, 39550*time.Millisecond; got != want {
 		t.Errorf("Detection() = %s, want %s", got, want)
 	}
+	if got, want := DefaultTimers.StillHearing().Detection().Limit, 45200*time.Millisecond; got != want {
+		t.Errorf("StillHearing().Detection() = %s, want %s", got, want)
+	}
 	quick := Timers{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second,
 		ReconnectSettle: 1 * time.Second, Resolve: 5 * time.Second, Connect: 7 * time.Second}
 	if got, want := DefaultTimers.Patience().AtLeast, 30*time.Second; got != want {

@@ -19,6 +19,8 @@ type Timers struct {
 	Connect           time.Duration // longest wait for one connection, and again for the INFO response
 	PacketLifetime    time.Duration // for which writes of a lost path are held back; 0 if they are not
 	Lateness          int           // percent by which a timer may fire late: what its clock's granularity makes of it
+
+	heard int // intervals after a fault in which the peer may still be heard
 }
 
 // WheelLateness is that of timers on the timer wheel of Linux: a wheel level is eight times as coarse as the one below it, so
@@ -61,15 +63,26 @@ type Bound struct {
 // late is how long a timer may take.
 func (t Timers) late(d time.Duration) time.Duration { return d + d*time.Duration(t.Lateness)/100 }
 
+// StillHearing are the timers for a fault of which the peer does not know yet: it sends one more heartbeat, up to an interval
+// after the fault, and then none while nobody answers that (clause IBTRS-HB-001).
+func (t Timers) StillHearing() Timers {
+	t.heard = 1
+	return t
+}
+
 // String gives the limit and its derivation.
 func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formula) }
 
-// Detection is the longest time from the last sign of life of a peer to the end of its path. A heartbeat may have been
-// sent just before the peer died, so one interval passes before the first miss is counted.
+// Detection is the longest time from a fault to the end of a path. A heartbeat may have been sent just before the peer was
+// heard for the last time, so one interval passes before the first miss is counted.
 func (t Timers) Detection() Bound {
+	heard := ""
+	if t.heard > 0 {
+		heard = fmt.Sprintf(" + %d until the peer is silent", t.heard)
+	}
 	return Bound{
-		Limit:   t.late(t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2)),
-		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2), timers late by %d %%", t.HeartbeatInterval, t.HeartbeatMisses, t.Lateness),
+		Limit:   t.late(t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2+t.heard)),
+		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2%s), timers late by %d %%", t.HeartbeatInterval, t.HeartbeatMisses, heard, t.Lateness),
 	}
 }
 

@@ -48,7 +48,7 @@ func claimsWithoutPath(f fault) Labels {
 func runWithPath(ctx SpecContext, f fault) {
 	p := kit.Current()
 	device := mapOver(ctx, p, 2)
-	timers := p.Initiator.Timers()
+	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
 	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
 	probe.Await(ctx, 20)
@@ -74,7 +74,7 @@ func runWithPath(ctx SpecContext, f fault) {
 func runWithoutPath(ctx SpecContext, f fault, paths int) {
 	p := kit.Current()
 	device := mapOver(ctx, p, paths)
-	timers := p.Initiator.Timers()
+	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
 	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
 	probe.Await(ctx, 20)

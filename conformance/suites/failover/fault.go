@@ -5,6 +5,7 @@ package failover
 import (
 	"context"
 
+	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
 
@@ -17,6 +18,8 @@ type fault struct {
 	forgets bool
 	// polite says that the target announces its end, so that the initiator learns of it at once.
 	polite bool
+	// heard says that the initiator still hears the target, until that falls silent, too.
+	heard bool
 	// strike breaks rail 0 or the target, and gives the way back.
 	strike func(ctx context.Context, p *kit.Pair) (heal func(ctx context.Context))
 }
@@ -35,7 +38,8 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "silent loss from client to server",
+		name:  "silent loss from client to server",
+		heard: true,
 		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
 			return p.Lose(0, kit.ToTarget)
 		},
@@ -72,4 +76,12 @@ var faults = []fault{
 			return func(ctx context.Context) { p.StartTarget(ctx) }
 		},
 	},
+}
+
+// timers are those that bound what follows the fault.
+func (f fault) timers(p *kit.Pair) subject.Timers {
+	if f.heard {
+		return p.Initiator.Timers().StillHearing()
+	}
+	return p.Initiator.Timers()
 }
