@@ -70,8 +70,19 @@ type PathStatistics struct {
 // NewStatistics makes an observer that counts.
 func NewStatistics() *Statistics { return &Statistics{paths: make(map[statKey]*PathStatistics)} }
 
+// counted are the kinds of events that statistics count. A path that saw none of them, because it was only asked for, has no
+// statistics.
+var counted = [kinds]bool{
+	RequestAnswered: true, RequestSent: true, Unanswered: true, CommandUnanswered: true, CommandAnswered: true,
+	TaskManagementAnswered: true, Heartbeat: true, Retransmission: true, ReceiverNotReady: true, SequenceNAK: true,
+	FatalNAK: true, Gap: true, PathUp: true, ChannelUp: true,
+}
+
 // Observe takes one event of a tracker.
 func (s *Statistics) Observe(e *Event) {
+	if !counted[e.Kind] {
+		return
+	}
 	p := s.of(e)
 	if p == nil {
 		return

@@ -142,6 +142,8 @@ func (t *Tracker) Add(f Frame) {
 	t.now.at, t.now.frame = f.At, f.FrameID
 	err := t.decode(f)
 	switch {
+	case err == nil && t.isForeign():
+		t.counters.Foreign++
 	case err == nil:
 		t.counters.RoCE++
 		t.takePacket()
@@ -168,6 +170,16 @@ func (t *Tracker) decode(f Frame) error {
 		return fmt.Errorf("cooked capture header has %d bytes, must have %d: %w", len(f.Data), skip, roce.ErrTruncated)
 	}
 	return t.packet.DecodeIP(f.Data[skip:])
+}
+
+// isForeign tells a datagram of another protocol on the port from a RoCEv2 packet that was damaged on its way: not even its
+// first bytes are those of a packet, and what stands where the ICRC would be is none.
+func (t *Tracker) isForeign() bool {
+	p := &t.packet
+	if p.BTH.OpCode.Known() && p.BTH.TVer == 0 {
+		return false
+	}
+	return p.CheckICRC() == roce.ICRCBad
 }
 
 // takePacket takes the RoCEv2 packet that was decoded.

@@ -260,6 +260,14 @@ func (r *auditRun) finish(a *app, report *audit.Report, files []string, readErr 
 
 // exitOf judges the findings as a run of foreign implementations in both roles.
 func exitOf(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags) (verdict.Exit, error) {
+	exit, err := judgeReport(catalogue, report, flags)
+	if cut := report.Counters.Truncated + report.Counters.Cut; cut > 0 && (exit.Code == verdict.ExitNothingRan || exit.Code == verdict.ExitInconclusive) {
+		exit.Sentence += fmt.Sprintf("; %d frames are cut by the snap length: capture whole frames", cut)
+	}
+	return exit, err
+}
+
+func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags) (verdict.Exit, error) {
 	if report.Counters.RoCE == 0 {
 		return verdict.Exit{Code: verdict.ExitNothingRan, Sentence: fmt.Sprintf("no RoCEv2 packet among %d frames", report.Counters.Frames)}, nil
 	}
