@@ -8,19 +8,22 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// send posts the response as one chain on the connection that the request came on (Clause IBTRS-IO-008): the data, the
-// chunk's new key, the invalidation of the client's key, and the response itself; each where it has a place.
+// send posts the response as one chain on the connection that the request came on (Clause IBTRS-IO-008): the chunk's new
+// key, the data, the invalidation of the client's key, and the response itself; each where it has a place.
+//
+// The key stands in front of the data for the sake of soft-RoCE on Linux. When data is lost there, all that stands behind
+// it in the send queue is done once more, binds that were done included, and those then fail and end the connection
+// (Clause IBTRS-INV-016). What this does not help are the keys of other requests that follow on the same connection.
 func (r *ServerRequest) send(errno Errno) {
 	p := r.path
 	rules := &p.server.cfg.Rules
 	errno = r.wireErrno(errno)
-	chain := r.chain[:0]
-	if (errno == 0 || rules.DataOnError) && r.Direction == Read {
-		chain = r.appendData(chain)
-	}
-	key := uint32(0)
+	chain, key := r.chain[:0], uint32(0)
 	if p.server.cfg.KeyRefresh {
 		chain, key = r.appendKey(chain)
+	}
+	if (errno == 0 || rules.DataOnError) && r.Direction == Read {
+		chain = r.appendData(chain)
 	}
 	invalidated := r.invalidates()
 	if invalidated && !rules.PretendInvalidate {
