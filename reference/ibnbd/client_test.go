@@ -176,6 +176,7 @@ func TestTellsThatAStateHasChanged(t *testing.T) {
 		if d.State() != ibnbd.DeviceClosed {
 			t.Errorf("without a path the device is %s", d.State())
 		}
+		synctest.Wait() // the server, too, is done with the path
 		if err := path.Reconnect(context.Background()); err != nil {
 			t.Fatal(err)
 		}
