@@ -10,7 +10,13 @@ import (
 
 // takeBlockAnswer learns from the answer to a block message: versions, device ids.
 func (t *Tracker) takeBlockAnswer(s *Session, r *Request, a *Response) {
-	if a.Errno != 0 || a.DataUnsure {
+	if a.Errno != 0 {
+		return
+	}
+	if a.DataUnsure {
+		if r.MessageType == ibnbd.TypeOpen {
+			s.forgetVoid()
+		}
 		return
 	}
 	switch r.MessageType {
@@ -44,6 +50,18 @@ func (s *Session) closeDevice(id uint32, at time.Time) {
 	d.closed = true
 	if s.openDevices--; s.openDevices == 0 {
 		s.closedAt = at
+	}
+}
+
+// forgetVoid forgets the devices of before the session was lost: one of them may be the one that was opened now.
+func (s *Session) forgetVoid() {
+	for id, d := range s.devices {
+		if d.void {
+			if !d.closed {
+				s.openDevices--
+			}
+			delete(s.devices, id)
+		}
 	}
 }
 

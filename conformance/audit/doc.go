@@ -27,7 +27,8 @@
 //
 // A rule that finds something forbidden in a frame blames at once. A rule that misses something (an answer before a
 // permit is used again, an accept before the next request) only suspects: [Ruling.BreaksUnlessMissed] waits until the
-// stream in which the missing thing would have come goes on without a gap. If it does not, the finding is inconclusive.
+// stream in which the missing thing would have come goes on, message by message, without a gap. If it does not, the finding
+// is inconclusive. [Ruling.BreaksUnlessLost] drops the suspicion if the path turns out to be lost.
 // A clause that the traffic never tried is skipped with the reason "not-seen".
 //
 // # Bounds
@@ -35,4 +36,9 @@
 // Memory does not grow with the length of a capture: connections, sessions, held packets and memories of rules have limits
 // ([Options]), and what is forgotten is counted. Half-open connections are forgotten before established ones. Of RDMA
 // WRITEs only the last 512 bytes are kept, where the messages are. In steady state a frame costs no allocation.
+//
+// # Proof
+//
+// Captures of mainline, some from the lab (testdata), must be told as they were made; every rule is broken by a mutation of
+// one; and captures damaged at random must blame nobody.
 package audit

@@ -131,7 +131,8 @@ type Event struct {
 
 	flow       *Flow
 	build      *build
-	prior      *build // the build that a connection request replaces
+	ghost      *suspicion // of a response, that it answers nothing: dropped if its request comes after it
+	prior      *build     // the build that a connection request replaces
 	manager    *manager
 	otherGroup *Session // that had the path's UUID before
 	otherName  bool     // of an INFO request: the same initiator has a session of this name that is up

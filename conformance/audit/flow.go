@@ -63,7 +63,7 @@ type heldPacket struct {
 	payload []byte
 }
 
-// watcher waits for a flow to go on. A packet in order shows that nothing was missed; a gap shows the contrary.
+// watcher waits for a flow to go on. A message in order shows that nothing was missed; a gap shows the contrary.
 type watcher interface {
 	inOrder(f *Flow)
 	gap(f *Flow)
@@ -365,12 +365,7 @@ func (t *Tracker) acceptPacket(f *Flow, p *roce.Packet, at packetTime) {
 	op := p.BTH.OpCode
 	f.sent++
 	f.next = p.BTH.PSN.Add(1)
-	if len(f.watchers) > 0 {
-		for _, w := range f.watchers {
-			w.inOrder(f)
-		}
-		f.watchers = f.watchers[:0]
-	}
+	waiting := len(f.watchers)
 	switch op.Operation() {
 	case roce.OperationReadRequest:
 		n := roce.Packets(p.RETH.DMALen, f.conn.mtu)
@@ -384,6 +379,18 @@ func (t *Tracker) acceptPacket(f *Flow, p *roce.Packet, at packetTime) {
 		f.begin(op, p, at)
 		t.finishMessage(f, p, at)
 	}
+	if waiting > 0 && !f.inMessage {
+		f.wentOn(waiting)
+	}
+}
+
+// wentOn tells those who waited that a whole message came in order. A part of one is not enough: it may be the message that
+// was missed, sent again.
+func (f *Flow) wentOn(waiting int) {
+	for _, w := range f.watchers[:waiting] {
+		w.inOrder(f)
+	}
+	f.watchers = slices.Delete(f.watchers, 0, waiting)
 }
 
 func (t *Tracker) assemble(f *Flow, op roce.OpCode, p *roce.Packet, at packetTime) {
@@ -475,7 +482,7 @@ func (t *Tracker) finishMessage(f *Flow, p *roce.Packet, at packetTime) {
 // cleanSince reports whether everything that was sent from frame seq on was seen, up to now.
 func (f *Flow) cleanSince(seq uint64) bool { return f.lastGap < seq && len(f.held) == 0 }
 
-// watch makes w hear of the flow's next packet in order or gap, whichever is first.
+// watch makes w hear of the flow's next message in order or gap, whichever is first.
 func (f *Flow) watch(w watcher) bool {
 	if len(f.watchers) >= 256 {
 		return false

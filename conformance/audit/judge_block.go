@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -151,9 +152,51 @@ func checkDeviceID(e *Event, r *Ruling) {
 		r.Holds()
 		return
 	}
-	if e.build != nil && e.build.hasInfo {
-		r.BreaksUnlessMissed(answersOf(s), s.lostSeq, "I/O to device %d, which was opened before the session was lost and not since", d.ID)
+	if s.isOpening() {
+		return // its answer is on the way
 	}
+	if e.build != nil && e.build.hasInfo {
+		managers := managersOf(s)
+		for _, m := range managers {
+			if !m.cleanSince(s.firstSeq) {
+				r.Unsure("a path that was not seen may have kept the session alive")
+				return
+			}
+		}
+		streams := append(answersOf(s), managers...)
+		for _, f := range fromInitiators(s) {
+			if f != e.flow {
+				streams = append(streams, f)
+			}
+		}
+		r.BreaksUnlessMissed(streams, s.lostSeq, "I/O to device %d, which was opened before the session was lost and not since", d.ID)
+	}
+}
+
+// isOpening reports whether an OPEN waits for its answer.
+func (s *Session) isOpening() bool {
+	for _, q := range s.permits {
+		if q != nil && !q.orphaned && q.MessageType == ibnbd.TypeOpen {
+			return true
+		}
+	}
+	return false
+}
+
+// managersOf lists the streams in which the initiator asks for the paths of a session.
+func managersOf(s *Session) []stream {
+	var streams []stream
+	for _, p := range s.paths {
+		if p.build == nil {
+			continue
+		}
+		for _, l := range p.build.lanes {
+			if m := l.conn.initiatorManager; m != nil && !slices.Contains(streams, stream(m)) {
+				streams = append(streams, m)
+			}
+		}
+	}
+	return streams
 }
 
 // checkOneSession: a second device of a session needs no connections of its own.

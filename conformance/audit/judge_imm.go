@@ -121,7 +121,7 @@ func checkMessageID(e *Event, r *Ruling) {
 	case !e.flow.back.started || e.Connection.lane.blind > 0 || e.build.lost:
 		r.Unsure("response to request %d, which was not seen", a.ID)
 	default:
-		r.BreaksUnlessMissed([]stream{e.flow.back}, always, "response names request %d, which is not outstanding", a.ID)
+		e.ghost = r.suspect([]stream{e.flow.back}, always, "response names request %d, which is not outstanding", a.ID)
 	}
 }
 

@@ -104,12 +104,12 @@ func (b *build) complete() bool {
 	return true
 }
 
-// streamsOf lists all streams of a path that carried anything.
+// streamsOf lists all streams of a path that carried anything, or should have, because they carry the answers to such.
 func streamsOf(b *build) []stream {
 	var streams []stream
 	for _, l := range b.lanes {
 		for _, side := range []Side{Initiator, Target} {
-			if f := l.conn.flow(side); f != nil && f.started {
+			if f := l.conn.flow(side); f != nil && (f.started || f.back != nil && f.back.started) {
 				streams = append(streams, f)
 			}
 		}

@@ -108,11 +108,18 @@ func rounds() uint64 {
 // TestDamageNeverBlames damages captures at random: whatever is missing, doubled or out of order, nobody may be blamed for
 // what the whole capture shows to be right.
 func TestDamageNeverBlames(t *testing.T) {
-	for _, names := range [][]string{rnbdCapture, srpCapture, srpChannels, srpReconnect} {
-		whole := load(t, names...)
+	wholes := map[string]func(testing.TB) capture{
+		"rnbd": ofCapture(rnbdCapture...), "srp": ofCapture(srpCapture...), "srp channels": ofCapture(srpChannels...),
+		"srp reconnect": ofCapture(srpReconnect...),
+	}
+	for _, r := range recordings {
+		wholes[r.name] = ofRecording(r.name)
+	}
+	for name, load := range wholes {
+		whole := load(t)
 		known := failures(judged(t, whole, Configuration{}))
 		for i, d := range append(damages, damage{"everything", everything}) {
-			t.Run(fmt.Sprintf("%s/%s", names[0], d.name), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s", name, d.name), func(t *testing.T) {
 				for round := range rounds() {
 					seed := uint64(i)<<32 | round
 					c := d.do(rand.New(rand.NewPCG(seed, 1)), whole.clone())

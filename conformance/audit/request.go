@@ -61,6 +61,7 @@ type Request struct {
 	seq      uint64
 	firstPSN roce.PSN
 	psn      roce.PSN
+	ghost    *suspicion // that an answer before it answered nothing
 	epoch    uint32
 	orphaned bool
 	header   [320]byte
@@ -255,7 +256,7 @@ func (t *Tracker) takeIORequest(f *Flow, l *lane, m *Message) {
 		r.Chunk, r.Offset, _ = s.geometry.Request(ibtrs.Immediate(m.Immediate))
 		r.ChunkKnown = r.Chunk < uint32(s.geometry.QueueDepth)
 	}
-	if m.late || r.ChunkKnown && l.isGhost(r.Chunk) {
+	if m.late || r.ChunkKnown && l.isGhost(r) {
 		r.epoch-- // it may have been answered already
 	}
 	r.parse(m)
@@ -390,6 +391,13 @@ func (s *Session) elsewhere(but *Path, match func(*build) bool) bool {
 	return false
 }
 
+// dismissGhost drops the suspicion that an answer before r answered nothing: r got no other.
+func (r *Request) dismissGhost() {
+	if r.ghost != nil {
+		r.ghost.dismiss()
+	}
+}
+
 // compareReadKey compares the key for the data of a read with the one that the last read with the same permit had.
 func (l *lane) compareReadKey(r *Request) {
 	if !r.Parsed || !r.ChunkKnown || r.Count == 0 {
@@ -426,6 +434,7 @@ func (t *Tracker) usePermit(s *Session, r *Request) {
 		r.Failover = true
 		r.previous = old
 	case old.unsure():
+		old.dismissGhost()
 		t.releaseRequest(old)
 	default:
 		r.Reused, r.ReusedBusy, r.rival = true, s.outstanding+1, old.lane
@@ -502,6 +511,9 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 		r = nil
 	}
 	if r != nil {
+		if r.ghost != nil {
+			r.ghost.inOrder(f)
+		}
 		a.Latency = m.LastAt.Sub(r.At)
 		a.DataUnsure = r.unsure()
 		if r.Count > 0 {
@@ -534,8 +546,8 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 	}
 	t.emit(e)
 	if r == nil {
-		if len(l.ghost) < 64 {
-			l.ghost = append(l.ghost, id)
+		if len(l.ghosts) < 64 {
+			l.ghosts = append(l.ghosts, ghost{id, e.ghost})
 		}
 		return
 	}
@@ -546,13 +558,24 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 	t.releaseRequest(r)
 }
 
-// isGhost reports whether an answer to a permit came before its request was seen, and forgets that.
-func (l *lane) isGhost(chunk uint32) bool {
-	i := slices.Index(l.ghost, chunk)
+// ghost is an answer that came before its request was seen.
+type ghost struct {
+	chunk     uint32
+	suspicion *suspicion // that there is no such request; nil if nobody had it
+}
+
+// isGhost reports whether an answer to the permit of r came before r was seen, and forgets that. The answer may be that to r,
+// which was missed when it was sent first; if r gets another one, it was not.
+func (l *lane) isGhost(r *Request) bool {
+	i := slices.IndexFunc(l.ghosts, func(g ghost) bool { return g.chunk == r.Chunk })
 	if i < 0 {
 		return false
 	}
-	l.ghost = slices.Delete(l.ghost, i, i+1)
+	if s := l.ghosts[i].suspicion; s != nil && !s.settled {
+		s.waiting++
+		r.ghost = s
+	}
+	l.ghosts = slices.Delete(l.ghosts, i, i+1)
 	return true
 }
 

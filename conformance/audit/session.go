@@ -175,17 +175,17 @@ type heartbeat struct {
 
 // lane is one connection of a build.
 type lane struct {
-	build *build
-	conn  *Connection
-	cid   int
-	old   []*Request  // outstanding requests whose permit was used again
-	data  []dataWrite // RDMA WRITEs of the target that no response has followed yet
-	inval []keyUse    // SENDs with invalidate, likewise
-	owed  []uint32    // keys whose invalidation was announced and not seen
-	epoch uint32      // grows when answers may have been missed
-	blind uint32      // grows when requests may have been missed
-	ghost []uint32    // permits of answers whose request was not seen
-	used  bool        // an answered request was seen
+	build  *build
+	conn   *Connection
+	cid    int
+	old    []*Request  // outstanding requests whose permit was used again
+	data   []dataWrite // RDMA WRITEs of the target that no response has followed yet
+	inval  []keyUse    // SENDs with invalidate, likewise
+	owed   []uint32    // keys whose invalidation was announced and not seen
+	epoch  uint32      // grows when answers may have been missed
+	blind  uint32      // grows when requests may have been missed
+	ghosts []ghost     // permits of answers whose request was not seen
+	used   bool        // an answered request was seen
 }
 
 type dataWrite struct {
@@ -465,6 +465,7 @@ func (t *Tracker) closeLane(l *lane) {
 // orphan marks a request that its path will not answer any more. It may be sent again over another path.
 func (t *Tracker) orphan(s *Session, k uint32, r *Request) {
 	r.orphaned = true
+	r.dismissGhost()
 	e := t.fresh(Unanswered)
 	e.setRequest(r)
 	t.emit(e)
