@@ -136,7 +136,7 @@ const firmware = "qboot.rom"
 func (c Config) args() []string {
 	args := []string{
 		"-name", c.Name,
-		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-nodefaults", "-no-user-config", "-S", "-no-reboot", "-no-shutdown", "-display", "none",
 		"-machine", "q35", "-bios", firmware,
 		"-m", fmt.Sprintf("%dM", c.Memory),
 		"-smp", fmt.Sprint(c.CPUs),

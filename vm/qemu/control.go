@@ -168,6 +168,9 @@ func (m *Machine) event(e Event) {
 		if json.Unmarshal(e.Data, &data) == nil {
 			m.shutdown = data.Reason
 		}
+		// With -no-shutdown QEMU waits for somebody to read why the guest has ended; by itself it would exit, and now and
+		// then not say it.
+		go m.process.kill()
 	}
 	for _, w := range m.watchers {
 		select {

@@ -7,9 +7,9 @@
 // a warning, paused like a hung host, reset, and have its links taken down. Its serial console goes to a file, and a
 // virtio-serial port named "org.ibnbd.agent" to a Unix socket for the remote hand in the guest.
 //
-// A guest that panics ends its QEMU at once ("panic=-1" on the kernel's command line, -no-reboot on QEMU's), so the death of
-// a guest is an event: [Machine.Done] closes, and [Machine.Err] is an [ExitError] that says how it died, with the last lines
-// of the console.
+// A guest that panics, reboots or powers off ends its QEMU at once ("panic=-1" on the kernel's command line; -no-reboot and
+// -no-shutdown on QEMU's, which then tells the reason and is killed), so the death of a guest is an event: [Machine.Done]
+// closes, and [Machine.Err] is an [ExitError] that says how it died, with the last lines of the console.
 //
 // No QEMU outlives the process that started it. Each is the child of a thread that does nothing else and lives as long as
 // the child; the kernel kills the child when that thread dies (PR_SET_PDEATHSIG), which it does with the process, whatever

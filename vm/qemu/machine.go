@@ -81,6 +81,12 @@ func (m *Machine) launch(ctx context.Context, binary string) error {
 	if m.monitor, err = openMonitor(ctx, conn, m.event); err != nil {
 		return m.failedStart(ctx, err)
 	}
+	// Stopped until now (-S), so that no event of the guest comes before there is somebody to hear it.
+	if err := m.monitor.execute(ctx, "cont", nil); err != nil {
+		err = m.failedStart(ctx, err)
+		m.monitor.finish()
+		return err
+	}
 	go m.watch()
 	return nil
 }
@@ -102,7 +108,7 @@ func (m *Machine) failedStart(ctx context.Context, err error) error {
 // watch waits for QEMU's end and says what it was.
 func (m *Machine) watch() {
 	<-m.process.done
-	m.monitor.close()
+	m.monitor.finish()
 	m.mu.Lock()
 	if !m.wanted {
 		m.err = m.exitError()

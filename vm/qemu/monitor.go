@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -147,7 +148,11 @@ func (m *monitor) send(ctx context.Context, name string, arguments any) (int, <-
 	}
 	deadline, _ := ctx.Deadline() // no deadline is the zero time, which net.Conn takes for none
 	_ = m.conn.SetWriteDeadline(deadline)
-	if _, err := m.conn.Write(append(line, '\n')); err != nil {
+	_, err = m.conn.Write(append(line, '\n'))
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return 0, nil, errMonitorClosed // the reader has not seen it yet
+	}
+	if err != nil {
 		return 0, nil, err
 	}
 	reply := make(chan message, 1)
@@ -155,8 +160,8 @@ func (m *monitor) send(ctx context.Context, name string, arguments any) (int, <-
 	return m.last, reply, nil
 }
 
-// close ends the connection and waits for the reader.
-func (m *monitor) close() {
-	_ = m.conn.Close()
+// finish waits until all that a QEMU which is gone has sent is read, its last events above all, and closes the connection.
+func (m *monitor) finish() {
 	<-m.ended
+	_ = m.conn.Close()
 }
