@@ -20,7 +20,7 @@ import (
 
 // settleTime bounds how long an interface and its RDMA device may take to work after they were set up. It is for a rail
 // without carrier, which would otherwise be waited for without end.
-const settleTime = 10 * time.Second
+const settleTime = time.Minute
 
 // configure sets the guest up as the network says, and returns when traffic can flow.
 func configure(ctx context.Context, network agent.Network) (any, error) {
