@@ -35,8 +35,10 @@ func (h *heartbeat) alive() {
 }
 
 // run sends and counts until stop is closed. It returns an error when the peer is dead. On a machine that is held up, a
-// look comes late, and the next a whole interval after it: no heartbeat comes too soon (Clause IBTRS-HB-001).
+// look comes late. The next one then comes in time all the same, so that the peer's silence is noticed in time; but after
+// a heartbeat a whole interval passes, so that none comes too soon (Clauses IBTRS-HB-001, IBTRS-HB-004).
 func (h *heartbeat) run(stop <-chan struct{}) error {
+	next := time.Now().Add(h.interval)
 	timer := time.NewTimer(h.interval)
 	defer timer.Stop()
 	for {
@@ -44,25 +46,31 @@ func (h *heartbeat) run(stop <-chan struct{}) error {
 		case <-stop:
 			return nil
 		case <-timer.C:
-			if err := h.tick(); err != nil {
+			sent, err := h.tick()
+			if err != nil {
 				return err
 			}
-			timer.Reset(h.interval)
+			if sent {
+				next = time.Now()
+			}
+			next = next.Add(h.interval)
+			timer.Reset(time.Until(next))
 		}
 	}
 }
 
-func (h *heartbeat) tick() error {
+// tick is one look at the peer. It sends a heartbeat unless the last one is still without an answer.
+func (h *heartbeat) tick() (sent bool, err error) {
 	switch missed := h.missed.Load(); {
 	case missed > int32(h.misses) && !h.ignore:
-		return errPeerSilent
+		return false, errPeerSilent
 	case missed > 0:
 		h.missed.CompareAndSwap(missed, missed+1) // something may have come in just now
-		return nil
+		return false, nil
 	}
 	h.missed.Store(1)
 	h.sentAt.Store(int64(time.Since(h.base)))
-	return h.send(Heartbeat)
+	return true, h.send(Heartbeat)
 }
 
 // acknowledge answers a heartbeat, at once.
