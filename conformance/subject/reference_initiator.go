@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -146,9 +147,14 @@ func (i *ReferenceInitiator) mapExport(ctx context.Context, r MapRequest) (*refe
 	return s, nil
 }
 
+// ackTimeout is the code of the time after which a queue pair takes a packet for lost, 2.1 s. Guests on a busy machine are
+// held up for longer than the usual quarter of a second, and what soft-RoCE sends again for that, it sends together with
+// the binds of windows behind it, which then fail and cost the path.
+const ackTimeout = 19
+
 // mapArgs are the arguments of the command that maps a device.
 func mapArgs(r MapRequest) []string {
-	args := []string{"map", "--provider", "verbs", "--verbose"}
+	args := []string{"map", "--provider", "verbs", "--verbose", "--ack-timeout", strconv.Itoa(ackTimeout)}
 	for _, p := range r.Paths {
 		args = append(args, "--path", pathArg(p))
 	}

@@ -224,7 +224,8 @@ func (t *ReferenceTarget) Sessions(ctx context.Context) ([]string, error) {
 // connected is the state of a path that carries requests.
 const connected = "connected"
 
-// HasPath says whether the server has a path of a session.
+// HasPath says whether the server has a path of a session. One that is closing, which may take until the client has
+// confirmed that, is not had any more.
 func (t *ReferenceTarget) HasPath(ctx context.Context, session string, p PathAddr) (bool, error) {
 	st, err := t.status(ctx)
 	if err != nil {
@@ -232,7 +233,7 @@ func (t *ReferenceTarget) HasPath(ctx context.Context, session string, p PathAdd
 	}
 	for _, s := range st.Sessions {
 		for _, path := range s.Paths {
-			if s.Name == session && path.Name == p.dirName() {
+			if s.Name == session && path.Name == p.dirName() && path.State == connected {
 				return true, nil
 			}
 		}

@@ -168,6 +168,7 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 		{"ibnbd-client", "say what to do"},
 		{"ibnbd-client map", "requires at least 1 arg"},
 		{"ibnbd-client map ram0", "--path is missing"},
+		{"ibnbd-client map ram0 --path 127.71.0.2 --ack-timeout 32", "--ack-timeout 32 must be 0 to 31"},
 		{"ibnbd-client map ram0 --path x", `--path "x"`},
 		{"ibnbd-client map ram0 --path 127.71.0.2 --access w", `--access "w" is none of ro, rw, migration`},
 		{"ibnbd-client map ram0 --path 127.71.0.2 --session a.b", "--session"},

@@ -32,6 +32,7 @@ type sessionOptions struct {
 	policy   string
 	attempts int
 	conns    int
+	ack      int
 	timers   ibtrs.Timers
 	verbose  bool
 }
@@ -48,6 +49,7 @@ func (o *sessionOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.policy, "policy", d.Policy.String(), "of choosing a path: round-robin, min-inflight or min-latency")
 	f.IntVar(&o.attempts, "max-reconnect-attempts", d.MaxReconnectAttempts, "in a row on a lost path; -1 is for ever")
 	f.IntVar(&o.conns, "connections", d.Connections, "of each path")
+	f.IntVar(&o.ack, "ack-timeout", d.AckTimeout, "local ACK timeout `CODE` of the connections, 1 to 31, for 4.096 us * 2^CODE; 0 leaves it to the provider")
 	f.DurationVar(&o.timers.HeartbeatInterval, "heartbeat-interval", o.timers.HeartbeatInterval, "time between two looks at a silent server")
 	f.IntVar(&o.timers.HeartbeatMisses, "heartbeat-misses", o.timers.HeartbeatMisses, "looks at a silent server that are forgiven")
 	f.DurationVar(&o.timers.Connect, "connect-timeout", o.timers.Connect, "longest wait for one connection")
@@ -140,6 +142,7 @@ func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoin
 	t := &cfg.Transport
 	cfg.Log, t.Log = log, log
 	t.Name, t.Timers, t.Connections, t.MaxReconnectAttempts = o.sessionName(), o.timers, o.conns, o.attempts
+	t.AckTimeout = o.ack
 	if !provider.Known(o.provider) {
 		return cfg, nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
 	}
@@ -155,6 +158,10 @@ func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoin
 	}
 	if o.conns < 2 || o.conns > ibtrs.MaxConnections {
 		return cfg, nil, program.Usagef("--connections %d must be 2 to %d", o.conns, ibtrs.MaxConnections)
+	}
+	const maxAckTimeout = 31
+	if o.ack < 0 || o.ack > maxAckTimeout {
+		return cfg, nil, program.Usagef("--ack-timeout %d must be 0 to %d", o.ack, maxAckTimeout)
 	}
 	if len(o.paths) == 0 {
 		return cfg, nil, program.Usagef("--path is missing: no way to the server")
