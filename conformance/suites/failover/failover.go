@@ -107,7 +107,6 @@ const slack = 60 * time.Second
 
 func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
 	GinkgoHelper()
-	p.ReconnectsByItself()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 	r.Paths = nil
 	for rail := range paths {

@@ -12,7 +12,6 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm"
@@ -61,7 +60,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
 	programLogs(p) // what was said between specs is nobody's evidence
-	p.began, p.exceeded, p.audit = time.Now(), false, audit.Configuration{}
+	p.began, p.exceeded, p.disturbed = time.Now(), false, false
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())

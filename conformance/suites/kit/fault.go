@@ -35,6 +35,7 @@ func (p *Pair) Lose(rail int, d Direction) (heal func(context.Context)) {
 // Inject puts a fault on a rail until heal is called, or the spec ends.
 func (p *Pair) Inject(rail int, f fabric.Fault) (heal func(context.Context)) {
 	ginkgo.GinkgoHelper()
+	p.disturbed = true
 	handle, err := p.Lab.Rails()[rail].Inject(f)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return func(context.Context) {
@@ -50,7 +51,10 @@ func (p *Pair) LoseCarrier(rail int) (heal func(context.Context)) {
 }
 
 // PowerLoss ends the target's machine as a power failure does.
-func (p *Pair) PowerLoss(_ context.Context) { p.TargetHost.PowerLoss() }
+func (p *Pair) PowerLoss(_ context.Context) {
+	p.disturbed = true
+	p.TargetHost.PowerLoss()
+}
 
 // PowerBack boots the target's machine again, with the exports that it had (empty, as they lay in memory), and serves.
 func (p *Pair) PowerBack(ctx context.Context) {
@@ -67,6 +71,7 @@ func (p *Pair) PowerBack(ctx context.Context) {
 // Hang stops the target's machine in its tracks; its memory stays as it is.
 func (p *Pair) Hang(ctx context.Context) {
 	ginkgo.GinkgoHelper()
+	p.disturbed = true
 	gomega.Expect(p.TargetHost.Hang(ctx)).To(gomega.Succeed())
 }
 

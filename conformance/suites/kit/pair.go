@@ -14,7 +14,6 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
@@ -38,13 +37,13 @@ type Pair struct {
 	unpacked      map[*agent.Client]map[string]bool
 
 	// What the running spec has made; see takeDown.
-	began    time.Time
-	exceeded bool // a measured time is beyond its bound
-	audit    audit.Configuration
-	exports  []subject.Export
-	disks    []*Disk
-	written  []written
-	ends     []func()
+	began     time.Time
+	exceeded  bool // a measured time is beyond its bound
+	disturbed bool // the spec has broken the wire or stopped a host
+	exports   []subject.Export
+	disks     []*Disk
+	written   []written
+	ends      []func()
 }
 
 // Dialect gives the names that the initiator uses.

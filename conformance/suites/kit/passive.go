@@ -14,20 +14,21 @@ import (
 
 // The passive judge looks at the packets of every spec, whatever the spec is about.
 
-// ReconnectsByItself tells the passive judge that nobody reconnects by hand in this spec, so that the pauses between
-// attempts are those that are configured.
-func (p *Pair) ReconnectsByItself() {
-	p.audit.ReconnectDelay = p.Initiator.Timers().ReconnectDelay
-}
+// timed are the clauses that the passive judge decides by when frames were seen. Behind a wire that a spec breaks, or beside a
+// host that it stops, a frame is seen late and the next one right behind it, which is nobody's fault.
+var timed = map[string]bool{"IBTRS-HB-001": true, "IBTRS-PATH-009": true}
 
 // judgePackets lets the passive judge read what a spec has recorded. What the packets do not speak of gives no result.
 func (p *Pair) judgePackets(ctx context.Context, e *evidence, spec string) ([]verdict.Result, error) {
-	found, err := audit.JudgeFiles(ctx, p.audit, e.recording.Paths()...)
+	found, err := audit.JudgeFiles(ctx, audit.Configuration{}, e.recording.Paths()...)
 	if err != nil {
 		return nil, err
 	}
 	var results []verdict.Result
 	for _, r := range found {
+		if p.disturbed && timed[r.Clause] {
+			continue
+		}
 		switch r.Verdict {
 		case verdict.Pass:
 			r.Evidence = nil
