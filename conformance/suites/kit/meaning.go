@@ -27,6 +27,7 @@ func (p *Pair) WatchPackets() *live.Watcher {
 // hits nothing fails.
 func (p *Pair) Break(rail int, f fabric.Fault) (struck func(context.Context)) {
 	ginkgo.GinkgoHelper()
+	p.disturbed = true
 	handle, err := p.Lab.Rails()[rail].Inject(f)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return func(ctx context.Context) {
