@@ -63,6 +63,8 @@ func (p *Pair) Probe(ctx context.Context, d subject.Device, o ProbeOptions) *Pro
 	pr.process, err = client.Start(context.WithoutCancel(ctx), agent.Command{Path: agent.GuestProgram, Args: options.Args(), Stdout: writer})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	p.atEnd(pr.abandon)
+	// A program that has not come so far would die of the signal that is to stop it.
+	pr.wait(ctx, "its own beginning", func() bool { return len(pr.records) > 0 })
 	return pr
 }
 
@@ -86,8 +88,7 @@ func (pr *Probe) follow(r io.Reader) {
 // abandon ends a probe that nobody stopped, without waiting for its I/O.
 func (pr *Probe) abandon() {
 	_ = pr.process.Kill() // one that has ended cannot be killed
-	pr.lines.Close()
-	pr.read.Wait()
+	pr.drain()
 }
 
 // wait waits until so holds of the records.
@@ -103,10 +104,31 @@ func (pr *Probe) wait(ctx context.Context, what string, so func() bool) {
 		}
 		select {
 		case <-news:
+		case <-pr.process.Done():
+			pr.drain()
+			if !so() {
+				ginkgo.Fail(fmt.Sprintf("the probe ended before it saw %s: %s", what, pr.outcome()))
+			}
+			return
 		case <-ctx.Done():
 			ginkgo.Fail(fmt.Sprintf("the probe did not see %s: %v", what, context.Cause(ctx)))
 		}
 	}
+}
+
+// drain takes in what a probe that has ended said last.
+func (pr *Probe) drain() {
+	pr.lines.Close()
+	pr.read.Wait()
+}
+
+// outcome says how a probe that has ended did.
+func (pr *Probe) outcome() string {
+	result, err := pr.process.Wait()
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v, %q", result.Err(), result.Stderr)
 }
 
 // Await waits until so many more I/Os were done, well or badly.
