@@ -29,3 +29,19 @@ func TestPassiveNews(t *testing.T) {
 		}
 	}
 }
+
+func TestPassiveDoubtCountsWhereNoRecordingDecides(t *testing.T) {
+	doubt := verdict.Result{Clause: "IBTRS-HB-001", Role: clauses.Target, Verdict: verdict.Inconclusive}
+	lasting := doubt
+	lasting.Clause = "IBTRS-HB-002"
+	pass := doubt
+	pass.Verdict = verdict.Pass
+	p := newPassive()
+	if got := p.news([]verdict.Result{doubt, lasting, lasting}); len(got) != 0 {
+		t.Errorf("doubts are news at once: %v", got)
+	}
+	p.news([]verdict.Result{pass})
+	if got := p.doubts(); len(got) != 1 || got[0].Clause != lasting.Clause {
+		t.Errorf("doubts are %v, want the one about %s", got, lasting.Clause)
+	}
+}

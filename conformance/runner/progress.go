@@ -69,6 +69,13 @@ func (p *progress) say(format string, args ...any) {
 	p.print(p.clock() + " " + fmt.Sprintf(format, args...))
 }
 
+// more tells of n specs that nobody expected.
+func (p *progress) more(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total += n
+}
+
 func (p *progress) begun(worker int, spec string) {
 	p.mu.Lock()
 	p.running[worker] = running{spec, p.now()}
@@ -81,10 +88,10 @@ func (p *progress) ended(worker int, spec string, v verdict.Verdict, first verdi
 	p.mu.Lock()
 	delete(p.running, worker)
 	p.finished++
-	finished := p.finished
+	finished, total := p.finished, p.total
 	p.mu.Unlock()
 	lines := []string{fmt.Sprintf("%s %*d/%d %s %s (%.1fs)",
-		p.clock(), len(fmt.Sprint(p.total)), finished, p.total, p.paint(v), spec, first.Duration.Seconds())}
+		p.clock(), len(fmt.Sprint(total)), finished, total, p.paint(v), spec, first.Duration.Seconds())}
 	if v != verdict.Pass && first.Message != "" {
 		lines = append(lines, "      "+brief(first.Message))
 	}

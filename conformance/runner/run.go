@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -184,7 +185,35 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 		})
 	}
 	workers.Wait()
-	return context.Cause(ctx)
+	if again := undecided(plan.Specs, journal.Run().Results); len(again) > 0 && ctx.Err() == nil {
+		show.more(len(again))
+		show.say("%s could not be judged, and will run once more with the machine for themselves", specCount(len(again)))
+		s := &share{orders: ordersFor(o, len(plan.shares), again), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+		if err := s.run(ctx); err != nil {
+			stop(err)
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return record(journal, seen.doubts())
+}
+
+// undecided are the specs that ended INCONCLUSIVE: a probe showed that the machine was at fault, so nothing is known of the
+// subject. What failed is not among them: it stays failed.
+func undecided(specs []Spec, results []verdict.Result) []Spec {
+	doubtful := make(map[string]bool)
+	for _, r := range results {
+		doubtful[r.Spec] = doubtful[r.Spec] || r.Verdict == verdict.Inconclusive
+	}
+	return slices.DeleteFunc(slices.Clone(specs), func(s Spec) bool { return !doubtful[s.Name] })
+}
+
+func specCount(n int) string {
+	if n == 1 {
+		return "1 spec"
+	}
+	return fmt.Sprintf("%d specs", n)
 }
 
 func ordersFor(o Options, number int, specs []Spec) orders {

@@ -173,9 +173,11 @@ func (s *share) unloaded(results []verdict.Result) []verdict.Result {
 	return slices.DeleteFunc(results, func(r verdict.Result) bool { return r.Verdict == verdict.Pass && s.orders.Number != 0 })
 }
 
-func (s *share) record(results []verdict.Result) error {
+func (s *share) record(results []verdict.Result) error { return record(s.journal, results) }
+
+func record(journal *verdict.Writer, results []verdict.Result) error {
 	for _, r := range results {
-		if err := s.journal.Append(r); err != nil {
+		if err := journal.Append(r); err != nil {
 			return recordError(err)
 		}
 	}

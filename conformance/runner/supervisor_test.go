@@ -117,6 +117,22 @@ func TestWorkersThatPass(t *testing.T) {
 }
 
 // TestLostWorker has one of two workers go wrong and sees the other one stopped, what was judged recorded, and one sentence.
+func TestSpecThatCouldNotBeJudgedRunsOnceMoreAlone(t *testing.T) {
+	s := testStage(t, []string{doubtsAtFirst, "b"})
+	if err := s.play(t.Context(), t, patient); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"b", doubtsAtFirst, doubtsAtFirst}
+	if diff := cmp.Diff(want, s.recorded(t)); diff != "" {
+		t.Errorf("in the journal (-want +got):\n%s", diff)
+	}
+	for _, want := range []string{"1/2 INCONCLUSIVE", "1 spec could not be judged", "3/3 PASS"} {
+		if !strings.Contains(s.shown.String(), want) {
+			t.Errorf("%q was not shown:\n%s", want, &s.shown)
+		}
+	}
+}
+
 func TestLostWorker(t *testing.T) {
 	for _, c := range []struct {
 		part     string

@@ -168,9 +168,13 @@ func Judge(catalogue *clauses.Catalogue, run Run) (*Outcome, error) {
 // prepare copies the results and settles how each binds its subject.
 func prepare(catalogue *clauses.Catalogue, run Run) ([]*ResultOutcome, error) {
 	var prepared []*ResultOutcome
-	for _, r := range run.Results {
+	superseded := supersede(run.Results)
+	for i, r := range run.Results {
 		if err := r.Validate(catalogue); err != nil {
 			return nil, fmt.Errorf("judge run: %w", err)
+		}
+		if superseded[i] {
+			continue
 		}
 		clause, _ := catalogue.Get(r.Clause)
 		force, why := clause.ForceOver(run.Header.clauseSubjects(r.Role))
@@ -182,6 +186,24 @@ func prepare(catalogue *clauses.Catalogue, run Run) ([]*ResultOutcome, error) {
 		prepared = append(prepared, outcome)
 	}
 	return prepared, nil
+}
+
+// supersede marks the results that a later one of the same spec takes the place of: a spec that ended INCONCLUSIVE may run
+// again, since nothing was known of the subject. Any other verdict stays, whatever comes after it.
+func supersede(results []Result) []bool {
+	type who struct {
+		clause, spec string
+		role         clauses.Role
+	}
+	last := make(map[who]int)
+	for i, r := range results {
+		last[who{r.Clause, r.Spec, r.Role}] = i
+	}
+	marks := make([]bool, len(results))
+	for i, r := range results {
+		marks[i] = r.Verdict == Inconclusive && i < last[who{r.Clause, r.Spec, r.Role}]
+	}
+	return marks
 }
 
 // whyNot is the reason code for a clause that does not apply to the subjects in a role ("" for all).

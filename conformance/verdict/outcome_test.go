@@ -39,6 +39,28 @@ func TestClauseTakesTheWorstOfItsResults(t *testing.T) {
 	}
 }
 
+func TestSecondTryTakesThePlaceOfADoubtAlone(t *testing.T) {
+	doubt := result(must, verdict.Inconclusive)
+	elsewhere := result(must, verdict.Pass)
+	elsewhere.Spec = "another spec"
+	for _, test := range []struct {
+		name    string
+		results []verdict.Result
+		want    verdict.Verdict
+	}{
+		{"a doubt that is settled", []verdict.Result{doubt, result(must, verdict.Pass)}, verdict.Pass},
+		{"a doubt that turns out to be a failure", []verdict.Result{doubt, result(must, verdict.Fail)}, verdict.Fail},
+		{"a doubt that stays", []verdict.Result{doubt, doubt}, verdict.Inconclusive},
+		{"a doubt of one spec beside another that passes", []verdict.Result{doubt, elsewhere}, verdict.Inconclusive},
+		{"a doubt after a pass", []verdict.Result{result(must, verdict.Pass), doubt}, verdict.Inconclusive},
+		{"a failure that passes the second time", []verdict.Result{result(must, verdict.Fail), result(must, verdict.Pass)}, verdict.Fail},
+	} {
+		if got := outcomeOf(t, judge(t, finished(mainline(), test.results...)), must).Verdict; got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
 func TestWarningIsAFailureThatDoesNotBind(t *testing.T) {
 	outcome := judge(t, finished(mainline(), result(ours, verdict.Fail), result(must, verdict.Fail)))
 	if !outcomeOf(t, outcome, ours).Warning() || outcomeOf(t, outcome, must).Warning() {
