@@ -81,9 +81,19 @@ func tryKVM(ctx context.Context, probe Config, booted func(context.Context, *Mac
 		return Choice{}, ctx.Err()
 	}
 	if err != nil {
-		return Choice{TCG, fmt.Sprintf("a guest did not boot on KVM within %v: %v", probeTimeout, err)}, nil
+		return Choice{TCG, fmt.Sprintf("a guest did not boot on KVM within %v: %s", probeTimeout, inShort(err))}, nil
 	}
 	return Choice{KVM, "a guest booted on KVM"}, nil
+}
+
+// inShort is what QEMU said first, if it said anything: that tells why. All else that is known of its end says that it ended.
+func inShort(err error) string {
+	var exit *ExitError
+	if !errors.As(err, &exit) || exit.Stderr == "" {
+		return err.Error()
+	}
+	first, _, _ := strings.Cut(exit.Stderr, "; ")
+	return first
 }
 
 // describeHost names all that the choice depends on.

@@ -59,12 +59,13 @@ func (c Config) initiator(h *vm.Host) subject.Initiator {
 
 // environment is what this process has: one lab with one pair.
 type environment struct {
-	config    Config
-	pair      *Pair
-	baselines map[*vm.Host]resources
-	evidence  *evidence        // of the running spec
-	passive   []verdict.Result // what the packets of the last spec told
-	broken    bool             // a spec has left a host in a state that the next one must not inherit
+	config     Config
+	pair       *Pair
+	baselines  map[*vm.Host]resources
+	evidence   *evidence        // of the running spec
+	passive    []verdict.Result // what the packets of the last spec told
+	starvation *starvation      // how the host treats the guests
+	broken     bool             // a spec has left a host in a state that the next one must not inherit
 }
 
 var env environment
@@ -103,6 +104,7 @@ func Boot(ctx context.Context) error {
 		return errors.Join(err, lab.Close())
 	}
 	env.pair = p
+	env.starvation = watchStarvation(lab.Hosts()...)
 	return nil
 }
 
@@ -133,6 +135,7 @@ func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 		return nil, nil
 	}
 	env.pair = nil
+	env.starvation.stop()
 	results := []verdict.Result{
 		unloaded(ctx, "IBNBD-FAIL-012", clauses.Initiator, p.Initiator.Stop),
 		unloaded(ctx, "IBNBD-FAIL-011", clauses.Target, p.Target.Stop),
