@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+)
+
+// Attack is one thing that a client does to a target.
+type Attack struct {
+	Name    string   // unique; reads well behind "a target lives on when"
+	Clauses []string // that it decides, beside Survival
+	Depth   int      // queue depth that the target must have; 0: any
+	// Run does it and judges the answers. Its error is a *tester.Violation when a clause is broken.
+	Run func(ctx context.Context, t *tester.Tester) error
+}
+
+// Survival is the clause that every attack decides: whatever a client does, the target lives on and serves the others.
+const Survival = "IBNBD-FAIL-019"
+
+// ErrInapplicable is wrapped by errors of attacks that the target gives no opportunity for.
+var ErrInapplicable = errors.New("the attack does not apply to this target")
+
+// All are all attacks.
+func All() []Attack {
+	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives())
+}
+
+// Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are
+// still served. The error of a broken clause is a *tester.Violation; when both are broken, that of the attack comes first.
+func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
+	polite := tester.New(target)
+	defer func() { err = errors.Join(err, polite.Close()) }()
+	b, err := newBystander(ctx, polite)
+	if err != nil {
+		return fmt.Errorf("before the attack: %w", err)
+	}
+	attacker := tester.New(target)
+	attacked := a.Run(ctx, attacker)
+	err = errors.Join(attacked, attacker.Close())
+	if survived := b.served(ctx); survived != nil {
+		return errors.Join(err, tester.Broken(Survival, "a bystander is not served any more: %v", survived))
+	}
+	if survived := welcomed(ctx, polite); survived != nil {
+		return errors.Join(err, tester.Broken(Survival, "a newcomer is not served: %v", survived))
+	}
+	return err
+}
+
+// bystander is a polite client that does not notice what others do.
+type bystander struct {
+	path   *tester.Path
+	device uint32
+}
+
+// What a bystander and a newcomer write, and where.
+const (
+	bystanderSector, newcomerSector = 8, 16
+	stampedSize                     = 4096
+	before, after, newcomer         = 1, 2, 3
+)
+
+func newBystander(ctx context.Context, t *tester.Tester) (*bystander, error) {
+	p, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[1], ibnbd.ReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	b := &bystander{p, opened.DeviceID}
+	return b, p.WriteAt(ctx, b.device, bystanderSector, tester.Stamped(bystanderSector, stampedSize, before))
+}
+
+// served looks for what was written before the attack, and writes again.
+func (b *bystander) served(ctx context.Context) error {
+	if err := b.path.CheckStamped(ctx, b.device, bystanderSector, stampedSize, before); err != nil {
+		return err
+	}
+	if err := b.path.WriteAt(ctx, b.device, bystanderSector, tester.Stamped(bystanderSector, stampedSize, after)); err != nil {
+		return err
+	}
+	return b.path.CheckStamped(ctx, b.device, bystanderSector, stampedSize, after)
+}
+
+// welcomed connects a new session beside the bystander's, and lets it write and read.
+func welcomed(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[1], ibnbd.Migration)
+	if err != nil {
+		return err
+	}
+	if err := p.WriteAt(ctx, opened.DeviceID, newcomerSector, tester.Stamped(newcomerSector, stampedSize, newcomer)); err != nil {
+		return err
+	}
+	return p.CheckStamped(ctx, opened.DeviceID, newcomerSector, stampedSize, newcomer)
+}
