@@ -26,8 +26,10 @@ var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 					claimsWithoutPath(f), func(ctx SpecContext) { runWithoutPath(ctx, f, 2) })
 				return
 			}
-			It("with two paths: no I/O fails, none stalls beyond the bound, and the path comes back after heal",
-				claimsWithPath(f), func(ctx SpecContext) { runWithPath(ctx, f) })
+			for _, w := range workloads {
+				It("with two paths"+w.while+": no I/O fails, none stalls beyond the bound, and the path comes back after heal",
+					claimsWithPath(f), func(ctx SpecContext) { runWithPath(ctx, f, w) })
+			}
 		})
 	}
 })
@@ -44,30 +46,41 @@ func claimsWithoutPath(f fault) Labels {
 	return claim.Clauses(ids...)
 }
 
+// workload is what an application does meanwhile: a probe each.
+type workload struct {
+	while  string // for the name of the spec
+	probes []kit.ProbeOptions
+}
+
+var workloads = []workload{
+	{"", []kit.ProbeOptions{{Write: true}}},
+	{" while reading", []kit.ProbeOptions{{}}},
+	{" while reading and writing", []kit.ProbeOptions{{Write: true}, {}}},
+	{" while idle", nil},
+}
+
 // runWithPath breaks rail 0 while rail 1 is whole.
-func runWithPath(ctx SpecContext, f fault) {
+func runWithPath(ctx SpecContext, f fault, w workload) {
 	p := kit.Current()
 	device := mapOver(ctx, p, 2)
 	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
-	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
-	probe.Await(ctx, 20)
+	app := start(ctx, p, device, w)
 
 	broken := p.Mark("fault: " + f.name)
 	heal := f.strike(ctx, p)
 	p.Until(ctx, "the path is seen to be lost", timers.Detection().Limit+slack, func() bool { return !watch.Connected(p.Path(0)) })
-	probe.Await(ctx, 20)
+	app.goesOn(ctx)
 	healed := p.Mark("heal")
 	heal(ctx)
 	p.Until(ctx, "the path is connected again", timers.Reconnect().Limit+slack, func() bool { return watch.Connected(p.Path(0)) })
-	ios := probe.Stop(ctx)
 
-	p.Plot(ios)
 	p.Measure("path loss noticed", watch.LostAfter(p.Path(0), broken), timers.Detection())
-	p.Measure("I/O stall with another path", ios.Stall(broken), timers.StallWithPath())
+	for _, ios := range app.stop(ctx) {
+		p.Measure("I/O stall with another path", ios.Stall(broken), timers.StallWithPath())
+	}
 	p.Measure("heal to reconnected", watch.BackAfter(p.Path(0), healed), timers.Reconnect())
-	Expect(ios.Errors()).To(BeEmpty(), "I/O errors although a path was whole")
-	p.VerifyWrites(ctx, ios, device)
+	app.expectWhole(ctx)
 }
 
 // runWithoutPath takes away every path of a session.
@@ -115,4 +128,12 @@ func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
 	d := p.Map(ctx, r)
 	Expect(p.Initiator.SetPolicy(ctx, d.Session, "rr")).To(Succeed())
 	return d
+}
+
+// mapOverRail maps a device over one rail alone.
+func mapOverRail(ctx SpecContext, p *kit.Pair, rail int) subject.Device {
+	GinkgoHelper()
+	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
+	r.Paths = []subject.PathAddr{p.Path(rail)}
+	return p.Map(ctx, r)
 }

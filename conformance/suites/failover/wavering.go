@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+)
+
+// Faults that come more than once, or go before anybody has noticed.
+
+var writing = workloads[0]
+
+var _ = Describe("failover with a wavering wire", func() {
+	It("goes on over the other path while a rail comes and goes", kit.Takes(60),
+		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006"), func(ctx SpecContext) {
+			p := kit.Current()
+			device := mapOver(ctx, p, 2)
+			timers := p.Initiator.Timers()
+			watch := p.Watch(ctx, device)
+			app := start(ctx, p, device, writing)
+			for range 4 {
+				p.Mark("carrier lost")
+				heal := p.LoseCarrier(0)
+				app.goesOn(ctx)
+				p.Mark("carrier back")
+				heal(ctx)
+				app.goesOn(ctx)
+			}
+			healed := p.Mark("heal")
+			p.Until(ctx, "both paths are connected", timers.Reconnect().Limit+slack, watch.AllConnected)
+			p.Measure("heal to reconnected", time.Since(healed), timers.Reconnect())
+			app.stop(ctx)
+			app.expectWhole(ctx)
+		})
+
+	It("loses both rails in turn, and no I/O", kit.Takes(80),
+		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006"), func(ctx SpecContext) {
+			p := kit.Current()
+			device := mapOver(ctx, p, 2)
+			timers := p.Initiator.Timers()
+			watch := p.Watch(ctx, device)
+			app := start(ctx, p, device, writing)
+			for rail := range 2 {
+				broken := p.Mark("carrier lost")
+				heal := p.LoseCarrier(rail)
+				p.Until(ctx, "the path is seen to be lost", timers.Detection().Limit+slack, func() bool { return !watch.Connected(p.Path(rail)) })
+				app.goesOn(ctx)
+				healed := p.Mark("heal")
+				heal(ctx)
+				p.Until(ctx, "the path is connected again", timers.Reconnect().Limit+slack, func() bool { return watch.Connected(p.Path(rail)) })
+				p.Measure("path loss noticed", watch.LostAfter(p.Path(rail), broken), timers.Detection())
+				p.Measure("heal to reconnected", watch.BackAfter(p.Path(rail), healed), timers.Reconnect())
+			}
+			app.stop(ctx)
+			app.expectWhole(ctx)
+		})
+
+	It("costs time only when the wire heals before anybody gives up", kit.Takes(10),
+		claim.Clauses("IBTRS-IO-035"), func(ctx SpecContext) {
+			p := kit.Current()
+			device := mapOver(ctx, p, 1)
+			timers := p.Initiator.Timers()
+			watch := p.Watch(ctx, device)
+			clock := p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})
+			app := start(ctx, p, device, writing)
+			broken := p.Mark("silent loss")
+			heal := p.Lose(0, kit.BothWays)
+			clock.Await(ctx, someIOs) // a second, as a device on the other rail counts it
+			p.Mark("heal")
+			heal(ctx)
+			app.goesOn(ctx)
+			clock.Stop(ctx)
+			for _, ios := range app.stop(ctx) {
+				p.Measure("I/O stall", ios.Stall(broken), timers.Detection())
+			}
+			app.expectWhole(ctx)
+			Expect(watch.LostAfter(p.Path(0), broken)).To(BeZero(), "the path was given up")
+		})
+})
