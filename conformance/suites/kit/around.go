@@ -60,7 +60,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
 	programLogs(p) // what was said between specs is nobody's evidence
-	p.began, p.exceeded, p.disturbed = time.Now(), false, false
+	p.began, p.exceeded, p.disturbed, p.foreign = time.Now(), false, false, false
 	env.starvation.begin()
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)

@@ -40,6 +40,7 @@ type Pair struct {
 	began     time.Time
 	exceeded  bool // a measured time is beyond its bound
 	disturbed bool // the spec has broken the wire or stopped a host
+	foreign   bool // somebody who is no subject has been on the wire
 	exports   []subject.Export
 	disks     []*Disk
 	written   []written

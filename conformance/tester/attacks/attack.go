@@ -3,6 +3,7 @@
 package attacks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,12 +18,24 @@ type Attack struct {
 	Name    string   // unique; reads well behind "a target lives on when"
 	Clauses []string // that it decides, beside Survival
 	Depth   int      // queue depth that the target must have; 0: any
+	// Instead is the clause that decides instead of Survival whether the target lives on: of an attack that is known to be
+	// more than some target can take.
+	Instead string
 	// Run does it and judges the answers. Its error is a *tester.Violation when a clause is broken.
 	Run func(ctx context.Context, t *tester.Tester) error
 }
 
 // Survival is the clause that every attack decides: whatever a client does, the target lives on and serves the others.
 const Survival = "IBNBD-FAIL-019"
+
+// What Survival becomes for attacks that are known to kill some target, or to make its kernel complain.
+const (
+	Deadly   = "IBNBD-FAIL-021"
+	Alarming = "IBNBD-FAIL-022"
+)
+
+// Survives is the clause that decides whether the target lives on.
+func (a Attack) Survives() string { return cmp.Or(a.Instead, Survival) }
 
 // ErrInapplicable is wrapped by errors of attacks that the target gives no opportunity for.
 var ErrInapplicable = errors.New("the attack does not apply to this target")
@@ -33,7 +46,7 @@ func All() []Attack {
 }
 
 // Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are
-// still served. The error of a broken clause is a *tester.Violation; when both are broken, that of the attack comes first.
+// still served. The error of a broken clause is a *tester.Violation; when several are broken, that of survival comes first.
 func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 	polite := tester.New(target)
 	defer func() { err = errors.Join(err, polite.Close()) }()
@@ -45,10 +58,10 @@ func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 	attacked := a.Run(ctx, attacker)
 	err = errors.Join(attacked, attacker.Close())
 	if survived := b.served(ctx); survived != nil {
-		return errors.Join(err, tester.Broken(Survival, "a bystander is not served any more: %v", survived))
+		return errors.Join(tester.Broken(a.Survives(), "a bystander is not served any more: %v", survived), err)
 	}
 	if survived := welcomed(ctx, polite); survived != nil {
-		return errors.Join(err, tester.Broken(Survival, "a newcomer is not served: %v", survived))
+		return errors.Join(tester.Broken(a.Survives(), "a newcomer is not served: %v", survived), err)
 	}
 	return err
 }

@@ -64,7 +64,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("the name %q is empty or not unique", a.Name)
 		}
 		names[a.Name] = true
-		for _, id := range append([]string{attacks.Survival}, a.Clauses...) {
+		for _, id := range append([]string{a.Survives()}, a.Clauses...) {
 			c, known := catalogue.Get(id)
 			if !known || !c.DecidedBy(clauses.Active) || c.Role == clauses.Initiator {
 				t.Errorf("%q claims %s, which active specs do not decide for a target", a.Name, id)

@@ -14,9 +14,10 @@ import (
 
 // wrongInfo is an INFO request after which the target must close the path.
 type wrongInfo struct {
-	name   string
-	clause string
-	edit   func(message []byte) []byte
+	name    string
+	clause  string
+	edit    func(message []byte) []byte
+	instead string // of Survival
 }
 
 // named puts bytes into the field of the session name.
@@ -35,21 +36,21 @@ func typed(kind byte) func([]byte) []byte {
 func cut(n int) func([]byte) []byte { return func(b []byte) []byte { return b[:n] } }
 
 var wrongInfos = []wrongInfo{
-	{"the INFO request has the type of its response", "IBTRS-INFO-009", typed(ibtrs.TypeInfoResponse)},
-	{"the INFO request has the type of a write", "IBTRS-INFO-009", typed(ibtrs.TypeWrite)},
-	{"the INFO request has an unknown type", "IBTRS-INFO-009", typed(0xFF)},
-	{"the INFO request lacks its last byte", "IBTRS-INFO-010", cut(ibtrs.InfoRequestSize - 1)},
-	{"the INFO request has only its type", "IBTRS-INFO-010", cut(2)},
-	{"the INFO request is one byte too long", "IBTRS-INFO-025", func(b []byte) []byte { return append(b, 0) }},
-	{"the session name begins with a slash", "IBTRS-INFO-011", named("/tester")},
-	{"the session name climbs out of its directory", "IBTRS-INFO-011", named("../../tester")},
-	{"the session name has a dot in it", "IBTRS-INFO-011", named("tes.ter")},
-	{"the session name is empty", "IBTRS-INFO-014", named("")},
-	{"the session name has no end", "IBTRS-INFO-014", named(strings.Repeat("x", 255))},
+	{"the INFO request has the type of its response", "IBTRS-INFO-009", typed(ibtrs.TypeInfoResponse), ""},
+	{"the INFO request has the type of a write", "IBTRS-INFO-009", typed(ibtrs.TypeWrite), ""},
+	{"the INFO request has an unknown type", "IBTRS-INFO-009", typed(0xFF), ""},
+	{"the INFO request lacks its last byte", "IBTRS-INFO-010", cut(ibtrs.InfoRequestSize - 1), ""},
+	{"the INFO request has only its type", "IBTRS-INFO-010", cut(2), ""},
+	{"the INFO request is one byte too long", "IBTRS-INFO-025", func(b []byte) []byte { return append(b, 0) }, ""},
+	{"the session name begins with a slash", "IBTRS-INFO-011", named("/tester"), ""},
+	{"the session name climbs out of its directory", "IBTRS-INFO-011", named("../../tester"), ""},
+	{"the session name has a dot in it", "IBTRS-INFO-011", named("tes.ter"), ""},
+	{"the session name is empty", "IBTRS-INFO-014", named(""), ""},
+	{"the session name has no end", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), Deadly},
 }
 
 func (w wrongInfo) attack() Attack {
-	return Attack{Name: w.name, Clauses: []string{w.clause}, Run: func(ctx context.Context, t *tester.Tester) error {
+	return Attack{Name: w.name, Clauses: []string{w.clause}, Instead: w.instead, Run: func(ctx context.Context, t *tester.Tester) error {
 		p := t.NewSession().NewPath(0)
 		if err := p.DialAll(ctx); err != nil {
 			return err
@@ -80,7 +81,7 @@ func information() []Attack {
 	}
 	return append(all,
 		Attack{Name: "INFO comes before all connections", Clauses: []string{"IBTRS-INFO-015"}, Run: earlyInfo},
-		Attack{Name: "a heartbeat comes instead of INFO", Clauses: []string{"IBTRS-INFO-022"}, Run: heartbeatForInfo},
+		Attack{Name: "a heartbeat comes instead of INFO", Clauses: []string{"IBTRS-INFO-022"}, Instead: Alarming, Run: heartbeatForInfo},
 		Attack{Name: "INFO comes twice", Clauses: []string{"IBTRS-INFO-025"}, Run: infoTwice},
 		Attack{Name: "a session has the name of another", Clauses: []string{"IBTRS-INFO-012"}, Run: takenName},
 		Attack{Name: "chunks all over the INFO response are used", Clauses: []string{

@@ -14,23 +14,24 @@ import (
 
 // badName is a device path that must not be opened.
 type badName struct {
-	name   string
-	clause string
-	path   string
-	want   ibtrs.Errno
+	name    string
+	clause  string
+	path    string
+	want    ibtrs.Errno
+	instead string // of Survival
 }
 
 var badNames = []badName{
-	{"a device path leads nowhere", "IBNBD-OPEN-003", "dev/nosuch", ibtrs.ENOENT},
-	{"a device path climbs from its root", "IBNBD-OPEN-005", "../../dev/ram0", ibtrs.EINVAL},
-	{"a device path climbs in its middle", "IBNBD-OPEN-005", "dev/../etc/passwd", ibtrs.EINVAL},
-	{"a device path has two dots inside a name", "IBNBD-OPEN-005", "dev/a..b", ibtrs.EINVAL},
-	{"a device path is empty", "IBNBD-OPEN-018", "", ibtrs.EINVAL},
-	{"a device path has no end", "IBNBD-OPEN-018", strings.Repeat("x", 255), ibtrs.EINVAL},
+	{"a device path leads nowhere", "IBNBD-OPEN-003", "dev/nosuch", ibtrs.ENOENT, ""},
+	{"a device path climbs from its root", "IBNBD-OPEN-005", "../../dev/ram0", ibtrs.EINVAL, ""},
+	{"a device path climbs in its middle", "IBNBD-OPEN-005", "dev/../etc/passwd", ibtrs.EINVAL, ""},
+	{"a device path has two dots inside a name", "IBNBD-OPEN-005", "dev/a..b", ibtrs.EINVAL, ""},
+	{"a device path is empty", "IBNBD-OPEN-018", "", ibtrs.EINVAL, ""},
+	{"a device path has no end", "IBNBD-OPEN-018", strings.Repeat("x", 255), ibtrs.EINVAL, Deadly},
 }
 
 func (b badName) attack() Attack {
-	return Attack{Name: b.name, Clauses: []string{b.clause}, Run: func(ctx context.Context, t *tester.Tester) error {
+	return Attack{Name: b.name, Clauses: []string{b.clause}, Instead: b.instead, Run: func(ctx context.Context, t *tester.Tester) error {
 		p := t.NewSession().NewPath(0)
 		if err := p.Connect(ctx); err != nil {
 			return err

@@ -134,7 +134,11 @@ func (f forgery) judge(ctx context.Context, p *tester.Path, device uint32, a tes
 func requests() []Attack {
 	var all []Attack
 	for _, f := range forgeries {
-		all = append(all, f.attack())
+		a := f.attack()
+		if f.fate == performed {
+			a.Instead = Alarming
+		}
+		all = append(all, a)
 	}
 	return append(all,
 		Attack{Name: "I/O is sent on the service connection, and OPEN on one for I/O", Clauses: []string{"IBTRS-IO-008", "IBTRS-IO-009"}, Run: anyConnection},

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"net/netip"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/fabric"
+)
+
+// stationHost is the number of this process on each rail.
+const stationHost = 77
+
+// Station is an RDMA device of this process on a rail, which goes away after the spec. What it sends is none of the
+// subjects' doing: the packets of the spec are not judged.
+func (p *Pair) Station(rail int) *soft.Device {
+	ginkgo.GinkgoHelper()
+	p.foreign = true
+	wire, err := p.Lab.Rails()[rail].Attach("tester", fabric.DefaultQueue)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	ginkgo.DeferCleanup(wire.Close) // also when a failed spec leaves the device in use
+	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
+		MAC: vm.MAC(rail, stationHost), Prefix: vm.IPv4(rail, stationHost), MTU: p.Lab.Spec().MTU,
+	})
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	device, err := soft.Open(link, soft.Config{})
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	ginkgo.DeferCleanup(device.Close)
+	return device
+}
+
+// TargetAddr is the IPv4 address of the target on a rail.
+func (p *Pair) TargetAddr(rail int) netip.Addr { return p.TargetHost.NIC(rail).IPv4.Addr() }
