@@ -37,6 +37,20 @@ func (p *Pair) Export(ctx context.Context, spec subject.ExportSpec) subject.Expo
 	return e
 }
 
+// Withdraw removes an export and its data before the spec ends.
+func (p *Pair) Withdraw(ctx context.Context, e subject.Export) {
+	ginkgo.GinkgoHelper()
+	gomega.Expect(p.Target.Withdraw(ctx, e)).To(gomega.Succeed())
+	p.exports = slices.DeleteFunc(p.exports, func(other subject.Export) bool { return other.Path == e.Path })
+}
+
+// Reprovide replaces an export by another of the same name. The target must not be using it.
+func (p *Pair) Reprovide(ctx context.Context, e subject.Export, spec subject.ExportSpec) {
+	ginkgo.GinkgoHelper()
+	p.Withdraw(ctx, e)
+	p.Export(ctx, spec)
+}
+
 // Request is a good request for an export: a session of its own, over the first rail, with default access.
 func (p *Pair) Request(e subject.Export) subject.MapRequest {
 	return subject.MapRequest{Session: p.unique("session"), Paths: []subject.PathAddr{p.Path(0)}, Device: e.Path}
