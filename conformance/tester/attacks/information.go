@@ -45,7 +45,7 @@ var wrongInfos = []wrongInfo{
 	{"the session name begins with a slash", "IBTRS-INFO-011", named("/tester"), ""},
 	{"the session name climbs out of its directory", "IBTRS-INFO-011", named("../../tester"), ""},
 	{"the session name has a dot in it", "IBTRS-INFO-011", named("tes.ter"), ""},
-	{"the session name is empty", "IBTRS-INFO-014", named(""), ""},
+	{"the session name is empty", "IBTRS-INFO-014", named(""), Deadly},
 	{"the session name has no end", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), Deadly},
 }
 
