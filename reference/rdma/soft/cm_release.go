@@ -34,16 +34,17 @@ func (m *manager) onDREQ(in incoming, dreq *roce.CMDreq) {
 	if dreq.RemoteQPN != g.localQPN && !rules.IgnoreDREQQPN || g.state == cmREQRcvd {
 		return
 	}
+	over := g.state == cmTimeWait // a DREQ that came again, because the answer was lost
+	if !over && g.conn != nil {
+		// Before the answer: whoever has it may take for granted that nothing of this connection is taken any more.
+		g.conn.qp.disconnect(m.dev.connError(g.conn.qp, rdma.ErrDisconnected))
+	}
 	if !rules.NoDREP {
 		m.send(in.from, m.encode(in.transaction, edited(m, drep), nil))
 	}
-	if g.state == cmTimeWait {
-		return
+	if !over {
+		m.timeWait(g)
 	}
-	if g.conn != nil {
-		g.conn.qp.disconnect(m.dev.connError(g.conn.qp, rdma.ErrDisconnected))
-	}
-	m.timeWait(g)
 }
 
 // onDREP is the peer's consent to disconnect.

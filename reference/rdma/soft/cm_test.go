@@ -351,6 +351,20 @@ func TestCrossingDisconnects(t *testing.T) {
 	})
 }
 
+// Whoever has the answer to a DREQ may use the memory of the connection for something else.
+func TestDisconnectedBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connected(t, soft.Config{}, soft.Config{})
+		<-p.server.Established()
+		var seen []error
+		p.b.Inject(soft.Fault{Stage: soft.Made, Match: is(roce.AttrDREP), Change: func(*soft.Packet) { seen = append(seen, p.server.Err()) }})
+		must(t, p.client.Disconnect(context.Background()))
+		if len(seen) != 1 || !errors.Is(seen[0], rdma.ErrDisconnected) {
+			t.Errorf("when the answer was sent, the connection's error was %v", seen)
+		}
+	})
+}
+
 // A DREQ must name ids and queue pair. For unknown ids it is answered, with the ids swapped; for another queue pair not.
 func TestForeignDREQ(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
