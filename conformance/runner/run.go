@@ -199,12 +199,12 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 	return record(journal, seen.doubts())
 }
 
-// undecided are the specs that ended INCONCLUSIVE: a probe showed that the machine was at fault, so nothing is known of the
-// subject. What failed is not among them: it stays failed.
+// undecided are the specs that never got to judge the subject: a probe showed that the machine was at fault, or they could not
+// be prepared. What failed is not among them: it stays failed.
 func undecided(specs []Spec, results []verdict.Result) []Spec {
 	doubtful := make(map[string]bool)
 	for _, r := range results {
-		doubtful[r.Spec] = doubtful[r.Spec] || r.Verdict == verdict.Inconclusive
+		doubtful[r.Spec] = doubtful[r.Spec] || r.Undecided()
 	}
 	return slices.DeleteFunc(slices.Clone(specs), func(s Spec) bool { return !doubtful[s.Name] })
 }

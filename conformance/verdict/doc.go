@@ -24,8 +24,8 @@
 //
 //	FAIL  XPASS  ERROR  INCONCLUSIVE  XFAIL  PASS  SKIP  NOT-APPLICABLE
 //
-// A spec that ended INCONCLUSIVE may run again in the same run: what it finds then takes the place of the doubt. No other
-// verdict is ever replaced.
+// A spec that ended INCONCLUSIVE, or could not be prepared, may run again in the same run: what it finds then takes the place
+// of the doubt. No other verdict is ever replaced.
 //
 // A clause that some specs skipped and others passed is a PASS that says how many were skipped ([ClauseOutcome].Counts).
 //

@@ -189,7 +189,8 @@ func prepare(catalogue *clauses.Catalogue, run Run) ([]*ResultOutcome, error) {
 }
 
 // supersede marks the results that a later one of the same spec takes the place of: a spec that ended INCONCLUSIVE may run
-// again, since nothing was known of the subject. Any other verdict stays, whatever comes after it.
+// again, since nothing was known of the subject, and so may one that could not be prepared. Any other verdict stays, whatever
+// comes after it.
 func supersede(results []Result) []bool {
 	type who struct {
 		clause, spec string
@@ -201,7 +202,7 @@ func supersede(results []Result) []bool {
 	}
 	marks := make([]bool, len(results))
 	for i, r := range results {
-		marks[i] = r.Verdict == Inconclusive && i < last[who{r.Clause, r.Spec, r.Role}]
+		marks[i] = r.Undecided() && i < last[who{r.Clause, r.Spec, r.Role}]
 	}
 	return marks
 }

@@ -41,6 +41,8 @@ func TestClauseTakesTheWorstOfItsResults(t *testing.T) {
 
 func TestSecondTryTakesThePlaceOfADoubtAlone(t *testing.T) {
 	doubt := result(must, verdict.Inconclusive)
+	unprepared := result(must, verdict.SuiteError)
+	unprepared.Reason = verdict.SetupFailed
 	elsewhere := result(must, verdict.Pass)
 	elsewhere.Spec = "another spec"
 	for _, test := range []struct {
@@ -50,6 +52,7 @@ func TestSecondTryTakesThePlaceOfADoubtAlone(t *testing.T) {
 	}{
 		{"a doubt that is settled", []verdict.Result{doubt, result(must, verdict.Pass)}, verdict.Pass},
 		{"a doubt that turns out to be a failure", []verdict.Result{doubt, result(must, verdict.Fail)}, verdict.Fail},
+		{"a spec that can be prepared the second time", []verdict.Result{unprepared, result(must, verdict.Pass)}, verdict.Pass},
 		{"a doubt that stays", []verdict.Result{doubt, doubt}, verdict.Inconclusive},
 		{"a doubt of one spec beside another that passes", []verdict.Result{doubt, elsewhere}, verdict.Inconclusive},
 		{"a doubt after a pass", []verdict.Result{result(must, verdict.Pass), doubt}, verdict.Inconclusive},

@@ -41,6 +41,10 @@ type Result struct {
 	Rerun string `json:"rerun,omitempty"`
 }
 
+// Undecided says that the spec never got to judge the subject: the machine was at fault, or its preparation failed, perhaps by
+// what a spec before it has left. It is worth running again, alone.
+func (r Result) Undecided() bool { return r.Verdict == Inconclusive || r.Reason == SetupFailed }
+
 // Timing is a measured time beside its bounds.
 type Timing struct {
 	// Name says what was measured, e.g. "I/O stall".
