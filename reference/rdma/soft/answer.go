@@ -113,7 +113,7 @@ func (q *queuePair) emitRead(j *job) (last bool) {
 		at += roce.AETHLen
 	}
 	if size > 0 {
-		if err := j.key.read(j.addr, b[at:at+size]); err != nil {
+		if err := j.opens.read(j.addr, b[at:at+size]); err != nil {
 			p.Release()
 			j.syndrome = roce.NAKSyndrome(roce.NAKRemoteAccessError)
 			q.emitAck(j)

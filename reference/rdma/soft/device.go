@@ -47,7 +47,7 @@ func Open(link Link, cfg Config) (*Device, error) {
 	}
 	d.rand = newRand(cfg.Seed)
 	d.qps.Store(&map[uint32]*queuePair{})
-	d.mem.keys, d.mem.indexes = make(map[uint32]*memKey), make(map[uint32]bool)
+	d.mem.slots = make(map[uint32]*slot)
 	d.pump.ready = make(chan struct{}, 1)
 	d.fault.init(d)
 	d.cm.init(d)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,43 +22,31 @@ const (
 	lastIndex        = 1<<20 - 1
 )
 
-// errAccess is why a remote request is refused with "remote access error".
-var errAccess = errors.New("remote access error")
+// keyIndex is the part of a key that stays the same as long as its region or window lives.
+func keyIndex(key uint32) uint32 { return key >> 8 }
 
 // memory is the table of keys of one device.
 type memory struct {
-	mu         sync.RWMutex // guards everything below, and the bound field of windows
-	keys       map[uint32]*memKey
-	indexes    map[uint32]bool
+	mu         sync.RWMutex     // guards everything below, what slots hold, and the count of windows on a region
+	slots      map[uint32]*slot // by key index
 	nextRegion uint32
 	nextWindow uint32
 	regions    int
 	windows    int
 }
 
-// memKey is what one remote key opens.
-type memKey struct {
-	key    uint32
-	region *region
-	addr   uint64
-	length uint64
-	access rdma.Access
-	window *window     // nil for the key of a whole region
-	qpn    uint32      // of a window: the queue pair it was bound on
-	dead   atomic.Bool // taken back
-}
-
 // region is registered memory. It implements rdma.Region.
 type region struct {
 	dev    *Device
 	access rdma.Access
-	key    *memKey
+	slot   slot
+	key    uint32
 	addr   uint64
 	size   int
 
-	mu    sync.RWMutex // held to read while data is touched, so that Close does not unmap it meanwhile
+	mu    sync.RWMutex // held to read while data is touched, so that no key is taken back and Close does not unmap it meanwhile
 	data  []byte       // nil when closed
-	bound int          // windows bound to it; guarded by the memory table's lock
+	bound int          // keys that open it; guarded by the memory table's lock
 }
 
 var _ rdma.Region = (*region)(nil)
@@ -93,26 +80,26 @@ func (m *memory) add(d *Device, r *region) error {
 	if d.isClosed() {
 		return rdma.ErrClosed
 	}
-	index, err := m.takeIndex(&m.nextRegion, firstRegionIndex, firstWindowIndex)
+	index, err := m.place(&r.slot, &m.nextRegion, firstRegionIndex, firstWindowIndex)
 	if err != nil {
 		return err
 	}
-	r.key = &memKey{key: index<<8 | d.random()&0xFF, region: r, addr: r.addr, length: uint64(r.size), access: r.access}
-	m.keys[r.key.key] = r.key
+	r.key = index<<8 | d.random()&0xFF
+	r.slot.give(grant{key: r.key, region: r, addr: r.addr, length: uint64(r.size), access: r.access})
 	m.regions++
 	return nil
 }
 
-// takeIndex gives a free key index of [first, end), going round so that indexes are reused late.
-func (m *memory) takeIndex(next *uint32, first, end uint32) (uint32, error) {
+// place puts a slot at a free key index of [first, end), going round so that indexes are reused late.
+func (m *memory) place(s *slot, next *uint32, first, end uint32) (uint32, error) {
 	for range end - first {
 		index := max(*next, first)
 		*next = index + 1
 		if *next == end {
 			*next = first
 		}
-		if !m.indexes[index] {
-			m.indexes[index] = true
+		if m.slots[index] == nil {
+			m.slots[index] = s
 			return index, nil
 		}
 	}
@@ -130,81 +117,27 @@ func (r *region) Bytes() []byte {
 }
 
 func (r *region) Addr() uint64 { return r.addr }
-func (r *region) Key() uint32  { return r.key.key }
+func (r *region) Key() uint32  { return r.key }
 
 // Close unmaps the memory once nobody copies to or from it.
 func (r *region) Close() error {
 	m := &r.dev.mem
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r.bound > 0 {
-		return r.dev.failed(fmt.Sprintf("close the region with key %#x: %d windows are bound to it", r.Key(), r.bound), rdma.ErrBusy)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.data == nil {
+	if r.slot.opens.region == nil {
 		return nil
 	}
+	if windows := r.bound - 1; windows > 0 {
+		return r.dev.failed(fmt.Sprintf("close the region with key %#x: %d windows are bound to it", r.key, windows), rdma.ErrBusy)
+	}
+	r.slot.takeBack()
+	delete(m.slots, keyIndex(r.key))
+	m.regions--
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	err := unix.Munmap(r.data)
 	r.data = nil
-	r.key.dead.Store(true)
-	delete(m.keys, r.key.key)
-	delete(m.indexes, r.key.key>>8)
-	m.regions--
 	return err
-}
-
-// find gives what a key opens, nil for an unknown one.
-func (m *memory) find(key uint32) *memKey {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.keys[key]
-}
-
-// check tells whether the key opens length bytes at addr to queue pair qpn with these rights.
-func (k *memKey) check(qpn uint32, addr, length uint64, access rdma.Access, rules *Rules) error {
-	switch {
-	case k == nil:
-		return fmt.Errorf("%w: unknown key", errAccess)
-	case k.dead.Load():
-		return fmt.Errorf("%w: key %#x was taken back", errAccess, k.key)
-	case k.qpn != 0 && k.qpn != qpn && !rules.IgnoreWindowOwner:
-		return fmt.Errorf("%w: key %#x belongs to queue pair %#x", errAccess, k.key, k.qpn)
-	case k.access&access != access && !rules.IgnoreAccessRights:
-		return fmt.Errorf("%w: key %#x lacks the right", errAccess, k.key)
-	case !k.holds(addr, length):
-		return fmt.Errorf("%w: key %#x does not open %d bytes at %#x", errAccess, k.key, length, addr)
-	}
-	return nil
-}
-
-// holds tells whether [addr, addr+length) lies inside, without overflow.
-func (k *memKey) holds(addr, length uint64) bool {
-	return addr >= k.addr && length <= k.length && addr-k.addr <= k.length-length
-}
-
-// write copies data to a place that check has allowed.
-func (k *memKey) write(addr uint64, data []byte) error {
-	r := k.region
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if k.dead.Load() || r.data == nil {
-		return fmt.Errorf("%w: key %#x was taken back", errAccess, k.key)
-	}
-	copy(r.data[addr-r.addr:], data)
-	return nil
-}
-
-// read copies data from a place that check has allowed.
-func (k *memKey) read(addr uint64, data []byte) error {
-	r := k.region
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if k.dead.Load() || r.data == nil {
-		return fmt.Errorf("%w: key %#x was taken back", errAccess, k.key)
-	}
-	copy(data, r.data[addr-r.addr:])
-	return nil
 }
 
 // localRegion gives the region of this device behind the interface, nil if it is none.

@@ -2,7 +2,10 @@
 
 package soft
 
-import "github.com/ibnbd/ibnbd/reference/roce"
+import (
+	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/roce"
+)
 
 // duplicate answers a request that was executed before: a SEND or WRITE is acknowledged, a READ is read again, an atomic
 // gets its remembered result. What is not remembered is dropped.
@@ -40,14 +43,15 @@ func (q *queuePair) readAgain(p *Packet, seq uint64) {
 	if q.rsp.activeReads() > 2*q.rsp.resources {
 		return // the answers to earlier repetitions are not out yet
 	}
-	var k *memKey
+	var g grant
 	if length > 0 {
-		if k = q.dev.mem.find(key); k == nil || !k.holds(addr, uint64(length)) {
+		g = q.dev.mem.find(key)
+		if err := g.check(q.qpn, addr, uint64(length), rdma.RemoteRead, q.rules); err != nil {
 			q.refuse(roce.NAKRemoteAccessError)
 			return
 		}
 	}
-	q.queueJob(job{seq: seq, msn: s.msn, key: k, addr: addr, left: int(length)})
+	q.queueJob(job{seq: seq, msn: s.msn, opens: g, addr: addr, left: int(length)})
 }
 
 // covers tells whether a request is a part of the remembered one.

@@ -3,7 +3,6 @@
 package soft
 
 import (
-	"encoding/binary"
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -16,12 +15,12 @@ type responder struct {
 	msn      uint32 // messages executed
 	newest   uint64 // sequence number of the newest executed request packet that is not a READ or atomic
 
-	open roce.Operation // of the message that has begun; OperationUnknown between messages
-	recv *recvWQE       // receive of the open SEND
-	at   int            // bytes of the open message that are placed
-	key  *memKey        // of the open WRITE
-	addr uint64         // where its next byte goes
-	left int            // bytes still to come, by its RETH
+	open  roce.Operation // of the message that has begun; OperationUnknown between messages
+	recv  *recvWQE       // receive of the open SEND
+	at    int            // bytes of the open message that are placed
+	opens grant          // what the key of the open WRITE opens
+	addr  uint64         // where its next byte goes
+	left  int            // bytes still to come, by its RETH
 
 	quiet bool // a gap, or a missing receive, was reported; nothing more until the expected packet comes
 
@@ -52,7 +51,7 @@ type service struct {
 type job struct {
 	seq      uint64 // of the next packet
 	msn      uint32
-	key      *memKey
+	opens    grant // what is read
 	addr     uint64
 	left     int
 	started  bool // the First has gone
@@ -178,7 +177,7 @@ func (q *queuePair) execSend(p *Packet) dropReason {
 		done.Op, done.Imm = rdma.OpSendImm, be.Uint32(ext)
 	case op.Ext().Has(roce.ExtIETH):
 		done.Op, done.InvKey = rdma.OpSendInv, be.Uint32(ext)
-		if err := q.dev.mem.invalidateKey(done.InvKey, q.qpn); err != nil && !q.rules.KeepInvalidatedKey {
+		if err := q.takeBack(done.InvKey); err != nil {
 			q.completeRecv(rdma.Completion{Status: rdma.StatusLocalQPOperation, Op: rdma.OpSendInv})
 			q.answer(roce.NAKSyndrome(roce.NAKRemoteOperationalError), r.expected)
 			q.fail(q.dev.connError(q, err))
@@ -188,6 +187,14 @@ func (q *queuePair) execSend(p *Packet) dropReason {
 	q.executed(p, true)
 	q.completeRecv(done)
 	return delivered
+}
+
+// takeBack takes back a key because the peer asks for it.
+func (q *queuePair) takeBack(key uint32) error {
+	if q.rules.KeepInvalidatedKey {
+		return nil
+	}
+	return q.dev.mem.invalidateKey(key, q.qpn)
 }
 
 func (q *queuePair) longSendCode() roce.NAKCode {
@@ -236,8 +243,8 @@ func (q *queuePair) execWrite(p *Packet) dropReason {
 			return dropNoReceive
 		}
 	}
-	if len(data) > 0 && r.key != nil {
-		if err := r.key.write(r.addr, data); err != nil {
+	if len(data) > 0 && r.opens.slot != nil {
+		if err := r.opens.write(r.addr, data); err != nil {
 			q.refuse(roce.NAKRemoteAccessError)
 			return dropRefused
 		}
@@ -258,18 +265,18 @@ func (q *queuePair) execWrite(p *Packet) dropReason {
 func (q *queuePair) openWrite(p *Packet) roce.NAKCode {
 	r := &q.rsp
 	addr, key, length := getRETH(p.Ext())
-	r.key, r.addr, r.left, r.at = nil, addr, int(length), 0
+	r.opens, r.addr, r.left, r.at = grant{}, addr, int(length), 0
 	if length == 0 {
 		return 0
 	}
 	if length > roce.MaxMessageLen {
 		return roce.NAKInvalidRequest
 	}
-	k := q.dev.mem.find(key)
-	if err := k.check(q.qpn, addr, uint64(length), rdma.RemoteWrite, q.rules); err != nil {
+	g := q.dev.mem.find(key)
+	if err := g.check(q.qpn, addr, uint64(length), rdma.RemoteWrite, q.rules); err != nil {
 		return roce.NAKRemoteAccessError
 	}
-	r.key = k
+	r.opens = g
 	return 0
 }
 
@@ -311,10 +318,10 @@ func (q *queuePair) execRead(p *Packet) dropReason {
 		q.refuse(roce.NAKInvalidRequest)
 		return dropRefused
 	}
-	var k *memKey
+	var g grant
 	if length > 0 {
-		k = q.dev.mem.find(key)
-		if err := k.check(q.qpn, addr, uint64(length), rdma.RemoteRead, q.rules); err != nil {
+		g = q.dev.mem.find(key)
+		if err := g.check(q.qpn, addr, uint64(length), rdma.RemoteRead, q.rules); err != nil {
 			q.refuse(roce.NAKRemoteAccessError)
 			return dropRefused
 		}
@@ -323,7 +330,7 @@ func (q *queuePair) execRead(p *Packet) dropReason {
 	r.expected += uint64(roce.Packets(length, q.pmtu))
 	r.countMessage(q.rules)
 	r.remember(service{first: first, end: r.expected, key: key, addr: addr, length: int(length), msn: r.msn})
-	q.queueJob(job{seq: first, msn: r.msn, key: k, addr: addr, left: int(length)})
+	q.queueJob(job{seq: first, msn: r.msn, opens: g, addr: addr, left: int(length)})
 	return delivered
 }
 
@@ -342,7 +349,7 @@ func (r *responder) remember(s service) {
 	r.nextServe = (r.nextServe + 1) % len(r.served)
 }
 
-// execAtomic does a compare-and-swap or fetch-and-add on a host-order integer.
+// execAtomic does a compare-and-swap or fetch-and-add.
 func (q *queuePair) execAtomic(p *Packet) dropReason {
 	r, b := &q.rsp, p.Ext()
 	addr, key := be.Uint64(b), be.Uint32(b[8:])
@@ -351,12 +358,12 @@ func (q *queuePair) execAtomic(p *Packet) dropReason {
 		q.refuse(roce.NAKInvalidRequest)
 		return dropRefused
 	}
-	k := q.dev.mem.find(key)
-	if err := k.check(q.qpn, addr, 8, rdma.RemoteAtomic, q.rules); err != nil {
+	g := q.dev.mem.find(key)
+	if err := g.check(q.qpn, addr, 8, rdma.RemoteAtomic, q.rules); err != nil {
 		q.refuse(roce.NAKRemoteAccessError)
 		return dropRefused
 	}
-	original, err := k.atomic(addr, func(old uint64) uint64 {
+	original, err := g.atomic(addr, func(old uint64) uint64 {
 		switch {
 		case p.OpCode() == roce.RCFetchAdd:
 			return old + operand
@@ -376,20 +383,6 @@ func (q *queuePair) execAtomic(p *Packet) dropReason {
 	r.remember(s)
 	q.answerAtomic(&s)
 	return delivered
-}
-
-// atomic replaces an integer and gives the old one. It excludes other atomics and every other use of the region.
-func (k *memKey) atomic(addr uint64, change func(uint64) uint64) (uint64, error) {
-	r := k.region
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if k.dead.Load() || r.data == nil {
-		return 0, errAccess
-	}
-	at := r.data[addr-r.addr:]
-	old := binary.NativeEndian.Uint64(at)
-	binary.NativeEndian.PutUint64(at, change(old))
-	return old, nil
 }
 
 // outOfSequence reports a gap, once.

@@ -9,14 +9,14 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// window is a memory window, of type 2 unless it is shared. It implements rdma.Window. Its fields are guarded by the lock of the device's
-// memory table.
+// window is a memory window, of type 2 unless it is shared. It implements rdma.Window. Its fields are guarded by the
+// lock of the device's memory table.
 type window struct {
 	dev    *Device
-	shared bool    // belongs to no queue pair
-	last   uint32  // key of the last posted bind, 0 before the first
-	next   uint32  // key of the next
-	bound  *memKey // nil while it opens nothing
+	shared bool // belongs to no queue pair
+	slot   slot
+	last   uint32 // key of the last posted bind, 0 before the first
+	next   uint32 // key of the next
 	closed bool
 }
 
@@ -40,12 +40,14 @@ func (d *Device) newWindow(shared bool) (rdma.Window, error) {
 	if d.isClosed() {
 		return nil, d.failed("make a window", rdma.ErrClosed)
 	}
-	index, err := m.takeIndex(&m.nextWindow, firstWindowIndex, lastIndex+1)
+	w := &window{dev: d, shared: shared}
+	index, err := m.place(&w.slot, &m.nextWindow, firstWindowIndex, lastIndex+1)
 	if err != nil {
 		return nil, d.failed("make a window", err)
 	}
+	w.next = index<<8 | d.random()&0xFF
 	m.windows++
-	return &window{dev: d, shared: shared, next: index<<8 | d.random()&0xFF}, nil
+	return w, nil
 }
 
 func (w *window) Key() uint32 {
@@ -68,8 +70,8 @@ func (w *window) Close() error {
 		return nil
 	}
 	w.closed = true
-	m.unbind(w)
-	delete(m.indexes, w.next>>8)
+	w.slot.takeBack()
+	delete(m.slots, keyIndex(w.next))
 	m.windows--
 	return nil
 }
@@ -100,55 +102,48 @@ func (m *memory) bind(w *window, key, qpn uint32, r *region, b *rdma.Bind) error
 	switch {
 	case w.closed:
 		return rdma.ErrClosed
-	case w.bound != nil:
+	case w.bound():
 		return errWindowBound
-	case r == nil || r.key.dead.Load():
+	case r == nil || r.slot.opens.region == nil:
 		return fmt.Errorf("bind a window: region %w", rdma.ErrClosed)
 	case !part.valid(rdma.WindowBind) || b.Length == 0:
 		return fmt.Errorf("bind a window: the region does not allow windows on %d bytes at %d", b.Length, b.Offset)
 	case b.Access&(rdma.RemoteWrite|rdma.RemoteAtomic) != 0 && r.access&rdma.LocalWrite == 0:
 		return errors.New("bind a window: the region cannot be written")
 	}
-	w.bound = &memKey{
+	w.slot.give(grant{
 		key: key, region: r, addr: r.addr + uint64(b.Offset), length: uint64(b.Length), access: b.Access, window: w, qpn: w.owner(qpn),
-	}
-	m.keys[key] = w.bound
-	r.bound++
+	})
 	return nil
 }
 
-// unbind takes the window's key back, if it has one. The caller holds the lock.
-func (m *memory) unbind(w *window) {
-	k := w.bound
-	if k == nil {
-		return
-	}
-	k.dead.Store(true)
-	delete(m.keys, k.key)
-	k.region.bound--
-	w.bound = nil
-}
+// bound tells whether the window opens something.
+func (w *window) bound() bool { return w.slot.opens.region != nil }
 
-// invalidate takes back the key of a window that was bound on queue pair qpn.
+// boundOn tells whether the window is one that queue pair qpn may take back.
+func (w *window) boundOn(qpn uint32) bool { return w.bound() && w.slot.opens.qpn == w.owner(qpn) }
+
+// invalidate takes back the key of a window that was bound on queue pair qpn, or is shared.
 func (m *memory) invalidate(w *window, qpn uint32) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if w.bound == nil || w.bound.qpn != w.owner(qpn) {
+	if !w.boundOn(qpn) {
 		return errWindowUnbound
 	}
-	m.unbind(w)
+	w.slot.takeBack()
 	return nil
 }
 
-// invalidateKey is invalidate for a peer, which knows the key alone.
+// invalidateKey is invalidate for the peer of queue pair qpn, which knows the key alone. It may take back no key of a
+// region, none of another connection, and none that is shared.
 func (m *memory) invalidateKey(key, qpn uint32) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := m.keys[key]
-	if k == nil || k.window == nil || k.qpn != qpn {
+	s := m.slots[keyIndex(key)]
+	if s == nil || s.opens.key != key || s.opens.window == nil || s.opens.qpn != qpn {
 		return fmt.Errorf("the peer takes back key %#x: %w", key, errWindowUnbound)
 	}
-	m.unbind(k.window)
+	s.takeBack()
 	return nil
 }
 
@@ -156,9 +151,9 @@ func (m *memory) invalidateKey(key, qpn uint32) error {
 func (m *memory) unbindAll(qpn uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, k := range m.keys {
-		if k.window != nil && k.qpn == qpn {
-			m.unbind(k.window)
+	for _, s := range m.slots {
+		if s.opens.window != nil && s.opens.qpn == qpn {
+			s.takeBack()
 		}
 	}
 }
