@@ -63,16 +63,19 @@ func (p *Path) CloseDevice(ctx context.Context, id uint32) error {
 	return err
 }
 
-// ReadAt reads from a device.
+// ReadAt reads from a device, at a sector that counts from [Tester.Base].
 func (p *Path) ReadAt(ctx context.Context, id uint32, sector uint64, size uint32) ([]byte, error) {
-	return p.Call(ctx, p.Read(Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, id, sector, size)), size), int(size))
+	return p.Call(ctx, p.Read(Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, id, p.Base()+sector, size)), size), int(size))
 }
 
-// WriteAt writes to a device.
+// WriteAt writes to a device, at a sector that counts from [Tester.Base].
 func (p *Path) WriteAt(ctx context.Context, id uint32, sector uint64, data []byte) error {
-	_, err := p.Call(ctx, p.Write(Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, id, sector, uint32(len(data)))), data), 0)
+	_, err := p.Call(ctx, p.Write(Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, id, p.Base()+sector, uint32(len(data)))), data), 0)
 	return err
 }
+
+// Base is [Tester.Base].
+func (p *Path) Base() uint64 { return p.Session.tester.Base() }
 
 // Stamped gives blocks that tell who wrote them.
 func Stamped(sector uint64, size int, sequence uint64) []byte {
@@ -90,9 +93,9 @@ func (p *Path) CheckStamped(ctx context.Context, id uint32, sector uint64, size 
 	return stamp.Check(b, sector, stamp.Stamp{Writer: 1, Sequence: sequence})
 }
 
-// Ready connects a new session over the first rail and opens the attacked export for writing.
+// Ready connects a new session over the first rail and opens the attacked export, for writing if that is allowed.
 func (t *Tester) Ready(ctx context.Context) (*Path, ibnbd.OpenResponse, error) {
-	return t.NewSession().Ready(ctx, t.target.Exports[0], ibnbd.ReadWrite)
+	return t.NewSession().Ready(ctx, t.target.Exports[0], t.Access())
 }
 
 // Ready connects the first path of a session over the first rail and opens a device.

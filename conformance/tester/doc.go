@@ -10,6 +10,7 @@
 //   - A [Tester] is one visit to a target. Closing it ends everything that it has made.
 //   - A [Session] is a group of paths with one name, polite until its fields are changed.
 //   - A [Path] is dialled connection by connection, exchanges INFO, and then carries each a [Request] at a time.
+//   - A [Limit] is what the owner of a target allows; it is kept in one place, [Path.Post].
 //   - A [Conn] is one connection with its receives; what it receives is a [Message].
 //
 // Nothing here judges more than it must to go on: what an answer should have been is said by package attacks, whose errors

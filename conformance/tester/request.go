@@ -4,6 +4,7 @@ package tester
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,8 +93,14 @@ func (p *Path) Place(chunk, offset uint32) ibtrs.Immediate {
 	return ibtrs.MakeImmediate(ibtrs.ImmRequest, chunk<<p.Geometry.Shift()|offset)
 }
 
-// Post sends a request without waiting.
+// Post sends a request without waiting. What the target's owner does not allow is not sent, with an error that wraps
+// ErrForbidden.
 func (p *Path) Post(r Request) error {
+	t := p.Session.tester
+	if err := t.target.Limit.allows(r); err != nil {
+		t.forbidden = cmp.Or(t.forbidden, err)
+		return err
+	}
 	b := p.memory.Bytes()
 	room := b[p.half():]
 	for i := range room {

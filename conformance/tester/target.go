@@ -20,6 +20,9 @@ type Target struct {
 	Exports [2]string
 	// Patience is how long an answer may take; 0 means DefaultPatience.
 	Patience time.Duration
+	// Limit is what may be done to the exports; nil means everything. Under a limit both may be the same one, and a
+	// bystander then only reads.
+	Limit *Limit
 }
 
 // Rail is one way to a target.
@@ -55,6 +58,8 @@ func Broken(clause, format string, args ...any) error {
 type Tester struct {
 	target Target
 	paths  []*Path
+	// forbidden is the first request that the limit has kept back.
+	forbidden error
 }
 
 // New begins a visit. It must be closed.

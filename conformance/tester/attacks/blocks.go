@@ -14,15 +14,15 @@ import (
 
 func blocks() []Attack {
 	return []Attack{
-		{Name: "I/O is sent to devices that are not open", Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
-		{Name: "size and data of an IO message differ", Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
+		{Name: "I/O is sent to devices that are not open", Does: Writes, Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
+		{Name: "size and data of an IO message differ", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
 		{Name: "a flush has any sector", Clauses: []string{"IBNBD-IO-004"}, Run: flushAnywhere},
 		{Name: "a read has the flag FUA", Clauses: []string{"IBNBD-IO-010"}, Instead: Alarming, Run: fuaRead},
-		{Name: "an operation is unknown", Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
-		{Name: "a write comes as a transport read", Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
+		{Name: "an operation is unknown", Does: Writes, Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
+		{Name: "a write comes as a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
 		{Name: "a read comes as a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
-		{Name: "a device is written that was opened for reading", Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
-		{Name: "I/O goes beyond the end of a device", Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
+		{Name: "a device is written that was opened for reading", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
+		{Name: "I/O goes beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
 	}
 }
 
@@ -54,8 +54,8 @@ func otherSize(ctx context.Context, t *tester.Tester) error {
 	}
 	const length = 4096
 	for _, size := range []uint32{0, 512, 2 * length, math.MaxUint32} {
-		read := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, opened.DeviceID, 0, size))
-		write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, 0, size))
+		read := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, opened.DeviceID, t.Base(), size))
+		write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), size))
 		for _, r := range []tester.Request{p.Read(read, length), p.Write(write, make([]byte, length))} {
 			_, err := p.Call(ctx, r, 0)
 			if err := answered("IBNBD-IO-003", err, ibtrs.EINVAL); err != nil {
@@ -110,7 +110,7 @@ func unknownOperations(ctx context.Context, t *tester.Tester) error {
 	}
 	return unchanged(ctx, "IBNBD-IO-011", p, opened.DeviceID, func(sector uint64) error {
 		for _, op := range []ibnbd.Op{6, 7, 0x80, 0xFF} {
-			message := tester.Marshal(ibnbd.NewIORequest(op, 0, opened.DeviceID, sector, readSize))
+			message := tester.Marshal(ibnbd.NewIORequest(op, 0, opened.DeviceID, t.Base()+sector, readSize))
 			for _, r := range []tester.Request{p.Write(message, make([]byte, readSize)), p.Read(message, readSize)} {
 				a, err := p.Do(ctx, r)
 				if err != nil || a.Errno != ibtrs.EOPNOTSUPP || !a.Untouched(0) {
@@ -129,7 +129,7 @@ func writeAsRead(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	return unchanged(ctx, "IBNBD-IO-013", p, opened.DeviceID, func(sector uint64) error {
-		_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, sector, readSize)), readSize), 0)
+		_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base()+sector, readSize)), readSize), 0)
 		return answered("IBNBD-IO-013", err, ibtrs.EINVAL)
 	})
 }
@@ -165,16 +165,17 @@ func beyondEnd(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	const size = 4096
-	last := opened.Capacity - size/512
+	capacity := opened.Capacity - t.Base()
+	last := capacity - size/512
 	if err := p.WriteAt(ctx, opened.DeviceID, last, tester.Stamped(last, size, 6)); err != nil {
 		return fmt.Errorf("write of the last blocks: %w", err)
 	}
-	for _, sector := range []uint64{last + 1, opened.Capacity, opened.Capacity + 8, 1 << 54, math.MaxUint64 - 7} {
+	for _, sector := range []uint64{last + 1, capacity, capacity + 8, 1 << 54, math.MaxUint64 - 7} {
 		_, read := p.ReadAt(ctx, opened.DeviceID, sector, size)
 		write := p.WriteAt(ctx, opened.DeviceID, sector, make([]byte, size))
 		for _, err := range []error{read, write} {
 			if err := failed("IBNBD-IO-016", err); err != nil {
-				return fmt.Errorf("%d bytes from sector %d of %d: %w", size, sector, opened.Capacity, err)
+				return fmt.Errorf("%d bytes from sector %d of %d: %w", size, t.Base()+sector, opened.Capacity, err)
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func connecting() []Attack {
 		}},
 		Attack{Name: "a connection is asked for on a path that is connected", Clauses: []string{"IBTRS-CONN-031"}, Run: joinConnected},
 		Attack{Name: "a second path has the addresses of the first", Clauses: []string{"IBTRS-CONN-033"}, Run: sameAddresses},
-		Attack{Name: "a second path has other addresses", Clauses: []string{"IBTRS-INFO-013"}, Run: secondPath},
+		Attack{Name: "a second path has other addresses", Rails: 2, Clauses: []string{"IBTRS-INFO-013"}, Run: secondPath},
 		Attack{Name: "the connections of a path come in reverse order", Clauses: []string{"IBTRS-CONN-036"}, Run: reverseOrder},
 		Attack{Name: "several paths are left half-open", Run: leaveHalfOpen},
 	)

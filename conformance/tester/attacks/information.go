@@ -128,7 +128,7 @@ func infoTwice(ctx context.Context, t *tester.Tester) error {
 
 func takenName(ctx context.Context, t *tester.Tester) error {
 	owner, thief := t.NewSession(), t.NewSession()
-	p, opened, err := owner.Ready(ctx, t.Target().Exports[0], 1)
+	p, opened, err := owner.Ready(ctx, t.Target().Exports[0], t.Access())
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func useChunks(ctx context.Context, t *tester.Tester) error {
 	case p.KeyRefresh() && r.Count != depth:
 		return tester.Broken("IBTRS-INFO-007", "%d regions for %d chunks with key refresh", r.Count, depth)
 	}
-	opened, err := p.Open(ctx, t.Target().Exports[0], 1)
+	opened, err := p.Open(ctx, t.Target().Exports[0], t.Access())
 	if err != nil {
 		return err
 	}

@@ -13,36 +13,37 @@ import (
 // exit is a point of the exchange at which a client goes away.
 type exit struct {
 	name string
+	does Effect
 	come func(ctx context.Context, t *tester.Tester, p *tester.Path) error
 }
 
 var exits = []exit{
-	{"after its first connection", func(ctx context.Context, _ *tester.Tester, p *tester.Path) error {
+	{"after its first connection", Reads, func(ctx context.Context, _ *tester.Tester, p *tester.Path) error {
 		_, err := p.Dial(ctx, 0)
 		return err
 	}},
-	{"after all connections", func(ctx context.Context, _ *tester.Tester, p *tester.Path) error { return p.DialAll(ctx) }},
-	{"with its INFO request", func(ctx context.Context, _ *tester.Tester, p *tester.Path) error {
+	{"after all connections", Reads, func(ctx context.Context, _ *tester.Tester, p *tester.Path) error { return p.DialAll(ctx) }},
+	{"with its INFO request", Reads, func(ctx context.Context, _ *tester.Tester, p *tester.Path) error {
 		if err := p.DialAll(ctx); err != nil {
 			return err
 		}
 		return p.SendInfo(p.InfoRequest())
 	}},
-	{"after INFO", func(ctx context.Context, _ *tester.Tester, p *tester.Path) error { return p.Connect(ctx) }},
-	{"with its OPEN", func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
+	{"after INFO", Reads, func(ctx context.Context, _ *tester.Tester, p *tester.Path) error { return p.Connect(ctx) }},
+	{"with its OPEN", Reads, func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
 		if err := p.Connect(ctx); err != nil {
 			return err
 		}
-		return p.Post(p.Read(tester.OpenMessage(t.Target().Exports[0], ibnbd.ReadWrite), ibnbd.OpenResponseSize))
+		return p.Post(p.Read(tester.OpenMessage(t.Target().Exports[0], t.Access()), ibnbd.OpenResponseSize))
 	}},
-	{"with a device open", func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
+	{"with a device open", Reads, func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
 		if err := p.Connect(ctx); err != nil {
 			return err
 		}
-		_, err := p.Open(ctx, t.Target().Exports[0], ibnbd.ReadWrite)
+		_, err := p.Open(ctx, t.Target().Exports[0], t.Access())
 		return err
 	}},
-	{"with a write on its way", func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
+	{"with a write on its way", Writes, func(ctx context.Context, t *tester.Tester, p *tester.Path) error {
 		if err := p.Connect(ctx); err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ var exits = []exit{
 		if err != nil {
 			return err
 		}
-		message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, 0, 4096))
+		message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), 4096))
 		return p.Post(p.Write(message, tester.Stamped(0, 4096, 1)))
 	}},
 }
@@ -58,7 +59,7 @@ var exits = []exit{
 func lives() []Attack {
 	var all []Attack
 	for _, e := range exits {
-		all = append(all, Attack{Name: "a client goes " + e.name, Run: func(ctx context.Context, t *tester.Tester) error {
+		all = append(all, Attack{Name: "a client goes " + e.name, Does: e.does, Run: func(ctx context.Context, t *tester.Tester) error {
 			p := t.NewSession().NewPath(0)
 			if err := e.come(ctx, t, p); err != nil {
 				return err

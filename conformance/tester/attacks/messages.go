@@ -18,12 +18,12 @@ func messages() []Attack {
 		{Name: "clients of all versions come", Clauses: []string{"IBNBD-MSG-003", "IBNBD-MSG-017"}, Run: versions},
 		{Name: "a client has version 0", Clauses: []string{"IBNBD-MSG-016"}, Run: versionZero},
 		{Name: "a message of an unknown type comes", Clauses: []string{"IBNBD-MSG-011"}, Run: unknownTypes},
-		{Name: "an IO message comes in its short form", Clauses: []string{"IBNBD-MSG-005"}, Run: shortForm},
+		{Name: "an IO message comes in its short form", Does: Writes, Clauses: []string{"IBNBD-MSG-005"}, Run: shortForm},
 		{Name: "messages are longer than they need be", Clauses: []string{"IBNBD-MSG-006"}, Run: longMessages},
-		{Name: "reserved bytes and bits are set", Clauses: []string{"IBNBD-MSG-010", "IBNBD-IO-012", "IBNBD-IO-018"}, Run: reserved},
+		{Name: "reserved bytes and bits are set", Does: Writes, Clauses: []string{"IBNBD-MSG-010", "IBNBD-IO-012", "IBNBD-IO-018"}, Run: reserved},
 		{Name: "OPEN has little room for its reply", Clauses: []string{"IBNBD-MSG-013"}, Run: littleRoom},
-		{Name: "replies lie where other data lay", Clauses: []string{"IBNBD-MSG-014"}, Run: staleBytes},
-		{Name: "OPEN comes without SESS_INFO", Clauses: []string{"IBNBD-MSG-015"}, Run: openFirst},
+		{Name: "replies lie where other data lay", Does: Writes, Clauses: []string{"IBNBD-MSG-014"}, Run: staleBytes},
+		{Name: "OPEN comes without SESS_INFO", Does: Writes, Clauses: []string{"IBNBD-MSG-015"}, Run: openFirst},
 	}
 	for _, m := range []struct {
 		name string
@@ -118,7 +118,7 @@ func shortForm(ctx context.Context, t *tester.Tester) error {
 	}
 	const sector = 32
 	data := tester.Stamped(sector, 4096, 1)
-	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, sector, uint32(len(data)))
+	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base()+sector, uint32(len(data)))
 	write.Short = true
 	if _, err := p.Call(ctx, p.Write(tester.Marshal(write), data), 0); err != nil {
 		return tester.Broken("IBNBD-MSG-005", "write of 24 bytes: %s", tester.Outcome(err))
@@ -137,7 +137,7 @@ func longMessages(ctx context.Context, t *tester.Tester) error {
 	if _, err := p.Call(ctx, p.Read(info, ibnbd.SessInfoSize), ibnbd.SessInfoSize); err != nil {
 		return tester.Broken("IBNBD-MSG-006", "SESS_INFO: %s", tester.Outcome(err))
 	}
-	opened, err := p.OpenRaw(ctx, append(tester.OpenMessage(t.Target().Exports[0], ibnbd.ReadWrite), more...))
+	opened, err := p.OpenRaw(ctx, append(tester.OpenMessage(t.Target().Exports[0], t.Access()), more...))
 	if err != nil {
 		return tester.Broken("IBNBD-MSG-006", "OPEN: %s", tester.Outcome(err))
 	}
@@ -173,7 +173,7 @@ func reserved(ctx context.Context, t *tester.Tester) error {
 	}
 	const sector = 40
 	data := tester.Stamped(sector, 4096, 9)
-	write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, ^uint32(knownFlags), opened.DeviceID, sector, uint32(len(data))))
+	write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, ^uint32(knownFlags), opened.DeviceID, t.Base()+sector, uint32(len(data))))
 	fill(write, 2, 4)
 	fill(write, 26, len(write))
 	if _, err := p.Call(ctx, p.Write(write, data), 0); err != nil {
@@ -243,7 +243,7 @@ func openFirst(ctx context.Context, t *tester.Tester) error {
 	if err != nil {
 		return tester.Broken("IBNBD-MSG-015", "OPEN: %s", tester.Outcome(err))
 	}
-	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, 0, 4096)
+	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), 4096)
 	write.Priority = 0xFFFF // not used in such a session
 	_, err = p.Call(ctx, p.Write(tester.Marshal(write), tester.Stamped(0, 4096, 1)), 0)
 	return succeeded("IBNBD-MSG-015", err)

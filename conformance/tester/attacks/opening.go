@@ -51,12 +51,12 @@ func opening() []Attack {
 		all = append(all, b.attack())
 	}
 	return append(all,
-		Attack{Name: "OPEN has an unknown access mode", Clauses: []string{"IBNBD-OPEN-012"}, Run: badAccess},
+		Attack{Name: "OPEN has an unknown access mode", Does: Writes, Clauses: []string{"IBNBD-OPEN-012"}, Run: badAccess},
 		Attack{Name: "OPEN has any byte as I/O mode", Clauses: []string{"IBNBD-COMPAT-005"}, Run: anyIOMode},
-		Attack{Name: "a device is opened twice in a session", Clauses: []string{"IBNBD-OPEN-013"}, Run: openTwice},
+		Attack{Name: "a device is opened twice in a session", Does: Writes, Clauses: []string{"IBNBD-OPEN-013"}, Run: openTwice},
 		Attack{Name: "devices are closed that nobody opened", Clauses: []string{"IBNBD-OPEN-022"}, Run: closeUnknown},
 		Attack{Name: "a device of another session is used", Clauses: []string{"IBNBD-IO-002", "IBNBD-OPEN-022"}, Run: foreignDevice},
-		Attack{Name: "a session writes where another writes", Clauses: []string{"IBNBD-OPEN-007"}, Run: secondWriter},
+		Attack{Name: "a session writes where another writes", Does: Writes, Clauses: []string{"IBNBD-OPEN-007"}, Run: secondWriter},
 	)
 }
 
@@ -86,7 +86,7 @@ func anyIOMode(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	for mode := range 256 {
-		message := tester.OpenMessage(t.Target().Exports[0], ibnbd.ReadWrite)
+		message := tester.OpenMessage(t.Target().Exports[0], t.Access())
 		message[5] = byte(mode)
 		opened, err := p.OpenRaw(ctx, message)
 		if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// readOf is a polite read of a device.
+// readOf is a polite read of a device, at a sector that counts from the base.
 func readOf(p *tester.Path, device uint32, sector uint64, size uint32) tester.Request {
-	return p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, device, sector, size)), size)
+	return p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, device, p.Base()+sector, size)), size)
 }
 
 // fate is what must become of a request.
@@ -142,7 +142,7 @@ func requests() []Attack {
 	}
 	return append(all,
 		Attack{Name: "I/O is sent on the service connection, and OPEN on one for I/O", Clauses: []string{"IBTRS-IO-008", "IBTRS-IO-009"}, Run: anyConnection},
-		Attack{Name: "a read has a descriptor shorter than its data", Clauses: []string{"IBTRS-IO-010", "IBTRS-IO-004"}, Run: shortDescriptor},
+		Attack{Name: "a read has a descriptor shorter than its data", Does: Writes, Clauses: []string{"IBTRS-IO-010", "IBTRS-IO-004"}, Run: shortDescriptor},
 		Attack{Name: "reads ask for an invalidation", Clauses: []string{"IBTRS-IO-011", "IBTRS-IO-013"}, Run: invalidations},
 		Attack{Name: "reads ask for no invalidation", Clauses: []string{"IBTRS-IO-012", "IBTRS-IO-013", "IBTRS-IMM-004"}, Run: noInvalidations},
 		Attack{Name: "a message is sent to a connection for I/O", Clauses: []string{"IBTRS-INFO-025"}, Run: sendToIO},
@@ -154,7 +154,7 @@ func anyConnection(ctx context.Context, t *tester.Tester) error {
 	if err := p.Connect(ctx); err != nil {
 		return err
 	}
-	open := p.Read(tester.OpenMessage(t.Target().Exports[0], ibnbd.ReadWrite), ibnbd.OpenResponseSize)
+	open := p.Read(tester.OpenMessage(t.Target().Exports[0], t.Access()), ibnbd.OpenResponseSize)
 	open.CID = tester.Connections - 1
 	b, err := p.Call(ctx, open, ibnbd.OpenResponseSize)
 	if err != nil {
