@@ -49,6 +49,7 @@ func (p *ServerPath) infoRequest(c *serverChannel, done *rdma.Completion) (strin
 	r, err := ParseInfoRequest(message)
 	switch {
 	case err == nil:
+	case len(message) < InfoRequestSize && rules.ShortInfo:
 	case len(message) < InfoRequestSize:
 		return "", breach("IBTRS-INFO-010", err)
 	case r.Type != TypeInfoRequest:
@@ -88,8 +89,12 @@ func (p *ServerPath) postReceives() error {
 		if cid == 0 {
 			count = serviceDepth
 		}
+		room := 0
+		if p.server.cfg.Rules.RoomyReceives {
+			room = KeyResponseSize
+		}
 		var err error
-		if c.receives, err = newReceives(c.channel, p.device, count, 0); err != nil {
+		if c.receives, err = newReceives(c.channel, p.device, count, room); err != nil {
 			return err
 		}
 		if err := c.receives.postAll(count); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,8 +191,18 @@ func (p *ServerPath) connConfig(cid int) rdma.ConnConfig {
 
 // poll works on one connection until it is lost, then sees it drained.
 func (p *ServerPath) poll(c *serverChannel) {
-	p.fail(c.run(func(_ *channel, done *rdma.Completion) error { return p.handle(c, done) }))
+	cause := c.run(func(_ *channel, done *rdma.Completion) error { return p.handle(c, done) })
+	if !p.server.cfg.Rules.OutliveConnection || !p.othersLive(c) {
+		p.fail(cause)
+	}
 	c.drain()
+}
+
+// othersLive reports whether another connection than c is not lost.
+func (p *ServerPath) othersLive(c *serverChannel) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.channels, func(o *serverChannel) bool { return o != nil && o != c && !o.lost() })
 }
 
 // fail begins to close the path, once. The rest happens in a goroutine of its own.

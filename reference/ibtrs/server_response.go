@@ -43,8 +43,8 @@ func (r *ServerRequest) send(errno Errno) {
 	}
 	r.response.chain, r.response.owner = chain, &r.state
 	c := r.channel
-	if rules.WrongConnection {
-		c = p.channels[0]
+	if f := rules.AnswerOn; f != nil {
+		c = p.channels[f(r, c.cid)]
 	}
 	if err := c.post(&r.response); err != nil {
 		p.fail(err)

@@ -29,6 +29,8 @@ type ServerRules struct {
 	EarlyInfo      bool // answers before all connections are there
 	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
 	NoInfoResponse bool // never answers
+	ShortInfo      bool // takes an INFO request that is too short, as one without a name
+	RoomyReceives  bool // has room for a small message in the receives behind the INFO exchange, and ignores it
 
 	// Of requests.
 
@@ -36,7 +38,6 @@ type ServerRules struct {
 	AnyType             bool  // answers EINVAL to an unknown transport type instead of closing the path
 	LongHeaderCloses    bool  // closes the path for a header longer than the offset
 	AnyDescriptor       bool  // does not compare descriptor and data, and so may tell stale bytes
-	WrongConnection     bool  // answers on connection 0 whatever the request came on
 	NeverInvalidate     bool  // does not take the client's key back, and says so
 	PretendInvalidate   bool  // does not take the client's key back, and says it did
 	AlwaysInvalidated   bool  // takes the key of every read back, asked or not
@@ -50,6 +51,7 @@ type ServerRules struct {
 	ExecuteAfterLoss    bool  // executes what was received on a connection that is lost
 	FixedID             bool  // responds to chunk 0 whatever the request
 	AnnounceOther       bool  // announces the other key mode than it uses
+	OutliveConnection   bool  // goes on with the other connections when one is lost
 	ResponsesPerRequest uint8 // sends so many responses; 0 means 1
 
 	// Of the heartbeat.
@@ -64,5 +66,6 @@ type ServerRules struct {
 	EditInfoResponse func(path *ServerPath, message []byte) []byte                    // the encoded message
 	EditResponse     func(path *ServerPath, chunk uint32, work *rdma.SendWR)          // the work request that carries the response
 	EditHeartbeat    func(path *ServerPath, imm Immediate) (Immediate, bool)          // false: do not send
+	AnswerOn         func(r *ServerRequest, cid int) int                              // the connection for the answer to what came on cid
 	Intercept        func(path *ServerPath, chunk uint32, errno Errno, answer func()) // answers, by calling answer, when and if it likes
 }
