@@ -153,11 +153,26 @@ func TestQuickStart(t *testing.T) {
 	stopServer(syscall.SIGTERM)
 }
 
+// TestGIDs names server and client by the GIDs of their ports, which are IP addresses.
+func TestGIDs(t *testing.T) {
+	b := newBench(t)
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "gid:::ffff:127.71.0.4", "--export", "ram0=mem:1M")
+	stopClient := b.start("nbd+unix", "ibnbd-client", "map", "--path", "gid:::ffff:127.71.0.3,gid:::ffff:127.71.0.4", "ram0")
+	const path = "ip:127.71.0.3@ip:127.71.0.4"
+	if text := b.run("ibnbd-client", "stat"); !strings.Contains(text, path) {
+		t.Errorf("the client does not show path %s:\n%s", path, text)
+	}
+	b.run("ibnbd-client", "path", "reconnect", "gid:::ffff:127.71.0.3@gid:::ffff:7f47:4")
+	b.run("ibnbd-client", "unmap", "ram0")
+	stopClient(0)
+	stopServer(syscall.SIGTERM)
+}
+
 func TestWrongOptionsAreOneSentence(t *testing.T) {
 	b := newBench(t)
 	for _, tc := range []struct{ args, want string }{
 		{"ibnbd-server", "--listen is missing"},
-		{"ibnbd-server --listen nowhere", `--listen "nowhere" is not an IP address`},
+		{"ibnbd-server --listen nowhere", `--listen "nowhere": "nowhere" is not an IP address`},
 		{"ibnbd-server --listen 127.71.0.2", "nothing to export"},
 		{"ibnbd-server --listen 127.71.0.2 --export ram0", "NAME=BACKEND"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --provider tcp", `--provider "tcp" is none of soft, verbs`},
@@ -169,7 +184,11 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 		{"ibnbd-client map", "requires at least 1 arg"},
 		{"ibnbd-client map ram0", "--path is missing"},
 		{"ibnbd-client map ram0 --path 127.71.0.2 --ack-timeout 32", "--ack-timeout 32 must be 0 to 31"},
+		{"ibnbd-server --listen gid:10.0.0.1", `"10.0.0.1" is not a GID`},
 		{"ibnbd-client map ram0 --path x", `--path "x"`},
+		{"ibnbd-client map ram0 --path gid:fd00::1%eth0", "without scope"},
+		{"ibnbd-client map ram0 --path gid:::ffff:127.71.0.1,gid:fd00::1", "different IP versions"},
+		{"ibnbd-client path add gid:10.0.0.1", `"10.0.0.1" is not a GID`},
 		{"ibnbd-client map ram0 --path 127.71.0.2 --access w", `--access "w" is none of ro, rw, migration`},
 		{"ibnbd-client map ram0 --path 127.71.0.2 --session a.b", "--session"},
 		{"ibnbd-client bench ram0 --path 127.71.0.2 --depth 0", "--depth 0 must be"},

@@ -40,6 +40,10 @@ func (a Addr) String() string {
 	return ""
 }
 
+// Network returns the IP address of a device with this address, without IPv4 in IPv6. The GID of a RoCEv2 port is its IP
+// address, mapped if that is IPv4 (InfiniBand annex A17); a link-local one does not say on which interface.
+func (a Addr) Network() netip.Addr { return a.IP.Unmap() }
+
 // PathAddr is what names a path: where it goes, where from, and the server's port.
 type PathAddr struct {
 	Src  Addr // no address: routing chooses
@@ -64,13 +68,13 @@ func ParsePath(s string) (PathAddr, error) {
 	path := PathAddr{Port: DefaultPort}
 	dst := s
 	if cut := strings.IndexAny(s, ",@"); cut >= 0 {
-		src, err := parseAddr(s[:cut])
+		src, err := ParseAddr(s[:cut])
 		if err != nil {
 			return path, fmt.Errorf("path %q: source %q: %w: %w", s, s[:cut], EINVAL, err)
 		}
 		path.Src, dst = src, s[cut+1:]
 	}
-	addr, err := parseAddr(dst)
+	addr, err := ParseAddr(dst)
 	switch {
 	case err == errNoPrefix:
 		return path, fmt.Errorf("path %q: destination %q: %w: %w", s, dst, EPROTONOSUPPORT, err)
@@ -83,15 +87,20 @@ func ParsePath(s string) (PathAddr, error) {
 
 var errNoPrefix = errors.New("the prefix ip: or gid: is missing")
 
-func parseAddr(s string) (Addr, error) {
+// ParseAddr reads one address with its prefix: ip: with IPv4 or IPv6 (a %scope may follow) or gid: with the text of an
+// IPv6 address.
+func ParseAddr(s string) (Addr, error) {
 	if text, ok := strings.CutPrefix(s, "ip:"); ok {
 		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			err = fmt.Errorf("%q is not an IP address", text)
+		}
 		return Addr{IPAddr, ip}, err
 	}
 	if text, ok := strings.CutPrefix(s, "gid:"); ok {
 		ip, err := netip.ParseAddr(text)
-		if err == nil && (!ip.Is6() || ip.Zone() != "") {
-			err = fmt.Errorf("a GID is written like an IPv6 address without scope")
+		if err != nil || !ip.Is6() || ip.Zone() != "" {
+			err = fmt.Errorf("%q is not a GID, which is written like an IPv6 address without scope", text)
 		}
 		return Addr{GIDAddr, ip}, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -43,7 +44,7 @@ func (o *sessionOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.provider, "provider", provider.Default, "RDMA provider: soft or verbs")
-	f.StringArrayVarP(&o.paths, "path", "p", nil, "`[SOURCE@]SERVER` addresses of a path; may be given again")
+	f.StringArrayVarP(&o.paths, "path", "p", nil, "`[SOURCE@]SERVER` of a path: IP addresses, or GIDs with the prefix gid:; may be given again")
 	f.Uint16Var(&o.port, "port", ibtrs.DefaultPort, "the server's port")
 	f.StringVar(&o.name, "session", "", "`NAME` of the session; default is made of the host's name")
 	f.StringVar(&o.policy, "policy", d.Policy.String(), "of choosing a path: round-robin, min-inflight or min-latency")
@@ -96,22 +97,22 @@ func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger, changed 
 }
 
 // pathConfig opens the device that a path starts from, unless that is open.
-func (c *connection) pathConfig(o *sessionOptions, p endpoints) (ibtrs.PathConfig, error) {
+func (c *connection) pathConfig(o *sessionOptions, p address.Path) (ibtrs.PathConfig, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	dev := c.devices[p.source]
+	dev := c.devices[p.Source]
 	if dev == nil {
 		var err error
-		if dev, err = provider.Open(o.provider, p.source); err != nil {
+		if dev, err = provider.Open(o.provider, p.Source); err != nil {
 			return ibtrs.PathConfig{}, err
 		}
-		c.devices[p.source] = dev
+		c.devices[p.Source] = dev
 	}
-	return ibtrs.PathConfig{Device: dev, Server: netip.AddrPortFrom(p.server, o.port)}, nil
+	return ibtrs.PathConfig{Device: dev, Server: netip.AddrPortFrom(p.Server, o.port)}, nil
 }
 
 // addPath connects another path.
-func (c *connection) addPath(ctx context.Context, o *sessionOptions, p endpoints) error {
+func (c *connection) addPath(ctx context.Context, o *sessionOptions, p address.Path) error {
 	pc, err := c.pathConfig(o, p)
 	if err != nil {
 		return err
@@ -133,11 +134,8 @@ func (c *connection) closeDevices() error {
 	return errors.Join(errs...)
 }
 
-// endpoints are the two ends of a path.
-type endpoints struct{ source, server netip.Addr }
-
 // config checks the options.
-func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoints, error) {
+func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []address.Path, error) {
 	cfg := ibnbd.DefaultClientConfig()
 	t := &cfg.Transport
 	cfg.Log, t.Log = log, log
@@ -170,8 +168,8 @@ func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []endpoin
 	return cfg, paths, err
 }
 
-func parsePaths(texts []string) ([]endpoints, error) {
-	var paths []endpoints
+func parsePaths(texts []string) ([]address.Path, error) {
+	var paths []address.Path
 	for _, text := range texts {
 		p, err := parsePath(text)
 		if err != nil {
@@ -182,30 +180,18 @@ func parsePaths(texts []string) ([]endpoints, error) {
 	return paths, nil
 }
 
-// parsePath reads [SOURCE@]SERVER.
-func parsePath(text string) (endpoints, error) {
-	source, server, both := strings.Cut(text, "@")
-	if !both {
-		source, server = "", text
-	}
-	return parseEndpoints(source, server)
-}
-
-// parseEndpoints reads addresses with or without the prefix ip:, which sysfs wants. Without a source, routing decides.
-func parseEndpoints(source, server string) (p endpoints, err error) {
-	if p.server, err = netip.ParseAddr(strings.TrimPrefix(server, "ip:")); err != nil {
+// parsePath reads the two ends of a path. Without a source, routing decides, now.
+func parsePath(text string) (address.Path, error) {
+	p, err := address.ParsePath(text)
+	if err != nil || p.Source.IsValid() {
 		return p, err
 	}
-	if source != "" {
-		p.source, err = netip.ParseAddr(strings.TrimPrefix(source, "ip:"))
-		return p, err
-	}
-	c, err := net.Dial("udp", netip.AddrPortFrom(p.server, ibtrs.DefaultPort).String()) // sends nothing
+	c, err := net.Dial("udp", netip.AddrPortFrom(p.Server, ibtrs.DefaultPort).String()) // sends nothing
 	if err != nil {
 		return p, err
 	}
 	defer c.Close()
-	p.source = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	p.Source = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 	return p, nil
 }
 

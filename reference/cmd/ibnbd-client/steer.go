@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
 
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -179,11 +181,14 @@ func (r *mapper) steerPath(ctx context.Context, verb, text string) error {
 }
 
 // path finds the path between two addresses; nil if there is none.
-func (r *mapper) path(ends endpoints) *ibtrs.Path {
+func (r *mapper) path(ends address.Path) *ibtrs.Path {
 	for _, p := range r.conn.Session().Paths() {
-		if p.Config().Device.Addr() == ends.source && p.Config().Server.Addr() == ends.server {
+		if same(p.Config().Device.Addr(), ends.Source) && same(p.Config().Server.Addr(), ends.Server) {
 			return p
 		}
 	}
 	return nil
 }
+
+// same compares addresses, but not how they name the interface of a link-local one.
+func same(a, b netip.Addr) bool { return a.WithZone("") == b.WithZone("") }

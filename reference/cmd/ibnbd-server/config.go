@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -44,9 +45,9 @@ func (o *options) planListen(p *plan) error {
 	}
 	port := uint16(0)
 	for _, text := range o.listen {
-		addr, err := parseAddrPort(text)
+		addr, err := address.ParsePort(text, ibtrs.DefaultPort)
 		if err != nil {
-			return program.Usagef("--listen %q is not an IP address, with a port or without", text)
+			return program.Usagef("--listen %q: %w", text, err)
 		}
 		if port != 0 && port != addr.Port() {
 			return program.Usagef("--listen: ports %d and %d differ, all addresses must have the same", port, addr.Port())
@@ -56,14 +57,6 @@ func (o *options) planListen(p *plan) error {
 	}
 	p.cfg.Transport.Port = port
 	return nil
-}
-
-// parseAddrPort reads an address with a port, or without, which means the default.
-func parseAddrPort(text string) (netip.AddrPort, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.AddrPortFrom(addr, ibtrs.DefaultPort), nil
-	}
-	return netip.ParseAddrPort(text)
 }
 
 func (o *options) planExports(p *plan) error {

@@ -21,9 +21,10 @@ const (
 	lastDynamicPort  = 60999
 )
 
-// Dial asks the peer for a connection.
+// Dial asks the peer for a connection. The zone of a link-local address is not looked at: a link is on one interface.
 func (d *Device) Dial(ctx context.Context, peer netip.AddrPort, cfg rdma.ConnConfig, privateData []byte, recvs ...rdma.RecvWR) (rdma.Conn, error) {
 	what := fmt.Sprintf("dial %s", peer)
+	peer = netip.AddrPortFrom(peer.Addr().WithZone(""), peer.Port())
 	if err := ctx.Err(); err != nil {
 		return nil, d.failed(what, err)
 	}

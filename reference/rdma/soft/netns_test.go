@@ -56,6 +56,20 @@ func TestUDPOverIPv6(t *testing.T) {
 	exchange(t, p)
 }
 
+// A peer on the same link is dialled by its link-local address, with its interface or without.
+func TestUDPOverLinkLocal(t *testing.T) {
+	inNamespace(t)
+	address(t, "left", "fe80::1/64")
+	address(t, "left", "fe80::2/64")
+	p := newUDPPair(t, netip.MustParseAddr("fe80::1%left"), netip.MustParseAddr("fe80::2%left"), soft.Config{})
+	p.connect(t, wallConn)
+	exchange(t, p)
+
+	named := &pair{a: p.a, b: p.b, memA: p.memA, memB: p.memB}
+	named.connectAt(t, wallConn, netip.MustParseAddrPort("[fe80::2%left]:7778"))
+	exchange(t, named)
+}
+
 // A socket with the host's IP stack on one side, handmade headers on the other: each accepts the other's ICRC, finds the
 // other's hardware address, and is found.
 func TestPacketSocketAgainstUDP(t *testing.T) {

@@ -100,20 +100,20 @@ func connected(t testing.TB, cfgA, cfgB soft.Config) *pair {
 // the same.
 func (p *pair) connect(t testing.TB, cfg rdma.ConnConfig) {
 	t.Helper()
-	p.connectAt(t, cfg, 7777)
+	p.connectAt(t, cfg, netip.AddrPortFrom(p.b.Addr(), 7777))
 }
 
 // beside makes another connection between the devices, with the same memory.
 func (p *pair) beside(t testing.TB) *pair {
 	t.Helper()
 	other := &pair{hub: p.hub, a: p.a, b: p.b, memA: p.memA, memB: p.memB}
-	other.connectAt(t, testConn, 7778)
+	other.connectAt(t, testConn, netip.AddrPortFrom(p.b.Addr(), 7778))
 	return other
 }
 
-func (p *pair) connectAt(t testing.TB, cfg rdma.ConnConfig, port uint16) {
+func (p *pair) connectAt(t testing.TB, cfg rdma.ConnConfig, server netip.AddrPort) {
 	t.Helper()
-	l, err := p.b.Listen(port)
+	l, err := p.b.Listen(server.Port())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func (p *pair) connectAt(t testing.TB, cfg rdma.ConnConfig, port uint16) {
 		c, err := r.Accept(context.Background(), cfg, []byte("welcome"), recvs(p.memB, 32)...)
 		accepted <- result{c, err}
 	}()
-	c, err := p.a.Dial(context.Background(), netip.AddrPortFrom(p.b.Addr(), port), cfg, []byte("hello"), recvs(p.memA, 32)...)
+	c, err := p.a.Dial(context.Background(), server, cfg, []byte("hello"), recvs(p.memA, 32)...)
 	if err != nil {
 		t.Fatal(err)
 	}
