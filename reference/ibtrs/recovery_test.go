@@ -161,6 +161,7 @@ func TestCommands(t *testing.T) {
 		if _, err := s.AddPath(ctx, l.path(0)); !errors.Is(err, ibtrs.EEXIST) {
 			t.Errorf("second path between the same addresses: %v, want EEXIST", err)
 		}
+		synctest.Wait() // the server, too, is done with the path that was removed
 		if _, err := s.AddPath(ctx, l.path(1)); err != nil {
 			t.Fatal(err)
 		}
