@@ -22,6 +22,7 @@ type manager struct {
 
 	mu        sync.Mutex
 	closed    bool
+	lost      bool // the link is gone, though the device is not closed
 	listeners map[uint16]*listener
 	dialogs   map[uint32]*dialog // by local communication id
 	psn       uint32             // of management datagrams
@@ -98,8 +99,8 @@ func (m *manager) count() (listeners, requests int) {
 
 // newDialog makes a dialog with ids that nobody uses. The caller holds mu.
 func (m *manager) newDialog(state cmState) (*dialog, error) {
-	if m.closed {
-		return nil, rdma.ErrClosed
+	if err := m.usable(); err != nil {
+		return nil, err
 	}
 	if err := rdma.CheckLimit("number of connections", len(m.dialogs)+1, 1, m.dev.cfg.MaxConns); err != nil {
 		return nil, err
@@ -111,6 +112,17 @@ func (m *manager) newDialog(state cmState) (*dialog, error) {
 	g.localQPN = m.freeQPN()
 	m.dialogs[g.localID] = g
 	return g, nil
+}
+
+// usable fails when nothing can begin any more. The caller holds mu.
+func (m *manager) usable() error {
+	switch {
+	case m.closed:
+		return rdma.ErrClosed
+	case m.lost:
+		return rdma.ErrDeviceRemoved
+	}
+	return nil
 }
 
 // freeQPN draws a queue pair number that neither a queue pair nor a dialog has.
@@ -325,10 +337,14 @@ func (m *manager) giveUp(g *dialog, err error) {
 	m.forget(g)
 }
 
-// linkLost ends all connections and dials because the link is gone.
+// linkLost ends all connections, dials and listeners because the link is gone.
 func (m *manager) linkLost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.lost = true
+	for _, l := range m.listeners {
+		close(l.lost)
+	}
 	for _, g := range m.dialogs {
 		m.giveUp(g, rdma.ErrDeviceRemoved)
 	}

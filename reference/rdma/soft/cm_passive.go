@@ -26,6 +26,7 @@ type listener struct {
 	closed bool
 	ready  chan struct{} // one token: there may be a request
 	ended  chan struct{} // closed by Close
+	lost   chan struct{} // closed when the link is gone
 }
 
 var _ rdma.Listener = (*listener)(nil)
@@ -35,8 +36,8 @@ func (d *Device) Listen(port uint16) (rdma.Listener, error) {
 	m := &d.cm
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		return nil, d.failed("listen", rdma.ErrClosed)
+	if err := m.usable(); err != nil {
+		return nil, d.failed("listen", err)
 	}
 	for port == 0 {
 		port = uint16(firstDynamicPort + d.random()%(lastDynamicPort-firstDynamicPort+1))
@@ -47,7 +48,7 @@ func (d *Device) Listen(port uint16) (rdma.Listener, error) {
 	if m.listeners[port] != nil {
 		return nil, d.failed(fmt.Sprintf("listen on port %d: another listener has it", port), rdma.ErrBusy)
 	}
-	l := &listener{m: m, port: port, ready: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &listener{m: m, port: port, ready: make(chan struct{}, 1), ended: make(chan struct{}), lost: make(chan struct{})}
 	m.listeners[port] = l
 	return l, nil
 }
@@ -62,6 +63,7 @@ func (l *listener) Next(ctx context.Context) (rdma.Request, error) {
 		select {
 		case <-l.ready:
 		case <-l.ended:
+		case <-l.lost:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -74,6 +76,9 @@ func (l *listener) pop() (rdma.Request, error) {
 	defer l.m.mu.Unlock()
 	if l.closed {
 		return nil, l.m.dev.failed("next request", fmt.Errorf("listener on port %d %w", l.port, rdma.ErrClosed))
+	}
+	if l.m.lost {
+		return nil, l.m.dev.failed("next request", rdma.ErrDeviceRemoved)
 	}
 	if len(l.queue) == 0 {
 		return nil, nil

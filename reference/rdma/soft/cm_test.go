@@ -600,30 +600,53 @@ func TestBadDatagrams(t *testing.T) {
 	}
 }
 
-// A link that is closed under a device takes its connections and dials along.
+// A link that is closed under a device ends everything that waits on a device, as the removal of a real device does; what is left is to
+// close it all.
 func TestLinkLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := soft.NewHub()
 		link, err := hub.Attach(addrA, 0)
 		must(t, err)
-		a, err := soft.Open(link, soft.Config{})
+		d, err := soft.Open(link, soft.Config{})
 		must(t, err)
-		t.Cleanup(func() { closeAll(t, a) })
-		p := &pair{hub: hub, a: a, b: openDevice(t, hub, addrB, soft.Config{})}
+		p := &pair{hub: hub, a: d, b: openDevice(t, hub, addrB, soft.Config{})}
 		p.memA, p.memB = register(t, p.a), register(t, p.b)
 		p.connect(t, testConn)
-		dialled := make(chan error, 1)
+		l, err := d.Listen(5)
+		must(t, err)
+
+		failures := make(chan error, 3)
+		ctx := context.Background()
 		go func() {
-			_, err := a.Dial(context.Background(), netip.MustParseAddrPort("10.0.0.9:1"), testConn, nil)
-			dialled <- err
+			_, err := d.Dial(ctx, netip.MustParseAddrPort("10.0.0.9:5"), testConn, nil) // nobody's address
+			failures <- err
+		}()
+		go func() {
+			_, err := l.Next(ctx)
+			failures <- err
+		}()
+		go func() {
+			var done [64]rdma.Completion
+			for {
+				if _, err := p.client.Poll(ctx, done[:]); err != nil {
+					failures <- err
+					return
+				}
+			}
 		}()
 		synctest.Wait()
-		closeAll(t, link)
-		<-p.client.Lost()
-		for _, err := range []error{p.client.Err(), <-dialled} {
-			if !errors.Is(err, rdma.ErrDeviceRemoved) {
-				t.Errorf("%v, must wrap ErrDeviceRemoved", err)
+		must(t, link.Close())
+		for range cap(failures) {
+			if err := <-failures; !errors.Is(err, rdma.ErrDeviceRemoved) {
+				t.Errorf("what was waiting ended with %v", err)
 			}
 		}
+		if _, err := d.Dial(ctx, netip.AddrPortFrom(addrB, 7777), testConn, nil); !errors.Is(err, rdma.ErrDeviceRemoved) {
+			t.Errorf("Dial afterwards: %v", err)
+		}
+		if _, err := d.Listen(6); !errors.Is(err, rdma.ErrDeviceRemoved) {
+			t.Errorf("Listen afterwards: %v", err)
+		}
+		closeAll(t, l, p.client, p.memA, d)
 	})
 }
