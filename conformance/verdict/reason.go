@@ -16,6 +16,7 @@ type Reason string
 const (
 	NoHook         Reason = "no-hook"
 	NoConsent      Reason = "no-consent"
+	NeedsLab       Reason = "needs-lab"
 	NotSelected    Reason = "not-selected"
 	NoSecondPath   Reason = "no-second-path"
 	NoDevice       Reason = "no-device"
@@ -68,7 +69,8 @@ var reasons = map[Reason]struct {
 	meaning string
 }{
 	NoHook:         {Skip, "needs an action that only the subject's owner can do, and no control hook was given"},
-	NoConsent:      {Skip, "needs writes or data loss that were not allowed"},
+	NoConsent:      {Skip, "needs writes, data loss or an outage that were not allowed"},
+	NeedsLab:       {Skip, "is decided in the lab alone, where the suite has hands in the machines and a wire that it can break"},
 	NotSelected:    {Skip, "left out by the selection"},
 	NoSecondPath:   {Skip, "needs a second path"},
 	NoDevice:       {Skip, "needs an export of a kind that is not there"},

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -172,8 +174,9 @@ func (t *terminal) timings(o *verdict.Outcome) {
 	t.line("%s\n", w.Render())
 }
 
+// attention has the most urgent last, where a person looks first.
 func (t *terminal) attention(o *verdict.Outcome) {
-	for _, g := range groups(o) {
+	for _, g := range slices.Backward(groups(o)) {
 		t.line("%s. %s", t.colored(g.Verdict, g.Title), g.Why)
 		for _, clause := range g.Clauses {
 			t.clause(clause)
@@ -203,11 +206,24 @@ func (t *terminal) result(r verdict.ResultOutcome) {
 		t.wrapped("      ", fmt.Sprintf("expected until %s by %s: %s", e.Expires, e.Owner, e.Reason))
 		return
 	}
-	for _, e := range r.Evidence {
-		t.line("      see %s", evidenceLine(e))
-	}
+	t.evidence(r.Evidence)
 	if r.Rerun != "" {
 		t.line("      again: %s", r.Rerun)
+	}
+}
+
+// evidence names what is proof by itself, and once the directory of the rest.
+func (t *terminal) evidence(files []verdict.Evidence) {
+	var named string
+	for _, e := range files {
+		if dir := path.Dir(e.Path); len(e.Frames) == 0 && dir != "." {
+			if dir != named {
+				t.line("      see %s/", dir)
+			}
+			named = dir
+			continue
+		}
+		t.line("      see %s", evidenceLine(e))
 	}
 }
 
@@ -230,4 +246,34 @@ func (t *terminal) exit(o *verdict.Outcome) {
 		word, v = "UNDECIDED", verdict.Inconclusive
 	}
 	t.line("%s: %s (exit code %d)", t.colored(v, word), o.Exit.Sentence, o.Exit.Code)
+	t.decisive(o)
+}
+
+// decisive names the clauses that made the exit code, in the last lines: those are what a log is cut down to.
+func (t *terminal) decisive(o *verdict.Outcome) {
+	if o.Exit.Code == verdict.ExitHolds {
+		return
+	}
+	for _, g := range groups(o) {
+		if g.Verdict == verdict.ExpectedFail || g.Verdict == warning {
+			continue
+		}
+		for _, c := range g.Clauses {
+			t.wrapped("  ", fmt.Sprintf("%s %s%s", c.ID, c.Verdict, in(c)))
+		}
+	}
+}
+
+// in names the specs that gave a clause its verdict.
+func in(c verdict.ClauseOutcome) string {
+	var specs []string
+	for _, r := range c.Results {
+		if r.Verdict == c.Verdict {
+			specs = append(specs, r.Spec)
+		}
+	}
+	if len(specs) == 0 {
+		return ""
+	}
+	return " in " + strings.Join(specs, "; in ")
 }
