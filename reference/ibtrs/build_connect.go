@@ -307,10 +307,24 @@ func (b *build) takeInfo(answer []byte) error {
 		return breach("IBTRS-INFO-004", err)
 	}
 	b.chunks, err = r.AppendChunks(make([]Chunk, 0, b.geometry.QueueDepth), b.geometry)
-	if b.session.cfg.Rules.IgnoreInfoResponse && len(b.chunks) == int(b.geometry.QueueDepth) {
-		return nil
+	if rules := &b.session.cfg.Rules; err != nil && (rules.IgnoreInfoResponse || rules.IgnoreGeometry) {
+		b.chunks = b.anyChunks(r)
+		if len(b.chunks) == int(b.geometry.QueueDepth) {
+			return nil
+		}
 	}
 	return breach("IBTRS-INFO-017", err)
+}
+
+// anyChunks is what an impolite client takes for chunks: all that lie wholly in a region, as many as it needs.
+func (b *build) anyChunks(r InfoResponse) (chunks []Chunk) {
+	size := uint64(b.geometry.ChunkSize())
+	for _, region := range r.Regions.All() {
+		for at := uint64(0); at+size <= uint64(region.Length) && len(chunks) < int(b.geometry.QueueDepth); at += size {
+			chunks = append(chunks, Chunk{region.Address + at, region.RKey})
+		}
+	}
+	return chunks
 }
 
 // postReceives posts all receives that responses and heartbeats will use up.

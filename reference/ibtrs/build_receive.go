@@ -44,7 +44,10 @@ func (b *build) received(c *clientChannel, done *rdma.Completion, number uint32)
 	imm := Immediate(done.Imm)
 	switch done.Op {
 	case rdma.OpSendImm:
-		if !b.refresh && !b.session.cfg.Rules.AnyResponseForm {
+		if !b.refresh {
+			if b.session.cfg.Rules.AnyResponseForm {
+				return b.response(imm, nil) // its receives have no room for a key
+			}
 			return breachf("IBTRS-INV-014", "a SEND with immediate %s, but key refresh was not announced", imm)
 		}
 		return b.keyResponse(c.receives.bytes(number, KeyResponseSize)[:min(done.Length, KeyResponseSize)], imm)

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package script is a small target that does what a script says: every step of the protocol can be replaced, byte for byte,
+// and what is not replaced is done politely. It is the mirror image of package tester: clients are judged by what they make
+// of it.
+//
+// The nouns, each owned by the one before it:
+//
+//   - A [Server] listens on devices and plays a [Script] to whoever connects. Closing it ends everything.
+//   - A [Path] is one build of a client's path: its connections, its chunks, and the name that it told.
+//   - A [Conn] is one of its connections, on which anything can be sent at any time.
+//   - A [Knock] is a wish for a connection, a [Request] a request in a chunk; a script answers either as it likes, at once,
+//     later, several times or never.
+//   - A [Disk] is what the polite part serves.
+//
+// Everything that a server does happens on one goroutine, its stage, one event after the other. Scripts run there and need no
+// lock. Who is not on the stage enters it with [Server.Do], and waits for what happens there with [Server.Await].
+package script

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import "github.com/ibnbd/ibnbd/reference/ibtrs"
+
+// Script is how a server behaves. Each step is done politely when its function is nil; a function replaces the step, and can
+// call the polite one. All of them run on the stage.
+type Script struct {
+	Geometry   ibtrs.Geometry // what there is, and what a polite accept says; the zero one means DefaultGeometry
+	KeyRefresh bool           // each response brings a new key for its chunk
+
+	Connect func(k *Knock)        // somebody wants a connection; politely [Knock.Accept]
+	Inform  func(p *Path)         // the INFO request of a path has come; politely [Path.Inform]
+	Beat    func(c *Conn)         // a heartbeat has come; politely [Conn.Acknowledge]
+	Serve   func(r *Request)      // a request has come; politely [Request.Answer]
+	Adapt   func(r *OpenResponse) // an OPEN is answered; politely left as the disk says
+}
+
+// DefaultGeometry is quick to set up, and has room for any request of a small client.
+var DefaultGeometry = ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536 - 4096, MaxHeaderSize: 4096}

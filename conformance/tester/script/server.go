@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// Server is a target that plays a script. Its fields are the stage's.
+type Server struct {
+	Script Script     // may be changed at any time
+	Disk   *Disk      // what is served politely
+	Paths  []*Path    // every build of a path that was begun, in order
+	Seen   []*Request // every request that came, in order
+
+	addrs     []netip.Addr
+	listeners []rdma.Listener
+	held      []rdma.Request // without an answer
+	failures  []error        // of the server itself
+	running   sync.WaitGroup // listening, polling and disconnecting goroutines
+	ctx       context.Context
+	cancel    context.CancelFunc
+
+	mu    sync.Mutex // guards the rest
+	queue []event
+	wake  chan struct{} // one token: the queue is not empty
+	news  chan struct{} // closed, and replaced, after something has happened
+	ended chan struct{} // the stage is gone
+}
+
+// event is something to do on the stage.
+type event struct {
+	do     func()
+	silent bool // it only looks, and is no news
+}
+
+// partingTime is how long a client may take to confirm that a closing server disconnects.
+const partingTime = 3 * time.Second
+
+// Listen starts a server on the devices, which must outlive it, at the default port.
+func Listen(s Script, devices ...rdma.Device) (*Server, error) {
+	if s.Geometry == (ibtrs.Geometry{}) {
+		s.Geometry = DefaultGeometry
+	}
+	v := &Server{
+		Script: s, Disk: NewDisk(s.Geometry),
+		wake: make(chan struct{}, 1), news: make(chan struct{}), ended: make(chan struct{}),
+	}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	go v.play()
+	for _, d := range devices {
+		l, err := d.Listen(ibtrs.DefaultPort)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("scripted server on %s: %w", d.Name(), err), v.Close())
+		}
+		v.addrs = append(v.addrs, d.Addr())
+		v.listeners = append(v.listeners, l)
+		v.running.Go(func() { v.listen(d, l) })
+	}
+	return v, nil
+}
+
+// Addrs are the addresses that the server listens on.
+func (v *Server) Addrs() []netip.Addr { return v.addrs }
+
+// listen hands connection requests to the stage.
+func (v *Server) listen(d rdma.Device, l rdma.Listener) {
+	for {
+		r, err := l.Next(v.ctx)
+		if err != nil {
+			return
+		}
+		v.post(event{do: func() { v.knock(d, r) }})
+	}
+}
+
+// play is the stage.
+func (v *Server) play() {
+	defer close(v.ended)
+	for range v.wake {
+		v.mu.Lock()
+		queue := v.queue
+		v.queue = nil
+		v.mu.Unlock()
+		news := false
+		for _, e := range queue {
+			e.do()
+			news = news || !e.silent
+		}
+		if news {
+			v.mu.Lock()
+			close(v.news)
+			v.news = make(chan struct{})
+			v.mu.Unlock()
+		}
+	}
+}
+
+// post has something done on the stage.
+func (v *Server) post(e event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.queue = append(v.queue, e)
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Do does something on the stage and returns when it is done. It must not be called there, nor after Close.
+func (v *Server) Do(do func()) { v.await(event{do: do}) }
+
+func (v *Server) await(e event) {
+	done := make(chan struct{})
+	do := e.do
+	e.do = func() { do(); close(done) }
+	v.post(e)
+	<-done
+}
+
+// Await waits until something is so. It looks on the stage, whenever something has happened there.
+func (v *Server) Await(ctx context.Context, what string, so func() bool) error {
+	for {
+		v.mu.Lock()
+		news := v.news
+		v.mu.Unlock()
+		is := false
+		v.await(event{do: func() { is = so() }, silent: true})
+		if is {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
+// StopListening does what it says: who asks for a connection is refused by the device itself.
+func (v *Server) StopListening() error {
+	var errs []error
+	v.Do(func() {
+		for _, l := range v.listeners {
+			errs = append(errs, l.Close())
+		}
+		v.listeners = nil
+	})
+	return errors.Join(errs...)
+}
+
+// Hangup disconnects all clients, as a server does that goes down, and waits until they have confirmed that or ctx ends.
+func (v *Server) Hangup(ctx context.Context) {
+	var parting sync.WaitGroup
+	v.Do(func() {
+		for _, p := range v.Paths {
+			p.hangup(ctx, &parting)
+		}
+	})
+	parting.Wait()
+}
+
+// fail notes what went wrong with the server itself.
+func (v *Server) fail(err error) {
+	if err != nil {
+		v.failures = append(v.failures, err)
+	}
+}
+
+// Close disconnects all clients and releases everything. It fails when the server itself could not do what its script says.
+func (v *Server) Close() error {
+	err := v.StopListening()
+	v.Do(func() {
+		for _, r := range v.held {
+			_ = r.Reject(nil) // whoever asked has given up, or is told now
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), partingTime)
+	defer cancel()
+	v.Hangup(ctx)
+	v.cancel()
+	var errs []error
+	v.Do(func() {
+		for _, p := range v.Paths {
+			errs = append(errs, p.release())
+		}
+	})
+	v.running.Wait()
+	v.Do(func() {
+		for _, p := range v.Paths {
+			errs = append(errs, p.free())
+		}
+		errs = append(errs, v.failures...)
+	})
+	close(v.wake)
+	<-v.ended
+	return errors.Join(append(errs, err)...)
+}
