@@ -88,8 +88,8 @@ func pcapng(t *testing.T, link layers.LinkType, list ...[]byte) []byte {
 	return b.Bytes()
 }
 
-// foreign is a datagram of another protocol to port 4791.
-func foreign() []byte {
+// strange is a datagram of another protocol to port 4791.
+func strange() []byte {
 	frame := make([]byte, 60)
 	frame[12] = 0x08                         // IPv4
 	frame[14] = 0x45                         // header of 20 bytes
@@ -134,8 +134,8 @@ func TestAuditBadInput(t *testing.T) {
 		{"snap length that keeps connection management", snapped(400, list, at), verdict.ExitInconclusive, "could not be judged; 948 frames are cut by the snap length: capture whole frames", ""},
 		{"snap length behind the headers of data", snapped(80, list, at), verdict.ExitNothingRan, "nothing was judged; 1060 frames are cut by the snap length: capture whole frames", ""},
 		{"snap length within the headers", snapped(48, list, at), verdict.ExitNothingRan, "frames are cut by the snap length: capture whole frames", ""},
-		{"foreign datagrams on the port", snapped(1500, [][]byte{foreign(), foreign()}, nil), verdict.ExitNothingRan, "2 foreign or malformed on port 4791", ""},
-		{"foreign datagrams between others", snapped(1500, append([][]byte{foreign()}, list...), append(at[:1:1], at...)), verdict.ExitHolds, "1 foreign or malformed on port 4791", ""},
+		{"foreign datagrams on the port", snapped(1500, [][]byte{strange(), strange()}, nil), verdict.ExitNothingRan, "2 foreign or malformed on port 4791", ""},
+		{"foreign datagrams between others", snapped(1500, append([][]byte{strange()}, list...), append(at[:1:1], at...)), verdict.ExitHolds, "1 foreign or malformed on port 4791", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "bad.pcap")

@@ -37,7 +37,10 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --target reference --initiator mainline --static-keys
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
-  ibnbd-conformance run --focus 'carrier loss' --dry-run`
+  ibnbd-conformance run --focus 'carrier loss' --dry-run
+  ibnbd-conformance run --target ip:10.0.0.66 --export ram0
+  ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
+    --allow-outage --control ./my-target`
 
 // runFlags are the flags of the command, as the user wrote them.
 type runFlags struct {
@@ -52,14 +55,24 @@ type runFlags struct {
 	staticKeys        bool
 	keepAll           bool
 	dryRun            bool
+	foreign           foreignFlags
 }
 
 func newRun(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "run", Short: "Judge a target and an initiator in the lab", Long: runHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
+		Use: "run", Short: "Judge a target and an initiator in the lab, or a target that somebody else runs",
+		Long: runHelp + "\n\n" + foreignHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), cmd.OutOrStdout(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseMixed(cmd, f.isForeign()); err != nil {
+				return err
+			}
+			if f.isForeign() {
+				return a.runForeign(cmd.Context(), cmd.OutOrStdout(), f)
+			}
+			return a.run(cmd.Context(), cmd.OutOrStdout(), f)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.selection.Clauses, "clause", nil, "only specs that decide these clauses")
@@ -69,7 +82,7 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.selection.Focus, "focus", "", "only specs whose name this regular expression matches")
 	flags.StringArrayVar(&f.selection.Names, "spec", nil, "only the spec of exactly this name; may be given several times")
 	flags.BoolVar(&f.selection.Smoke, "smoke", false, "only a few specs of each kind, in about a minute")
-	flags.StringVar(&f.target, "target", "mainline", "implementation under test as the target: "+strings.Join(kit.Implementations, ", "))
+	flags.StringVar(&f.target, "target", "mainline", "what is under test as the target: "+strings.Join(kit.Implementations, ", ")+"; or a foreign one, ip:ADDRESS[:PORT][,...]")
 	flags.StringVar(&f.initiator, "initiator", "mainline", "implementation under test as the initiator: "+strings.Join(kit.Implementations, ", "))
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
 	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
@@ -79,6 +92,7 @@ func newRun(a *app) *cobra.Command {
 	flags.IntVar(&f.workers, "workers", 3, "labs side by side; most specs wait more than they work")
 	flags.Int64Var(&f.seed, "seed", 0, "order of the specs; 0 chooses one and reports it")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
+	f.foreign.add(cmd)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
 	return cmd
 }

@@ -31,7 +31,7 @@ const EvidenceDir = "evidence"
 
 // gather begins the evidence of a spec.
 func gather(ctx context.Context, reportDir, spec string, lab *vm.Lab, hosts ...*vm.Host) (*evidence, error) {
-	e := &evidence{reportDir: reportDir, dir: filepath.Join(EvidenceDir, fileName(spec)), kernelFrom: make(map[*vm.Host]vm.Mark)}
+	e := &evidence{reportDir: reportDir, dir: EvidenceOf(spec), kernelFrom: make(map[*vm.Host]vm.Mark)}
 	// What an earlier run with the same report left must not be taken for this one's.
 	if err := os.RemoveAll(e.path("")); err != nil {
 		return nil, err
@@ -52,6 +52,9 @@ func gather(ctx context.Context, reportDir, spec string, lab *vm.Lab, hosts ...*
 	}
 	return e, nil
 }
+
+// EvidenceOf is where the evidence of a spec is, below the directory of the report.
+func EvidenceOf(spec string) string { return filepath.Join(EvidenceDir, fileName(spec)) }
 
 // fileName makes a directory name out of a spec's: short enough for any file system, and still to be recognised.
 func fileName(spec string) string {

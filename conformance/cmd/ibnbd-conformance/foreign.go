@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+)
+
+const foreignHelp = `With --target ip:ADDRESS the target is one that somebody else runs, and no lab is needed. Attacks that a target must endure
+are made from here, over ordinary UDP sockets or, in programs built with the tag verbs, over RDMA devices. Nothing is written
+and nothing is risked that was not allowed; what could not be tried is skipped, and the report says why.
+
+The owner's command (--control) is run with one argument: status, restart or crash. It ends with status 127 for what it does
+not know. ci/hooks has an example.`
+
+// foreignFlags are the flags about a foreign target, as the user wrote them.
+type foreignFlags struct {
+	exports  []string
+	provider string
+	netdev   string
+	sources  []string
+	control  string
+	writes   bool
+	scratch  string
+	loss     []string
+	outage   bool
+	dialect  string
+	name     string
+	patience time.Duration
+}
+
+func (f *foreignFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a polite bystander")
+	flags.StringVar(&f.provider, "provider", foreign.Soft, "RDMA provider on this side: "+strings.Join(foreign.Providers, ", "))
+	flags.StringVar(&f.netdev, "netdev", "", "network interface on this side; by default the one of the route to the target")
+	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target; with --netdev and a prefix length, addresses that this machine has not")
+	flags.StringVar(&f.control, "control", "", "command of the target's owner that restarts or crashes it")
+	flags.BoolVar(&f.writes, "allow-writes", false, "let the sectors of --scratch be written, on every export")
+	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", tester.ScratchSectors))
+	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
+	flags.BoolVar(&f.outage, "allow-outage", false, "let the service end: by what some known target did not survive, or by the control command")
+	flags.StringVar(&f.dialect, "dialect", string(clauses.RNBD), "family of names of the foreign target: ibnbd, rnbd")
+	flags.StringVar(&f.name, "name", "", "name of the foreign target in reports and baselines; by default its address")
+	flags.DurationVar(&f.patience, "patience", tester.DefaultPatience, "how long one answer of the foreign target may take")
+}
+
+// Flags that make sense only in the lab, or only for a foreign target.
+var (
+	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "workers", "seed", "smoke", "label"}
+	foreignNames = []string{"export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
+)
+
+// refuseMixed refuses flags of the one kind of run in the other.
+func refuseMixed(cmd *cobra.Command, isForeign bool) error {
+	refused, why := foreignNames, "speaks of a foreign target: give one with --target ip:ADDRESS"
+	if isForeign {
+		refused, why = labFlags, "speaks of the lab, and --target is a foreign target"
+	}
+	for _, name := range refused {
+		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed {
+			return usagef("--%s %s", name, why)
+		}
+	}
+	return nil
+}
+
+func (f runFlags) isForeign() bool { return strings.HasPrefix(f.target, foreign.Prefix) }
+
+// runForeign judges a target that somebody else runs.
+func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
+	options, err := a.foreignOptions(f)
+	if err != nil {
+		return err
+	}
+	plan, err := runner.NewForeignPlan(a.catalogue, options)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if len(plan.Specs) == 0 {
+		return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", options.Selection)}
+	}
+	announceForeign(out, plan, options.Config.Name)
+	if f.dryRun {
+		return nil
+	}
+	outcome, err := runner.RunForeign(ctx, a.catalogue, options, plan, out)
+	if outcome != nil {
+		if err := report.Terminal(out, outcome, screen(out)); err != nil {
+			return environmentf("%w", err)
+		}
+		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
+	}
+	var refused *foreign.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return usagef("%w", err)
+	case err != nil:
+		return environmentf("%w", err)
+	}
+	return exitWith(outcome.Exit.Code)
+}
+
+// announceForeign says what will be run, and why some of it will not.
+func announceForeign(out io.Writer, plan *runner.ForeignPlan, name string) {
+	fmt.Fprintf(out, "%s on %s, about %s\n", counted(len(plan.Specs), "spec"), name, plan.Estimate.Round(time.Second))
+	for _, reason := range slices.Sorted(maps.Keys(plan.Skipped)) {
+		fmt.Fprintf(out, "  %d will be skipped (%s): %s\n", plan.Skipped[reason], reason, reason.Meaning())
+	}
+}
+
+// foreignOptions checks the flags and makes options of them.
+func (a *app) foreignOptions(f runFlags) (runner.ForeignOptions, error) {
+	if f.report == "" {
+		return runner.ForeignOptions{}, usagef("--report is empty: name a directory")
+	}
+	config, err := f.foreign.config(f.target)
+	if err != nil {
+		return runner.ForeignOptions{}, err
+	}
+	o := runner.ForeignOptions{
+		Selection: f.selection, Config: config, ReportDir: f.report, Tool: version(), Command: os.Args,
+		Rerun: f.rerunForeign(), KeepAll: f.keepAll,
+	}
+	if f.baseline != "" && f.baseline != "none" {
+		o.Baseline, o.BaselineFile, err = a.baselineFor(f)
+	}
+	return o, err
+}
+
+// config makes a description of the target of the flags.
+func (f foreignFlags) config(target string) (c foreign.Config, err error) {
+	if c.Targets, err = foreign.ParseTargets(target); err != nil {
+		return c, usagef("--target %w", err)
+	}
+	if len(f.exports) < 1 || len(f.exports) > 2 || slices.Contains(f.exports, "") {
+		return c, usagef("--export names %d exports of the foreign target, and must name one or two", len(f.exports))
+	}
+	if f.patience <= 0 {
+		return c, usagef("--patience %s is not positive", f.patience)
+	}
+	c.Exports, c.Patience, c.Name = f.exports, f.patience, f.name
+	if c.Name == "" {
+		c.Name = strings.TrimPrefix(target, foreign.Prefix)
+	}
+	switch c.Dialect = clauses.Dialect(f.dialect); c.Dialect {
+	case clauses.IBNBD, clauses.RNBD:
+	default:
+		return c, usagef("--dialect %q is not one of ibnbd, rnbd", f.dialect)
+	}
+	if f.control != "" {
+		if c.Hook, err = foreign.ParseHook(f.control); err != nil {
+			return c, usagef("--control %q: %w", f.control, err)
+		}
+	}
+	if c.Place, err = f.place(len(c.Targets)); err != nil {
+		return c, err
+	}
+	c.Consent, err = f.consent()
+	return c, err
+}
+
+func (f foreignFlags) place(targets int) (foreign.Place, error) {
+	p := foreign.Place{Provider: f.provider, Netdev: f.netdev}
+	for _, text := range f.sources {
+		prefix, err := netip.ParsePrefix(text)
+		if addr, alone := netip.ParseAddr(text); alone == nil {
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return p, usagef("--source %q is not an address, with a prefix length or without", text)
+		}
+		p.Source = append(p.Source, prefix)
+	}
+	if err := p.Check(targets); err != nil {
+		return p, usagef("%w", err)
+	}
+	return p, nil
+}
+
+func (f foreignFlags) consent() (foreign.Consent, error) {
+	c := foreign.Consent{Writes: f.writes, Loss: f.loss, Outage: f.outage}
+	for _, name := range f.loss {
+		if !slices.Contains(f.exports, name) {
+			return c, usagef("--allow-data-loss %s is not among the exports %s", name, strings.Join(f.exports, ", "))
+		}
+	}
+	if f.writes != (f.scratch != "") {
+		return c, usagef("--allow-writes and --scratch FIRST+COUNT belong together: the one allows to write, the other says where")
+	}
+	if !f.writes {
+		return c, nil
+	}
+	var err error
+	if c.Scratch, err = foreign.ParseRange(f.scratch); err != nil {
+		return c, usagef("--scratch %w", err)
+	}
+	return c, nil
+}
+
+// rerunForeign is the command that runs one spec again; %s is its name.
+func (f runFlags) rerunForeign() string {
+	o := f.foreign
+	words := []string{"ibnbd-conformance", "run", "--target", f.target, "--export", strings.Join(o.exports, ","), "--provider", o.provider}
+	for _, flag := range []struct{ name, value string }{
+		{"--netdev", o.netdev}, {"--source", strings.Join(o.sources, ",")}, {"--scratch", o.scratch},
+		{"--allow-data-loss", strings.Join(o.loss, ",")}, {"--name", o.name},
+	} {
+		if flag.value != "" {
+			words = append(words, flag.name, flag.value)
+		}
+	}
+	if o.control != "" {
+		words = append(words, "--control", "'"+o.control+"'")
+	}
+	if o.writes {
+		words = append(words, "--allow-writes")
+	}
+	if o.outage {
+		words = append(words, "--allow-outage")
+	}
+	words = append(words, "--dialect", o.dialect, "--patience", o.patience.String())
+	return strings.ReplaceAll(strings.Join(words, " "), "%", "%%") + " --spec '%s'"
+}

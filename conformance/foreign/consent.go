@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+)
+
+// Consent is what the owner of a target allows. Its zero value allows reads.
+type Consent struct {
+	Writes  bool     // opening for writing, and writing into the scratch range of every export
+	Scratch Range    // that range
+	Loss    []string // exports whose data may be lost
+	Outage  bool     // the service may end
+}
+
+// Range is some sectors of 512 bytes.
+type Range struct{ First, Count uint64 }
+
+// ParseRange reads FIRST+COUNT.
+func ParseRange(text string) (Range, error) {
+	first, count, plus := strings.Cut(text, "+")
+	f, err1 := strconv.ParseUint(first, 10, 64)
+	c, err2 := strconv.ParseUint(count, 10, 64)
+	if !plus || err1 != nil || err2 != nil {
+		return Range{}, fmt.Errorf("%q is not of the form FIRST+COUNT, in sectors of 512 bytes", text)
+	}
+	if c < tester.ScratchSectors || c > math.MaxUint64-f {
+		return Range{}, fmt.Errorf("%q has %d sectors, and must have at least %d and an end that has a number", text, c, tester.ScratchSectors)
+	}
+	return Range{f, c}, nil
+}
+
+// everything says whether all data of the exports may be lost.
+func (c Consent) everything(exports []string) bool {
+	return !slices.ContainsFunc(exports, func(name string) bool { return !slices.Contains(c.Loss, name) })
+}
+
+// limit is what the tester keeps to.
+func (c Consent) limit(exports []string) *tester.Limit {
+	switch {
+	case c.everything(exports):
+		return nil
+	case c.Writes:
+		return &tester.Limit{Writes: true, First: c.Scratch.First, Count: c.Scratch.Count}
+	}
+	return &tester.Limit{}
+}
+
+// lacks is what is not allowed and an attack of some effect needs, or "".
+func (c Consent) lacks(effect attacks.Effect, mayEnd bool, exports []string) string {
+	switch {
+	case mayEnd && !c.Outage:
+		return "it may end the service, which was not allowed"
+	case c.everything(exports) || effect == attacks.Reads:
+		return ""
+	case !c.Writes:
+		return "it writes, or opens for writing, which was not allowed"
+	case effect == attacks.WritesAnywhere:
+		return "it sends writes outside of the scratch range, and the loss of all data was not allowed"
+	}
+	return ""
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package foreign judges a target that somebody else runs: all that is known of it is where it listens, what it exports, and
+// perhaps a command by which its owner lets it be controlled.
+//
+// # Nouns
+//
+//   - A [Config] is what a person says of the target: addresses, exports, the [Place] from which it is visited, what its
+//     owner allows ([Consent]) and the command that controls it ([Hook]).
+//   - A [Spec] is one thing that can be tried on such a target: every attack of package attacks, a long polite visit, and
+//     what becomes of data when the owner lets the target crash. It says beforehand what it needs.
+//   - A [Visit] is one stay at the target. [Open] makes the first contact and refuses what must not be touched;
+//     [Visit.Missing] says what keeps a spec from running, as the reason of a SKIP; [Visit.Run] runs it.
+//
+// # Consent
+//
+// Without a word from the owner nothing is written, nothing is opened for writing, and nothing is sent that some known
+// target did not survive. Writing needs a scratch range, and no request beyond it leaves the tester; what only the target's
+// own checks would keep from other blocks needs every export named as one whose data may be lost; what may end the service
+// needs that to be allowed. A device whose first MiB has the signature of a file system, a partition table or the like is
+// not written to unless its data may be lost.
+//
+// # The control hook
+//
+// The command is run with one argument, the action, and with IBNBD_TARGET (addresses with commas between them) and
+// IBNBD_EXPORTS in its environment. It ends with status 0 when the action is done, with 127 when it does not know the
+// action, and with any other when the action failed; what it then says is in the error.
+//
+//	status   says on lines NAME=VALUE what should stand in the report of the target, such as its version
+//	restart  starts the service again, after it has died or hangs; it need not wait until the service is ready
+//	crash    ends the service without a warning, as a loss of power does, and starts it again
+//
+// A clause that only a missing action could decide is skipped, with the reason no-hook. After crash and restart the target is
+// given [Recovery] to serve again. An export in volatile memory cannot keep its data over a crash: a hook for such an export
+// answers crash with 127.
+//
+// # Packets
+//
+// Over the provider soft the visit sees every packet of its own. Those of each spec are evidence; those of the polite visit
+// are also read by the passive judge, for what they tell of the target.
+package foreign

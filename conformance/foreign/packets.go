@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"sync"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+)
+
+// recorder writes the packets of one own device into a file, from begin to end. It lives as long as the device.
+type recorder struct {
+	rail string
+
+	mu     sync.Mutex
+	file   *os.File // nil between two recordings
+	buffer *bufio.Writer
+	out    *pcapgo.NgWriter
+	err    error // the first
+}
+
+// sent is the verdict of a packet that has gone out.
+const sent = "sent"
+
+// trace takes a packet that went out, or that came in, whatever became of it here.
+func (r *recorder) trace(rec soft.Record) {
+	if rec.Direction == soft.Outbound && rec.Verdict != sent {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return
+	}
+	data := rec.Packet.Datagram()
+	info := gopacket.CaptureInfo{Timestamp: rec.At, CaptureLength: len(data), Length: len(data)}
+	r.err = errors.Join(r.err, r.out.WritePacket(info, data))
+}
+
+// begin starts a file.
+func (r *recorder) begin(name string) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.file, r.err, r.buffer = file, nil, bufio.NewWriter(file)
+	r.out, err = pcapgo.NewNgWriterInterface(r.buffer, pcapgo.NgInterface{
+		Name: r.rail, LinkType: layers.LinkTypeRaw, TimestampResolution: 9,
+	}, pcapgo.DefaultNgWriterOptions)
+	return err
+}
+
+// end makes the file whole.
+func (r *recorder) end() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return nil
+	}
+	err := errors.Join(r.err, r.out.Flush(), r.buffer.Flush(), r.file.Close())
+	r.file = nil
+	return err
+}

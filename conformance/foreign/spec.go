@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// Spec is one thing that can be tried on a foreign target.
+type Spec struct {
+	Name    string         // that of the same thing in the lab, if it is there
+	Clauses []string       // that it decides
+	Takes   time.Duration  // about so long, on a target that behaves
+	Rails   int            // ways to the target that it needs
+	Depth   int            // queue depth that the target must have; 0: any
+	Does    attacks.Effect // to the data
+	MayEnd  bool           // the service may end
+	Needs   Action         // of the hook; "" for none
+	Polite  bool           // nothing is sent but what a client should send, so that the packets can be judged
+
+	survives string // the clause that says whether the target has lived on; "" where that is no question
+	run      func(ctx context.Context, target tester.Target, v *Visit) error
+}
+
+// Specs are all specs: those that may end the service last.
+func Specs() []Spec {
+	var harmless, harmful []Spec
+	for _, a := range attacks.All() {
+		if s := ofAttack(a); s.MayEnd {
+			harmful = append(harmful, s)
+		} else {
+			harmless = append(harmless, s)
+		}
+	}
+	return append(append(append(polite(), harmless...), harmful...), crashes()...)
+}
+
+// ofAttack makes a spec of an attack, by the name that it has in the lab.
+func ofAttack(a attacks.Attack) Spec {
+	return Spec{
+		Name: "a target lives on when " + a.Name, Clauses: append([]string{a.Survives()}, a.Clauses...), Takes: 200 * time.Millisecond,
+		Rails: max(1, a.Rails), Depth: a.Depth, Does: a.Does, MayEnd: a.MayEnd(), survives: a.Survives(),
+		run: func(ctx context.Context, target tester.Target, _ *Visit) error {
+			return attacks.Execute(ctx, target, a)
+		},
+	}
+}
+
+// quiet is how long the polite visit stays: longer than it takes any side with the usual timers to give up a dead peer.
+var quiet = ibtrs.DefaultTimers.Detection().Limit + 5*time.Second
+
+func polite() []Spec {
+	return []Spec{{
+		Name: "a client stays for a while, and only acknowledges heartbeats", Clauses: []string{"IBTRS-HB-006"}, Takes: quiet,
+		Rails: 1, Polite: true, run: stay,
+	}}
+}
+
+// stay reads, is idle until the target would have given up a dead client, and reads again.
+func stay(ctx context.Context, target tester.Target, _ *Visit) (err error) {
+	t := tester.New(target)
+	defer func() { err = errors.Join(err, t.Close()) }()
+	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	const size = 4096
+	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
+		return err
+	}
+	if err := acknowledge(ctx, p, time.Now().Add(quiet)); err != nil {
+		return tester.Broken("IBTRS-HB-006", "while the client only acknowledged: %v", err)
+	}
+	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
+		return tester.Broken("IBTRS-HB-006", "after %s in which the client only acknowledged: %s", quiet, tester.Outcome(err))
+	}
+	return p.Disconnect(ctx)
+}
+
+// acknowledge answers heartbeats until some time.
+func acknowledge(ctx context.Context, p *tester.Path, until time.Time) error {
+	for time.Now().Before(until) {
+		m, err := p.Conns[0].Receive(ctx)
+		if errors.Is(err, tester.ErrSilent) {
+			continue
+		}
+		if err == nil && m.Imm == ibtrs.Heartbeat {
+			err = p.Conns[0].SendImmediate(ibtrs.HeartbeatAck)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crashes are what becomes of data when the target crashes.
+func crashes() []Spec {
+	one := func(name string, write func(context.Context, *tester.Path, uint32) error, clauses ...string) Spec {
+		return Spec{
+			Name: name, Clauses: clauses, Takes: 15 * time.Second, Rails: 1, Does: attacks.Writes, MayEnd: true, Needs: Crash,
+			run: func(ctx context.Context, target tester.Target, v *Visit) error {
+				return endures(ctx, target, v, clauses[0], write)
+			},
+		}
+	}
+	return []Spec{
+		one("what was flushed is there after a crash of the target", writeAndFlush, "IBNBD-FAIL-018", "IBNBD-IO-004"),
+		one("what was written with FUA is there after a crash of the target", writeThrough, "IBNBD-IO-009"),
+	}
+}
+
+// What is written before a crash, and where, from the base on.
+const (
+	lastingSector   = 32
+	lastingSize     = 4096
+	lastingSequence = 11
+)
+
+func writeAndFlush(ctx context.Context, p *tester.Path, device uint32) error {
+	if err := p.WriteAt(ctx, device, lastingSector, tester.Stamped(lastingSector, lastingSize, lastingSequence)); err != nil {
+		return err
+	}
+	_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpFlush, ibnbd.FlagSync, device, 0, 0)), 0), 0)
+	return err
+}
+
+func writeThrough(ctx context.Context, p *tester.Path, device uint32) error {
+	message := ibnbd.NewIORequest(ibnbd.OpWrite, ibnbd.FlagSync|ibnbd.FlagFUA, device, p.Base()+lastingSector, lastingSize)
+	_, err := p.Call(ctx, p.Write(tester.Marshal(message), tester.Stamped(lastingSector, lastingSize, lastingSequence)), 0)
+	return err
+}
+
+// endures writes, has the target crash, and looks for what was written.
+func endures(ctx context.Context, target tester.Target, v *Visit, clause string, write func(context.Context, *tester.Path, uint32) error) error {
+	if err := before(ctx, target, write); err != nil {
+		return err
+	}
+	if _, err := v.control(ctx, Crash); err != nil {
+		return err
+	}
+	if err := v.awaitService(ctx); err != nil {
+		return fmt.Errorf("after the crash: %w", err)
+	}
+	return after(ctx, target, clause)
+}
+
+// before writes, first something else, so that what is found afterwards cannot come from an earlier run.
+func before(ctx context.Context, target tester.Target, write func(context.Context, *tester.Path, uint32) error) (err error) {
+	t := tester.New(target)
+	defer func() { err = errors.Join(err, t.Close()) }()
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.WriteAt(ctx, opened.DeviceID, lastingSector, make([]byte, lastingSize)); err != nil {
+		return err
+	}
+	return write(ctx, p, opened.DeviceID)
+}
+
+func after(ctx context.Context, target tester.Target, clause string) (err error) {
+	t := tester.New(target)
+	defer func() { err = errors.Join(err, t.Close()) }()
+	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	if err := p.CheckStamped(ctx, opened.DeviceID, lastingSector, lastingSize, lastingSequence); err != nil {
+		return tester.Broken(clause, "after the crash: %v", err)
+	}
+	return nil
+}
