@@ -22,7 +22,7 @@ type ServerRules struct {
 	MixIOModes        bool // exports a device in both I/O modes at once
 	HonourIOModeByte  bool // honours byte 5 of OPEN whatever the profile
 	BlocksAsCapacity  bool // tells the capacity in logical blocks
-	StaleReply        bool // leaves old bytes in the reserved part of replies
+	StaleReply        bool // leaves old bytes where the end of a reply should be zero
 	CloseBeforeIO     bool // answers CLOSE while I/O is in flight
 	UnknownCloseFails bool // answers ENOTCONN to CLOSE of an unknown id
 	ReuseForcedID     bool // gives the id of a device that was closed by force to another

@@ -3,6 +3,7 @@
 package ibnbd
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -119,7 +120,9 @@ func (h *serverSession) reply(r *ibtrs.ServerRequest, m interface {
 	AppendBinary([]byte) ([]byte, error)
 }) {
 	message, _ := m.AppendBinary(nil)
-	if !h.server.cfg.Rules.StaleReply {
+	if h.server.cfg.Rules.StaleReply {
+		message = bytes.TrimRight(message, "\x00")
+	} else {
 		clear(r.Data)
 	}
 	copy(r.Data, message)

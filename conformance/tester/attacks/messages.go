@@ -173,13 +173,25 @@ func reserved(ctx context.Context, t *tester.Tester) error {
 	}
 	const sector = 40
 	data := tester.Stamped(sector, 4096, 9)
-	write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, ^uint32(knownFlags), opened.DeviceID, t.Base()+sector, uint32(len(data))))
-	fill(write, 2, 4)
-	fill(write, 26, len(write))
-	if _, err := p.Call(ctx, p.Write(write, data), 0); err != nil {
-		return tester.Broken("IBNBD-IO-012", "write with all unknown flags and all padding set: %s", tester.Outcome(err))
+	for _, w := range []struct {
+		what, clause string
+		flags        uint32
+		from, to     int // of the bytes that are set
+	}{
+		{"its padding", "IBNBD-MSG-010", 0, 2, 4},
+		{"all unknown flags", "IBNBD-IO-012", ^uint32(knownFlags), 0, 0},
+		{"its tail", "IBNBD-IO-018", 0, 26, ibnbd.IORequestSize},
+	} {
+		write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, w.flags, opened.DeviceID, t.Base()+sector, uint32(len(data))))
+		fill(write, w.from, w.to)
+		if _, err := p.Call(ctx, p.Write(write, data), 0); err != nil {
+			return tester.Broken(w.clause, "write with %s set: %s", w.what, tester.Outcome(err))
+		}
+		if err := succeeded(w.clause, p.CheckStamped(ctx, opened.DeviceID, sector, len(data), 9)); err != nil {
+			return err
+		}
 	}
-	return succeeded("IBNBD-MSG-010", p.CheckStamped(ctx, opened.DeviceID, sector, len(data), 9))
+	return nil
 }
 
 func fill(b []byte, from, to int) {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Kind says what a mutant is made of and who judges it.
+type Kind string
+
+// The kinds of mutants.
+const (
+	Server Kind = "server" // the reference server with a rule turned off or behind a hop that alters what it sees, judged by the attacks
+	Client Kind = "client" // a live exchange with a client that has a rule turned off, judged from its frames
+	Wire   Kind = "wire"   // a recorded exchange, altered as if a broken implementation had taken part, judged from its frames
+	Liar   Kind = "liar"   // a server that is broken as a whole: it dies, falls silent, forgets or pretends
+)
+
+// Mutant is a broken implementation: a small deliberate violation.
+type Mutant struct {
+	Name string // unique: lower-case words joined by '-'
+	What string // the deed, in a few words
+	// Breaks are the ids of the clauses that it breaks, with the role behind it where a clause judges both sides and the
+	// judge tells them apart ("IBTRS-HB-002 target"). The mutant is dead when all of them were found broken.
+	Breaks []string
+	Kind   Kind
+
+	trial trial
+}
+
+// Clauses are the ids of the clauses that the mutant breaks, each once.
+func (m Mutant) Clauses() []string {
+	var ids []string
+	for _, key := range m.Breaks {
+		if id := clauseOf(key); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// clauseOf is the id in a key of Breaks.
+func clauseOf(key string) string {
+	id, _, _ := strings.Cut(key, " ")
+	return id
+}
+
+// trial is how a mutant is put to the test.
+type trial interface {
+	// specs are those that must find it. Each of them claims a clause that the mutant breaks.
+	specs(clauses []string) []spec
+}
+
+// spec is something that decides clauses, ready to be run on a mutant and on the control, the same implementation
+// unbroken.
+type spec struct {
+	name string
+	// exact says that it decides every clause that it knows, so that nothing beside what the mutant breaks may be found.
+	exact bool
+	// control names the control: specs of one name are run on one of the same name only once.
+	control string
+	run     func(ctx context.Context, mutant bool) (findings, error)
+}
+
+// findings are broken clauses, as keys of Breaks, with what was seen.
+type findings map[string]string
+
+// All are all mutants, in the order of their tables.
+func All() []Mutant {
+	return slices.Concat(
+		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(),
+	)
+}
+
+// Of are the names of the mutants that break a clause.
+func Of(clause string) []string {
+	var names []string
+	for _, m := range All() {
+		if slices.Contains(m.Clauses(), clause) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}

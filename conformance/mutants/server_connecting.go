@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// lastConnection is the last one of a tester's path.
+const lastConnection = 2
+
+// accepts makes a server that accepts connections with something wrong in the accept.
+func accepts(spoil func(cid int, r *ibtrs.ConnResponse)) func(*bed) {
+	return func(b *bed) { b.rules().EditConnResponse = spoil }
+}
+
+// sees makes a server to which a connection request looks other than it is.
+func sees(change func(r *ibtrs.ConnRequest)) func(*bed) {
+	return func(b *bed) { b.seesConnect(change) }
+}
+
+// connecting are mutants of accepting and rejecting.
+func connecting() []Mutant {
+	return []Mutant{
+		server("accept-with-errno", "the last accept of a path has an errno", "IBTRS-CONN-015",
+			accepts(func(cid int, r *ibtrs.ConnResponse) {
+				if cid == lastConnection {
+					r.Errno = -int16(ibtrs.EIO)
+				}
+			})),
+		server("accept-with-other-depth", "the last accept of a path has another depth", "IBTRS-CONN-016",
+			accepts(func(cid int, r *ibtrs.ConnResponse) {
+				if cid == lastConnection {
+					r.QueueDepth--
+				}
+			})),
+		server("accept-with-reserved", "an accept has a reserved byte set", "IBTRS-CONN-020",
+			accepts(func(_ int, r *ibtrs.ConnResponse) { r.Reserved[3] = 1 })),
+		server("any-magic", "takes any magic", "IBTRS-CONN-021",
+			sees(func(r *ibtrs.ConnRequest) { r.Magic = ibtrs.Magic })),
+		server("any-major-version", "takes any major version", "IBTRS-CONN-022",
+			sees(func(r *ibtrs.ConnRequest) { r.Version = ibtrs.Version })),
+		server("reject-in-other-words", "rejects a wrong version with EINVAL", "IBTRS-CONN-022",
+			func(b *bed) { b.rules().RejectErrno = ibtrs.EINVAL }),
+		server("no-minor-version", "takes no minor version but its own", "IBTRS-CONN-023",
+			sees(func(r *ibtrs.ConnRequest) {
+				if r.Version != ibtrs.Version {
+					r.Magic = 0
+				}
+			})),
+		server("any-count", "takes any number of connections", "IBTRS-CONN-024",
+			sees(func(r *ibtrs.ConnRequest) { r.ConnectionCount = min(r.ConnectionCount, ibtrs.MaxConnections) })),
+		server("any-cid", "takes any cid", "IBTRS-CONN-025",
+			sees(func(r *ibtrs.ConnRequest) {
+				if r.CID >= r.ConnectionCount {
+					r.CID = 0
+				}
+			})),
+		server("count-of-zero", "takes a path of no connections", "IBTRS-CONN-026",
+			sees(func(r *ibtrs.ConnRequest) { r.ConnectionCount = max(r.ConnectionCount, 1) })),
+		server("anyone-creates", "creates a session without the flag", "IBTRS-CONN-027",
+			func(b *bed) { b.rules().AnyoneCreates = true }),
+		server("cid-twice", "takes a cid for the next one when it has it already", "IBTRS-CONN-029", func(b *bed) {
+			seen := map[ibtrs.UUID]map[uint16]bool{}
+			b.seesConnect(func(r *ibtrs.ConnRequest) {
+				if seen[r.PathUUID][r.CID] {
+					r.CID++
+				}
+				if seen[r.PathUUID] == nil {
+					seen[r.PathUUID] = map[uint16]bool{}
+				}
+				seen[r.PathUUID][r.CID] = true
+			})
+		}),
+		server("changing-count", "does not compare the counts of a path", "IBTRS-CONN-030", func(b *bed) {
+			first := map[ibtrs.UUID]uint16{}
+			b.seesConnect(func(r *ibtrs.ConnRequest) {
+				if count, begun := first[r.PathUUID]; begun {
+					r.ConnectionCount = count
+				}
+				first[r.PathUUID] = r.ConnectionCount
+			})
+		}),
+		server("joins-a-connected-path", "takes a connection for a connected path as the begin of another", "IBTRS-CONN-031", func(b *bed) {
+			complete := map[ibtrs.UUID]bool{}
+			b.seesConnect(func(r *ibtrs.ConnRequest) {
+				if complete[r.PathUUID] {
+					r.PathUUID[0]++
+				}
+				complete[r.PathUUID] = complete[r.PathUUID] || r.CID == lastConnection
+			})
+		}),
+		server("any-incarnation", "lets another incarnation join", "IBTRS-CONN-032",
+			func(b *bed) { b.rules().AnyIncarnation = true }),
+		server("same-addresses", "takes a second path between the same addresses", "IBTRS-CONN-033",
+			func(b *bed) { b.rules().SameAddresses = true }),
+		server("reverse-and-silent", "answers nothing on a path that was built from its last connection on", "IBTRS-CONN-036", func(b *bed) {
+			begun, reversed := map[ibtrs.UUID]bool{}, map[ibtrs.UUID]bool{}
+			b.seesConnect(func(r *ibtrs.ConnRequest) {
+				if !begun[r.PathUUID] && r.CID != 0 {
+					reversed[r.PathUUID] = true
+				}
+				begun[r.PathUUID] = true
+			})
+			b.rules().Intercept = func(p *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
+				b.mu.Lock()
+				silent := reversed[p.UUID()]
+				b.mu.Unlock()
+				if !silent {
+					answer()
+				}
+			}
+		}),
+		server("reserved-must-be-zero", "refuses a request with reserved bits", "IBTRS-CONN-055",
+			sees(func(r *ibtrs.ConnRequest) {
+				if r.Reserved != [11]byte{} {
+					r.Magic = 0
+				}
+			})),
+		server("uuid-must-not-be-zero", "refuses a request with zero UUIDs", "IBTRS-CONN-055",
+			sees(func(r *ibtrs.ConnRequest) {
+				if r.GroupUUID == (ibtrs.UUID{}) {
+					r.Magic = 0
+				}
+			})),
+	}
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// nowhere is the immediate of a request that lies in no chunk, upon which a server closes the path.
+const nowhere = ibtrs.Immediate(1<<28 - 1)
+
+// immediates are mutants of immediate data and of the heartbeat.
+func immediates() []Mutant {
+	return []Mutant{
+		server("negative-errno", "answers with the negative number of an error", "IBTRS-IMM-004", func(b *bed) {
+			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno {
+				if errno == 0 {
+					return 0
+				}
+				return ibtrs.MaxWireErrno + 1 - errno
+			})
+		}),
+		server("any-chunk", "answers a request for a chunk that does not exist", "IBTRS-IMM-006",
+			func(b *bed) { b.rules().AnyChunk = true }),
+		server("any-offset", "answers a request behind the end of its chunk", "IBTRS-IMM-007",
+			func(b *bed) { b.rules().AnyChunk = true }),
+		server("no-unknown-immediate", "closes the path upon an immediate that has no meaning", "IBTRS-IMM-008", func(b *bed) {
+			b.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+				switch imm.Type() {
+				case ibtrs.ImmRequest, ibtrs.ImmHeartbeat, ibtrs.ImmHeartbeatAck:
+					return imm
+				}
+				return nowhere
+			})
+		}),
+		server("no-uncalled-acknowledge", "closes the path upon an acknowledge that it did not call for", "IBTRS-IMM-008", func(b *bed) {
+			b.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+				if imm == ibtrs.HeartbeatAck {
+					return nowhere
+				}
+				return imm
+			})
+		}),
+		server("shift-of-the-wrong-depth", "splits immediates as if the depth were the power of two below it", "IBTRS-IMM-013", func(b *bed) {
+			const below = 8 // the depth is 10
+			b.seesRequest(func(w *written) {
+				if w.chunk(b) >= below {
+					w.imm = nowhere
+				}
+			})
+		}),
+		server("no-heartbeat-ack", "acknowledges no heartbeat", "IBTRS-HB-002",
+			func(b *bed) { b.rules().NoHeartbeatAck = true }),
+	}
+}
