@@ -50,7 +50,7 @@ func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*ForeignPla
 	}
 	subject := clauses.Subject{Role: clauses.Target, Dialect: o.Config.Dialect}
 	chosen := make(map[string]bool)
-	for _, s := range applicable(picked, catalogue, []clauses.Subject{subject}) {
+	for _, s := range o.Selection.ofShard(applicable(picked, catalogue, []clauses.Subject{subject})) {
 		chosen[s.Name] = true
 	}
 	p := &ForeignPlan{Skipped: make(map[verdict.Reason]int), labOnly: make(map[string]bool)}
@@ -124,7 +124,7 @@ func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOpti
 
 func (o ForeignOptions) header(plan *ForeignPlan, subject verdict.Subject) verdict.Header {
 	h := verdict.Header{
-		Tool: o.Tool, Command: o.Command, Start: time.Now().UTC(), Selection: o.Selection.String(),
+		Tool: o.Tool, Command: o.Command, Start: time.Now().UTC(), Selection: o.Selection.String(), Shard: o.Selection.Shard,
 		Subjects: []verdict.Subject{subject}, BaselineFile: o.BaselineFile, Specs: plan.deciders,
 		Environment: verdict.Environment{Host: hostName(), Kernel: kernelRelease(), CPUs: runtime.NumCPU()},
 	}

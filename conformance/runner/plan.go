@@ -53,7 +53,7 @@ func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked = applicable(picked, catalogue, clauseSubjects(o.Subjects))
+	picked = o.Selection.ofShard(applicable(picked, catalogue, clauseSubjects(o.Subjects)))
 	shares := divide(picked, max(1, o.Workers))
 	return &Plan{Specs: picked, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
 }

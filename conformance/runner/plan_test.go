@@ -3,6 +3,8 @@
 package runner
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 func spec(name string, takes time.Duration, labels ...string) Spec {
@@ -101,5 +104,35 @@ func TestApplicable(t *testing.T) {
 	specs := []Spec{spec("io mode", 0, "clause:IBNBD-SYSFS-007"), spec("usage", 0, "clause:IBNBD-SYSFS-001")}
 	if diff := cmp.Diff([]string{"usage"}, names(applicable(specs, clauses.MustLoad(), rnbd))); diff != "" {
 		t.Errorf("applicable (-want +got):\n%s", diff)
+	}
+}
+
+// TestShards: every spec is in one shard, in the order that it has in the whole.
+func TestShards(t *testing.T) {
+	var specs []Spec
+	for i := range 10 {
+		specs = append(specs, Spec{Name: fmt.Sprint(i), Takes: time.Duration(i) * time.Second})
+	}
+	const count = 3
+	seen := make(map[string]int)
+	for index := 1; index <= count; index++ {
+		mine := Selection{Shard: &verdict.Shard{Index: index, Count: count}}.ofShard(specs)
+		if !slices.IsSortedFunc(mine, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) }) || len(mine) < 2 {
+			t.Errorf("shard %d is %v", index, mine)
+		}
+		for _, s := range mine {
+			seen[s.Name]++
+		}
+	}
+	for _, s := range specs {
+		if seen[s.Name] != 1 {
+			t.Errorf("spec %s is in %d shards", s.Name, seen[s.Name])
+		}
+	}
+	if got := (Selection{Shard: &verdict.Shard{Index: 11, Count: 11}}).ofShard(specs); len(got) > 0 {
+		t.Errorf("the eleventh shard of ten specs has %v", got)
+	}
+	if got := (Selection{}).ofShard(specs); len(got) != len(specs) {
+		t.Errorf("without a shard there are %d specs", len(got))
 	}
 }

@@ -135,6 +135,7 @@ func header(o Options, plan *Plan) verdict.Header {
 		Start:        time.Now().UTC(),
 		Seed:         o.Seed,
 		Selection:    o.Selection.String(),
+		Shard:        o.Selection.Shard,
 		Subjects:     o.Subjects,
 		BaselineFile: o.BaselineFile,
 		Specs:        make(map[string][]string),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 // Selection chooses specs. Empty fields choose everything; what is set must all match. Upper and lower case of clauses, areas
@@ -25,6 +26,8 @@ type Selection struct {
 	Labels  string   // a Ginkgo label filter
 	Focus   string   // a regular expression that the spec's name matches
 	Names   []string // exact names
+	// Shard is the part of what the rest selects; nil for all of it. The division follows from the rest alone.
+	Shard *verdict.Shard
 }
 
 // String gives the selection as it stands in a report; empty for everything.
@@ -75,6 +78,22 @@ func (s Selection) pick(specs []Spec, catalogue *clauses.Catalogue) ([]Spec, err
 			(len(s.Names) == 0 || slices.Contains(s.Names, spec.Name))
 		return !chosen
 	}), nil
+}
+
+// ofShard leaves out what belongs to other shards, and keeps the order.
+func (s Selection) ofShard(specs []Spec) []Spec {
+	if s.Shard == nil {
+		return specs
+	}
+	shares := divide(specs, s.Shard.Count)
+	if s.Shard.Index > len(shares) {
+		return nil // there are more shards than specs
+	}
+	mine := make(map[string]bool)
+	for _, spec := range shares[s.Shard.Index-1] {
+		mine[spec.Name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(specs), func(spec Spec) bool { return !mine[spec.Name] })
 }
 
 // parseLabels parses a label filter. Ginkgo's errors are pages with colours; the last line of theirs says what is wrong.

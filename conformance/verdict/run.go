@@ -5,6 +5,7 @@ package verdict
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -35,6 +36,8 @@ type Header struct {
 	Seed int64 `json:"seed"`
 	// Selection is the user's filter; empty for the whole suite.
 	Selection string `json:"selection,omitempty"`
+	// Shard says which part of the selection this run has, if it has not all of it.
+	Shard *Shard `json:"shard,omitempty"`
 	// Subjects are the implementations under test, one or two.
 	Subjects []Subject `json:"subjects"`
 	// Environment is where the run took place.
@@ -47,8 +50,16 @@ type Header struct {
 	Specs map[string][]string `json:"specs,omitempty"`
 }
 
-// Complete says whether the run was meant to decide everything: nothing was left out by a selection.
-func (h Header) Complete() bool { return h.Selection == "" }
+// Complete says whether the run was meant to decide everything: nothing was left out by a selection, or left to another shard.
+func (h Header) Complete() bool { return h.Selection == "" && h.Shard == nil }
+
+// Chosen says what the run was restricted to, in words; "" for nothing.
+func (h Header) Chosen() string {
+	if h.Shard == nil {
+		return h.Selection
+	}
+	return strings.TrimSpace(h.Selection + " shard=" + h.Shard.String())
+}
 
 // Subject describes one implementation under test.
 type Subject struct {

@@ -21,7 +21,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/tester"
-	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
@@ -97,7 +96,7 @@ func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", options.Selection)}
+		return nothingSelected(options.Selection)
 	}
 	announceForeign(out, plan, options.Config.Name)
 	if f.dryRun {

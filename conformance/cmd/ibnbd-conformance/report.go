@@ -23,7 +23,8 @@ The exit code is that of the run, so that it can be asked for again.`
 const reportExamples = `  ibnbd-conformance report --from build/report/results.jsonl
   ibnbd-conformance report --from results.jsonl --format junit > junit.xml
   ibnbd-conformance report --from results.jsonl --dir build/report
-  ibnbd-conformance report --from results.jsonl --baseline known.yaml`
+  ibnbd-conformance report --from results.jsonl --baseline known.yaml
+  ibnbd-conformance report merge --dir build/report shard-1 shard-2`
 
 // reportFlags are the flags of the command, as the user wrote them.
 type reportFlags struct{ from, format, dir, baseline string }
@@ -45,6 +46,7 @@ func newReport(a *app) *cobra.Command {
 			return exitWith(outcome.Exit.Code)
 		},
 	}
+	cmd.AddCommand(newMerge(a))
 	cmd.Flags().StringVar(&flags.from, "from", filepath.Join("build", "report", report.JournalFile), "journal of the run")
 	cmd.Flags().StringVar(&flags.format, "format", "terminal", "what to write to standard output: "+strings.Join(formatNames(), ", "))
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "write every form of report into this directory instead")

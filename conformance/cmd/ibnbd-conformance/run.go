@@ -38,6 +38,8 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
   ibnbd-conformance run --focus 'carrier loss' --dry-run
+  ibnbd-conformance run --rerun-failed
+  ibnbd-conformance run --shard 2/5 --report shard-2
   ibnbd-conformance run --target ip:10.0.0.66 --export ram0
   ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
     --allow-outage --control ./my-target`
@@ -55,6 +57,8 @@ type runFlags struct {
 	staticKeys        bool
 	keepAll           bool
 	dryRun            bool
+	shard             string
+	rerunFailed       bool
 	foreign           foreignFlags
 }
 
@@ -66,6 +70,9 @@ func newRun(a *app) *cobra.Command {
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := refuseMixed(cmd, f.isForeign()); err != nil {
+				return err
+			}
+			if err := a.narrow(&f); err != nil {
 				return err
 			}
 			if f.isForeign() {
@@ -93,6 +100,8 @@ func newRun(a *app) *cobra.Command {
 	flags.Int64Var(&f.seed, "seed", 0, "order of the specs; 0 chooses one and reports it")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
 	f.foreign.add(cmd)
+	flags.BoolVar(&f.rerunFailed, "rerun-failed", false, "only specs that did not end well in the last run with this directory")
+	flags.StringVar(&f.shard, "shard", "", "INDEX/COUNT: only this one of so many parts of about the same length; 'report merge' puts them together")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
 	return cmd
 }
@@ -107,7 +116,7 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", options.Selection)}
+		return nothingSelected(options.Selection)
 	}
 	announce(out, plan)
 	if f.dryRun {
@@ -125,6 +134,30 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return environmentf("%w", err)
 	}
 	return exitWith(outcome.Exit.Code)
+}
+
+// nothingSelected says by what.
+func nothingSelected(s runner.Selection) error {
+	words := s.String()
+	if s.Shard != nil {
+		words = strings.TrimSpace(words + " shard=" + s.Shard.String())
+	}
+	return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", words)}
+}
+
+// narrow puts what depends on a shard, or on the last run, into the selection.
+func (a *app) narrow(f *runFlags) error {
+	if f.shard != "" {
+		shard, err := verdict.ParseShard(f.shard)
+		if err != nil {
+			return usagef("--shard %w", err)
+		}
+		f.selection.Shard = &shard
+	}
+	if f.rerunFailed {
+		return a.selectFailed(f.report, &f.selection)
+	}
+	return nil
 }
 
 // announce says what will be run.

@@ -90,7 +90,7 @@ func (t *terminal) header(o *verdict.Outcome) {
 	}
 	t.line("%-10s %s, seed %d", "run", when, o.Header.Seed)
 	if !o.Header.Complete() {
-		t.line("%-10s %s", "selection", o.Header.Selection)
+		t.line("%-10s %s", "selection", o.Header.Chosen())
 	}
 	t.line("")
 }
