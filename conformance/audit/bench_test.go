@@ -23,7 +23,7 @@ import (
 // 4 KiB follow each other, each with its own sequence numbers and keys as they would have been.
 func longCapture(tb testing.TB, reads int) capture {
 	tb.Helper()
-	e := edit(tb, rnbdCapture[0])
+	e := search(tb, rnbdCapture[0])
 	first := e.find(0, initiatorRequest(4, anyRead))
 	ask, _ := e.packet(first)
 	next := e.find(1, initiatorRequest(4, anyRead))

@@ -5,6 +5,7 @@ package audit
 import (
 	"io"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +34,18 @@ func load(tb testing.TB, names ...string) capture {
 		paths = append(paths, filepath.Join(capturesDir, name))
 	}
 	return loadFiles(tb, paths...)
+}
+
+// ofCapture and ofRecording load a capture later.
+func ofCapture(names ...string) func(testing.TB) capture {
+	return func(tb testing.TB) capture { return load(tb, names...) }
+}
+
+func ofRecording(name string) func(testing.TB) capture {
+	return func(tb testing.TB) capture {
+		i := slices.IndexFunc(recordings, func(r recording) bool { return r.name == name })
+		return loadFiles(tb, recordings[i].files("testdata", ".pcapng.gz")...)
+	}
 }
 
 // clone copies the list and the frames in it.

@@ -226,7 +226,7 @@ func TestResultsFitTheCatalogue(t *testing.T) {
 // TestBeginInTheMiddle: of connections that were made before the capture only what stands in a packet is told.
 func TestBeginInTheMiddle(t *testing.T) {
 	whole := load(t, rnbdCapture...)
-	e := edit(t, rnbdCapture...)
+	e := search(t, rnbdCapture...)
 	middle := e.find(8, initiatorRequest(4, anyRead))
 	lines := timeline(t, whole[middle:])
 	expectInOrder(t, lines, []string{

@@ -141,7 +141,7 @@ func TestForeignTraffic(t *testing.T) {
 // TestHalfOpenFlood: a million connections that are never finished take no more memory than a few thousand, and drive no
 // established one out.
 func TestHalfOpenFlood(t *testing.T) {
-	e := edit(t, rnbdCapture...)
+	e := search(t, rnbdCapture...)
 	tracker := NewTracker(Options{SkipICRC: true, MaxHalfOpen: 64, MaxSessions: 64})
 	request := e.frames[e.cm(0, 0x10)]
 	answered := 0

@@ -173,8 +173,6 @@ func (f field) set(message []byte, value uint64) {
 
 // Fields of requests. All of them are little-endian.
 var (
-	messageType   = of(ibtrs.Layout, "read_message", "type")
-	messageHeader = of(ibtrs.Layout, "read_message", "header_length")
 	messageFlags  = of(ibtrs.Layout, "read_message", "flags")
 	messageCount  = of(ibtrs.Layout, "read_message", "count")
 
@@ -182,7 +180,6 @@ var (
 
 	blockType      = of(ibnbd.Layout, "io", "type")
 	blockPadding   = of(ibnbd.Layout, "io", "padding")
-	sessVersion    = of(ibnbd.Layout, "sess_info", "version")
 	openAccess     = of(ibnbd.Layout, "open", "access_mode")
 	openDevicePath = of(ibnbd.Layout, "open", "device_path")
 	ioSector       = of(ibnbd.Layout, "io", "sector")

@@ -72,6 +72,7 @@ type findings map[string]string
 func All() []Mutant {
 	return slices.Concat(
 		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(),
+		recordings(),
 	)
 }
 

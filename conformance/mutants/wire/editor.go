@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package audit
+package wire
 
 import (
+	"fmt"
 	"slices"
-	"testing"
 	"time"
 
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
 // editor changes a capture as a broken implementation would have made it: packets are altered with a right ICRC, added and
 // taken away with all sequence numbers moved along.
 type editor struct {
-	testing.TB
-	frames capture
+	frames []audit.Frame
 	peers  map[qp]uint32
 }
 
@@ -25,14 +24,30 @@ type qp struct {
 	qpn   uint32
 }
 
-func edit(tb testing.TB, names ...string) *editor {
-	tb.Helper()
-	return editing(tb, load(tb, names...))
+// edit changes frames, which become the editor's own. It fails when the capture has not what is to be changed.
+func edit(frames []audit.Frame, change func(e *editor)) (edited []audit.Frame, err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case editError:
+			err = r
+		default:
+			panic(r)
+		}
+	}()
+	e := editing(frames)
+	change(e)
+	return e.frames, nil
 }
 
+// editError ends an edit from within.
+type editError struct{ error }
+
+func (e *editor) fail(format string, args ...any) { panic(editError{fmt.Errorf(format, args...)}) }
+
 // editing begins to change a capture.
-func editing(tb testing.TB, c capture) *editor {
-	e := &editor{TB: tb, frames: c, peers: make(map[qp]uint32)}
+func editing(frames []audit.Frame) *editor {
+	e := &editor{frames: frames, peers: make(map[qp]uint32)}
 	asked := make(map[[2]any]uint32)
 	for i := range e.frames {
 		p, ok := e.packet(i)
@@ -63,7 +78,6 @@ func (e *editor) packet(i int) (*roce.Packet, bool) {
 
 // find returns the n-th frame, from 0, that match accepts; a negative n counts from the end.
 func (e *editor) find(n int, match func(p *roce.Packet) bool) int {
-	e.Helper()
 	var found []int
 	for i := range e.frames {
 		if p, ok := e.packet(i); ok && match(p) {
@@ -74,14 +88,13 @@ func (e *editor) find(n int, match func(p *roce.Packet) bool) int {
 		n += len(found)
 	}
 	if n < 0 || n >= len(found) {
-		e.Fatalf("%d frames match, number %d is wanted", len(found), n)
+		e.fail("%d frames match, number %d is wanted", len(found), n)
 	}
 	return found[n]
 }
 
 // cm returns the n-th connection management datagram of a kind.
 func (e *editor) cm(n int, kind roce.AttributeID) int {
-	e.Helper()
 	return e.find(n, func(p *roce.Packet) bool {
 		return p.IsMAD() && roce.AttributeID(uint16(p.Payload[16])<<8|uint16(p.Payload[17])) == kind
 	})
@@ -95,7 +108,6 @@ const (
 
 // set writes bytes at an offset of the payload of frame i and makes the ICRC right.
 func (e *editor) set(i, offset int, bytes ...byte) {
-	e.Helper()
 	e.alter(i, func(p *roce.Packet) {
 		if offset < 0 {
 			offset += len(p.Payload)
@@ -106,25 +118,23 @@ func (e *editor) set(i, offset int, bytes ...byte) {
 
 // alter changes bytes of frame i in place and makes the ICRC right.
 func (e *editor) alter(i int, change func(p *roce.Packet)) {
-	e.Helper()
 	p, ok := e.packet(i)
 	if !ok {
-		e.Fatalf("frame %d is no RoCEv2 packet", i)
+		e.fail("frame %d is no RoCEv2 packet", i)
 	}
 	change(p)
 	if err := p.Reseal(); err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 }
 
 // rebuild changes header fields of frame i.
 func (e *editor) rebuild(i int, change func(p *roce.Packet)) {
-	e.Helper()
 	p, _ := e.packet(i)
 	change(p)
 	data, err := p.AppendFrame(nil)
 	if err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 	e.frames[i].Data, e.frames[i].OrigLen = data, len(data)
 }
@@ -152,10 +162,9 @@ func (e *editor) shift(p *roce.Packet, first roce.PSN, by int) {
 
 // insert adds a packet like frame i behind it (or before it), after some time, and changes it.
 func (e *editor) insert(i int, before bool, later time.Duration, change func(p *roce.Packet)) {
-	e.Helper()
 	p, ok := e.packet(i)
 	if !ok {
-		e.Fatalf("frame %d is no RoCEv2 packet", i)
+		e.fail("frame %d is no RoCEv2 packet", i)
 	}
 	added := *p
 	if !before {
@@ -164,7 +173,7 @@ func (e *editor) insert(i int, before bool, later time.Duration, change func(p *
 	change(&added)
 	data, err := added.AppendFrame(nil)
 	if err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 	e.shift(p, added.BTH.PSN, 1)
 	frame := e.frames[i]
@@ -175,7 +184,7 @@ func (e *editor) insert(i int, before bool, later time.Duration, change func(p *
 		at = i
 	}
 	e.frames = slices.Insert(e.frames, at, frame)
-	slices.SortStableFunc(e.frames, func(a, b Frame) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(e.frames, func(a, b audit.Frame) int { return a.At.Compare(b.At) })
 }
 
 // remove takes a packet away as if it had never been sent.
@@ -189,7 +198,6 @@ func (e *editor) remove(i int) {
 // again adds a connection request like the n-th of the capture, made by a client that comes later: with its own queue pair,
 // communication id and sequence numbers. private are its 56 bytes.
 func (e *editor) again(n int, later time.Duration, change func(private []byte, mad []byte)) {
-	e.Helper()
 	model := e.cm(n, roce.AttrREQ)
 	p, _ := e.packet(model)
 	last := e.find(-1, func(q *roce.Packet) bool { return q.IsMAD() && q.SrcMAC == p.SrcMAC })
@@ -205,10 +213,10 @@ func (e *editor) again(n int, later time.Duration, change func(private []byte, m
 	change(mad[reqPrivate:], mad)
 	data, err := added.AppendFrame(nil)
 	if err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 	frame := e.frames[len(e.frames)-1]
-	frame.FrameID = FrameID{e.frames[model].Rail, e.frames[last].Number + 2_000_000}
+	frame.FrameID = audit.FrameID{Rail: e.frames[model].Rail, Number: e.frames[last].Number + 2_000_000}
 	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
 	e.frames = append(e.frames, frame)
 }
@@ -251,39 +259,35 @@ func (e *editor) delay(i int, by time.Duration) {
 
 // repeat shows frame i once more, later, as it is or with a change; no sequence number is moved.
 func (e *editor) repeat(i int, later time.Duration, change func(p *roce.Packet)) {
-	e.Helper()
 	p, _ := e.packet(i)
 	change(p)
 	data, err := p.AppendFrame(nil)
 	if err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 	frame := e.frames[i]
 	frame.Data, frame.OrigLen, frame.At = data, len(data), frame.At.Add(later)
 	frame.Number += 3_000_000
 	e.frames = append(e.frames, frame)
-	slices.SortStableFunc(e.frames, func(a, b Frame) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(e.frames, func(a, b audit.Frame) int { return a.At.Compare(b.At) })
 }
 
 // message replaces the message of a management datagram.
 func (e *editor) message(i int, m roce.CMMessage, private []byte) {
-	e.Helper()
 	e.rebuild(i, func(p *roce.Packet) { p.Payload = e.datagram(m, private) })
 }
 
 func (e *editor) datagram(m roce.CMMessage, private []byte) []byte {
-	e.Helper()
 	header := roce.NewCMHeader(m.Attribute(), 4711)
 	payload, err := roce.AppendCM(nil, &header, m, private)
 	if err != nil {
-		e.Fatal(err)
+		e.fail("%w", err)
 	}
 	return payload
 }
 
 // manage has the sender of frame i, a management datagram, send another one some time later.
 func (e *editor) manage(i int, later time.Duration, m roce.CMMessage, private []byte) {
-	e.Helper()
 	model, _ := e.packet(i)
 	at := e.frames[i].At.Add(later)
 	last := i
@@ -300,66 +304,4 @@ func (e *editor) manage(i int, later time.Duration, m roce.CMMessage, private []
 		}
 	}
 	e.repeat(i, later, func(p *roce.Packet) { p.BTH.PSN, p.Payload = psn, e.datagram(m, private) })
-}
-
-// fresh makes private data name a new path of a new session.
-func fresh(private []byte) {
-	private[12] ^= 0x55
-	private[28] ^= 0x55
-}
-
-// initiatorRequest matches requests of IBTRS whose transport message is in one packet or its last.
-func initiatorRequest(kind byte, op byte) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool {
-		if p.BTH.OpCode != roce.RCWriteOnlyImm && p.BTH.OpCode != roce.RCWriteLastImm || p.ImmDt.Value>>28 != 0 || len(p.Payload) < 12 {
-			return false
-		}
-		h := header(p)
-		return h != nil && h[0] == kind && (kind != 4 || h[16] == op)
-	}
-}
-
-// header returns the block message in the last packet of a request.
-func header(p *roce.Packet) []byte {
-	b := p.Payload
-	for _, message := range []int{24, 8, 4} {
-		at := len(b) - message
-		if at < 4 {
-			continue
-		}
-		kind, u := b[at], int(b[at+2])|int(b[at+3])<<8
-		if (message == 4) == (kind == ibtrs.TypeWrite) && (kind == ibtrs.TypeRead || kind == ibtrs.TypeWrite) && b[at+1] == 0 && u <= at && u >= 8 && (message == 4 || int(b[at+6]) == (message-8)/16) {
-			return b[at-u : at]
-		}
-	}
-	return nil
-}
-
-// response matches the answers of a target with key refresh.
-func response(p *roce.Packet) bool {
-	return p.BTH.OpCode == roce.RCSendOnlyImm && (p.ImmDt.Value>>28 == 1 || p.ImmDt.Value>>28 == 2)
-}
-
-func beat(kind uint32) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnlyImm && p.ImmDt.Value>>28 == kind }
-}
-
-func infoRequest(p *roce.Packet) bool {
-	return p.BTH.OpCode == roce.RCSendOnly && len(p.Payload) == ibtrs.InfoRequestSize
-}
-
-func infoResponse(p *roce.Packet) bool {
-	return p.BTH.OpCode == roce.RCSendFirst && p.Payload[0] == ibtrs.TypeInfoResponse
-}
-
-// from narrows a match to packets of one address.
-func from(addr string, match func(p *roce.Packet) bool) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool { return p.Src.String() == addr && match(p) }
-}
-
-// srpUnit matches SENDs that begin with a type of information unit.
-func srpUnit(kind byte) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool {
-		return (p.BTH.OpCode == roce.RCSendOnly || p.BTH.OpCode == roce.RCSendFirst) && len(p.Payload) > 0 && p.Payload[0] == kind
-	}
 }

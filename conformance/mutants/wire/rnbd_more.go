@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package audit
+package wire
 
 import (
 	"slices"
@@ -50,13 +50,12 @@ func acknowledge(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCAcknowledg
 
 // firstAfter is the first frame behind frame i that matches.
 func (e *editor) firstAfter(i int, match func(p *roce.Packet) bool) int {
-	e.Helper()
 	for _, k := range e.all(match) {
 		if k > i {
 			return k
 		}
 	}
-	e.Fatalf("no frame behind frame %d matches", i)
+	e.fail("no frame behind frame %d matches", i)
 	return 0
 }
 

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package audit
+package wire
 
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
-	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
@@ -19,13 +16,6 @@ const (
 	client = "10.0.0.2"
 	server = "10.0.0.1"
 )
-
-// mutation is one way to break a protocol, and the clauses that it breaks: all of them, and no other.
-type mutation struct {
-	name   string
-	spoil  func(e *editor)
-	breaks []string
-}
 
 var le = binary.LittleEndian
 
@@ -51,6 +41,7 @@ const (
 	anyDiscard = 3
 )
 
+// rnbdMutations break IBTRS and IBNBD in the capture of two sessions, one of them with two paths.
 var rnbdMutations = []mutation{
 	{"service id of UDP", requestOf(func(_, mad []byte) { mad[24+13] = 0x11 }), []string{"IBTRS-CONN-002"}},
 	{"overlay byte", requestOf(func(b, _ []byte) { b[0] = 1 }), []string{"IBTRS-CONN-005"}},
@@ -199,7 +190,7 @@ var rnbdMutations = []mutation{
 		ask := e.find(0, func(p *roce.Packet) bool {
 			return initiatorRequest(4, anyWrite)(p) && le.Uint32(header(p)[20:]) == ibtrs.DefaultMaxIOSize
 		})
-		i := slices.IndexFunc(e.frames[ask:], func(f Frame) bool {
+		i := slices.IndexFunc(e.frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
@@ -220,7 +211,7 @@ var rnbdMutations = []mutation{
 		p, _ := e.packet(i)
 		key := p.IETH.RKey
 		e.remove(i)
-		at := slices.IndexFunc(e.frames[i:], func(f Frame) bool {
+		at := slices.IndexFunc(e.frames[i:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
@@ -276,7 +267,7 @@ var rnbdMutations = []mutation{
 
 	{"device 0 is not known", func(e *editor) {
 		ask := e.find(0, initiatorRequest(4, anyRead))
-		i := slices.IndexFunc(e.frames[ask:], func(f Frame) bool {
+		i := slices.IndexFunc(e.frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
@@ -300,235 +291,4 @@ var rnbdMutations = []mutation{
 	{"second session of the same name", func(e *editor) {
 		e.set(e.find(2, infoRequest), 2, 'g', 'o', 'l', 'd', 0)
 	}, []string{"IBNBD-SYSFS-035"}},
-}
-
-var srpMutations = []mutation{
-	{"requested length in the wrong byte order", func(e *editor) {
-		e.alter(e.cm(0, roce.AttrREQ), func(p *roce.Packet) { slices.Reverse(p.Payload[reqPrivate+12 : reqPrivate+16]) })
-	}, []string{"SRP-LOGIN-003"}},
-	{"reserved bytes of the login", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), reqPrivate+52, 1) }, []string{"SRP-LOGIN-004"}},
-	{"unit longer than asked for", func(e *editor) {
-		e.set(e.cm(1, roce.AttrREQ), reqPrivate+12, 0, 0, 0, 64)
-	}, []string{"SRP-LOGIN-009"}},
-	{"unit longer than the target takes", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+16, 0, 0, 0, 64) },
-		[]string{"SRP-LOGIN-010", "SRP-LOGIN-031"}},
-	{"response longer than announced", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+20, 0, 0, 0, 100) }, []string{"SRP-LOGIN-012"}},
-	{"tag of the login response", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+8, 1) }, []string{"SRP-LOGIN-013"}},
-	{"reject without SRP_LOGIN_REJ", func(e *editor) { e.set(e.cm(0, roce.AttrREJ), 24+84, 0xC3) }, []string{"SRP-LOGIN-020"}},
-	{"first login has terminated channels", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+26, 0x81) }, []string{"SRP-LOGIN-028"}},
-	{"immediate data at offset 40", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), reqPrivate+48, 0, 40) }, []string{"SRP-LOGIN-030"}},
-	{"immediate data is not granted", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+26, 0x00) }, []string{"SRP-CMD-010"}},
-	{"service id of UDP", func(e *editor) { e.set(e.cm(0, roce.AttrREQ), 24+13, 0x11) }, []string{"SRP-LOGIN-032"}},
-	{"channel is kept before there is one", func(e *editor) {
-		e.again(1, time.Second, func(b, mad []byte) { b[31]++; b[10] = 0x81 })
-	}, []string{"SRP-CH-001"}},
-	{"LUN of no form", func(e *editor) { e.set(e.find(4, srpUnit(0x02)), 20, 0xFF) }, []string{"SRP-CMD-016"}},
-	{"additional CDB beyond the unit", func(e *editor) { e.set(e.find(0, srpUnit(0x02)), 31, 0xFC) },
-		[]string{"SRP-CMD-002", "SRP-CMD-004 initiator"}},
-	{"command without data too long", func(e *editor) {
-		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0 }), func(p *roce.Packet) {
-			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
-		})
-	}, []string{"SRP-CMD-001"}},
-	{"data-out command too long", func(e *editor) {
-		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0x10 }), func(p *roce.Packet) {
-			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
-		})
-	}, []string{"SRP-CMD-003"}},
-	{"data-out is not fetched", func(e *editor) {
-		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0x02)(p) && p.Payload[5] == 0x10 }), func(p *roce.Packet) {
-			binary.BigEndian.PutUint32(p.Payload[60:], 1<<20)
-		})
-	}, []string{"SRP-RSP-006"}},
-	{"overflow of nothing", func(e *editor) {
-		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&0x20 != 0 }), func(p *roce.Packet) {
-			p.Payload[18] = 0x10
-			copy(p.Payload[24:], make([]byte, 4))
-		})
-	}, []string{"SRP-RSP-007"}},
-	{"answer without request", func(e *editor) {
-		e.insert(e.find(2, srpUnit(0x02)), false, time.Microsecond, func(p *roce.Packet) {
-			p.Payload = append([]byte{0x41, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
-		})
-	}, []string{"SRP-CRED-006"}},
-	{"two requests of the target", func(e *editor) {
-		for range 2 {
-			e.insert(e.find(2, srpUnit(0xC1)), false, time.Microsecond, func(p *roce.Packet) {
-				p.Payload = append([]byte{0x81, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
-			})
-		}
-	}, []string{"SRP-CRED-013"}},
-	{"data after the response", func(e *editor) {
-		i := e.find(2, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) > 0 }))
-		model, _ := e.packet(i)
-		at := slices.IndexFunc(e.frames[i:], func(f Frame) bool {
-			var p roce.Packet
-			return p.Decode(f.Data) == nil && srpUnit(0xC1)(&p)
-		})
-		e.insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
-			p.BTH.OpCode, p.RETH, p.Payload = roce.RCWriteOnly, model.RETH, model.Payload
-		})
-	}, []string{"SRP-DATA-006", "SRP-RSP-014"}},
-	{"tag of a response", func(e *editor) { e.set(e.find(3, srpUnit(0xC1)), 8, 0xAA) }, []string{"SRP-CMD-014", "SRP-CMD-015"}},
-	{"reserved byte of a command", func(e *editor) { e.set(e.find(3, srpUnit(0x02)), 28, 1) }, []string{"SRP-LOGIN-004"}},
-	{"request limit 1", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 1) }, []string{"SRP-CRED-001", "SRP-CRED-004"}},
-	{"request limit 2", func(e *editor) { e.set(e.cm(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 2) }, []string{"SRP-CRED-004"}},
-	{"initiator writes", func(e *editor) {
-		e.insert(e.find(2, srpUnit(0x02)), false, time.Microsecond, func(p *roce.Packet) {
-			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 16)
-			p.RETH = roce.RETH{VA: 4096, RKey: 7, DMALen: 16}
-		})
-	}, []string{"SRP-DATA-001"}},
-	{"data beside the buffer", func(e *editor) {
-		i := e.find(2, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) > 0 }))
-		e.rebuild(i, func(p *roce.Packet) { p.RETH.VA += 1 << 30 })
-	}, []string{"SRP-DATA-002", "SRP-RSP-005"}},
-	{"good response too long", func(e *editor) {
-		e.rebuild(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18] == 0 && p.Payload[19] == 0 }), func(p *roce.Packet) {
-			p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0)
-		})
-	}, []string{"SRP-RSP-001"}},
-	{"sense without flag", func(e *editor) {
-		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&2 != 0 }), func(p *roce.Packet) { p.Payload[18] &^= 2 })
-	}, []string{"SRP-RSP-002"}},
-	{"residual of 0", func(e *editor) {
-		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&0x20 != 0 }), func(p *roce.Packet) { copy(p.Payload[24:], make([]byte, 4)) })
-	}, []string{"SRP-RSP-005"}},
-	{"task management without response data", func(e *editor) {
-		e.alter(e.find(0, func(p *roce.Packet) bool { return srpUnit(0xC1)(p) && p.Payload[18]&1 != 0 }), func(p *roce.Packet) { p.Payload[18] &^= 1 })
-	}, []string{"SRP-TM-006"}},
-}
-
-// mutationSet is mutations of one capture.
-type mutationSet struct {
-	name   string
-	load   func(tb testing.TB) capture
-	audit  Audit
-	listed []mutation
-}
-
-func ofCapture(names ...string) func(testing.TB) capture {
-	return func(tb testing.TB) capture { return load(tb, names...) }
-}
-
-func ofRecording(name string) func(testing.TB) capture {
-	return func(tb testing.TB) capture {
-		i := slices.IndexFunc(recordings, func(r recording) bool { return r.name == name })
-		return loadFiles(tb, recordings[i].files("testdata", ".pcapng.gz")...)
-	}
-}
-
-var mutationSets = []mutationSet{
-	{"rnbd", ofCapture(rnbdCapture...), Audit{}, rnbdMutations},
-	{"rnbd in other ways", ofCapture(rnbdCapture...), Audit{}, moreMutations},
-	{"static keys", ofRecording("static-keys"), Audit{}, staticMutations},
-	{"failover", ofRecording("failover"), Audit{}, failoverMutations},
-	{"return", ofRecording("return"), Audit{}, returnMutations},
-	{"judged for round-robin", ofRecording("min-inflight"), Audit{Configuration: Configuration{Policy: RoundRobin}}, []mutation{
-		{"the policy is another", asItIs, []string{"IBTRS-MP-002"}},
-	}},
-	{"judged for min-inflight", ofRecording("round-robin"), Audit{Configuration: Configuration{Policy: MinInflight}}, []mutation{
-		{"the policy is another", asItIs, []string{"IBTRS-MP-003"}},
-	}},
-	{"judged for min-latency", ofRecording("round-robin"), Audit{Configuration: Configuration{Policy: MinLatency}}, []mutation{
-		{"the policy is another", asItIs, []string{"IBTRS-MP-004"}},
-	}},
-	{"srp", ofCapture(srpCapture...), Audit{}, srpMutations},
-	{"srp in other ways", ofCapture(srpCapture...), Audit{Tracker: Options{SRPPorts: []uint16{5555}}}, moreSRPMutations},
-	{"srp channels", ofCapture(srpChannels...), Audit{}, channelMutations},
-}
-
-// asItIs changes nothing: what is wrong is only what the judge was told.
-func asItIs(*editor) {}
-
-// TestMutations checks that each mutation is found, and nothing else beside what the capture has anyway.
-func TestMutations(t *testing.T) {
-	for _, set := range mutationSets {
-		base := failures(judged(t, set.load(t), Configuration{}))
-		for _, m := range set.listed {
-			t.Run(set.name+"/"+m.name, func(t *testing.T) { m.expect(t, set, base) })
-		}
-	}
-}
-
-func (m mutation) expect(t *testing.T, set mutationSet, base map[string]string) {
-	e := editing(t, set.load(t))
-	m.spoil(e)
-	report, err := set.audit.Run(t.Context(), e.frames.source())
-	if err != nil {
-		t.Fatal(err)
-	}
-	broken := failures(report)
-	var got []string
-	for key := range broken {
-		if _, before := base[key]; !before {
-			got = append(got, key)
-		}
-	}
-	slices.Sort(got)
-	if diff := cmp.Diff(m.breaks, got); diff != "" {
-		t.Errorf("broken clauses (-want +got):\n%s", diff)
-		for _, key := range got {
-			t.Logf("%s: %s", key, broken[key])
-		}
-	}
-}
-
-// unmutated are the rules that no mutation breaks, and why there can be none.
-var unmutated = map[string]string{
-	"IBTRS-MP-009": "the rule sees that an added path carries I/O; that it never does so is not shown by any packet",
-}
-
-// TestEveryRuleIsBrokenOnce: a rule that nothing breaks may be one that cannot see. A mutation shows that it can, or
-// mainline itself, or a test of its own.
-func TestEveryRuleIsBrokenOnce(t *testing.T) {
-	seen := map[string]bool{"IBTRS-PATH-008": true, "IBTRS-PATH-009": true} // by TestConfiguredClauses
-	for _, set := range mutationSets {
-		for _, m := range set.listed {
-			for _, key := range m.breaks {
-				seen[strings.Fields(key)[0]] = true
-			}
-		}
-	}
-	for _, known := range knownFindings {
-		for key := range known {
-			seen[strings.Fields(key)[0]] = true
-		}
-	}
-	for _, rule := range Rules() {
-		reason, excused := unmutated[rule.Clause]
-		switch {
-		case !seen[rule.Clause] && reason == "":
-			t.Errorf("no mutation breaks %s", rule.Clause)
-		case seen[rule.Clause] && excused:
-			t.Errorf("%s is broken by a mutation and need not be excused", rule.Clause)
-		}
-	}
-}
-
-// TestConfiguredClauses judges what a capture shows only to one who knows the configuration.
-func TestConfiguredClauses(t *testing.T) {
-	none := 0
-	for _, test := range []struct {
-		name   string
-		config Configuration
-		later  time.Duration
-		breaks []string
-	}{
-		{"reconnect in time", Configuration{ReconnectDelay: 30 * time.Second}, 32 * time.Second, nil},
-		{"reconnect too early", Configuration{ReconnectDelay: 30 * time.Second}, 20 * time.Second, []string{"IBTRS-PATH-009"}},
-		{"no attempt allowed", Configuration{ReconnectAttempts: &none}, 40 * time.Second, []string{"IBTRS-PATH-008"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			e := edit(t, rnbdCapture...)
-			e.again(0, test.later, func(b, _ []byte) { b[10] = 2 })
-			var got []string
-			for key := range failures(judged(t, e.frames, test.config)) {
-				got = append(got, key)
-			}
-			if diff := cmp.Diff(test.breaks, got); diff != "" {
-				t.Errorf("broken clauses (-want +got):\n%s", diff)
-			}
-		})
-	}
 }

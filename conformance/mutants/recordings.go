@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/mutants/wire"
+)
+
+// wireTrial is an altered recording before the passive judge.
+type wireTrial struct{ wire.Mutation }
+
+// recordings are the mutants of package wire.
+func recordings() []Mutant {
+	var all []Mutant
+	for _, m := range wire.All() {
+		all = append(all, Mutant{
+			Name: slug(m.Capture + " " + m.What), What: m.What + ", in the recording " + m.Capture,
+			Breaks: m.Breaks, Kind: Wire, trial: wireTrial{m},
+		})
+	}
+	return all
+}
+
+// slug makes a name of words.
+func slug(words string) string {
+	plain := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		case r == '\'':
+			return -1
+		}
+		return ' '
+	}, strings.ToLower(words))
+	return strings.Join(strings.Fields(plain), "-")
+}
+
+// specs is the passive judge, who knows what every recording breaks anyway.
+func (t wireTrial) specs([]string) []spec {
+	return []spec{{
+		name: audit.SpecName, control: t.Capture, exact: true,
+		run: func(ctx context.Context, mutant bool) (findings, error) {
+			if mutant {
+				return t.Broken(ctx)
+			}
+			return t.Control(ctx)
+		},
+	}}
+}
