@@ -173,8 +173,8 @@ func (f field) set(message []byte, value uint64) {
 
 // Fields of requests. All of them are little-endian.
 var (
-	messageFlags  = of(ibtrs.Layout, "read_message", "flags")
-	messageCount  = of(ibtrs.Layout, "read_message", "count")
+	messageFlags = of(ibtrs.Layout, "read_message", "flags")
+	messageCount = of(ibtrs.Layout, "read_message", "count")
 
 	descriptorLength = of(ibtrs.Layout, "descriptor", "length")
 
