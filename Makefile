@@ -53,6 +53,10 @@ fuzz: ## run each fuzz target for five minutes
 smoke: build ## boot the lab and run the specs labelled smoke
 	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
 
+.PHONY: mutants
+mutants: build ## try broken implementations: print which spec catches which; reports in build/report/mutants
+	$(BIN)/ibnbd-conformance mutants --report $(REPORT)/mutants
+
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
 	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./conformance/subject ./conformance/cmd/...

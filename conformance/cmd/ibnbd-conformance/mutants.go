@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ibnbd/ibnbd/conformance/mutants"
+)
+
+const mutantsHelp = `Prove that the suite catches broken implementations: try mutants, each of which breaks one clause on purpose, and print the
+kill matrix. A mutant is dead when a spec that claims its clause has found it, and finds nothing of the kind in the
+implementation unbroken.
+
+Mutants are the implementations of this project with a rule turned off, and recorded exchanges that were altered. They run in
+this process: neither guests nor root are needed.
+
+Exit codes:
+  0  every mutant is dead, and every MUST clause that is decided has one, or a reason why not
+  1  a mutant lives or died of the wrong clause, or a clause has neither mutant nor reason
+  2  wrong usage
+  3  a mutant could not be tried, or the report cannot be written
+  4  no mutant breaks the clauses that were asked for`
+
+const mutantsExamples = `  ibnbd-conformance mutants
+  ibnbd-conformance mutants --clause IBTRS-CONN-021
+  ibnbd-conformance mutants --area IBNBD-IO,IBTRS-IO --json | jq -r '.matrix.rows[] | select(.fate != "killed")'`
+
+// mutantsFlags are the flags of the command, as the user wrote them.
+type mutantsFlags struct {
+	clauses, areas []string
+	report         string
+	workers        int
+	asJSON         bool
+}
+
+func newMutants(a *app) *cobra.Command {
+	var flags mutantsFlags
+	cmd := &cobra.Command{
+		Use: "mutants", Short: "Prove that the suite catches broken implementations", Long: mutantsHelp, Example: mutantsExamples,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.mutants(cmd, flags) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&flags.clauses, "clause", nil, "only mutants that break these clauses")
+	f.StringSliceVar(&flags.areas, "area", nil, "only mutants that break a clause of these areas")
+	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for matrix.txt, matrix.json and matrix.html")
+	f.IntVar(&flags.workers, "workers", 0, "mutants at a time; 0: chosen by the number of processors")
+	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
+	for name, complete := range map[string]cobra.CompletionFunc{
+		"clause": a.completeClauses, "area": cobra.FixedCompletions(a.areaNames(), cobra.ShellCompDirectiveNoFileComp),
+	} {
+		if err := cmd.RegisterFlagCompletionFunc(name, complete); err != nil {
+			panic(fmt.Sprintf("completion of --%s: %v", name, err)) // only if the flag were not there
+		}
+	}
+	return cmd
+}
+
+func (a *app) areaNames() []string {
+	var names []string
+	for _, area := range a.catalogue.Areas() {
+		names = append(names, area.Name)
+	}
+	return names
+}
+
+// mutants tries the mutants that were asked for, prints the matrix and leaves the reports.
+func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
+	chosen, err := a.chooseMutants(flags)
+	if err != nil {
+		return err
+	}
+	if flags.workers < 0 {
+		return usagef("--workers %d is negative", flags.workers)
+	}
+	matrix, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers})
+	if err != nil {
+		return environmentf("kill matrix: %w", err)
+	}
+	var coverage *mutants.Coverage
+	if len(flags.clauses)+len(flags.areas) == 0 {
+		c := mutants.CoverageOf(a.catalogue, chosen)
+		coverage = &c
+	}
+	report := mutants.NewReport(matrix, coverage)
+	if err := report.WriteDir(flags.report); err != nil {
+		return environmentf("%w", err)
+	}
+	out := cmd.OutOrStdout()
+	if flags.asJSON {
+		err = report.JSON(out)
+	} else {
+		err = report.Text(out, screen(out).Width)
+	}
+	if err != nil {
+		return environmentf("write kill matrix: %w", err)
+	}
+	return exitWith(report.Exit.Code)
+}
+
+// chooseMutants finds those that break the clauses and areas of the flags.
+func (a *app) chooseMutants(flags mutantsFlags) ([]mutants.Mutant, error) {
+	var ids []string
+	if len(flags.clauses) > 0 {
+		asked, err := a.clauses(flags.clauses)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range asked {
+			ids = append(ids, c.ID)
+		}
+	}
+	filter, err := (&selection{areas: flags.areas}).filter(a.catalogue)
+	if err != nil {
+		return nil, err
+	}
+	return mutants.Select(mutants.All(), ids, filter.Areas), nil
+}
