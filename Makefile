@@ -59,7 +59,7 @@ mutants: build ## try broken implementations: print which spec catches which; re
 
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
-	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./conformance/subject ./conformance/cmd/...
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/...
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
