@@ -36,28 +36,45 @@ const (
 // perftestConn is what the second connection is made with.
 var perftestConn = rdma.ConnConfig{SendQueue: 512, RecvQueue: 512, InitiatorDepth: 1, ResponderResources: 4, RetryCount: 7, RNRRetryCount: 7}
 
+// perftestProgram is one of the programs. Those that measure latency have one message under way; a SEND or a WRITE is then
+// answered with one of the same kind.
+type perftestProgram struct {
+	name    string
+	op      rdma.Op
+	latency bool
+	before  int   // messages about the second connection that are exchanged before the work
+	after   []int // lengths of the messages that are exchanged after it: 8 bytes are about results
+}
+
+var perftestPrograms = []perftestProgram{
+	{"ib_send_bw", rdma.OpSend, false, 3, []int{perftestMessage, perftestMessage}},
+	{"ib_write_bw", rdma.OpWrite, false, 3, []int{perftestMessage, 8, 8, 8, 8, 8, perftestMessage}},
+	{"ib_read_bw", rdma.OpRead, false, 3, []int{perftestMessage, 8, 8, 8, 8, 8, perftestMessage}},
+	{"ib_send_lat", rdma.OpSend, true, 4, []int{perftestMessage}},
+	{"ib_write_lat", rdma.OpWrite, true, 4, nil},
+	{"ib_read_lat", rdma.OpRead, true, 4, []int{perftestMessage}},
+}
+
 var _ = Describe("perftest", func() {
 	at := families()["IPv4"]
 	for name, action := range conditions {
-		for _, program := range []string{"ib_send_bw", "ib_write_bw", "ib_read_bw", "ib_send_lat", "ib_read_lat"} {
-			It(fmt.Sprintf("%s of Linux measures this provider %s", program, name), func(ctx context.Context) {
+		for _, program := range perftestPrograms {
+			It(fmt.Sprintf("%s of Linux measures this provider %s", program.name, name), func(ctx context.Context) {
 				d := onRail(at.own)
 				breakWire(action)
 				l, err := d.Listen(perftestPort)
 				Expect(err).NotTo(HaveOccurred())
 				served := make(chan error, 1)
-				go func() { served <- perftestServe(ctx, d, l, program == "ib_send_lat") }()
-				succeed(start(ctx, program, append(perftestArgs(), at.own.Addr().String())...))
+				go func() { served <- perftestServe(ctx, d, l, program) }()
+				succeed(start(ctx, program.name, append(perftestArgs(), at.own.Addr().String())...))
 				Expect(<-served).To(Succeed())
 				Expect(l.Close()).To(Succeed())
 			}, specTime)
-		}
-		for program, op := range map[string]rdma.Op{"ib_send_bw": rdma.OpSend, "ib_write_bw": rdma.OpWrite, "ib_read_bw": rdma.OpRead} {
-			It(fmt.Sprintf("%s of Linux is measured by this provider %s", program, name), func(ctx context.Context) {
+			It(fmt.Sprintf("%s of Linux is measured by this provider %s", program.name, name), func(ctx context.Context) {
 				d := onRail(at.own)
 				breakWire(action)
-				server := start(ctx, program, perftestArgs()...)
-				Expect(perftestDial(ctx, d, netip.AddrPortFrom(at.guest.Addr(), perftestPort), op)).To(Succeed())
+				server := start(ctx, program.name, perftestArgs()...)
+				Expect(perftestDial(ctx, d, netip.AddrPortFrom(at.guest.Addr(), perftestPort), program)).To(Succeed())
 				succeed(server)
 			}, specTime)
 		}
@@ -105,8 +122,18 @@ func describe(c *soft.Conn, mem rdma.Region) []byte {
 	return b
 }
 
-// perftestServe is the server of every program. pong says that messages on the second connection are answered.
-func perftestServe(ctx context.Context, d *soft.Device, l rdma.Listener, pong bool) (err error) {
+// peerMemory is what a program has said of its memory.
+type peerMemory struct {
+	addr uint64
+	key  uint32
+}
+
+func described(message []byte) peerMemory {
+	return peerMemory{binary.BigEndian.Uint64(message[24:]), binary.BigEndian.Uint32(message[16:])}
+}
+
+// perftestServe is the server of every program.
+func perftestServe(ctx context.Context, d *soft.Device, l rdma.Listener, program perftestProgram) (err error) {
 	mem, err := d.Register(testMemory, allRights)
 	if err != nil {
 		return err
@@ -120,18 +147,18 @@ func perftestServe(ctx context.Context, d *soft.Device, l rdma.Listener, pong bo
 	defer func() { err = errors.Join(err, first.Close()) }()
 	a.talk = &talk{Conn: first}
 
-	data := make(chan *soft.Conn, 1)
+	data, theirs := make(chan *soft.Conn, 1), make(chan peerMemory, 1)
 	measured := make(chan error, 1)
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { measured <- perftestMeasured(inner, l, mem, pong, data) }()
-	err = agree(ctx, a, data)
+	go func() { measured <- perftestMeasured(inner, l, mem, program, data, theirs) }()
+	err = agree(ctx, a, data, theirs)
 	stop()
 	return errors.Join(err, <-measured)
 }
 
 // agree answers until the client is done.
-func agree(ctx context.Context, a *agreement, data <-chan *soft.Conn) error {
+func agree(ctx context.Context, a *agreement, data <-chan *soft.Conn, theirs chan<- peerMemory) error {
 	var second *soft.Conn
 	for {
 		message, err := a.hear(ctx)
@@ -145,6 +172,7 @@ func agree(ctx context.Context, a *agreement, data <-chan *soft.Conn) error {
 			if second == nil {
 				select {
 				case second = <-data:
+					theirs <- described(message)
 				case <-ctx.Done():
 					return ctx.Err()
 				}
@@ -158,11 +186,10 @@ func agree(ctx context.Context, a *agreement, data <-chan *soft.Conn) error {
 }
 
 // perftestMeasured serves the second connection until the client is done.
-func perftestMeasured(ctx context.Context, l rdma.Listener, mem rdma.Region, pong bool, data chan<- *soft.Conn) (err error) {
-	recv := rdma.RecvWR{Local: part(mem, testMemory/2, perftestSize)}
+func perftestMeasured(ctx context.Context, l rdma.Listener, mem rdma.Region, program perftestProgram, data chan<- *soft.Conn, theirs <-chan peerMemory) (err error) {
 	recvs := make([]rdma.RecvWR, perftestConn.RecvQueue)
 	for i := range recvs {
-		recvs[i] = recv
+		recvs[i] = perftestRecv(mem)
 	}
 	c, err := acceptNext(ctx, l, perftestConn, recvs...)
 	if err != nil {
@@ -171,21 +198,30 @@ func perftestMeasured(ctx context.Context, l rdma.Listener, mem rdma.Region, pon
 	defer func() { err = errors.Join(err, c.Close()) }()
 	data <- c
 	k := &talk{Conn: c}
-	for {
-		err := k.await(ctx, true)
-		if errors.Is(err, rdma.ErrDisconnected) || errors.Is(err, context.Canceled) {
-			return nil
-		}
-		if err == nil {
-			err = k.PostRecv(recv)
-		}
-		if err == nil && pong {
-			err = k.do(ctx, rdma.SendWR{Op: rdma.OpSend, Local: recv.Local, Signaled: true})
-		}
-		if err != nil {
-			return err
+	if program.latency && program.op == rdma.OpWrite {
+		select {
+		case peer := <-theirs:
+			err = writeInTurns(ctx, k, mem, peer, true)
+		case <-ctx.Done():
 		}
 	}
+	for err == nil {
+		if err = k.await(ctx, true); err == nil {
+			err = k.PostRecv(perftestRecv(mem))
+		}
+		if err == nil && program.latency {
+			err = k.do(ctx, rdma.SendWR{Op: rdma.OpSend, Local: perftestRecv(mem).Local, Signaled: true})
+		}
+	}
+	if errors.Is(err, rdma.ErrDisconnected) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// perftestRecv is a receive on the second connection.
+func perftestRecv(mem rdma.Region) rdma.RecvWR {
+	return rdma.RecvWR{Local: part(mem, testMemory/2, perftestSize)}
 }
 
 func acceptNext(ctx context.Context, l rdma.Listener, cfg rdma.ConnConfig, recvs ...rdma.RecvWR) (*soft.Conn, error) {
@@ -200,8 +236,8 @@ func acceptNext(ctx context.Context, l rdma.Listener, cfg rdma.ConnConfig, recvs
 	return c.(*soft.Conn), nil
 }
 
-// perftestDial is the client of the bandwidth programs.
-func perftestDial(ctx context.Context, d *soft.Device, peer netip.AddrPort, op rdma.Op) (err error) {
+// perftestDial is the client of every program.
+func perftestDial(ctx context.Context, d *soft.Device, peer netip.AddrPort, program perftestProgram) (err error) {
 	mem, err := d.Register(testMemory, allRights)
 	if err != nil {
 		return err
@@ -227,58 +263,33 @@ func perftestDial(ctx context.Context, d *soft.Device, peer netip.AddrPort, op r
 	}
 	none := make([]byte, perftestMessage)
 	exchange(append([]byte(perftestVersion), make([]byte, 16-len(perftestVersion))...))
-	exchange(binary.BigEndian.AppendUint32(nil, 4096))
-	exchange(binary.BigEndian.AppendUint32(nil, perftestSize))
+	const pageSize, cacheLine = 4096, 64
+	exchange(binary.BigEndian.AppendUint32(nil, pageSize))
+	exchange(binary.BigEndian.AppendUint32(nil, cacheLine))
 	exchange([]byte("5\x00"))
 	exchange(none)
 	if err != nil {
 		return fmt.Errorf("agreement: %w", err)
 	}
-	data, err := dialUntilListening(ctx, d, peer, perftestConn) // the server begins to listen only now
+	data, err := dialUntilListening(ctx, d, peer, perftestConn, perftestRecv(mem)) // the server begins to listen only now
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close()) }()
 	own := describe(data.(*soft.Conn), mem)
 	exchange(none)
-	exchange(own)
-	exchange(own)
-	theirs := exchange(own)
+	var theirs []byte
+	for range program.before {
+		theirs = exchange(own)
+	}
 	if err != nil || len(theirs) != perftestMessage {
 		return fmt.Errorf("agreement: %d bytes: %w", len(theirs), err)
 	}
-	if err = perftestWork(ctx, data, mem, op, binary.BigEndian.Uint64(theirs[24:]), binary.BigEndian.Uint32(theirs[16:])); err != nil {
+	if err = perftestWork(ctx, &talk{Conn: data}, mem, program, described(theirs)); err != nil {
 		return err
 	}
-	exchange(own)
-	if op != rdma.OpSend { // these programs also exchange results
-		for range 5 {
-			exchange(make([]byte, 8))
-		}
+	for _, length := range program.after {
+		exchange(own[:length])
 	}
-	exchange(own)
 	return err
-}
-
-// perftestWork does the measured work, eight at a time.
-func perftestWork(ctx context.Context, c rdma.Conn, mem rdma.Region, op rdma.Op, addr uint64, key uint32) error {
-	const inFlight = 8
-	k := &talk{Conn: c}
-	wr := rdma.SendWR{Op: op, Local: part(mem, testMemory/2, perftestSize), RemoteAddr: addr, RemoteKey: key, Signaled: true}
-	for i := range perftestRounds {
-		if i >= inFlight {
-			if err := k.await(ctx, false); err != nil {
-				return fmt.Errorf("%s %d: %w", op, i, err)
-			}
-		}
-		if err := c.PostSend(wr); err != nil {
-			return err
-		}
-	}
-	for range inFlight {
-		if err := k.await(ctx, false); err != nil {
-			return err
-		}
-	}
-	return nil
 }
