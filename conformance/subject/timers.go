@@ -108,6 +108,15 @@ func (t Timers) StallWithPath() Bound {
 // ErrorWithoutPath is the longest time until an I/O fails when no path is left.
 func (t Timers) ErrorWithoutPath() Bound { return t.StallWithPath() }
 
+// Pause is the longest time between the end of a path, or of an attempt that was refused, and the next attempt.
+func (t Timers) Pause() Bound {
+	return Bound{
+		Limit: t.late(t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread),
+		Formula: fmt.Sprintf("delay %s + settle %s + spread %s, timers late by %d %%",
+			t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, t.Lateness),
+	}
+}
+
 // Reconnect is the longest time from heal to a connected path. The wire may heal just too late for an attempt that is
 // under way, so one failing attempt and its teardown come before the one that succeeds; and it may heal before the loss
 // was even noticed, so detection comes first.

@@ -89,6 +89,9 @@ func mend(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	if err := p.Lab.Acquaint(ctx); err != nil {
+		return err
+	}
 	env.broken = false
 	return p.start(ctx)
 }
@@ -122,6 +125,7 @@ func takeDown(ctx ginkgo.SpecContext) {
 // guard looks at what the spec cannot see. Whatever it finds, the next spec gets new hosts.
 func guard(ctx ginkgo.SpecContext) {
 	p := env.pair
+	replaced := env.broken // a machine that took its subject with it: the new one has none
 	env.broken = true
 	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
 		if dead(h) {
@@ -133,7 +137,7 @@ func guard(ctx ginkgo.SpecContext) {
 	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
 		awaitBaseline(ctx, h, env.baselines[h])
 	}
-	env.broken = false
+	env.broken = replaced
 }
 
 // conclude has the passive judge read the packets, keeps the evidence of a spec that broke a clause, and drops that of

@@ -13,14 +13,25 @@ import (
 // counting ends with the spec.
 func (p *Pair) CountConnectRequests() (count func() int64) {
 	var n atomic.Int64
-	for _, rail := range p.Lab.Rails() {
-		p.atEnd(rail.Hook(func(f *fabric.Frame) {
-			if isConnectRequest(f.Data) {
-				n.Add(1)
-			}
-		}))
+	for rail := range p.Lab.Rails() {
+		p.addConnectRequests(rail, &n)
 	}
 	return n.Load
+}
+
+// CountConnectRequestsOn does so on one rail.
+func (p *Pair) CountConnectRequestsOn(rail int) (count func() int64) {
+	var n atomic.Int64
+	p.addConnectRequests(rail, &n)
+	return n.Load
+}
+
+func (p *Pair) addConnectRequests(rail int, n *atomic.Int64) {
+	p.atEnd(p.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
+		if isConnectRequest(f.Data) {
+			n.Add(1)
+		}
+	}))
 }
 
 func isConnectRequest(frame []byte) bool {

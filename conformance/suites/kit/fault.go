@@ -68,6 +68,34 @@ func (p *Pair) PowerBack(ctx context.Context) {
 	gomega.Expect(p.Target.Start(ctx, p.targetOptions)).To(gomega.Succeed())
 }
 
+// InitiatorPowerLoss ends the initiator's machine as a power failure does. What the spec has mapped is forgotten.
+func (p *Pair) InitiatorPowerLoss() {
+	p.disturbed = true
+	p.InitiatorHost.PowerLoss()
+}
+
+// InitiatorPowerBack boots the initiator's machine again, and makes it ready to map.
+func (p *Pair) InitiatorPowerBack(ctx context.Context) {
+	ginkgo.GinkgoHelper()
+	gomega.Expect(p.Lab.Replace(ctx, p.InitiatorHost)).To(gomega.Succeed())
+	gomega.Expect(p.Lab.Acquaint(ctx)).To(gomega.Succeed())
+	gomega.Expect(p.Initiator.Start(ctx)).To(gomega.Succeed())
+}
+
+// RemoveRDMADevice takes the initiator's RDMA device of a rail out of its machine, until it is put back.
+func (p *Pair) RemoveRDMADevice(ctx context.Context, rail int) (putBack func(context.Context)) {
+	ginkgo.GinkgoHelper()
+	p.disturbed = true
+	nic, machine := p.InitiatorHost.NIC(rail), p.InitiatorHost.Agent()
+	_, err := machine.Output(ctx, "rdma", "link", "delete", nic.RDMA)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return func(ctx context.Context) {
+		ginkgo.GinkgoHelper()
+		_, err := machine.Output(ctx, "rdma", "link", "add", nic.RDMA, "type", "rxe", "netdev", nic.Interface)
+		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	}
+}
+
 // Hang stops the target's machine in its tracks; its memory stays as it is.
 func (p *Pair) Hang(ctx context.Context) {
 	ginkgo.GinkgoHelper()

@@ -3,6 +3,7 @@
 package kit
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/onsi/ginkgo/v2"
@@ -13,19 +14,26 @@ import (
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// stationHost is the number of this process on each rail.
+// stationHost is the number of this process's first station on each rail.
 const stationHost = 77
 
 // Station is an RDMA device of this process on a rail, which goes away after the spec. What it sends is none of the
 // subjects' doing: the packets of the spec are not judged.
 func (p *Pair) Station(rail int) *soft.Device {
 	ginkgo.GinkgoHelper()
+	return p.StationAt(rail, 0)
+}
+
+// StationAt is Station, with a number below 100 for each of several on one rail.
+func (p *Pair) StationAt(rail, number int) *soft.Device {
+	ginkgo.GinkgoHelper()
 	p.foreign = true
-	wire, err := p.Lab.Rails()[rail].Attach("tester", fabric.DefaultQueue)
+	host := stationHost + number
+	wire, err := p.Lab.Rails()[rail].Attach(fmt.Sprintf("tester%d", number), fabric.DefaultQueue)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(wire.Close) // also when a failed spec leaves the device in use
 	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
-		MAC: vm.MAC(rail, stationHost), Prefix: vm.IPv4(rail, stationHost), MTU: p.Lab.Spec().MTU,
+		MAC: vm.MAC(rail, host), Prefix: vm.IPv4(rail, host), MTU: p.Lab.Spec().MTU,
 	})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	device, err := soft.Open(link, soft.Config{})

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build lab
+
+package subject
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/fio"
+	"github.com/ibnbd/ibnbd/vm/image"
+)
+
+// How often each server is measured under each load, and how long each time.
+const (
+	benchTurns   = 9
+	benchSeconds = 1
+)
+
+var benchLoads = []fio.Load{
+	{Name: "read4k-qd16", Options: []string{"--rw=randread", "--bs=4k", "--iodepth=16"}},
+	{Name: "write4k-qd16", Options: []string{"--rw=randwrite", "--bs=4k", "--iodepth=16"}},
+	{Name: "read128k-qd4", Options: []string{"--rw=read", "--bs=128k", "--iodepth=4"}},
+	{Name: "write128k-qd4", Options: []string{"--rw=write", "--bs=128k", "--iodepth=4"}},
+}
+
+// BenchmarkServer compares the reference's server in userspace, over verbs, with mainline's in the kernel: the same guests,
+// the same RAM disk and mainline's client in front of both. The servers take turns, so that a change of the machine's load
+// meets them alike. It reports the reference's speed as a share of mainline's: the median over all turns.
+func BenchmarkServer(b *testing.B) {
+	for _, mode := range []struct {
+		name string
+		keys KeyMode
+	}{{"KeysRefreshed", KeysRefreshed}, {"KeysKept", KeysKept}} {
+		b.Run(mode.name, func(b *testing.B) { compareServers(b, mode.keys) })
+	}
+}
+
+func compareServers(b *testing.B, keys KeyMode) {
+	r := newServerRace(b, keys)
+	for b.Loop() {
+		reference, mainline := map[string][]int64{}, map[string][]int64{}
+		for turn := range benchTurns {
+			if turn%2 == 0 {
+				r.measure(r.reference, reference)
+				r.measure(r.mainline, mainline)
+			} else {
+				r.measure(r.mainline, mainline)
+				r.measure(r.reference, reference)
+			}
+		}
+		for _, load := range benchLoads {
+			share := fio.Share(reference[load.Name], mainline[load.Name])
+			b.ReportMetric(share, load.Name)
+			b.Logf("%-14s %.3f of mainline's by turns; bytes a second: reference %d, mainline %d", load.Name, share,
+				reference[load.Name], mainline[load.Name])
+		}
+	}
+}
+
+// serverRace is a lab with two servers on its first host, of which one serves at a time, and mainline's client on its second.
+type serverRace struct {
+	*testing.B
+	keys                KeyMode
+	client              *vm.Host
+	path                PathAddr
+	reference, mainline Target
+	initiator           *MainlineInitiator
+	export              Export
+}
+
+func newServerRace(b *testing.B, keys KeyMode) *serverRace {
+	b.Helper()
+	r := &serverRace{B: b, keys: keys}
+	programs, err := BuildReference(b.Context(), b.TempDir(), "bench")
+	r.must(err)
+	img, err := image.Build(b.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
+	r.must(err)
+	lab, err := vm.Start(b.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1})
+	r.must(err)
+	b.Cleanup(func() { r.must(lab.Close()) })
+	server, client := lab.Hosts()[0], lab.Hosts()[1]
+	r.must(client.Unpack(b.Context(), "fio"))
+	from, to := client.NIC(0).IPv4.Addr(), server.NIC(0).IPv4.Addr()
+	r.client, r.path = client, PathAddr{from, to}
+	r.reference = NewReferenceTarget(server, programs, []netip.Addr{to})
+	r.mainline = NewMainlineTarget(server, img.Manifest.Release)
+	r.initiator = NewMainlineInitiator(client, img.Manifest.Release)
+	r.must(r.initiator.Start(b.Context()))
+	r.export, err = r.mainline.Provide(b.Context(), ExportSpec{Name: "bench", SizeMiB: 128, BlockSize: 512})
+	r.must(err)
+	return r
+}
+
+func (r *serverRace) must(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// measure lets one server serve, puts each load on it once, and stops it.
+func (r *serverRace) measure(server Target, speeds map[string][]int64) {
+	r.Helper()
+	r.must(server.Start(r.Context(), TargetOptions{Keys: r.keys}))
+	device, err := r.initiator.Map(r.Context(), MapRequest{Session: "bench", Paths: []PathAddr{r.path}, Device: r.export.Path})
+	r.must(err)
+	for _, load := range benchLoads {
+		speed, err := fio.Speed(r.Context(), r.client.Agent(), device.Node, load, benchSeconds)
+		r.must(err)
+		speeds[load.Name] = append(speeds[load.Name], speed)
+	}
+	r.must(r.initiator.Unmap(r.Context(), device, UnmapNormal))
+	r.must(server.Stop(r.Context()))
+}
