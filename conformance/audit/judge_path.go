@@ -108,6 +108,8 @@ func checkFailover(e *Event, r *Ruling) {
 		return // the session was rebuilt: the old request failed, and this is another
 	case bytes.Equal(old.Header, q.Header) && old.DataLen == q.DataLen:
 		r.Holds()
+	case old.Path().session.carried.byAnother(old):
+		return // it was a late copy: another path has carried it before, and its permit went on from there
 	default:
 		r.BreaksUnlessMissed([]stream{old.lane.conn.flow(Target)}, e.seq, "permit %d of a lost path is used for another request", q.Chunk)
 	}

@@ -229,6 +229,22 @@ func (r recording) examine(t *testing.T, c capture) {
 	}
 }
 
+// TestLateCopy: what an initiator sends again while its neighbour does not answer lies in its network stack, and goes out when
+// the neighbour is back: after the same request was carried by another path, whose permit is in other hands by then. The
+// recording is cut: the silence, and most of what came before it.
+func TestLateCopy(t *testing.T) {
+	c := loadFiles(t, "testdata/late-copy-rail0.pcapng.gz", "testdata/late-copy-rail1.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`path 10.0.1.2 to 10.0.1.1, connection 1: WRITE 4096 bytes at sector 336 of device 0, permit 0, .*answered .* status 0`,
+		`path 10.0.0.2 to 10.0.0.1, connection 1: WRITE 4096 bytes at sector 336 of device 0, permit 0, not answered`,
+		`path 10.0.0.2 to 10.0.0.1: path is lost, closed by the initiator`,
+		`path 10.0.1.2 to 10.0.1.1, connection 1: WRITE 4096 bytes at sector 2608 of device 0, permit 0, .* status 0`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
 // TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
 // disconnect of the first is on the wire. Nobody is blamed for that.
 func TestFailoverBeforeDisconnect(t *testing.T) {

@@ -263,6 +263,7 @@ func (t *Tracker) takeIORequest(f *Flow, l *lane, m *Message) {
 	r.locate(s)
 	l.compareReadKey(r)
 	s.noteRequest(r, t.now.seq)
+	s.carried.add(r)
 	t.usePermit(s, r)
 	e := t.fresh(RequestSent)
 	e.setMessage(f, m)

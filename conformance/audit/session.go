@@ -37,6 +37,7 @@ type Session struct {
 	infoSeq      uint64 // when SESS_INFO was last seen
 	upSeq        uint64 // when the session came up
 	lostSeq      uint64 // when the last path went down
+	carried      carried
 	requests     uint64 // requests seen
 	answers      uint64 // answers seen
 	opens        int    // devices opened since the session came up
