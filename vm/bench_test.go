@@ -6,7 +6,6 @@ package vm_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/vm"
-	"github.com/ibnbd/ibnbd/vm/agent"
+	"github.com/ibnbd/ibnbd/vm/fio"
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
@@ -55,30 +54,24 @@ func BenchmarkWire(b *testing.B) {
 		for _, load := range loads {
 			for _, w := range wires {
 				table = append(table, w.compare(load, wires[0]))
-				b.ReportMetric(w.share(load, wires[0]), load.name+"-"+w.name)
+				b.ReportMetric(w.share(load, wires[0]), load.Name+"-"+w.name)
 			}
 		}
 		b.Log(strings.Join(table, "\n"))
 	}
 }
 
-// A load is one way to use the device.
-type load struct {
-	name    string
-	options []string
-}
-
-var loads = []load{
-	{"read4k-qd1", []string{"--rw=randread", "--bs=4k", "--iodepth=1"}},
-	{"read4k-qd16", []string{"--rw=randread", "--bs=4k", "--iodepth=16"}},
-	{"read128k-qd4", []string{"--rw=read", "--bs=128k", "--iodepth=4"}},
-	{"write128k-qd4", []string{"--rw=write", "--bs=128k", "--iodepth=4"}},
+var loads = []fio.Load{
+	{Name: "read4k-qd1", Options: []string{"--rw=randread", "--bs=4k", "--iodepth=1"}},
+	{Name: "read4k-qd16", Options: []string{"--rw=randread", "--bs=4k", "--iodepth=16"}},
+	{Name: "read128k-qd4", Options: []string{"--rw=read", "--bs=128k", "--iodepth=4"}},
+	{Name: "write128k-qd4", Options: []string{"--rw=write", "--bs=128k", "--iodepth=4"}},
 }
 
 // How often every wire is measured, and how long each time.
 const (
 	rounds  = 9
-	runtime = "1"
+	seconds = 1
 )
 
 // A wire is a lab whose second host has mapped a RAM disk of the first.
@@ -150,11 +143,11 @@ func (w *wire) measure(b *testing.B) {
 		}()
 	}
 	for _, load := range loads {
-		speed, err := w.fio(b.Context(), load)
+		speed, err := fio.Speed(b.Context(), w.lab.Hosts()[1].Agent(), "/dev/rnbd0", load, seconds)
 		if err != nil {
 			b.Fatalf("on the wire %s: %v\n%s", w.name, err, w.kernelLogs())
 		}
-		w.results[load.name] = append(w.results[load.name], speed)
+		w.results[load.Name] = append(w.results[load.Name], speed)
 	}
 	for _, r := range w.lab.Rails() {
 		if lost := r.Stats().Overflow; lost > 0 {
@@ -162,37 +155,6 @@ func (w *wire) measure(b *testing.B) {
 		}
 	}
 	w.each(b, (*vm.Host).Hang)
-}
-
-// fio runs one load and returns how many bytes a second it moved.
-func (w *wire) fio(ctx context.Context, l load) (int64, error) {
-	args := append([]string{
-		"--name=" + l.name, "--filename=/dev/rnbd0", "--direct=1", "--ioengine=libaio", "--thread", "--output-format=json",
-		"--time_based", "--runtime=" + runtime,
-	}, l.options...)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	result, err := w.lab.Hosts()[1].Agent().Run(ctx, agent.Command{Path: "fio", Args: args})
-	if err != nil {
-		return 0, err
-	}
-	if err := result.Err(); err != nil {
-		return 0, fmt.Errorf("fio %s: %w", strings.Join(args, " "), err)
-	}
-	var report struct {
-		Jobs []struct {
-			Read, Write struct {
-				Bandwidth int64 `json:"bw_bytes"`
-			}
-		}
-	}
-	if err := json.Unmarshal(result.Stdout, &report); err != nil {
-		return 0, fmt.Errorf("fio's report: %w", err)
-	}
-	if len(report.Jobs) != 1 {
-		return 0, fmt.Errorf("fio reports on %d jobs", len(report.Jobs))
-	}
-	return report.Jobs[0].Read.Bandwidth + report.Jobs[0].Write.Bandwidth, nil
 }
 
 // kernelLogs returns the end of both hosts' kernel logs.
@@ -209,18 +171,12 @@ func (w *wire) kernelLogs() string {
 }
 
 // compare says how a wire did under a load, beside the direct one.
-func (w *wire) compare(l load, direct *wire) string {
-	best := float64(slices.Max(w.results[l.name]))
-	return fmt.Sprintf("%-12s %-10s %.3f of direct by turns; best turn %6.2f MB/s, %.3f of the best direct one", l.name, w.name,
-		w.share(l, direct), best/1e6, best/float64(slices.Max(direct.results[l.name])))
+func (w *wire) compare(l fio.Load, direct *wire) string {
+	best := float64(slices.Max(w.results[l.Name]))
+	return fmt.Sprintf("%-12s %-10s %.3f of direct by turns; best turn %6.2f MB/s, %.3f of the best direct one", l.Name, w.name,
+		w.share(l, direct), best/1e6, best/float64(slices.Max(direct.results[l.Name])))
 }
 
-// share is the median over all turns of the wire's speed as a share of the direct one's.
-func (w *wire) share(l load, direct *wire) float64 {
-	var shares []float64
-	for turn, speed := range w.results[l.name] {
-		shares = append(shares, float64(speed)/float64(direct.results[l.name][turn]))
-	}
-	slices.Sort(shares)
-	return shares[len(shares)/2]
+func (w *wire) share(l fio.Load, direct *wire) float64 {
+	return fio.Share(w.results[l.Name], direct.results[l.Name])
 }
