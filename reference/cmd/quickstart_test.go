@@ -132,7 +132,7 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.71.0.2", "--export", "ram0=mem:16M", "--metrics", "127.0.0.1:0")
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.71.0.2", "--export", "ram0=mem:16M")
 	stopClient := b.start("nbd+unix", "ibnbd-client", "map", "--path", "127.71.0.1@127.71.0.2", "ram0")
 	uri := strings.TrimSpace(b.run("ibnbd-client", "list", "--uri", "ram0"))
 	for _, copying := range [][]string{{"nbdcopy", in, uri}, {"nbdcopy", uri, out}} {
@@ -180,6 +180,7 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --chunk-size 100K", "must be a power of two"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --heartbeat-misses 0", "heartbeat misses are 0"},
 		{"ibnbd-server --no-such-option", "unknown flag"},
+		{"ibnbd-client bench ram0 --path 127.71.0.2 --op trim", `--op "trim" is none of read, write, randread, randwrite`},
 		{"ibnbd-client", "say what to do"},
 		{"ibnbd-client map", "requires at least 1 arg"},
 		{"ibnbd-client map ram0", "--path is missing"},
