@@ -3,9 +3,6 @@
 package mutants
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -13,55 +10,24 @@ import (
 )
 
 // bed is the configuration of a reference server that is about to become a mutant: its rules can be turned off, and what
-// comes to it and goes from it can be altered on the way. What is altered on the way in makes a server that misjudges: one
-// to which every magic looks right takes any magic.
-//
-// Its hooks run in goroutines of the server's devices; mu is held while they do.
+// comes to it and goes from it can be altered on the way.
 type bed struct {
 	*ibnbd.ServerConfig
+	*hop
 
-	dead atomic.Bool
-
-	mu  sync.Mutex
-	odd map[uint32]ibtrs.Errno // by chunk: the answer that its request is going to get
+	odd map[uint32]ibtrs.Errno // by chunk: the answer that its request is going to get; guarded by the hop's lock
 }
 
 func newBed(cfg *ibnbd.ServerConfig) *bed {
-	b := &bed{ServerConfig: cfg, odd: make(map[uint32]ibtrs.Errno)}
-	gone := func(*soft.Packet) bool { return b.dead.Load() }
-	for _, d := range b.devices() {
-		for _, stage := range []soft.Stage{soft.Arrived, soft.Sealed} {
-			d.Inject(soft.Fault{Stage: stage, Match: gone, Drop: true})
-		}
+	var devices []*soft.Device
+	for _, d := range cfg.Transport.Devices {
+		devices = append(devices, d.(*soft.Device)) // package loopback makes no others
 	}
-	return b
+	return &bed{cfg, newHop(devices...), make(map[uint32]ibtrs.Errno)}
 }
 
 // rules are those of the transport.
 func (b *bed) rules() *ibtrs.ServerRules { return &b.Transport.Rules }
-
-// devices are those that the server listens on.
-func (b *bed) devices() []*soft.Device {
-	var all []*soft.Device
-	for _, d := range b.Transport.Devices {
-		all = append(all, d.(*soft.Device)) // package loopback makes no others
-	}
-	return all
-}
-
-// inbound alters packets before the server gets them.
-func (b *bed) inbound(match func(*soft.Packet) bool, change func(*soft.Packet)) {
-	for _, d := range b.devices() {
-		d.Inject(soft.Fault{Stage: soft.Arrived, Match: match, Change: func(p *soft.Packet) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			change(p)
-		}})
-	}
-}
-
-// die takes the server off the network, without a word: nothing that was sent to it arrives, and nothing leaves.
-func (b *bed) die() { b.dead.Store(true) }
 
 // edit alters the work request that carries a response.
 func (b *bed) edit(change func(chunk uint32, work *rdma.SendWR)) {

@@ -4,6 +4,8 @@ package mutants
 
 import (
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -13,10 +15,67 @@ import (
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
+// hop stands in front of devices and alters packets on their way in. What is altered on the way in makes an implementation
+// that misjudges: a server to which every magic looks right takes any magic.
+//
+// What it calls runs in goroutines of the devices, while mu is held.
+type hop struct {
+	devices []*soft.Device
+	dead    atomic.Bool
+
+	mu sync.Mutex
+}
+
+func newHop(devices ...*soft.Device) *hop {
+	h := &hop{devices: devices}
+	gone := func(*soft.Packet) bool { return h.dead.Load() }
+	for _, d := range devices {
+		for _, stage := range []soft.Stage{soft.Arrived, soft.Sealed} {
+			d.Inject(soft.Fault{Stage: stage, Match: gone, Drop: true})
+		}
+	}
+	return h
+}
+
+// inbound alters packets before the device gets them.
+func (h *hop) inbound(match func(*soft.Packet) bool, change func(*soft.Packet)) {
+	for _, d := range h.devices {
+		d.Inject(soft.Fault{Stage: soft.Arrived, Match: match, Change: func(p *soft.Packet) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			change(p)
+		}})
+	}
+}
+
+// outbound looks at packets that the device sends.
+func (h *hop) outbound(match func(*soft.Packet) bool, told func(*soft.Packet)) {
+	for _, d := range h.devices {
+		d.Inject(soft.Fault{Stage: soft.Made, Match: match, Change: func(p *soft.Packet) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			told(p)
+		}})
+	}
+}
+
+// lose loses the first packets that match on their way in.
+func (h *hop) lose(count int, match func(*soft.Packet) bool) {
+	for _, d := range h.devices {
+		d.Inject(soft.Fault{Stage: soft.Arrived, Match: match, Count: count, Drop: true})
+	}
+}
+
+// die takes the devices off the network, without a word: nothing that was sent to them arrives, and nothing leaves.
+func (h *hop) die() { h.dead.Store(true) }
+
 // Places in a datagram of connection management.
 const (
 	madAttribute = 16            // of the kind of message, big-endian
 	reqPrivate   = 24 + 140 + 36 // of the application's private data in a connection request
+	repPrivate   = 24 + 36       // in a reply
+	rejReason    = 24 + 10       // of the reason of a reject, big-endian
+	rejPrivate   = 24 + 84
 )
 
 // managed matches datagrams of connection management of a kind.
@@ -29,8 +88,8 @@ func managed(kind roce.AttributeID) func(*soft.Packet) bool {
 }
 
 // seesConnect alters connection requests before the server gets to see them.
-func (b *bed) seesConnect(change func(r *ibtrs.ConnRequest)) {
-	b.inbound(managed(roce.AttrREQ), func(p *soft.Packet) {
+func (h *hop) seesConnect(change func(r *ibtrs.ConnRequest)) {
+	h.inbound(managed(roce.AttrREQ), func(p *soft.Packet) {
 		private := p.Data()[reqPrivate : reqPrivate+ibtrs.ConnRequestSize]
 		r, _ := ibtrs.ParseConnRequest(private) // also what the parser refuses is complete
 		change(&r)
@@ -39,28 +98,26 @@ func (b *bed) seesConnect(change func(r *ibtrs.ConnRequest)) {
 }
 
 // seesDisconnect is told of every disconnect request.
-func (b *bed) seesDisconnect(told func()) {
-	b.inbound(managed(roce.AttrDREQ), func(*soft.Packet) { told() })
+func (h *hop) seesDisconnect(told func()) {
+	h.inbound(managed(roce.AttrDREQ), func(*soft.Packet) { told() })
 }
 
 // seesInfo alters INFO requests of the right length.
-func (b *bed) seesInfo(change func(message []byte)) {
+func (h *hop) seesInfo(change func(message []byte)) {
 	match := func(p *soft.Packet) bool {
 		return p.OpCode() == roce.RCSendOnly && len(p.Data()) == ibtrs.InfoRequestSize
 	}
-	b.inbound(match, func(p *soft.Packet) { change(p.Data()) })
+	h.inbound(match, func(p *soft.Packet) { change(p.Data()) })
 }
 
-// seesImmediate alters immediates that come with RDMA writes.
-func (b *bed) seesImmediate(change func(imm ibtrs.Immediate) ibtrs.Immediate) {
-	b.inbound(withImmediate, func(p *soft.Packet) {
+// seesImmediate alters immediates.
+func (h *hop) seesImmediate(change func(imm ibtrs.Immediate) ibtrs.Immediate) {
+	h.inbound(withImmediate, func(p *soft.Packet) {
 		binary.BigEndian.PutUint32(immediateOf(p), uint32(change(immediateNumber(p))))
 	})
 }
 
-func withImmediate(p *soft.Packet) bool {
-	return p.OpCode() == roce.RCWriteOnlyImm || p.OpCode() == roce.RCWriteLastImm
-}
+func withImmediate(p *soft.Packet) bool { return p.OpCode().Ext().Has(roce.ExtImmDt) }
 
 // immediateOf is the immediate in the headers of a packet: the last of them.
 func immediateOf(p *soft.Packet) []byte {
@@ -70,6 +127,55 @@ func immediateOf(p *soft.Packet) []byte {
 
 func immediateNumber(p *soft.Packet) ibtrs.Immediate {
 	return ibtrs.Immediate(binary.BigEndian.Uint32(immediateOf(p)))
+}
+
+// seesAccept alters accepts before the client gets to see them.
+func (h *hop) seesAccept(change func(r *ibtrs.ConnResponse)) {
+	h.inbound(managed(roce.AttrREP), func(p *soft.Packet) { alterResponse(p.Data()[repPrivate:], change) })
+}
+
+// seesReject alters rejects before the client gets to see them.
+func (h *hop) seesReject(change func(reason roce.RejReason, r *ibtrs.ConnResponse) roce.RejReason) {
+	h.inbound(managed(roce.AttrREJ), func(p *soft.Packet) {
+		at := p.Data()[rejReason:]
+		alterResponse(p.Data()[rejPrivate:], func(r *ibtrs.ConnResponse) {
+			binary.BigEndian.PutUint16(at, uint16(change(roce.RejReason(binary.BigEndian.Uint16(at)), r)))
+		})
+	})
+}
+
+func alterResponse(private []byte, change func(r *ibtrs.ConnResponse)) {
+	r, _ := ibtrs.ParseConnResponse(private) // also what the parser refuses is complete
+	change(&r)
+	copy(private, tester.Marshal(r))
+}
+
+// seesRegions alters INFO responses before the client gets to see them.
+func (h *hop) seesRegions(change func(message []byte)) {
+	match := func(p *soft.Packet) bool {
+		return p.OpCode() == roce.RCSendOnly && len(p.Data()) >= ibtrs.InfoResponseSize+ibtrs.DescriptorSize
+	}
+	h.inbound(match, func(p *soft.Packet) { change(p.Data()) })
+}
+
+// seesKey alters key responses before the client gets to see them.
+func (h *hop) seesKey(change func(p *soft.Packet, message []byte)) {
+	match := func(p *soft.Packet) bool {
+		return p.OpCode() == roce.RCSendOnlyImm && len(p.Data()) == ibtrs.KeyResponseSize
+	}
+	h.inbound(match, func(p *soft.Packet) { change(p, p.Data()) })
+}
+
+// seesReply alters replies of the block protocol, which have a size of their own, before the client gets to see them.
+func (h *hop) seesReply(size int, change func(message []byte)) {
+	match := func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnly && len(p.Data()) == size }
+	h.inbound(match, func(p *soft.Packet) { change(p.Data()) })
+}
+
+// breaks makes an RDMA write one that its receiver must refuse, which ends the connection.
+func breaks(p *soft.Packet) {
+	const atLength = 12 // in the RETH
+	binary.BigEndian.PutUint32(p.Ext()[atLength:], 64)
 }
 
 // written is a request as it comes in the last packet that writes it: the two messages, to be altered in place.
@@ -83,8 +189,8 @@ type written struct {
 
 // seesRequest alters requests before the server gets to see them. Those whose transport message is not to be found are
 // left alone.
-func (b *bed) seesRequest(change func(w *written)) {
-	b.inbound(withImmediate, func(p *soft.Packet) {
+func (h *hop) seesRequest(change func(w *written)) {
+	h.inbound(withImmediate, func(p *soft.Packet) {
 		w := &written{imm: immediateNumber(p)}
 		if w.imm.Type() != ibtrs.ImmRequest || !w.split(p.Data()) {
 			return

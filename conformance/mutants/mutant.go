@@ -29,6 +29,7 @@ type Mutant struct {
 	Kind   Kind
 
 	trial trial
+	slow  bool // its specs wait for timers, so that it is tried first
 }
 
 // Clauses are the ids of the clauses that the mutant breaks, each once.
@@ -72,6 +73,7 @@ type findings map[string]string
 func All() []Mutant {
 	return slices.Concat(
 		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(),
+		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(),
 		recordings(),
 	)
 }

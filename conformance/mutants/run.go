@@ -16,7 +16,8 @@ import (
 // Options say what is run and how.
 type Options struct {
 	Mutants []Mutant // nil stands for all
-	// Workers is how many mutants are tried at a time; 0 stands for two for each processor, because many of them only wait.
+	// Workers is how many mutants are tried at a time; 0 stands for four for each processor, because most of them wait for
+	// what never comes.
 	Workers int
 	// Progress, unless nil, is told of each row when it is done, in no order, one at a time.
 	Progress func(Row)
@@ -43,7 +44,7 @@ func Run(ctx context.Context, opts Options) (*Matrix, error) {
 	}
 	workers := opts.Workers
 	if workers == 0 {
-		workers = 2 * runtime.NumCPU()
+		workers = 4 * runtime.NumCPU()
 	}
 	r := &runner{controls: make(map[string]func() (findings, error)), progress: opts.Progress}
 	matrix := &Matrix{Start: time.Now()}
@@ -57,7 +58,7 @@ func Run(ctx context.Context, opts Options) (*Matrix, error) {
 			}
 		})
 	}
-	for i := range all {
+	for _, i := range slowFirst(all) {
 		if ctx.Err() != nil {
 			break
 		}
@@ -75,6 +76,19 @@ func Run(ctx context.Context, opts Options) (*Matrix, error) {
 		return matrix, fmt.Errorf("%d of %d mutants were tried: %w", len(matrix.Rows), len(all), context.Cause(ctx))
 	}
 	return matrix, nil
+}
+
+// slowFirst is the order in which mutants are tried.
+func slowFirst(all []Mutant) []int {
+	var slow, quick []int
+	for i, m := range all {
+		if m.slow {
+			slow = append(slow, i)
+		} else {
+			quick = append(quick, i)
+		}
+	}
+	return append(slow, quick...)
 }
 
 // runner is what the mutants of one run share.

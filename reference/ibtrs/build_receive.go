@@ -75,6 +75,9 @@ func (b *build) immediate(imm Immediate) error {
 // keyResponse is a response of a server with key refresh.
 func (b *build) keyResponse(message []byte, imm Immediate) error {
 	m, err := ParseKeyResponse(message)
+	if err != nil && len(message) < KeyResponseSize && b.session.cfg.Rules.ShortKeyResponse {
+		return b.response(imm, nil)
+	}
 	if err != nil {
 		clause := "IBTRS-INV-009"
 		if len(message) < KeyResponseSize {

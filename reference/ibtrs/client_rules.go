@@ -32,6 +32,7 @@ type ClientRules struct {
 	RepostOne        bool // gives one receive back for a response that took two
 	IgnoreNewKey     bool // goes on using a chunk's old key
 	AnyResponseForm  bool // takes responses in the form of the other key mode
+	ShortKeyResponse bool // takes a key response that is too short, and goes on using the old key
 
 	// Of paths.
 

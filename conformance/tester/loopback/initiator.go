@@ -55,6 +55,9 @@ func (i *Initiator) open(host byte) (*soft.Device, error) {
 	return i.ordinary.open(i.hub, netip.AddrFrom4([4]byte{10, 1, 0, host}))
 }
 
+// Device is what the initiator reaches scripted servers with: the place for what goes wrong on its way to them and back.
+func (i *Initiator) Device() *soft.Device { return i.device }
+
 // Ground is where the initiator can be provoked.
 func (i *Initiator) Ground() provocations.Ground {
 	return provocations.Ground{Initiator: i, Devices: i.stations}
