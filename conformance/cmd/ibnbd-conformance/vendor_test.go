@@ -451,6 +451,26 @@ func TestVendorThatDies(t *testing.T) {
 	}
 }
 
+// TestVendorInShards judges a target in two parts, one after the other, and compares the whole of them with one run of all.
+func TestVendorInShards(t *testing.T) {
+	t.Parallel()
+	v := newVendor(t, ofReference(t))
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	selection := []string{"--export", "ram0", "--focus", "the INFO request"}
+	for name, shard := range map[string][]string{"all": nil, "one": {"--shard", "1/2"}, "two": {"--shard", "2/2"}} {
+		if got := run(t, v.command(t, in(name), append(shard, selection...)...)); got.code != int(verdict.ExitHolds) {
+			t.Fatalf("%s: exit code %d: %s", name, got.code, got.stderr)
+		}
+	}
+	if got := command(t, "report", "merge", "--dir", in("whole"), in("one"), in("two")); got.code != int(verdict.ExitHolds) {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	if got := command(t, "compare", in("all"), in("whole")); got.code != 0 || !strings.HasPrefix(got.stdout, "clauses: ") {
+		t.Errorf("the whole is not all: exit code %d:\n%s", got.code, got.stdout)
+	}
+}
+
 func TestVendorInterrupted(t *testing.T) {
 	t.Parallel()
 	v := newVendor(t, ofReference(t))
