@@ -400,6 +400,7 @@ func beVendor(kind, address string) error {
 	if _, err := ibnbd.Listen(cfg); err != nil {
 		return err
 	}
+	fmt.Fprintln(os.Stderr, "listening")
 	select {}
 }
 
@@ -438,7 +439,7 @@ func TestVendorThatDies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			v := newVendor(t, server)
-			got, outcome := v.judge(t, append([]string{"--export", "ram0", "--patience", "1s", "--focus", "a client goes after"}, c.args...)...)
+			got, outcome := v.judge(t, append([]string{"--export", "ram0", "--patience", "3s", "--focus", "a client goes after"}, c.args...)...)
 			if got.code != int(verdict.ExitFails) {
 				t.Errorf("exit code %d: %s", got.code, got.stderr)
 			}
