@@ -3,6 +3,7 @@
 package ibnbd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -43,7 +44,11 @@ func Listen(cfg ServerConfig) (*Server, error) {
 // Transport is the server's transport, for its sessions, paths and statistics.
 func (s *Server) Transport() *ibtrs.Server { return s.transport }
 
-// Close ends all sessions, waits for the I/O in flight, and closes the exports.
+// Drain lets no request begin any more, and waits until those that were begun are answered, or ctx ends; see
+// [ibtrs.Server.Drain]. Close comes next.
+func (s *Server) Drain(ctx context.Context) error { return s.transport.Drain(ctx) }
+
+// Close ends all sessions, waits for the I/O in flight, and closes the exports. A second call does nothing.
 func (s *Server) Close() error {
 	err := s.transport.Close()
 	s.workers.stop()

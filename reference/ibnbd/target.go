@@ -175,13 +175,14 @@ func (t *targets) closeUnused(d *target) error {
 	return d.backend.Close()
 }
 
-// closeAll closes the exports.
+// closeAll closes the exports, once.
 func (t *targets) closeAll() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var errs []error
-	for _, d := range t.exports {
+	for path, d := range t.exports {
 		errs = append(errs, d.backend.Close())
+		delete(t.exports, path)
 	}
 	return errors.Join(errs...)
 }

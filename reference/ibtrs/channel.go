@@ -149,7 +149,8 @@ const (
 	workMessage    uint64 = iota << 32 // a message or a receive
 	workInvalidate                     // taking a key back; the lower half is the chunk
 	workHeartbeat
-	workInfo // the INFO message
+	workInfo  // the INFO message
+	workFlush // a write of nothing, behind all that was sent
 )
 
 // workKind splits the id of a work request.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
@@ -20,6 +21,7 @@ type Server struct {
 	listeners []rdma.Listener
 	stop      context.CancelFunc
 	running   sync.WaitGroup // listeners' goroutines and closing paths
+	draining  atomic.Bool    // no request begins any more
 
 	mu       sync.Mutex // guards the rest, and all that sessions and paths say it guards
 	sessions map[UUID]*ServerSession

@@ -51,14 +51,15 @@ type ServerPath struct {
 
 	stop     chan struct{}  // ends the heartbeat
 	running  sync.WaitGroup // pollers and heartbeat
-	inflight sync.WaitGroup // requests that have not been responded to
+	inflight pending        // requests that have not been responded to
 }
 
 // serverChannel is a channel with the server's receives.
 type serverChannel struct {
 	*channel
 	receives *receives
-	info     rdma.Region // of connection 0: the INFO request, then the INFO response
+	info     rdma.Region   // of connection 0: the INFO request, then the INFO response
+	flushed  chan struct{} // one token: what flush has sent has arrived
 }
 
 var errSuperseded = errors.New("the client has begun a newer incarnation of the path")
@@ -133,7 +134,7 @@ func (p *ServerPath) awaitInfo(wait time.Duration) {
 
 // accept accepts one connection and starts to poll it.
 func (p *ServerPath) accept(ctx context.Context, request rdma.Request, cid int) error {
-	c := &serverChannel{}
+	c := &serverChannel{flushed: make(chan struct{}, 1)}
 	var recvs []rdma.RecvWR
 	if cid == 0 {
 		var err error
@@ -241,7 +242,7 @@ func (p *ServerPath) close(halfOpen bool) {
 	p.running.Wait()
 	p.dropInvalidating()
 	if !p.server.cfg.Rules.ForgetInflight {
-		p.inflight.Wait()
+		_ = p.inflight.wait(context.Background()) // nothing else ends it
 	}
 	if p.handler != nil {
 		p.session.pathDown()

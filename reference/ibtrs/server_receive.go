@@ -13,6 +13,9 @@ func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
 	switch {
 	case !done.Recv && kind == workInvalidate:
 		return p.begun(&p.requests[number])
+	case !done.Recv && kind == workFlush:
+		c.flushed <- struct{}{}
+		return nil
 	case !done.Recv:
 		return nil
 	case kind == workInfo:
@@ -55,7 +58,11 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 		return breachf("IBTRS-IO-019", "chunk %d is used again before its request was answered", chunk)
 	}
 	r.channel, r.offset = c, offset
-	p.inflight.Add(1)
+	p.inflight.add()
+	if p.server.draining.Load() {
+		r.drop()
+		return nil
+	}
 	if !p.server.cfg.KeyRefresh || p.server.cfg.Rules.KeepChunkKey {
 		return p.begun(r)
 	}

@@ -112,7 +112,7 @@ func (r *ServerRequest) clauseOf(error) string {
 // drop ends a request without an answer.
 func (r *ServerRequest) drop() {
 	r.state.Store(requestFree)
-	r.path.inflight.Done()
+	r.path.inflight.done()
 }
 
 // Respond ends the request with an error number, 0 for success. What has been read goes to the client.
@@ -126,5 +126,5 @@ func (r *ServerRequest) Respond(errno Errno) {
 	} else {
 		r.send(errno)
 	}
-	r.path.inflight.Done()
+	r.path.inflight.done()
 }

@@ -52,7 +52,7 @@ A backend is one of
   /dev/DEVICE        a block device; its data does not go through the page cache unless ,cached follows
 and ,ro behind a file or a block device makes it read-only. Sizes are bytes, or have K, M, G or T behind them.
 
-SIGINT and SIGTERM end the server: it takes no more requests, waits for those in flight, and flushes its exports.`
+SIGINT and SIGTERM end the server: it takes no more requests, answers those in flight, and flushes its exports.`
 
 const example = `  ibnbd-server --listen 127.0.0.2 --export ram0=mem:1G
   ibnbd-server --listen 10.0.0.1 --listen 10.0.1.1 --export disk=/dev/sdb,ro --export img=file:/srv/img,10G

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
@@ -45,7 +46,14 @@ func run(ctx context.Context, stderr io.Writer, o *options) (err error) {
 	}
 	serveDoors(ctx, doors, newHandler(server), log)
 	log.Info("server ends: waiting for requests in flight")
-	return nil
+	return drain(server, p.cfg.Transport.Timers.Teardown)
+}
+
+// drain lets what was begun be answered, as long as that takes no longer than a client may take to let go.
+func drain(server *ibnbd.Server, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return server.Drain(ctx)
 }
 
 func announce(log *slog.Logger, p *plan, server *ibnbd.Server) {
