@@ -151,12 +151,12 @@ func recovered(ctx context.Context, p *Play, clause string, s script.Script, do 
 	if err := abandoned(ctx, p, clause, v); err != nil {
 		return err
 	}
-	return returned(ctx, p, clause, d)
+	return returned(ctx, p, clause, v, d)
 }
 
 // returned judges that a disk whose path is lost can be used again.
-func returned(ctx context.Context, p *Play, clause string, d Disk) error {
-	if err := p.reconnect(ctx, d); err != nil {
+func returned(ctx context.Context, p *Play, clause string, v *script.Server, d Disk) error {
+	if err := p.reconnect(ctx, v, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
 	if err := usable(ctx, d); err != nil {
@@ -166,18 +166,42 @@ func returned(ctx context.Context, p *Play, clause string, d Disk) error {
 }
 
 // reconnect builds the path of a disk anew when it is lost, and waits until the disk is open.
-func (p *Play) reconnect(ctx context.Context, d Disk) error {
+func (p *Play) reconnect(ctx context.Context, v *script.Server, d Disk) error {
 	if err := p.awaitState(ctx, d, closed); err != nil {
 		return err
 	}
-	if err := p.rebuild(ctx, d); err != nil {
+	if err := p.rebuild(ctx, v, d); err != nil {
 		return fmt.Errorf("reconnect: %w", err)
 	}
 	return p.awaitState(ctx, d, open)
 }
 
-// rebuild has the path of a disk built anew, now.
-func (p *Play) rebuild(ctx context.Context, d Disk) error {
+// rebuild has the path of a disk built anew, now. An initiator that is still taking the old one down may refuse to begin, so it
+// is asked until it knocks.
+func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
+	knocks := func() (n int) { v.Do(func() { n = v.Knocks }); return n }
+	before := knocks()
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	patience := time.NewTimer(p.ground.Patience)
+	defer patience.Stop()
+	for {
+		err := p.rebuildOnce(ctx, d)
+		if err == nil || knocks() != before {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-patience.C:
+			return err
+		}
+	}
+}
+
+// askAgain is how often an initiator is asked to reconnect that does not begin.
+const askAgain = 200 * time.Millisecond
+
+func (p *Play) rebuildOnce(ctx context.Context, d Disk) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return bounded(ctx, d.Reconnect(ctx))

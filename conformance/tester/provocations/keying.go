@@ -156,5 +156,5 @@ func keyless(ctx context.Context, p *Play, clause string, distance uint64) error
 	if end.Status != rdma.StatusRemoteAccess {
 		return tester.Broken(clause, "the write ended with %q, the initiator's device must refuse it", end.Status)
 	}
-	return returned(ctx, p, Survival, d)
+	return returned(ctx, p, Survival, v, d)
 }

@@ -70,7 +70,7 @@ func alone(ctx context.Context, p *Play, cid uint16) error {
 	if err := abandoned(ctx, p, clause, v); err != nil {
 		return err
 	}
-	return returned(ctx, p, clause, d)
+	return returned(ctx, p, clause, v, d)
 }
 
 // comeAndGo disconnects a client as often as it comes, and counts on it that each build has a higher incarnation.
@@ -82,7 +82,7 @@ func comeAndGo(ctx context.Context, p *Play) error {
 	}
 	for range times {
 		p.hangup(ctx, v)
-		if err := returned(ctx, p, Survival, d); err != nil {
+		if err := returned(ctx, p, Survival, v, d); err != nil {
 			return err
 		}
 	}

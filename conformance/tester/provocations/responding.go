@@ -133,7 +133,7 @@ func disturbed(ctx context.Context, p *Play, s script.Script, do func(r *script.
 	atProbe(v, do)
 	_ = p.read(ctx, d)
 	p.hangup(ctx, v)
-	return returned(ctx, p, Survival, d)
+	return returned(ctx, p, Survival, v, d)
 }
 
 // beaten sends heartbeats on a connection and waits for their acknowledges on connection 0.
@@ -223,7 +223,7 @@ func answeredLate(ctx context.Context, p *Play) error {
 	if err := failed("IBTRS-PATH-013", "a read whose path is lost", p.read(ctx, d), ibtrs.EIO); err != nil {
 		return err
 	}
-	if err := p.reconnect(ctx, d); err != nil {
+	if err := p.reconnect(ctx, v, d); err != nil {
 		return err
 	}
 	v.Do(func() {

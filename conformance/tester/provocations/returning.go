@@ -36,7 +36,7 @@ func returning() []Provocation {
 			}
 			p.hangup(ctx, v)
 			v.Do(func() { v.Disk.Open.LogicalBlockSize, v.Disk.Open.PhysicalBlockSize = 4096, 4096 })
-			return returned(ctx, p, Survival, d)
+			return returned(ctx, p, Survival, v, d)
 		}},
 		{Name: "a server returns with smaller chunks", Run: func(ctx context.Context, p *Play) error {
 			v, d, err := p.begin(ctx, script.Script{})
@@ -45,7 +45,7 @@ func returning() []Provocation {
 			}
 			p.hangup(ctx, v)
 			v.Do(func() { v.Script.Geometry.MaxIOSize = 8192 - 4096 })
-			_ = p.reconnect(ctx, d) // whether it takes that is its own affair
+			_ = p.reconnect(ctx, v, d) // whether it takes that is its own affair
 			return nil
 		}},
 		{Name: "a server returns with another queue depth", Clauses: []string{"IBTRS-SYSFS-011"}, Run: func(ctx context.Context, p *Play) error {
@@ -55,7 +55,7 @@ func returning() []Provocation {
 			}
 			p.hangup(ctx, v)
 			v.Do(func() { v.Script.Geometry.QueueDepth *= 2 })
-			return notReconnected(ctx, p, d)
+			return notReconnected(ctx, p, v, d)
 		}},
 		{Name: "a server returns and rejects at first", Clauses: []string{"IBTRS-SYSFS-011", "IBTRS-PATH-018"}, Run: rejectsAtFirst},
 		{Name: "a server returns and refuses OPEN", Clauses: []string{"IBNBD-FAIL-004"}, Run: refusesAfterwards},
@@ -71,7 +71,7 @@ func changed(ctx context.Context, p *Play, clause string, s script.Script, chang
 	}
 	p.hangup(ctx, v)
 	v.Do(func() { change(v) })
-	if err := returned(ctx, p, clause, d); err != nil || size == 0 {
+	if err := returned(ctx, p, clause, v, d); err != nil || size == 0 {
 		return err
 	}
 	is, err := d.Size(ctx)
@@ -85,12 +85,12 @@ func changed(ctx context.Context, p *Play, clause string, s script.Script, chang
 }
 
 // notReconnected judges that a reconnect by hand fails, and with which number.
-func notReconnected(ctx context.Context, p *Play, d Disk) error {
+func notReconnected(ctx context.Context, p *Play, v *script.Server, d Disk) error {
 	const clause = "IBTRS-SYSFS-011"
 	if err := p.awaitState(ctx, d, closed); err != nil {
 		return err
 	}
-	return failed(clause, "the reconnect", p.rebuild(ctx, d), ibtrs.ENOTCONN)
+	return failed(clause, "the reconnect", p.rebuild(ctx, v, d), ibtrs.ENOTCONN)
 }
 
 // rejectsAtFirst returns, rejects with EBUSY, and lets the client in when it asks again.
@@ -106,10 +106,10 @@ func rejectsAtFirst(ctx context.Context, p *Play) error {
 			k.RejectErrno(-int16(ibtrs.EBUSY))
 		}
 	})
-	if err := notReconnected(ctx, p, d); err != nil {
+	if err := notReconnected(ctx, p, v, d); err != nil {
 		return err
 	}
-	return returned(ctx, p, "IBTRS-PATH-018", d)
+	return returned(ctx, p, "IBTRS-PATH-018", v, d)
 }
 
 // refusesAfterwards returns and refuses to open the disk, which must stay closed.
@@ -131,7 +131,7 @@ func refusesAfterwards(ctx context.Context, p *Play) error {
 		})
 		v.Script.Geometry = script.DefaultGeometry
 	})
-	if err := p.rebuild(ctx, d); err != nil {
+	if err := p.rebuild(ctx, v, d); err != nil {
 		return err
 	}
 	patience, cancel := p.patient(ctx)

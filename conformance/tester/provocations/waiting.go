@@ -119,7 +119,7 @@ func silentAgain(ctx context.Context, p *Play, s script.Script) error {
 		return err
 	}
 	p.hangup(ctx, v)
-	if err := returned(ctx, p, clause, d); err != nil {
+	if err := returned(ctx, p, clause, v, d); err != nil {
 		return err
 	}
 	v.Do(func() { v.Script.Beat = func(*script.Conn) {} })
@@ -142,7 +142,7 @@ func deeper(ctx context.Context, p *Play, s script.Script) error {
 	}
 	p.hangup(ctx, v)
 	v.Do(func() { v.Script.Geometry.QueueDepth *= 2 })
-	if err := notReconnected(ctx, p, d); err != nil {
+	if err := notReconnected(ctx, p, v, d); err != nil {
 		return err
 	}
 	timers := p.ground.Initiator.Timers()

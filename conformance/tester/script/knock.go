@@ -21,6 +21,7 @@ type Knock struct {
 
 // knock finds the path that a connection is wanted for and has the script answer.
 func (v *Server) knock(d rdma.Device, r rdma.Request) {
+	v.Knocks++
 	request, err := ibtrs.ParseConnRequest(r.PrivateData())
 	if err != nil {
 		_ = r.Reject(marshal(ibtrs.Reject(ibtrs.ECONNRESET)))

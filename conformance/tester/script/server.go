@@ -20,6 +20,7 @@ type Server struct {
 	Disk   *Disk      // what is served politely
 	Paths  []*Path    // every build of a path that was begun, in order
 	Seen   []*Request // every request that came, in order
+	Knocks int        // wishes for a connection that came
 
 	addrs     []netip.Addr
 	listeners []rdma.Listener
