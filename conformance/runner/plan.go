@@ -22,11 +22,13 @@ type Spec struct {
 	Clauses []string      // the ids that it claims
 	Labels  []string      // all labels, those of its containers included
 	Takes   time.Duration // what the spec says it takes
+	Rails   int           // how many its lab must have; 0 stands for the usual two
 }
 
 // Plan is what a run would do.
 type Plan struct {
 	Specs    []Spec        // chosen, in tree order
+	LeftOut  []Spec        // chosen, too, but for their taking minutes
 	Workers  int           // that have something to do
 	Estimate time.Duration // of the specs alone, without the boot of the labs
 	shares   [][]Spec
@@ -53,9 +55,10 @@ func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked = o.Selection.ofShard(applicable(picked, catalogue, clauseSubjects(o.Subjects)))
+	picked, leftOut := o.Selection.withoutExtended(applicable(picked, catalogue, clauseSubjects(o.Subjects)))
+	picked = o.Selection.ofShard(picked)
 	shares := divide(picked, max(1, o.Workers))
-	return &Plan{Specs: picked, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
+	return &Plan{Specs: picked, LeftOut: leftOut, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
 }
 
 // specsOf lists the specs of a preview in tree order.
@@ -70,6 +73,7 @@ func specsOf(preview types.Report) []Spec {
 			Clauses: claim.IDs(s.Labels()),
 			Labels:  s.Labels(),
 			Takes:   kit.TakesOf(s.Labels()),
+			Rails:   kit.RailsOf(s.Labels()),
 		})
 	}
 	return specs
@@ -107,6 +111,15 @@ func divide(specs []Spec, n int) [][]Spec {
 		load[least] += spec.Takes
 	}
 	return shares
+}
+
+// railsFor is how many rails a lab must have in which all these specs can run; 0 stands for the usual number.
+func railsFor(specs []Spec) int {
+	rails := 0
+	for _, spec := range specs {
+		rails = max(rails, spec.Rails)
+	}
+	return rails
 }
 
 // estimate is how long the longest share takes, without the boot of the lab.

@@ -81,6 +81,52 @@ func TestPickNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestWithoutExtended(t *testing.T) {
+	long := spec("a long outage", 200, "clause:IBNBD-OPEN-007", kit.ExtendedLabel)
+	all := append(slices.Clone(some), long)
+	for _, c := range []struct {
+		name      string
+		selection Selection
+		leftOut   int
+	}{
+		{"by default", Selection{}, 1},
+		{"asked for", Selection{Extended: true}, 0},
+		{"named", Selection{Names: []string{long.Name}}, 0},
+	} {
+		rest, leftOut := c.selection.withoutExtended(all)
+		if len(leftOut) != c.leftOut || len(rest)+len(leftOut) != len(all) {
+			t.Errorf("%s: %v stay and %v are left out", c.name, names(rest), names(leftOut))
+		}
+	}
+}
+
+// TestLeftOutIsOnRecord: once, with a reason, in a result that the catalogue takes.
+func TestLeftOutIsOnRecord(t *testing.T) {
+	plan := Plan{LeftOut: []Spec{{Name: "a long outage", Clauses: []string{"IBNBD-FAIL-005", "IBTRS-PATH-006"}, Takes: 200 * time.Second}}}
+	results := plan.leftOut(nil)
+	if len(results) != 2 {
+		t.Fatalf("results %v", results)
+	}
+	for _, r := range results {
+		if err := r.Validate(clauses.MustLoad()); err != nil || r.Verdict != verdict.Skip || r.Reason != verdict.NotSelected {
+			t.Errorf("result %+v, %v", r, err)
+		}
+	}
+	if got := plan.leftOut(&verdict.Shard{Index: 2, Count: 3}); got != nil {
+		t.Errorf("the second shard says it once more: %v", got)
+	}
+}
+
+func TestRailsFor(t *testing.T) {
+	four := Spec{Name: "four", Rails: kit.RailsOf(kit.Rails(4))}
+	if got := railsFor(append(slices.Clone(some), four)); got != 4 {
+		t.Errorf("%d rails, want 4", got)
+	}
+	if got := railsFor(some); got != 0 {
+		t.Errorf("%d rails for specs that do not care", got)
+	}
+}
+
 func TestDivide(t *testing.T) {
 	shares := divide(some, 2)
 	want := [][]string{{some[2].Name}, {some[1].Name, some[0].Name, some[3].Name}}

@@ -151,7 +151,7 @@ func header(o Options, plan *Plan) verdict.Header {
 	if o.Baseline != nil {
 		h.Baseline = o.Baseline.Expected
 	}
-	for _, spec := range plan.Specs {
+	for _, spec := range slices.Concat(plan.Specs, plan.LeftOut) {
 		for _, id := range spec.Clauses {
 			h.Specs[id] = append(h.Specs[id], spec.Name)
 		}
@@ -197,7 +197,24 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return record(journal, seen.doubts())
+	return record(journal, append(seen.doubts(), plan.leftOut(o.Selection.Shard)...))
+}
+
+// leftOut says of the clauses of specs that take minutes that these were not run. The first shard speaks for all.
+func (p *Plan) leftOut(shard *verdict.Shard) []verdict.Result {
+	if shard != nil && shard.Index != 1 {
+		return nil
+	}
+	var results []verdict.Result
+	for _, spec := range p.LeftOut {
+		for _, id := range spec.Clauses {
+			results = append(results, verdict.Result{
+				Clause: id, Spec: spec.Name, Verdict: verdict.Skip, Reason: verdict.NotSelected,
+				Message: fmt.Sprintf("it takes %s; --extended runs it, too", spec.Takes), Start: time.Now().UTC(),
+			})
+		}
+	}
+	return results
 }
 
 // undecided are the specs that never got to judge the subject: a probe showed that the machine was at fault, or they could not
@@ -221,6 +238,7 @@ func ordersFor(o Options, number int, specs []Spec) orders {
 	given := orders{Number: number, Seed: o.Seed, Kit: o.Kit, Rerun: o.Rerun}
 	given.Kit.ReportDir = o.ReportDir
 	given.Kit.Lab.Dir = filepath.Join(o.ReportDir, machinesDir, strconv.Itoa(number))
+	given.Kit.Lab.Rails = max(given.Kit.Lab.Rails, railsFor(specs))
 	for _, spec := range specs {
 		given.Specs = append(given.Specs, spec.Name)
 	}

@@ -19,13 +19,14 @@ import (
 // Selection chooses specs. Empty fields choose everything; what is set must all match. Upper and lower case of clauses, areas
 // and level are the same.
 type Selection struct {
-	Smoke   bool     // only specs labelled smoke
-	Clauses []string // specs that claim one of these clauses
-	Areas   []string // specs that claim a clause of one of these areas
-	Level   string   // specs that claim a clause of this level
-	Labels  string   // a Ginkgo label filter
-	Focus   string   // a regular expression that the spec's name matches
-	Names   []string // exact names
+	Smoke    bool     // only specs labelled smoke
+	Extended bool     // also specs labelled extended, which a run leaves out unless their names are given
+	Clauses  []string // specs that claim one of these clauses
+	Areas    []string // specs that claim a clause of one of these areas
+	Level    string   // specs that claim a clause of this level
+	Labels   string   // a Ginkgo label filter
+	Focus    string   // a regular expression that the spec's name matches
+	Names    []string // exact names
 	// Shard is the part of what the rest selects; nil for all of it. The division follows from the rest alone.
 	Shard *verdict.Shard
 }
@@ -40,6 +41,9 @@ func (s Selection) String() string {
 	}
 	if s.Smoke {
 		words = append(words, "smoke")
+	}
+	if s.Extended {
+		words = append(words, "extended")
 	}
 	add("clause", strings.Join(s.Clauses, ","))
 	add("area", strings.Join(s.Areas, ","))
@@ -78,6 +82,18 @@ func (s Selection) pick(specs []Spec, catalogue *clauses.Catalogue) ([]Spec, err
 			(len(s.Names) == 0 || slices.Contains(s.Names, spec.Name))
 		return !chosen
 	}), nil
+}
+
+// withoutExtended takes out what takes minutes and was not asked for.
+func (s Selection) withoutExtended(specs []Spec) (rest, leftOut []Spec) {
+	for _, spec := range specs {
+		if slices.Contains(spec.Labels, kit.ExtendedLabel) && !s.Extended && !slices.Contains(s.Names, spec.Name) {
+			leftOut = append(leftOut, spec)
+		} else {
+			rest = append(rest, spec)
+		}
+	}
+	return rest, leftOut
 }
 
 // ofShard leaves out what belongs to other shards, and keeps the order.

@@ -65,7 +65,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 
 // Flags that make sense only in the lab, or only for a foreign target.
 var (
-	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "workers", "seed", "smoke", "label"}
+	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "workers", "seed", "smoke", "extended", "label"}
 	foreignNames = []string{"export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
 )
 
@@ -96,7 +96,7 @@ func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return nothingSelected(options.Selection)
+		return nothingSelected(options.Selection, 0)
 	}
 	announceForeign(out, plan, options.Config.Name)
 	if f.dryRun {

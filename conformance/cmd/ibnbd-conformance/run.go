@@ -27,13 +27,14 @@ import (
 )
 
 const runHelp = `Boot the lab and judge a target and an initiator against each other. Every worker has a lab of its own: two virtual
-machines on two rails. Only those who may write to the cache and run QEMU are needed; nothing is installed or changed here.
+machines on two rails, or on four where a spec wants that. Only those who may write to the cache and run QEMU are needed; nothing is installed or changed here.
 
 While it runs, each spec that ends is a line. At the end there are clauses by area with their verdicts, measured times beside
 their bounds, and what needs attention. Journal, reports and evidence are in the directory of the report.`
 
 const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --smoke
+  ibnbd-conformance run --extended --focus 'four paths|long outage'
   ibnbd-conformance run --target reference --initiator mainline --static-keys
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
@@ -89,6 +90,7 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.selection.Focus, "focus", "", "only specs whose name this regular expression matches")
 	flags.StringArrayVar(&f.selection.Names, "spec", nil, "only the spec of exactly this name; may be given several times")
 	flags.BoolVar(&f.selection.Smoke, "smoke", false, "only a few specs of each kind, in about a minute")
+	flags.BoolVar(&f.selection.Extended, "extended", false, "also specs that take minutes, such as long outages")
 	flags.StringVar(&f.target, "target", "mainline", "what is under test as the target: "+strings.Join(kit.Implementations, ", ")+"; or a foreign one, ip:ADDRESS[:PORT][,...]")
 	flags.StringVar(&f.initiator, "initiator", "mainline", "implementation under test as the initiator: "+strings.Join(kit.Implementations, ", "))
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
@@ -116,7 +118,7 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return nothingSelected(options.Selection)
+		return nothingSelected(options.Selection, len(plan.LeftOut))
 	}
 	announce(out, plan)
 	if f.dryRun {
@@ -136,13 +138,17 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 	return exitWith(outcome.Exit.Code)
 }
 
-// nothingSelected says by what.
-func nothingSelected(s runner.Selection) error {
+// nothingSelected says by what, and how many specs would be if their taking minutes did not matter.
+func nothingSelected(s runner.Selection, leftOut int) error {
 	words := s.String()
 	if s.Shard != nil {
 		words = strings.TrimSpace(words + " shard=" + s.Shard.String())
 	}
-	return &exitError{verdict.ExitNothingRan, fmt.Errorf("no spec is selected by %s", words)}
+	err := fmt.Errorf("no spec is selected by %s", words)
+	if leftOut > 0 {
+		err = fmt.Errorf("%w; %s that take minutes would be with --extended", err, counted(leftOut, "spec"))
+	}
+	return &exitError{verdict.ExitNothingRan, err}
 }
 
 // narrow puts what depends on a shard, or on the last run, into the selection.
@@ -164,6 +170,9 @@ func (a *app) narrow(f *runFlags) error {
 func announce(out io.Writer, plan *runner.Plan) {
 	fmt.Fprintf(out, "%s in %s, about %s when the guests are up\n",
 		counted(len(plan.Specs), "spec"), counted(plan.Workers, "lab"), plan.Estimate.Round(time.Second))
+	if len(plan.LeftOut) > 0 {
+		fmt.Fprintf(out, "  %s that take minutes will be left out (%s): --extended runs them, too\n", counted(len(plan.LeftOut), "spec"), verdict.NotSelected)
+	}
 }
 
 func counted(n int, noun string) string {

@@ -4,6 +4,7 @@ package kit
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,8 +19,15 @@ const SmokeLabel = "smoke"
 // Smoke is the decorator for such a spec.
 var Smoke = ginkgo.Label(SmokeLabel)
 
+// ExtendedLabel marks specs that take minutes. A run leaves them out unless it is asked for them.
+const ExtendedLabel = "extended"
+
+// Extended is the decorator for such a spec.
+var Extended = ginkgo.Label(ExtendedLabel)
+
 const (
 	takesPrefix = "takes:"
+	railsPrefix = "rails:"
 	sysfsPrefix = "sysfs:"
 )
 
@@ -43,6 +51,23 @@ func TakesOf(labels []string) time.Duration {
 		}
 	}
 	return takes
+}
+
+// Rails is the decorator by which a spec says how many rails its lab must have, where that is more than the usual two. The runner
+// gives each lab as many as the most demanding of its specs needs.
+func Rails(count int) ginkgo.Labels { return ginkgo.Label(fmt.Sprintf("%s%d", railsPrefix, count)) }
+
+// RailsOf reads the number of rails out of a spec's labels; 0 if it does not say.
+func RailsOf(labels []string) int {
+	rails := 0
+	for _, label := range labels {
+		if text, ok := strings.CutPrefix(label, railsPrefix); ok {
+			if n, err := strconv.Atoi(text); err == nil {
+				rails = max(rails, n)
+			}
+		}
+	}
+	return rails
 }
 
 // Sysfs is the decorator of specs that judge the sysfs files of one role. They do not apply to a subject without sysfs.
