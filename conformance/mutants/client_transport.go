@@ -5,6 +5,7 @@ package mutants
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
@@ -242,6 +243,13 @@ func clientPaths() []Mutant {
 				}
 			})
 		}).provokedBy("an accept has another magic"),
+		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.Deadly, func(h *hop) {
+			h.seesAccept(func(r *ibtrs.ConnResponse) {
+				if r.QueueDepth == math.MaxUint16 {
+					h.die()
+				}
+			})
+		}),
 		misled("client-dies-of-a-number", "dies of an error number that nobody knows", provocations.Survival, func(h *hop) {
 			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if _, errno, _, ok := imm.Response(); ok && errno == ibtrs.MaxWireErrno {

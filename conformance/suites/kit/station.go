@@ -3,6 +3,7 @@
 package kit
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -40,6 +41,16 @@ func (p *Pair) StationAt(rail, number int) *soft.Device {
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(device.Close)
 	return device
+}
+
+// Acquaint makes a host's kernel know a station of this process for good, so that it need not ask for it: what resolving an
+// address takes is nobody's subject here, and has been seen to be all of 30 s.
+func (p *Pair) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
+	ginkgo.GinkgoHelper()
+	station := stationHost + number
+	_, err := host.Agent().Output(ctx, "ip", "neighbour", "replace", vm.IPv4(rail, station).Addr().String(),
+		"lladdr", vm.MAC(rail, station).String(), "dev", host.NIC(rail).Interface, "nud", "permanent")
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 }
 
 // TargetAddr is the IPv4 address of the target on a rail.

@@ -81,21 +81,23 @@ func connecting() []Provocation {
 			}), nil)
 		}},
 		Provocation{Name: "an accept tells more chunks than an immediate can name", Clauses: []string{"IBTRS-INFO-018"}, Run: tooManyChunks},
-		reject("a server rejects with an error number", "IBTRS-CONN-047", -int16(ibtrs.EACCES), ibtrs.EACCES),
-		reject("a server rejects with error number 0", "IBTRS-CONN-048", 0, ibtrs.ECONNRESET),
-		reject("a server rejects with an error number that is not negated", "IBTRS-CONN-048", int16(ibtrs.EINVAL), ibtrs.ECONNRESET),
-		Provocation{Name: "a server rejects without private data", Clauses: []string{"IBTRS-CONN-048"}, Run: func(ctx context.Context, p *Play) error {
-			return rejected(ctx, p, "IBTRS-CONN-048", func(k *script.Knock) { k.Reject(nil) }, ibtrs.ECONNRESET)
+		Provocation{Name: "a server rejects with an error number", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
+			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.Knock) { k.RejectErrno(-int16(ibtrs.EACCES)) }}, ibtrs.EACCES)
 		}},
 		Provocation{Name: "a server rejects a later connection", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
-			return rejected(ctx, p, "IBTRS-CONN-047", func(k *script.Knock) {
+			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.Knock) {
 				if k.Request.CID == 0 {
 					k.Accept()
 					return
 				}
 				k.RejectErrno(-int16(ibtrs.EBUSY))
-			}, ibtrs.EBUSY)
+			}}, ibtrs.EBUSY)
 		}},
+		numberless("a server rejects with error number 0", func(k *script.Knock) { k.RejectErrno(0) }),
+		Provocation{Name: "a server rejects with an error number that is not negated", Run: func(ctx context.Context, p *Play) error {
+			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.Knock) { k.RejectErrno(int16(ibtrs.EINVAL)) }})
+		}},
+		numberless("a server rejects without private data", func(k *script.Knock) { k.Reject(nil) }),
 		Provocation{Name: "nobody listens", Clauses: []string{"IBTRS-CONN-046"}, Run: nobodyListens},
 		Provocation{Name: "a server disconnects with its first accept", Run: func(ctx context.Context, p *Play) error {
 			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.Knock) {
@@ -108,20 +110,16 @@ func connecting() []Provocation {
 	)
 }
 
-// reject is a provocation that rejects with a value of the errno field.
-func reject(name, clause string, field int16, want ibtrs.Errno) Provocation {
+// numberless is a provocation whose reject has no error number that could be reported. It must fail the initiator at once.
+func numberless(name string, connect func(*script.Knock)) Provocation {
+	const clause = "IBTRS-CONN-048"
 	return Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Play) error {
-		return rejected(ctx, p, clause, func(k *script.Knock) { k.RejectErrno(field) }, want)
+		begin := time.Now()
+		if err := refused(ctx, p, clause, script.Script{Connect: connect}, ibtrs.ECONNRESET); err != nil {
+			return err
+		}
+		return within(clause, "the failure", time.Since(begin), 0, p.ground.Initiator.Timers().Connect/2)
 	}}
-}
-
-// rejected judges that a rejected initiator fails with a number, and at once.
-func rejected(ctx context.Context, p *Play, clause string, connect func(*script.Knock), want ibtrs.Errno) error {
-	begin := time.Now()
-	if err := refused(ctx, p, clause, script.Script{Connect: connect}, want); err != nil {
-		return err
-	}
-	return within(clause, "the failure", time.Since(begin), 0, p.ground.Initiator.Timers().Connect/2)
 }
 
 func nobodyListens(ctx context.Context, p *Play) error {

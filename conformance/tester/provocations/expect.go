@@ -15,14 +15,20 @@ import (
 )
 
 // refused judges that the disk of a server cannot be mapped, and that the initiator leaves no connection open. Without wanted
-// numbers any error will do.
+// numbers any error will do. An initiator that has not even asked the server has refused nothing.
 func refused(ctx context.Context, p *Play, clause string, s script.Script, want ...ibtrs.Errno) error {
 	v, err := p.Serve(s)
 	if err != nil {
 		return err
 	}
 	_, err = p.Map(ctx, v)
-	return errors.Join(failed(clause, "mapping the disk", err, want...), abandoned(ctx, p, clause, v))
+	if err != nil && v.Asked() == 0 {
+		return fmt.Errorf("the server was not asked for a connection: %w", err)
+	}
+	if err := failed(clause, "mapping the disk", err, want...); err != nil {
+		return err
+	}
+	return abandoned(ctx, p, clause, v)
 }
 
 // failed judges an error that must be there, with one of some numbers; without numbers any will do.
@@ -179,15 +185,14 @@ func (p *Play) reconnect(ctx context.Context, v *script.Server, d Disk) error {
 // rebuild has the path of a disk built anew, now. An initiator that is still taking the old one down may refuse to begin, so it
 // is asked until it knocks.
 func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
-	knocks := func() (n int) { v.Do(func() { n = v.Knocks }); return n }
-	before := knocks()
+	before := v.Asked()
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	patience := time.NewTimer(p.ground.Patience)
 	defer patience.Stop()
 	for {
 		err := p.rebuildOnce(ctx, d)
-		if err == nil || knocks() != before {
+		if err == nil || v.Asked() != before {
 			return err
 		}
 		select {

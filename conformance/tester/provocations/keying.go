@@ -4,6 +4,7 @@ package provocations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
@@ -58,13 +59,16 @@ func keying() []Provocation {
 	for _, b := range badForms {
 		all = append(all, b.provocation())
 	}
-	for _, depth := range []uint16{1, 3, 512} {
+	for _, depth := range []uint16{3, 512} {
 		all = append(all, Provocation{
 			Name: fmt.Sprintf("each response brings a new key, with queue depth %d", depth), Clauses: depthClauses(depth),
-			Run: func(ctx context.Context, p *Play) error { return renewed(ctx, p, depth) },
+			Run: func(ctx context.Context, p *Play) error { return renewed(ctx, p, "IBTRS-INV-007", depth) },
 		})
 	}
 	return append(all,
+		Provocation{Name: "a server has queue depth 1", Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: func(ctx context.Context, p *Play) error {
+			return renewed(ctx, p, "IBTRS-IMM-012", 1)
+		}},
 		Provocation{Name: "a key response brings the old key", Clauses: []string{"IBTRS-INV-011"}, Run: func(ctx context.Context, p *Play) error {
 			return undisturbed(ctx, p, "IBTRS-INV-011", refreshing, func(r *script.Request) {
 				a := r.Polite()
@@ -89,23 +93,22 @@ func keying() []Provocation {
 	)
 }
 
-// depthClauses are the clauses that are decided with a queue depth.
+// depthClauses are the clauses that are decided with a queue depth of more than 1.
 func depthClauses(depth uint16) []string {
-	decided := []string{"IBTRS-INV-007", "IBTRS-IO-032", "IBNBD-LIM-001"}
-	switch {
-	case depth == 1:
-		decided = append(decided, "IBTRS-IMM-012")
-	case depth&(depth-1) != 0:
+	decided := []string{"IBTRS-INV-007", "IBNBD-LIM-001"}
+	if depth&(depth-1) != 0 {
 		decided = append(decided, "IBTRS-IMM-013")
 	}
 	return decided
 }
 
 // renewed uses the chunks of a server again and again. A request with an old key would break its connection.
-func renewed(ctx context.Context, p *Play, depth uint16) error {
+func renewed(ctx context.Context, p *Play, clause string, depth uint16) error {
 	const times = 8
-	const clause = "IBTRS-INV-007"
 	v, d, err := p.begin(ctx, script.Script{KeyRefresh: true, Geometry: ibtrs.Geometry{QueueDepth: depth, MaxIOSize: 16384 - 4096, MaxHeaderSize: 4096}})
+	if errors.Is(err, errStuck) {
+		return err
+	}
 	if err != nil {
 		return tester.Broken(clause, "%v", err)
 	}
@@ -118,7 +121,7 @@ func renewed(ctx context.Context, p *Play, depth uint16) error {
 }
 
 // keyless answers a read without taking its key back, and writes with that key at a distance from its place: when the read
-// has ended, or if it is behind the place, while it has not. The initiator's device must refuse that, which ends the path.
+// has ended, or if it is behind the place, while it has not. The initiator's device must refuse that, which ends the connection.
 func keyless(ctx context.Context, p *Play, clause string, distance uint64) error {
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
@@ -156,5 +159,6 @@ func keyless(ctx context.Context, p *Play, clause string, distance uint64) error
 	if end.Status != rdma.StatusRemoteAccess {
 		return tester.Broken(clause, "the write ended with %q, the initiator's device must refuse it", end.Status)
 	}
+	p.hangup(ctx, v) // an idle initiator would notice with its next heartbeat
 	return returned(ctx, p, Survival, v, d)
 }

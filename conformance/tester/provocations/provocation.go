@@ -20,6 +20,7 @@ type Provocation struct {
 	Clauses []string // that it decides, beside Survival
 	Servers int      // that it needs; 0 means 1
 	Slow    bool     // it waits for the initiator's timers
+	Costly  bool     // some initiator needs its longest timers to get over it
 	// Instead is the clause that decides instead of Survival whether the initiator lives on: of a provocation that is known
 	// to be more than some initiator can take.
 	Instead string
@@ -45,7 +46,11 @@ func (c Provocation) Needs() int { return max(1, c.Servers) }
 
 // All are all provocations.
 func All() []Provocation {
-	return slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), returning(), waiting())
+	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), returning(), waiting())
+	for i := range all {
+		all[i].note()
+	}
+	return all
 }
 
 // limit is how long one thing may take that the initiator is asked for: longer than any timer of a single attempt, so that
@@ -65,7 +70,9 @@ func Execute(ctx context.Context, on Ground, c Provocation) (err error) {
 	}
 	play := &Play{ground: on}
 	provoked := c.Run(ctx, play)
-	if err := play.close(ctx); err != nil {
+	if err := play.close(ctx); errors.Is(provoked, errStuck) {
+		return errors.Join(tester.Broken(c.Survives(), "%v", provoked), err)
+	} else if err != nil {
 		return errors.Join(tester.Broken(c.Survives(), "afterwards: %v", err), provoked)
 	}
 	if err := b.served(ctx); err != nil {

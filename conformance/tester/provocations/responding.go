@@ -38,11 +38,11 @@ type noise struct {
 }
 
 var noises = []noise{
-	{"a response names the chunk behind the last", "IBTRS-IMM-009", script.Script{}, func(r *script.Request) {
-		everywhere(r, func(c *script.Conn) { c.Immediate(success(uint32(script.DefaultGeometry.QueueDepth))) })
-	}},
-	{"a response names the largest chunk", "IBTRS-IMM-009", script.Script{}, func(r *script.Request) {
-		everywhere(r, func(c *script.Conn) { c.Immediate(success(ibtrs.MaxMessageID)) })
+	{"responses name the chunk behind the last, and the largest", "IBTRS-IMM-009", script.Script{}, func(r *script.Request) {
+		everywhere(r, func(c *script.Conn) {
+			c.Immediate(success(uint32(script.DefaultGeometry.QueueDepth)))
+			c.Immediate(success(ibtrs.MaxMessageID))
+		})
 	}},
 	{"a response names a chunk that has no request", "IBTRS-IMM-010", script.Script{}, func(r *script.Request) {
 		everywhere(r, func(c *script.Conn) { c.Immediate(success(idle)) })
@@ -60,8 +60,11 @@ var noises = []noise{
 	}},
 	{"heartbeats are acknowledged that were never sent", "IBTRS-IMM-008", script.Script{}, func(r *script.Request) {
 		for range 16 {
-			everywhere(r, (*script.Conn).Acknowledge)
+			r.Conn.Path.Conns[0].Acknowledge()
 		}
+	}},
+	{"a heartbeat is acknowledged on a connection for I/O", "IBTRS-IMM-008", script.Script{}, func(r *script.Request) {
+		r.Conn.Acknowledge()
 	}},
 }
 

@@ -146,6 +146,12 @@ func (v *Server) Await(ctx context.Context, what string, so func() bool) error {
 	}
 }
 
+// Asked is how many wishes for a connection have come.
+func (v *Server) Asked() (n int) {
+	v.Do(func() { n = v.Knocks })
+	return n
+}
+
 // StopListening does what it says: who asks for a connection is refused by the device itself.
 func (v *Server) StopListening() error {
 	var errs []error

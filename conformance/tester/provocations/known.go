@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provocations
+
+// What is known of provocations, by their names: each line is a finding about some initiator. Beside them the table says only
+// what is right.
+
+// hard are those that are more than some initiator can take, with the clause that then decides instead of Survival.
+var hard = map[string]string{
+	"an accept has everything at its largest":                   Deadly,
+	"a server has queue depth 1":                                Deadly,
+	"an accept has a huge header size":                          Alarming,
+	"responses name the chunk behind the last, and the largest": Alarming,
+	"a heartbeat is acknowledged on a connection for I/O":       Alarming,
+	"heartbeats come on a connection for I/O":                   Alarming,
+	"a key response names another chunk":                        Alarming,
+	"a key response names a chunk that does not exist":          Alarming,
+}
+
+// costly are those over which some initiator waits for its longest timers.
+var costly = map[string]bool{
+	"an accept has a huge header size":           true,
+	"a server rejects a later connection":        true,
+	"a server rejects with error number 0":       true,
+	"a server rejects without private data":      true,
+	"a server disconnects with its first accept": true,
+}
+
+// note puts down what is known of the provocation.
+func (c *Provocation) note() { c.Instead, c.Costly = hard[c.Name], costly[c.Name] }
