@@ -92,7 +92,7 @@ func (s *share) start(ctx context.Context) (worker *exec.Cmd, messages *os.File,
 	}
 	defer writer.Close()
 
-	worker = exec.CommandContext(ctx, self, "worker")
+	worker = exec.CommandContext(ctx, self, WorkerArgument)
 	worker.Env = append(os.Environ(), "TMPDIR="+s.temp)
 	worker.Stdin = bytes.NewReader(input)
 	worker.Stdout, worker.Stderr = log, log

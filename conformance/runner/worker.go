@@ -23,6 +23,9 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
 
+// WorkerArgument is the only argument of a program that was started as a worker, and has to call [Work].
+const WorkerArgument = "worker"
+
 // suiteName is what Ginkgo calls the suite; it stands in front of every spec's name when names are matched.
 const suiteName = "conformance"
 

@@ -14,11 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/baselines"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	_ "github.com/ibnbd/ibnbd/conformance/suites" // the specs
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -199,24 +198,14 @@ func (a *app) runOptions(f runFlags) (runner.Options, error) {
 	if err != nil {
 		return runner.Options{}, err
 	}
-	if f.seed == 0 {
-		f.seed = time.Now().UnixNano()
-	}
-	keys := subject.KeyMode(!f.staticKeys)
-	return runner.Options{
-		Selection:    f.selection,
-		Subjects:     subjectsFor(f, keys),
-		Image:        image.Spec{Kernel: f.kernel, Modules: []string{"rnbd"}},
-		Kit:          kit.Config{Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu}, Target: f.target, Initiator: f.initiator, Options: subject.TargetOptions{Keys: keys}, KeepAll: f.keepAll},
-		ReportDir:    f.report,
-		Baseline:     baseline,
-		BaselineFile: file,
-		Workers:      f.workers,
-		Seed:         f.seed,
-		Tool:         version(),
-		Command:      os.Args,
-		Rerun:        f.rerun(),
-	}, nil
+	options, err := conformance.Lab{
+		Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, StaticKeys: f.staticKeys, Workers: f.workers, Seed: f.seed,
+		Settings: conformance.Settings{
+			Selection: f.selection, ReportDir: f.report, Baseline: baseline, KeepEvidence: f.keepAll, Tool: version(),
+		},
+	}.Options()
+	options.BaselineFile, options.Command, options.Rerun = file, os.Args, f.rerun()
+	return options, err
 }
 
 func (f runFlags) check() error {

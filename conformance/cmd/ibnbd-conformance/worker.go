@@ -11,7 +11,7 @@ import (
 // newWorker is the command that run starts for each lab; nobody types it.
 func newWorker() *cobra.Command {
 	return &cobra.Command{
-		Use: "worker", Short: "Run a share of the specs for a supervisor", Hidden: true,
+		Use: runner.WorkerArgument, Short: "Run a share of the specs for a supervisor", Hidden: true,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := runner.Work(cmd.Context(), cmd.InOrStdin()); err != nil {

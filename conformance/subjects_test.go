@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package conformance
 
 import (
 	"strings"
@@ -11,7 +11,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
 
-func TestSubjectsFor(t *testing.T) {
+func TestSubjects(t *testing.T) {
 	both := []clauses.Dialect{clauses.IBNBD, clauses.RNBD}
 	project := clauses.Clause{Dialects: both, Level: clauses.Must, Role: clauses.Target, Scope: clauses.ProjectScope}
 	sysfs := clauses.Clause{Dialects: both, Level: clauses.Must, Role: clauses.Target, Scope: clauses.ProtocolScope, Requires: []clauses.Ability{clauses.Sysfs}}
@@ -23,7 +23,7 @@ func TestSubjectsFor(t *testing.T) {
 		{kit.Reference, clauses.Binding, clauses.NotApplicable},
 	} {
 		for _, keys := range []subject.KeyMode{subject.KeysKept, subject.KeysRefreshed} {
-			subjects := subjectsFor(runFlags{target: c.name, initiator: c.name, kernel: "6.12"}, keys)
+			subjects := subjects(Lab{Target: c.name, Initiator: c.name, Kernel: "6.12"}, keys)
 			target := subjects[0]
 			if got, why := project.Force(target.Subject); got != c.project {
 				t.Errorf("a rule of the project is %s for %s: %s", got, c.name, why)

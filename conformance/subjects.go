@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package conformance
 
 import (
 	"maps"
@@ -36,22 +36,22 @@ var implementations = map[string]traits{
 	},
 }
 
-// subjectsFor describes what is under test for the record.
-func subjectsFor(f runFlags, keys subject.KeyMode) []verdict.Subject {
+// subjects describes what is under test for the record.
+func subjects(l Lab, keys subject.KeyMode) []verdict.Subject {
 	return []verdict.Subject{
-		f.describe(clauses.Target, f.target, map[clauses.Ability]bool{clauses.KeyRefresh: bool(keys), clauses.StaticKeys: !bool(keys)}),
-		f.describe(clauses.Initiator, f.initiator, nil),
+		l.describe(clauses.Target, l.Target, map[clauses.Ability]bool{clauses.KeyRefresh: bool(keys), clauses.StaticKeys: !bool(keys)}),
+		l.describe(clauses.Initiator, l.Initiator, nil),
 	}
 }
 
 // describe says what is known of one subject; more are the abilities that this run gives it.
-func (f runFlags) describe(role clauses.Role, name string, more map[clauses.Ability]bool) verdict.Subject {
+func (l Lab) describe(role clauses.Role, name string, more map[clauses.Ability]bool) verdict.Subject {
 	t := implementations[name]
 	abilities := maps.Clone(t.abilities)
 	maps.Copy(abilities, more)
-	release := f.kernel
+	release := l.Kernel
 	if name == kit.Reference {
-		release = version()
+		release = l.tool()
 	}
 	return verdict.Subject{
 		Subject: clauses.Subject{Role: role, Dialect: t.dialect, Own: t.own, Abilities: abilities},
