@@ -104,78 +104,23 @@ func acknowledge(ctx context.Context, p *tester.Path, until time.Time) error {
 
 // crashes are what becomes of data when the target crashes.
 func crashes() []Spec {
-	one := func(name string, write func(context.Context, *tester.Path, uint32) error, clauses ...string) Spec {
-		return Spec{
-			Name: name, Clauses: clauses, Takes: 15 * time.Second, Rails: 1, Does: attacks.Writes, MayEnd: true, Needs: Crash,
-			run: func(ctx context.Context, target tester.Target, v *Visit) error {
-				return endures(ctx, target, v, clauses[0], write)
-			},
-		}
+	var all []Spec
+	for _, d := range attacks.Durabilities() {
+		all = append(all, Spec{
+			Name: d.Name, Clauses: d.Clauses, Takes: 15 * time.Second, Rails: 1, Does: attacks.Writes, MayEnd: true, Needs: Crash,
+			run: func(ctx context.Context, target tester.Target, v *Visit) error { return d.Endure(ctx, target, v.crash) },
+		})
 	}
-	return []Spec{
-		one("what was flushed is there after a crash of the target", writeAndFlush, "IBNBD-FAIL-018", "IBNBD-IO-004"),
-		one("what was written with FUA is there after a crash of the target", writeThrough, "IBNBD-IO-009"),
-	}
+	return all
 }
 
-// What is written before a crash, and where, from the base on.
-const (
-	lastingSector   = 32
-	lastingSize     = 4096
-	lastingSequence = 11
-)
-
-func writeAndFlush(ctx context.Context, p *tester.Path, device uint32) error {
-	if err := p.WriteAt(ctx, device, lastingSector, tester.Stamped(lastingSector, lastingSize, lastingSequence)); err != nil {
-		return err
-	}
-	_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpFlush, ibnbd.FlagSync, device, 0, 0)), 0), 0)
-	return err
-}
-
-func writeThrough(ctx context.Context, p *tester.Path, device uint32) error {
-	message := ibnbd.NewIORequest(ibnbd.OpWrite, ibnbd.FlagSync|ibnbd.FlagFUA, device, p.Base()+lastingSector, lastingSize)
-	_, err := p.Call(ctx, p.Write(tester.Marshal(message), tester.Stamped(lastingSector, lastingSize, lastingSequence)), 0)
-	return err
-}
-
-// endures writes, has the target crash, and looks for what was written.
-func endures(ctx context.Context, target tester.Target, v *Visit, clause string, write func(context.Context, *tester.Path, uint32) error) error {
-	if err := before(ctx, target, write); err != nil {
-		return err
-	}
+// crash has the target crash, and waits until it serves again.
+func (v *Visit) crash(ctx context.Context) error {
 	if _, err := v.control(ctx, Crash); err != nil {
 		return err
 	}
 	if err := v.awaitService(ctx); err != nil {
 		return fmt.Errorf("after the crash: %w", err)
-	}
-	return after(ctx, target, clause)
-}
-
-// before writes, first something else, so that what is found afterwards cannot come from an earlier run.
-func before(ctx context.Context, target tester.Target, write func(context.Context, *tester.Path, uint32) error) (err error) {
-	t := tester.New(target)
-	defer func() { err = errors.Join(err, t.Close()) }()
-	p, opened, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.WriteAt(ctx, opened.DeviceID, lastingSector, make([]byte, lastingSize)); err != nil {
-		return err
-	}
-	return write(ctx, p, opened.DeviceID)
-}
-
-func after(ctx context.Context, target tester.Target, clause string) (err error) {
-	t := tester.New(target)
-	defer func() { err = errors.Join(err, t.Close()) }()
-	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
-	if err != nil {
-		return err
-	}
-	if err := p.CheckStamped(ctx, opened.DeviceID, lastingSector, lastingSize, lastingSequence); err != nil {
-		return tester.Broken(clause, "after the crash: %v", err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 // run executes an attack against a server of its own.
 func run(t *testing.T, a attacks.Attack, change func(*ibnbd.ServerConfig)) error {
 	t.Helper()
-	l, err := loopback.Start(change)
+	l, err := loopback.StartFor(a, change)
 	if err != nil {
 		t.Fatal(err)
 	}

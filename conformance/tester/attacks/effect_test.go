@@ -44,7 +44,7 @@ func TestAttacksDoWhatTheySay(t *testing.T) {
 func attackUnder(t *testing.T, a attacks.Attack, limit tester.Limit) error {
 	t.Helper()
 	var disks []backend.Backend
-	l, err := loopback.Start(func(c *ibnbd.ServerConfig) {
+	l, err := loopback.StartFor(a, func(c *ibnbd.ServerConfig) {
 		for _, e := range c.Exports {
 			disks = append(disks, e.Backend)
 		}

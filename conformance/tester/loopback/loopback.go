@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -37,6 +38,7 @@ type Loopback struct {
 	Server  *ibnbd.Server
 	target  tester.Target
 	devices []*soft.Device
+	config  ibnbd.ServerConfig
 }
 
 // Start starts a server with two exports. Its configuration can be changed before; change may be nil.
@@ -58,11 +60,37 @@ func Start(change func(*ibnbd.ServerConfig)) (*Loopback, error) {
 	if change != nil {
 		change(&cfg)
 	}
-	var err error
-	if l.Server, err = ibnbd.Listen(cfg); err != nil {
+	l.config = cfg
+	if err := l.listen(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// StartFor is Start with the queue depth that an attack needs.
+func StartFor(a attacks.Attack, change func(*ibnbd.ServerConfig)) (*Loopback, error) {
+	return Start(func(cfg *ibnbd.ServerConfig) {
+		if a.Depth != 0 {
+			cfg.Transport.Geometry.QueueDepth = uint16(a.Depth)
+		}
+		if change != nil {
+			change(cfg)
+		}
+	})
+}
+
+func (l *Loopback) listen() (err error) {
+	l.Server, err = ibnbd.Listen(l.config)
+	return err
+}
+
+// Restart ends the server and starts it again with the same configuration. The disks behind its exports must outlive being
+// closed by the server; between may change what lies on them.
+func (l *Loopback) Restart(between func()) error {
+	err := l.Server.Close()
+	l.Server = nil
+	between()
+	return errors.Join(err, l.listen())
 }
 
 // wire makes the devices of both sides.

@@ -62,12 +62,14 @@ func keying() []Provocation {
 	for _, depth := range []uint16{3, 512} {
 		all = append(all, Provocation{
 			Name: fmt.Sprintf("each response brings a new key, with queue depth %d", depth), Clauses: depthClauses(depth),
-			Run: func(ctx context.Context, p *Play) error { return renewed(ctx, p, "IBTRS-INV-007", depth) },
+			Run: func(ctx context.Context, p *Play) error {
+				return renewed(ctx, p, "IBTRS-INV-007", "IBNBD-LIM-001", depth)
+			},
 		})
 	}
 	return append(all,
 		Provocation{Name: "a server has queue depth 1", Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: func(ctx context.Context, p *Play) error {
-			return renewed(ctx, p, "IBTRS-IMM-012", 1)
+			return renewed(ctx, p, "IBTRS-IMM-012", "IBTRS-IMM-012", 1)
 		}},
 		Provocation{Name: "a key response brings the old key", Clauses: []string{"IBTRS-INV-011"}, Run: func(ctx context.Context, p *Play) error {
 			return undisturbed(ctx, p, "IBTRS-INV-011", refreshing, func(r *script.Request) {
@@ -102,15 +104,16 @@ func depthClauses(depth uint16) []string {
 	return decided
 }
 
-// renewed uses the chunks of a server again and again. A request with an old key would break its connection.
-func renewed(ctx context.Context, p *Play, clause string, depth uint16) error {
+// renewed uses the chunks of a server again and again. A request with an old key would break its connection. An initiator
+// that has sent none does not take a server of this depth at all, which another clause wants.
+func renewed(ctx context.Context, p *Play, clause, takes string, depth uint16) error {
 	const times = 8
 	v, d, err := p.begin(ctx, script.Script{KeyRefresh: true, Geometry: ibtrs.Geometry{QueueDepth: depth, MaxIOSize: 16384 - 4096, MaxHeaderSize: 4096}})
 	if errors.Is(err, errStuck) {
 		return err
 	}
 	if err != nil {
-		return tester.Broken(clause, "%v", err)
+		return tester.Broken(blame(v, clause, takes), "%v", err)
 	}
 	for i := range times {
 		if err := usable(ctx, d); err != nil {
@@ -118,6 +121,16 @@ func renewed(ctx context.Context, p *Play, clause string, depth uint16) error {
 		}
 	}
 	return unbroken(clause, v)
+}
+
+// blame chooses between a clause about requests, and another when a server has seen none.
+func blame(v *script.Server, clause, otherwise string) string {
+	v.Do(func() {
+		if len(v.Seen) == 0 {
+			clause = otherwise
+		}
+	})
+	return clause
 }
 
 // keyless answers a read without taking its key back, and writes with that key at a distance from its place: when the read

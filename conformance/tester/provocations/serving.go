@@ -5,6 +5,7 @@ package provocations
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
@@ -39,7 +40,7 @@ func serving() []Provocation {
 		{"a server has 288 bytes for headers", []string{"IBTRS-IO-028"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536 - 288, MaxHeaderSize: 288}},
 	} {
 		all = append(all, Provocation{Name: g.name, Clauses: g.clauses, Run: func(ctx context.Context, p *Play) error {
-			return split(ctx, p, g.g)
+			return split(ctx, p, g.clauses, g.g)
 		}})
 	}
 	return append(all,
@@ -105,13 +106,17 @@ func ioFails(ctx context.Context, p *Play, op ibnbd.Op, errno ibtrs.Errno) error
 	return unbroken(clause, v)
 }
 
-// split writes and reads more than fits into a request, and looks at the requests.
-func split(ctx context.Context, p *Play, g ibtrs.Geometry) error {
+// split writes and reads more than fits into a request, and looks at the requests. The last of the clauses is the one that
+// wants the initiator to use a server with this geometry at all.
+func split(ctx context.Context, p *Play, decided []string, g ibtrs.Geometry) error {
 	const clause = "IBTRS-IO-028"
 	const size = 256 << 10
 	v, d, err := p.begin(ctx, script.Script{Geometry: g, KeyRefresh: true})
-	if err != nil {
+	if errors.Is(err, errStuck) {
 		return err
+	}
+	if err != nil {
+		return tester.Broken(decided[len(decided)-1], "%v", err)
 	}
 	want := tester.Stamped(probeSector, size, 1)
 	if err := d.Write(ctx, probeOffset, want); err != nil {
