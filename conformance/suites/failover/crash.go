@@ -56,7 +56,7 @@ var _ = Describe("a target whose initiator loses power", kit.Takes(15), func() {
 })
 
 var _ = Describe("many sessions to one target", kit.Takes(55), func() {
-	It("all come back when it restarts", claim.Clauses("IBNBD-FAIL-001", "IBTRS-PATH-006", "IBNBD-FAIL-011"), func(ctx SpecContext) {
+	It("all come back when it restarts", claim.Clauses("IBNBD-FAIL-001", "IBTRS-PATH-006", "IBTRS-PATH-009", "IBNBD-FAIL-011"), func(ctx SpecContext) {
 		const sessions = 24
 		p := kit.Current()
 		opts := p.TargetOptions()
@@ -69,14 +69,19 @@ var _ = Describe("many sessions to one target", kit.Takes(55), func() {
 			devices = append(devices, p.Map(ctx, r))
 			p.WriteStamped(ctx, devices[i], 0, 4096)
 		}
-		requests := p.CountConnectRequests()
+		requests := p.WatchConnectRequests()
 		connections := 3
+		timers := p.Initiator.Timers()
 		stopped := time.Now()
 		outage(ctx, p, devices, func(context.Context) {})
-		p.Measure("stop to all sessions open", time.Since(stopped), p.Initiator.Timers().Reconnect())
+		p.Measure("stop to all sessions open", time.Since(stopped), timers.Reconnect())
+		p.Measure("stop to the first attempt on the wire", requests()[0].At.Sub(stopped), subject.Bound{
+			AtLeast: timers.ReconnectDelay + timers.ReconnectSettle, Limit: timers.Pause().Limit + timers.Teardown,
+			Formula: "teardown " + timers.Teardown.String() + " + " + timers.Pause().Formula,
+		})
 		for _, d := range devices {
 			p.VerifyStamped(ctx, d)
 		}
-		Expect(requests()).To(BeNumerically("<=", sessions*(connections+2)), "connection requests, two failed attempts for each session at most")
+		Expect(len(requests())).To(BeNumerically("<=", sessions*(connections+2)), "connection requests, two failed attempts for each session at most")
 	})
 })

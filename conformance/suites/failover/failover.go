@@ -28,7 +28,7 @@ var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 			}
 			for _, w := range workloads {
 				It("with two paths"+w.while+": no I/O fails, none stalls beyond the bound, and the path comes back after heal",
-					claimsWithPath(f), func(ctx SpecContext) { runWithPath(ctx, f, w) })
+					claimsWithPath(f), func(ctx SpecContext) { runWithPath(ctx, f, w, 1, 2) })
 			}
 		})
 	}
@@ -52,34 +52,37 @@ type workload struct {
 	probes []kit.ProbeOptions
 }
 
-var workloads = []workload{
-	{"", []kit.ProbeOptions{{Write: true}}},
-	{" while reading", []kit.ProbeOptions{{}}},
-	{" while reading and writing", []kit.ProbeOptions{{Write: true}, {}}},
-	{" while idle", nil},
-}
+var (
+	writing = workload{"", []kit.ProbeOptions{{Write: true}}}
+	mixed   = workload{" while reading and writing", []kit.ProbeOptions{{Write: true}, {}}}
 
-// runWithPath breaks rail 0 while rail 1 is whole.
-func runWithPath(ctx SpecContext, f fault, w workload) {
+	workloads = []workload{writing, {" while reading", []kit.ProbeOptions{{}}}, mixed, {" while idle", nil}}
+)
+
+// runWithPath breaks some of the rails of a session while the others are whole.
+func runWithPath(ctx SpecContext, f fault, w workload, broken, paths int) {
 	p := kit.Current()
-	device := mapOver(ctx, p, 2)
+	device := mapOver(ctx, p, paths)
 	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
 	app := start(ctx, p, device, w)
+	lost := firstPaths(p, broken)
 
-	broken := p.Mark("fault: " + f.name)
-	heal := f.strike(ctx, p)
-	p.Until(ctx, "the path is seen to be lost", timers.Detection().Limit+slack, func() bool { return !watch.Connected(p.Path(0)) })
+	struck := p.Mark("fault: " + f.name)
+	heal := f.strikeAll(ctx, p, broken)
+	p.Until(ctx, "the path is seen to be lost", timers.Detection().Limit+slack, func() bool { return watch.NoneConnected(lost) })
 	app.goesOn(ctx)
 	healed := p.Mark("heal")
 	heal(ctx)
-	p.Until(ctx, "the path is connected again", timers.Reconnect().Limit+slack, func() bool { return watch.Connected(p.Path(0)) })
+	p.Until(ctx, "the path is connected again", timers.Reconnect().Limit+slack, watch.AllConnected)
 
-	p.Measure("path loss noticed", watch.LostAfter(p.Path(0), broken), timers.Detection())
-	for _, ios := range app.stop(ctx) {
-		p.Measure("I/O stall with another path", ios.Stall(broken), timers.StallWithPath())
+	for _, path := range lost {
+		p.Measure("path loss noticed", watch.LostAfter(path, struck), timers.Detection())
+		p.Measure("heal to reconnected", watch.BackAfter(path, healed), timers.Reconnect())
 	}
-	p.Measure("heal to reconnected", watch.BackAfter(p.Path(0), healed), timers.Reconnect())
+	for _, ios := range app.stop(ctx) {
+		p.Measure("I/O stall with another path", ios.Stall(struck), timers.StallWithPath())
+	}
 	app.expectWhole(ctx)
 }
 
@@ -93,7 +96,7 @@ func runWithoutPath(ctx SpecContext, f fault, paths int) {
 	probe.Await(ctx, 20)
 
 	broken := p.Mark("fault: " + f.name)
-	heal := f.strike(ctx, p)
+	heal := f.strikeAll(ctx, p, paths)
 	p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return watch.State() == "closed" })
 	probe.Await(ctx, 5)
 	healed := p.Mark("heal")
@@ -114,6 +117,15 @@ func runWithoutPath(ctx SpecContext, f fault, paths int) {
 	}
 }
 
+// firstPaths are the paths over the first rails.
+func firstPaths(p *kit.Pair, count int) []subject.PathAddr {
+	var paths []subject.PathAddr
+	for rail := range count {
+		paths = append(paths, p.Path(rail))
+	}
+	return paths
+}
+
 // slack is added to how long a spec waits, not to what it accepts: so that a late event is measured and shown beside its
 // bound instead of ending the spec as a time-out.
 const slack = 60 * time.Second
@@ -121,10 +133,7 @@ const slack = 60 * time.Second
 func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
 	GinkgoHelper()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
-	r.Paths = nil
-	for rail := range paths {
-		r.Paths = append(r.Paths, p.Path(rail))
-	}
+	r.Paths = firstPaths(p, paths)
 	d := p.Map(ctx, r)
 	Expect(p.Initiator.SetPolicy(ctx, d.Session, "rr")).To(Succeed())
 	return d

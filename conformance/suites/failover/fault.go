@@ -5,6 +5,8 @@ package failover
 import (
 	"context"
 
+	. "github.com/onsi/ginkgo/v2"
+
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
@@ -20,41 +22,64 @@ type fault struct {
 	polite bool
 	// heard says that the initiator still hears the target, until that falls silent, too.
 	heard bool
-	// strike breaks rail 0 or the target, and gives the way back.
-	strike func(ctx context.Context, p *kit.Pair) (heal func(ctx context.Context))
+	// strike breaks a rail, or the target whatever the rail, and gives the way back.
+	strike func(ctx context.Context, p *kit.Pair, rail int) (heal func(ctx context.Context))
 }
 
-var faults = []fault{
-	{
+// strikeAll breaks the first rails, one right after the other, or the target, and gives the way back.
+func (f fault) strikeAll(ctx context.Context, p *kit.Pair, rails int) (heal func(context.Context)) {
+	GinkgoHelper()
+	if f.server {
+		return f.strike(ctx, p, 0)
+	}
+	var heals []func(context.Context)
+	for rail := range rails {
+		heals = append(heals, f.strike(ctx, p, rail))
+	}
+	return func(ctx context.Context) {
+		GinkgoHelper()
+		for _, heal := range heals {
+			heal(ctx)
+		}
+	}
+}
+
+var (
+	carrierLoss = fault{
 		name: "carrier loss",
-		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
-			return p.LoseCarrier(0)
+		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+			return p.LoseCarrier(rail)
 		},
-	},
-	{
+	}
+	silentLoss = fault{
 		name: "silent loss both ways",
-		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
-			return p.Lose(0, kit.BothWays)
+		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+			return p.Lose(rail, kit.BothWays)
 		},
-	},
+	}
+)
+
+var faults = []fault{
+	carrierLoss,
+	silentLoss,
 	{
 		name:  "silent loss from client to server",
 		heard: true,
-		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
-			return p.Lose(0, kit.ToTarget)
+		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+			return p.Lose(rail, kit.ToTarget)
 		},
 	},
 	{
 		name: "silent loss from server to client",
-		strike: func(_ context.Context, p *kit.Pair) func(context.Context) {
-			return p.Lose(0, kit.ToInitiator)
+		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+			return p.Lose(rail, kit.ToInitiator)
 		},
 	},
 	{
 		name:    "server power loss",
 		server:  true,
 		forgets: true,
-		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
 			p.PowerLoss(ctx)
 			return func(ctx context.Context) { p.PowerBack(ctx) }
 		},
@@ -62,7 +87,7 @@ var faults = []fault{
 	{
 		name:   "server hung",
 		server: true,
-		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
 			p.Hang(ctx)
 			return func(ctx context.Context) { p.Unhang(ctx) }
 		},
@@ -71,7 +96,7 @@ var faults = []fault{
 		name:   "server restarted",
 		server: true,
 		polite: true,
-		strike: func(ctx context.Context, p *kit.Pair) func(context.Context) {
+		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
 			p.StopTarget(ctx)
 			return func(ctx context.Context) { p.StartTarget(ctx) }
 		},

@@ -33,7 +33,7 @@ const (
 	BootTimeout     = 4 * time.Minute
 	ShutdownTimeout = cleanTimeout
 	// RunTimeout bounds the specs of a whole run: a few times of what all of them take in one lab.
-	RunTimeout = time.Hour
+	RunTimeout = 3 * time.Hour
 	// eventuallyTimeout bounds waits for what has no bound of its own: longer than any teardown.
 	eventuallyTimeout = 45 * time.Second
 )

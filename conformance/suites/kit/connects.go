@@ -3,42 +3,71 @@
 package kit
 
 import (
-	"sync/atomic"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// CountConnectRequests counts the connection requests (CM REQ) on all rails from now on, retransmissions included. The
-// counting ends with the spec.
-func (p *Pair) CountConnectRequests() (count func() int64) {
-	var n atomic.Int64
-	for rail := range p.Lab.Rails() {
-		p.addConnectRequests(rail, &n)
-	}
-	return n.Load
+// ConnectRequest is a connection request (CM REQ) as it was seen on the wire. A retransmission is one, too.
+type ConnectRequest struct {
+	At      time.Time // when the rail got it
+	Service roce.ServiceID
 }
+
+// WatchConnectRequests notes the connection requests on all rails from now on, until the spec ends, and gives those seen so far,
+// in order.
+func (p *Pair) WatchConnectRequests() (seen func() []ConnectRequest) {
+	rails := make([]int, len(p.Lab.Rails()))
+	for rail := range rails {
+		rails[rail] = rail
+	}
+	return p.watchConnectRequests(rails...)
+}
+
+// CountConnectRequests counts what WatchConnectRequests notes.
+func (p *Pair) CountConnectRequests() (count func() int64) { return counted(p.WatchConnectRequests()) }
 
 // CountConnectRequestsOn does so on one rail.
 func (p *Pair) CountConnectRequestsOn(rail int) (count func() int64) {
-	var n atomic.Int64
-	p.addConnectRequests(rail, &n)
-	return n.Load
+	return counted(p.watchConnectRequests(rail))
 }
 
-func (p *Pair) addConnectRequests(rail int, n *atomic.Int64) {
-	p.atEnd(p.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
-		if isConnectRequest(f.Data) {
-			n.Add(1)
-		}
-	}))
+func counted(seen func() []ConnectRequest) func() int64 {
+	return func() int64 { return int64(len(seen())) }
 }
 
-func isConnectRequest(frame []byte) bool {
+func (p *Pair) watchConnectRequests(rails ...int) func() []ConnectRequest {
+	var mu sync.Mutex
+	var seen []ConnectRequest
+	for _, rail := range rails {
+		p.atEnd(p.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
+			if request := connectRequest(f.Data); request != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				seen = append(seen, ConnectRequest{f.At, request.ServiceID})
+			}
+		}))
+	}
+	return func() []ConnectRequest {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.SortedFunc(slices.Values(seen), func(a, b ConnectRequest) int { return a.At.Compare(b.At) })
+	}
+}
+
+// connectRequest is the request in a frame; nil if it has none.
+func connectRequest(frame []byte) *roce.CMReq {
 	var packet roce.Packet
 	if packet.Decode(frame) != nil || !packet.IsMAD() {
-		return false
+		return nil
 	}
-	mad, _, err := roce.DecodeCM(packet.Payload)
-	return err == nil && mad.AttributeID == roce.AttrREQ
+	_, message, err := roce.DecodeCM(packet.Payload)
+	if err != nil {
+		return nil
+	}
+	request, _ := message.(*roce.CMReq)
+	return request
 }

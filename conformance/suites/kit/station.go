@@ -30,7 +30,7 @@ func (p *Pair) StationAt(rail, number int) *soft.Device {
 	ginkgo.GinkgoHelper()
 	p.foreign = true
 	host := stationHost + number
-	wire, err := p.Lab.Rails()[rail].Attach(fmt.Sprintf("tester%d", number), fabric.DefaultQueue)
+	wire, err := p.Lab.Rails()[rail].Attach(StationName(number), fabric.DefaultQueue)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(wire.Close) // also when a failed spec leaves the device in use
 	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
@@ -52,6 +52,9 @@ func (p *Pair) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
 		"lladdr", vm.MAC(rail, station).String(), "dev", host.NIC(rail).Interface, "nud", "permanent")
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 }
+
+// StationName is the name that a station has on its rail, for predicates of faults.
+func StationName(number int) string { return fmt.Sprintf("tester%d", number) }
 
 // TargetAddr is the IPv4 address of the target on a rail.
 func (p *Pair) TargetAddr(rail int) netip.Addr { return p.TargetHost.NIC(rail).IPv4.Addr() }

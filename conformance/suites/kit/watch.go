@@ -119,6 +119,11 @@ func (w *Watch) AllConnected() bool {
 	return len(w.paths) > 0
 }
 
+// NoneConnected says whether every one of some paths was last seen disconnected.
+func (w *Watch) NoneConnected(paths []subject.PathAddr) bool {
+	return !slices.ContainsFunc(paths, w.Connected)
+}
+
 // LostAfter is how long after a moment a path was first seen disconnected; zero if it never was.
 func (w *Watch) LostAfter(p subject.PathAddr, moment time.Time) time.Duration {
 	return w.firstAfter(p, moment, false)
