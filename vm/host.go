@@ -182,6 +182,7 @@ func (h *Host) launch(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	config := h.lab.machineConfig(name)
+	config.Disks = h.lab.spec.Disks[h.name]
 	for r, nic := range h.nics {
 		config.NICs = append(config.NICs, qemu.NIC{
 			MAC: nic.MAC, Socket: h.socket(r), Listen: h.lab.spec.Direct && h.number == 1, MTU: h.lab.spec.MTU,

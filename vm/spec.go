@@ -25,6 +25,9 @@ type Spec struct {
 	// Direct joins the NICs of two hosts by QEMU's own sockets, without a fabric between: the lab has no rails then, so
 	// nothing is recorded and nothing can be broken. It is there to measure what the fabric costs.
 	Direct bool
+	// Disks gives hosts, by name, disks that outlive their machines: the Unix sockets of NBD servers whose first export the
+	// machine sees as vda, vdb, ... Package vm/disk has some.
+	Disks map[string][]string
 }
 
 // Limits and defaults of a [Spec].
@@ -84,6 +87,11 @@ func (s Spec) check() error {
 			return fmt.Errorf("vm: two hosts are named %q", name)
 		}
 		seen[name] = true
+	}
+	for name := range s.Disks {
+		if !seen[name] {
+			return fmt.Errorf("vm: disks for %q, which is no host", name)
+		}
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ func TestBadSpecsAreRefused(t *testing.T) {
 	}{
 		"image":  {vm.Spec{}, "no image"},
 		"hosts":  {vm.Spec{Image: img, Hosts: []string{}}, "0 hosts"},
+		"disks":  {vm.Spec{Image: img, Disks: map[string][]string{"gamma": {"/s"}}}, `"gamma"`},
 		"twice":  {vm.Spec{Image: img, Hosts: []string{"a", "a"}}, `"a"`},
 		"rails":  {vm.Spec{Image: img, Rails: 9}, "9 rails"},
 		"MTU":    {vm.Spec{Image: img, MTU: 1279}, "1279"},

@@ -41,6 +41,7 @@ type Config struct {
 	CPUs        int         // 0 stands for DefaultCPUs
 	Accelerator Accelerator // "" stands for TCG
 	NICs        []NIC
+	Disks       []string // paths of the Unix sockets on which NBD servers offer them; the guest sees vda, vdb, ...
 }
 
 // NIC is a network card and the Unix socket its frames go to, each after four bytes of length, big-endian.
@@ -93,6 +94,11 @@ func (c Config) check() error {
 	}
 	if err := checkSocket(c.AgentSocket()); err != nil {
 		return fmt.Errorf("qemu: machine %s: %w", c.Name, err)
+	}
+	for i, socket := range c.Disks {
+		if err := checkSocket(socket); err != nil {
+			return fmt.Errorf("qemu: machine %s: disk %d: %w", c.Name, i, err)
+		}
 	}
 	for i, n := range c.NICs {
 		if err := n.check(); err != nil {
@@ -157,6 +163,11 @@ func (c Config) args() []string {
 	}
 	for i, n := range c.NICs {
 		args = append(args, n.args(i)...)
+	}
+	for i, socket := range c.Disks {
+		args = append(args,
+			"-blockdev", fmt.Sprintf("driver=nbd,node-name=disk%d,server.type=unix,server.path=%s", i, socket),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
 	}
 	return args
 }

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package disk
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+)
+
+// Serve offers a disk on a Unix socket that it makes, to one machine after the other, until stop is called.
+func Serve(d nbd.Disk, socket string) (stop func() error, err error) {
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("disk: %w", err)
+	}
+	server := &nbd.Server{}
+	server.Add("", d)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ctx, l) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}, nil
+}
