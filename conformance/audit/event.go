@@ -135,7 +135,7 @@ type Event struct {
 	prior      *build     // the build that a connection request replaces
 	manager    *manager
 	otherGroup *Session // that had the path's UUID before
-	otherName  bool     // of an INFO request: the same initiator has a session of this name that is up
+	namesake   *Session // of an INFO request: the same initiator has this session of the same name, which is up
 	seq        uint64
 	frames     [8]FrameID
 	nframes    int

@@ -29,7 +29,7 @@ type Flow struct {
 	ackedAt   time.Time
 	lastAt    time.Time // of the last packet, ACKs and responses included
 	lastGap   uint64    // sequence number of the frame at which a gap was found; 0: none
-	lastAgain uint64    // the same for a retransmission
+	lastAgain uint64    // the same for a retransmission, and for a packet that arrived nowhere
 	gaps      [4]psnRange
 	held      []*heldPacket // packets after a missing one, by PSN
 	reads     []readRange   // READs under way

@@ -23,6 +23,7 @@ type Frame struct {
 	Data    []byte    // the captured bytes; valid only until the next frame is read
 	OrigLen int       // length of the frame on the wire in bytes, at least len(Data)
 	Link    Link      // what Data begins with
+	Lost    bool      // it was sent, and arrived nowhere: nobody is judged by it, but what comes instead of it is late
 }
 
 // Link says what the bytes of a frame begin with.

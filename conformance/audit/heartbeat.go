@@ -15,7 +15,7 @@ type Beat struct {
 	Expected  bool // of an acknowledgement: a heartbeat waited for it
 	PeerHeard bool // of a heartbeat: a message of the peer came since the last one
 	Connected bool // the INFO exchange was done
-	Clean     bool // nothing was missed or sent again since
+	Clean     bool // nothing was missed, sent again or out of order since
 	Waiting   bool // of a heartbeat: the last one was not acknowledged
 
 	lastSeq uint64 // the frame of the last heartbeat
@@ -45,12 +45,13 @@ func (b *build) takeBeat(f *Flow, m *Message, seq uint64) Beat {
 	h := &b.beats[f.from]
 	beat := Beat{
 		HasSince: h.any, lastSeq: h.lastSeq, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
-		Clean: f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq,
+		Clean: f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && !m.late && !h.late,
 	}
+	late := m.late || f.lastAgain > h.lastSeq
 	if h.any {
 		beat.Since = m.FirstAt.Sub(h.lastAt)
 	}
-	*h = heartbeat{lastAt: m.FirstAt, lastSeq: seq, any: true, waiting: true, lastFrame: m.First}
+	*h = heartbeat{lastAt: m.FirstAt, lastSeq: seq, any: true, waiting: true, late: late, lastFrame: m.First}
 	return beat
 }
 
@@ -59,7 +60,7 @@ func (b *build) takeBeatAck(f *Flow, m *Message) Beat {
 	beat := Beat{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
 	if h.any {
 		beat.Since = m.FirstAt.Sub(h.lastAt)
-		beat.Clean = f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && f.back.lastAgain <= h.lastSeq
+		beat.Clean = f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && f.back.lastAgain <= h.lastSeq && !m.late
 	}
 	h.waiting = false
 	return beat

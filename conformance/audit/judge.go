@@ -183,6 +183,30 @@ func (r *Ruling) BreaksUnlessLost(b *build, streams []stream, since uint64, form
 	}
 }
 
+// BreaksIfHeard says that the clause was broken if one of the streams goes on: only then is who sent it still there.
+func (r *Ruling) BreaksIfHeard(streams []*Flow, format string, args ...any) {
+	s := &alibi{tally: r.tally(), violation: r.violation(format, args...)}
+	for _, stream := range streams {
+		stream.watch(s)
+	}
+}
+
+// alibi holds as long as nothing more is heard.
+type alibi struct {
+	tally     *tally
+	violation Violation
+	settled   bool
+}
+
+func (a *alibi) inOrder(*Flow) {
+	if !a.settled {
+		a.settled = true
+		a.tally.add(a.violation)
+	}
+}
+
+func (a *alibi) gap(*Flow) { a.settled = true } // what was missed may be older
+
 func (r *Ruling) suspect(streams []stream, since uint64, format string, args ...any) *suspicion {
 	s := &suspicion{tally: r.tally(), violation: r.violation(format, args...)}
 	for _, stream := range streams {

@@ -208,8 +208,8 @@ func checkOneSession(e *Event, r *Ruling) {
 		}
 		return
 	}
-	if e.otherName {
-		r.Breaks("session %q is up, and is asked for once more by the same initiator", s.Name)
+	if e.namesake != nil { // an initiator that has lost power forgets its session, and is not heard in it again
+		r.BreaksIfHeard(fromInitiators(e.namesake), "session %q is up, and is asked for once more by the same initiator", s.Name)
 	}
 }
 

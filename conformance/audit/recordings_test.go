@@ -245,6 +245,31 @@ func TestLateCopy(t *testing.T) {
 	}
 }
 
+// TestBehindALoss: when a wire is whole again that was silent in one direction, what comes first is the middle of a stream: an
+// acknowledgement of a heartbeat of long ago, before the heartbeat that was sent before it. The recording is cut: most of the
+// silence, and of what came before it.
+func TestBehindALoss(t *testing.T) {
+	c := loadFiles(t, "testdata/behind-a-loss-rail0.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`heartbeat of the initiator`, `heartbeat of the target`, `heartbeat acknowledged by the target after 10.45 s`, `heartbeat of the target, 1.9 ms after the last`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
+// TestPowerLoss: an initiator that has lost power asks for a session of its old name while the target still has the old one.
+func TestPowerLoss(t *testing.T) {
+	c := loadFiles(t, "testdata/power-loss-rail0.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`session session138, path 10.0.0.2 to 10.0.0.1: session is up`,
+		`session session138, path 10.0.0.2 to 10.0.0.1, connection 0: INFO request, session name "session138"`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
 // TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
 // disconnect of the first is on the wire. Nobody is blamed for that.
 func TestFailoverBeforeDisconnect(t *testing.T) {

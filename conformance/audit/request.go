@@ -149,7 +149,7 @@ func (t *Tracker) takeInfo(f *Flow, l *lane, m *Message) {
 		e.InfoRequest, e.ParseError = info, err
 		if !m.HeadMissing && len(m.Data) >= ibtrs.InfoRequestSize && info.SessionName.Terminated() {
 			s.Name = info.SessionName.String()
-			e.otherName = t.sameName(s, b.path)
+			e.namesake = t.namesake(s, b.path)
 		}
 		t.emit(e)
 		return
@@ -166,8 +166,8 @@ func (t *Tracker) takeInfo(f *Flow, l *lane, m *Message) {
 	}
 }
 
-// sameName reports whether the initiator of a path has another session of the same name that is up.
-func (t *Tracker) sameName(s *Session, p *Path) bool {
+// namesake finds another session of the same name that the initiator of a path has, and that is up.
+func (t *Tracker) namesake(s *Session, p *Path) *Session {
 	tries := 0
 	for e := t.recent.Front(); e != nil && tries < 64; e, tries = e.Next(), tries+1 {
 		other := e.Value.(*Session)
@@ -176,11 +176,11 @@ func (t *Tracker) sameName(s *Session, p *Path) bool {
 		}
 		for _, q := range other.paths {
 			if q.Initiator == p.Initiator && q.Target == p.Target {
-				return true
+				return other
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 // learn stores the chunks that an INFO response publishes.

@@ -170,6 +170,7 @@ type heartbeat struct {
 	lastSeq   uint64
 	any       bool
 	waiting   bool // for its acknowledgement
+	late      bool // it was held back, or may have been sent before
 	lastFrame FrameID
 	peerHeard bool // a message of the peer came since
 }

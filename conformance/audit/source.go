@@ -21,8 +21,7 @@ import (
 // MaxFrame is the longest captured frame that is read from a file, in bytes; a longer one counts as damage.
 const MaxFrame = 256 << 10
 
-// DroppedSuffix ends the name of a pcapng interface that holds frames which did not arrive. They are numbered and left
-// out: nobody received them, so nobody can be judged by them.
+// DroppedSuffix ends the name of a pcapng interface that holds frames which did not arrive; they are Lost.
 const DroppedSuffix = "-dropped"
 
 var (
@@ -216,21 +215,16 @@ func (s *ngSource) Close() error { return nil }
 
 func (s *ngSource) Next() (frame Frame, err error) {
 	defer recoverDamage(&err)
-	for {
-		data, info, err := s.reader.ZeroCopyReadPacketData()
-		if err != nil {
-			return Frame{}, recordError(err, s.number)
-		}
-		s.number++
-		iface := s.iface(info)
-		if !iface.known {
-			return Frame{}, unknownLink(info.AncillaryData[0].(layers.LinkType))
-		}
-		if iface.dropped {
-			continue
-		}
-		return Frame{FrameID{iface.rail, s.number}, info.Timestamp, data, info.Length, iface.link}, nil
+	data, info, err := s.reader.ZeroCopyReadPacketData()
+	if err != nil {
+		return Frame{}, recordError(err, s.number)
 	}
+	s.number++
+	iface := s.iface(info)
+	if !iface.known {
+		return Frame{}, unknownLink(info.AncillaryData[0].(layers.LinkType))
+	}
+	return Frame{FrameID{iface.rail, s.number}, info.Timestamp, data, info.Length, iface.link, iface.dropped}, nil
 }
 
 // iface returns what is known of the interface of a record; names are looked up once.
@@ -242,7 +236,8 @@ func (s *ngSource) iface(info gopacket.CaptureInfo) ngInterface {
 		if name == "" {
 			name = s.rail
 		}
-		s.ifaces = append(s.ifaces, ngInterface{name, link, known, strings.HasSuffix(name, DroppedSuffix)})
+		name, dropped := strings.CutSuffix(name, DroppedSuffix)
+		s.ifaces = append(s.ifaces, ngInterface{name, link, known, dropped})
 	}
 	return s.ifaces[info.InterfaceIndex]
 }

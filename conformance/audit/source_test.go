@@ -56,19 +56,26 @@ func TestFormatsGiveTheSameFrames(t *testing.T) {
 	}
 }
 
-// TestDroppedFramesAreLeftOut: what a rail has recorded as lost was received by nobody, but keeps its number.
-func TestDroppedFramesAreLeftOut(t *testing.T) {
+// TestLostFrames: what a rail has recorded as dropped arrived nowhere, and is no frame to the tracker.
+func TestLostFrames(t *testing.T) {
 	frames := load(t, srpCapture...)[:10]
 	source, err := NewSource(bytes.NewReader(asPcapng(t, frames, "rail0", "rail0-dropped")), "file")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := drain(source)
-	if err != nil || len(got) != 5 {
-		t.Fatalf("%d frames, want 5: %v", len(got), err)
+	if err != nil || len(got) != 10 {
+		t.Fatalf("%d frames, want 10: %v", len(got), err)
 	}
-	if last := got[4].FrameID; last != (FrameID{"rail0", 9}) {
-		t.Errorf("last frame is %v", last)
+	tracker := NewTracker(Options{})
+	for i, f := range got {
+		if f.FrameID != (FrameID{"rail0", uint64(i + 1)}) || f.Lost != (i%2 == 1) {
+			t.Errorf("frame %d is %v, lost: %t", i, f.FrameID, f.Lost)
+		}
+		tracker.Add(f)
+	}
+	if c := tracker.Counters(); c.Frames != 5 || c.Lost != 5 {
+		t.Errorf("counted %d frames, and %d lost", c.Frames, c.Lost)
 	}
 }
 

@@ -56,6 +56,7 @@ type packetTime struct {
 // Counters tell what the tracker saw, frame by frame.
 type Counters struct {
 	Frames          uint64 `json:"frames"`
+	Lost            uint64 `json:"lost,omitempty"`    // more of them, that arrived nowhere
 	RoCE            uint64 `json:"roce"`              // RoCEv2 packets
 	Other           uint64 `json:"other"`             // frames of other protocols
 	Foreign         uint64 `json:"foreign"`           // UDP port 4791, but no RoCEv2
@@ -117,7 +118,7 @@ func (t *Tracker) Frame(rail string, at time.Time, data []byte, origLen int) {
 		t.lastRly, t.lastNum = rail, number
 	}
 	*t.lastNum++
-	t.Add(Frame{FrameID{rail, *t.lastNum}, at, data, origLen, Ethernet})
+	t.Add(Frame{FrameID{rail, *t.lastNum}, at, data, origLen, Ethernet, false})
 }
 
 // Follow takes all frames of a source, and then ends. The error is that of the source; what came before it was tracked.
@@ -137,8 +138,12 @@ func (t *Tracker) Follow(source Source) error {
 
 // Add takes one frame.
 func (t *Tracker) Add(f Frame) {
-	t.counters.Frames++
 	t.now.seq++
+	if f.Lost {
+		t.takeLost(f)
+		return
+	}
+	t.counters.Frames++
 	t.now.at, t.now.frame = f.At, f.FrameID
 	err := t.decode(f)
 	switch {
@@ -153,6 +158,18 @@ func (t *Tracker) Add(f Frame) {
 		t.counters.Truncated++
 	default:
 		t.counters.Foreign++
+	}
+}
+
+// takeLost notes that a packet was sent and did not arrive: its stream goes on with a retransmission, also where that is the
+// first packet of its number that arrives.
+func (t *Tracker) takeLost(f Frame) {
+	t.counters.Lost++
+	if t.decode(f) != nil || t.packet.BTH.OpCode.Class() != roce.ClassRC || t.packet.BTH.OpCode.IsResponse() {
+		return
+	}
+	if flow := t.findFlow(&t.packet); flow != nil {
+		flow.lastAgain = t.now.seq
 	}
 }
 
