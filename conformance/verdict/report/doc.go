@@ -6,7 +6,8 @@
 //	json.go       everything, versioned; report-v1.schema.json is its schema, see Schema
 //	junit.go      JUnit XML for build servers: one case for each result, names that never change, no labels in them
 //	ktap.go       KTAP for kernel test systems: one line for each clause
-//	html.go       one page without external resources, for those who sign
+//	html.go       one page without external resources; printed, its first sheet is for those who sign
+//	matrix.go     the kill matrix, alone, or as a part of that page
 //
 // Every report is a pure function of a [verdict.Outcome]: no clock, no file system, the same bytes each time. [WriteAll]
 // puts all of them into a directory beside the journal.

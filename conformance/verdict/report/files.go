@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
 // Format is one form of report.
@@ -22,13 +23,16 @@ type Format struct {
 }
 
 // Formats returns all forms of report.
-func Formats() []Format {
+func Formats() []Format { return FormatsWithMatrix(nil) }
+
+// FormatsWithMatrix returns all forms of report; those that show a kill matrix show this one, if it is not nil.
+func FormatsWithMatrix(m *matrix.Report) []Format {
 	return []Format{
 		{"terminal", "report.txt", plain},
 		{"json", "report.json", JSON},
 		{"junit", "junit.xml", JUnit},
 		{"ktap", "report.ktap", KTAP},
-		{"html", "report.html", HTML},
+		{"html", "report.html", func(w io.Writer, o *verdict.Outcome) error { return HTMLWithMatrix(w, o, m) }},
 	}
 }
 
@@ -39,8 +43,11 @@ func plain(w io.Writer, o *verdict.Outcome) error { return Terminal(w, o, Termin
 const JournalFile = "results.jsonl"
 
 // WriteAll writes every form of report into a directory. Each file appears whole or not at all.
-func WriteAll(dir string, o *verdict.Outcome) error {
-	for _, format := range Formats() {
+func WriteAll(dir string, o *verdict.Outcome) error { return WriteFormats(dir, o, Formats()) }
+
+// WriteFormats is WriteAll for some forms.
+func WriteFormats(dir string, o *verdict.Outcome, formats []Format) error {
+	for _, format := range formats {
 		if err := writeFile(filepath.Join(dir, format.File), func(w io.Writer) error { return format.Write(w, o) }); err != nil {
 			return err
 		}

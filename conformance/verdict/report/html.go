@@ -3,19 +3,21 @@
 package report
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"io"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
-//go:embed page.html.tmpl
-var pageText string
+//go:embed *.html.tmpl
+var pages embed.FS
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
+// page is page.html.tmpl, with the templates of the other files.
+var page = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
 	"seconds":  seconds,
 	"bounds":   bounds,
 	"formula":  formula,
@@ -27,7 +29,12 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"divide":   divide,
 	"segments": segments,
 	"shown":    shown,
-}).Parse(pageText))
+
+	"brief":     brief,
+	"fate":      fateClass,
+	"coverage":  coverageSentence,
+	"uncovered": uncovered,
+}).ParseFS(pages, "*.html.tmpl"))
 
 // view is what the page shows.
 type view struct {
@@ -38,14 +45,29 @@ type view struct {
 	Groups    []group
 	Timings   []timed
 	Shares    []share
+	LeftOut   []omission
+	Matrix    *matrix.Report // nil: none is shown
+}
+
+// LeftOutCount counts the clauses that were left out.
+func (v view) LeftOutCount() int {
+	n := 0
+	for _, o := range v.LeftOut {
+		n += o.Count
+	}
+	return n
 }
 
 // HTML writes the outcome as one page that needs nothing but a browser: styles, script and drawings are in it, evidence
-// is linked by relative path.
-func HTML(w io.Writer, o *verdict.Outcome) error {
+// is linked by relative path. Printed, its first sheet is for those who sign: what was judged, the verdict, and what was left
+// out and why.
+func HTML(w io.Writer, o *verdict.Outcome) error { return HTMLWithMatrix(w, o, nil) }
+
+// HTMLWithMatrix is HTML with a kill matrix in it, if there is one.
+func HTMLWithMatrix(w io.Writer, o *verdict.Outcome, m *matrix.Report) error {
 	v := view{
 		Outcome: o, Machine: machine(o.Header.Environment),
-		Groups: groups(o), Timings: timings(o), Shares: divide(o.Counts, o.Warnings),
+		Groups: groups(o), Timings: timings(o), Shares: divide(o.Counts, o.Warnings), LeftOut: omissions(o), Matrix: m,
 	}
 	v.Word, v.WordClass = headline(o.Exit.Code)
 	if err := page.Execute(w, v); err != nil {
@@ -68,6 +90,17 @@ func headline(code verdict.ExitCode) (word, class string) {
 
 // verdictClass is the style class of a verdict.
 func verdictClass(v verdict.Verdict) string { return "v-" + strings.ToLower(string(v)) }
+
+// fateClass is the style class of what became of a mutant.
+func fateClass(f matrix.Fate) string {
+	switch f {
+	case matrix.Killed:
+		return verdictClass(verdict.Pass)
+	case matrix.Unsound:
+		return verdictClass(verdict.SuiteError)
+	}
+	return verdictClass(verdict.Fail)
+}
 
 // segment is one piece of the bar that shows how the clauses divide.
 type segment struct {

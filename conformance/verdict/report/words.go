@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -205,4 +206,46 @@ func divide(counts verdict.Counts, warnings int) []share {
 		{verdict.NotApplicable, "N/A", counts[verdict.NotApplicable]},
 	}
 	return slices.DeleteFunc(all, func(s share) bool { return s.Count == 0 })
+}
+
+// omission is clauses of which nothing was found out, for one reason.
+type omission struct {
+	Verdict verdict.Verdict
+	Why     string
+	Count   int
+	Areas   []string // with the number of clauses behind each
+}
+
+// omissions are what was left out, by verdict and reason, the most frequent first.
+func omissions(o *verdict.Outcome) []omission {
+	type key struct {
+		verdict verdict.Verdict
+		reason  verdict.Reason
+	}
+	counts := make(map[key]map[string]int)
+	for _, area := range o.Areas {
+		for _, c := range area.Clauses {
+			switch c.Verdict {
+			case verdict.Skip, verdict.NotApplicable, verdict.Inconclusive:
+				k := key{c.Verdict, c.Reason}
+				if counts[k] == nil {
+					counts[k] = make(map[string]int)
+				}
+				counts[k][area.Name]++
+			}
+		}
+	}
+	var all []omission
+	for k, areas := range counts {
+		one := omission{Verdict: k.verdict, Why: k.reason.Meaning()}
+		for _, name := range slices.Sorted(maps.Keys(areas)) {
+			one.Count += areas[name]
+			one.Areas = append(one.Areas, fmt.Sprintf("%s %d", name, areas[name]))
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b omission) int {
+		return cmp.Or(b.Count-a.Count, strings.Compare(string(a.Verdict), string(b.Verdict)), strings.Compare(a.Why, b.Why))
+	})
+	return all
 }
