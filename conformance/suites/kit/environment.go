@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -65,6 +66,7 @@ type environment struct {
 	evidence   *evidence        // of the running spec
 	passive    []verdict.Result // what the packets of the last spec told
 	starvation *starvation      // how the host treats the guests
+	durable    *durable         // a disk of the target's machine
 	broken     bool             // a spec has left a host in a state that the next one must not inherit
 }
 
@@ -83,9 +85,15 @@ func Current() *Pair {
 
 // Boot starts the lab and both subjects. The error is one sentence for the user.
 func Boot(ctx context.Context) error {
-	lab, err := vm.Start(ctx, env.config.Lab)
+	spec := env.config.Lab
+	durable, err := provideDurable(&spec, spec.Hosts[0])
 	if err != nil {
-		return err
+		return &vm.EnvironmentError{What: "make a disk for the target's machine", Err: err, Do: "free space in " + os.TempDir()}
+	}
+	env.durable = durable
+	lab, err := vm.Start(ctx, spec)
+	if err != nil {
+		return errors.Join(err, durable.close())
 	}
 	target, initiator := lab.Hosts()[0], lab.Hosts()[1]
 	p := &Pair{
@@ -101,7 +109,7 @@ func Boot(ctx context.Context) error {
 	}
 	if err := p.start(ctx); err != nil {
 		err = &vm.EnvironmentError{What: "start the subjects", Err: err, Do: "read the kernel logs in " + lab.Dir()}
-		return errors.Join(err, lab.Close())
+		return errors.Join(err, lab.Close(), durable.close())
 	}
 	env.pair = p
 	env.starvation = watchStarvation(lab.Hosts()...)
@@ -140,7 +148,7 @@ func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 		unloaded(ctx, "IBNBD-FAIL-012", clauses.Initiator, p.Initiator.Stop),
 		unloaded(ctx, "IBNBD-FAIL-011", clauses.Target, p.Target.Stop),
 	}
-	return results, p.Lab.Close()
+	return results, errors.Join(p.Lab.Close(), env.durable.close())
 }
 
 // unloaded takes a subject down and gives the result of that for a clause.

@@ -50,10 +50,11 @@ func (p *Pair) LoseCarrier(rail int) (heal func(context.Context)) {
 	return p.Inject(rail, fabric.Fault{Action: fabric.CarrierLoss{}})
 }
 
-// PowerLoss ends the target's machine as a power failure does.
+// PowerLoss ends the target's machine as a power failure does, and its disk forgets what is not durable.
 func (p *Pair) PowerLoss(_ context.Context) {
 	p.disturbed = true
 	p.TargetHost.PowerLoss()
+	env.durable.PowerLoss()
 }
 
 // PowerBack boots the target's machine again, with the exports that it had (empty, as they lay in memory), and serves.

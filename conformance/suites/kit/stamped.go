@@ -24,11 +24,22 @@ type written struct {
 // WriteStamped writes stamped blocks to a byte range of a device. What it overwrites is no longer looked for.
 func (p *Pair) WriteStamped(ctx context.Context, d subject.Device, offset int64, size int) {
 	ginkgo.GinkgoHelper()
+	p.writeStamped(d, offset, size, func(buf []byte) error { return p.WriteAt(ctx, d, buf, offset) })
+}
+
+// WriteStampedDurably is WriteStamped with O_DSYNC.
+func (p *Pair) WriteStampedDurably(ctx context.Context, d subject.Device, offset int64, size int) {
+	ginkgo.GinkgoHelper()
+	p.writeStamped(d, offset, size, func(buf []byte) error { return p.WriteDurably(ctx, d, buf, offset) })
+}
+
+func (p *Pair) writeStamped(d subject.Device, offset int64, size int, write func(buf []byte) error) {
+	ginkgo.GinkgoHelper()
 	p.sequence++
 	s := stamp.Stamp{Writer: uint64(ginkgo.GinkgoParallelProcess()), Sequence: p.sequence, Time: time.Now().UnixNano()}
 	buf := make([]byte, size)
 	stamp.Fill(buf, uint64(offset)/stamp.Sector, s)
-	gomega.Expect(p.WriteAt(ctx, d, buf, offset)).To(gomega.Succeed(), "write %d bytes at %d", size, offset)
+	gomega.Expect(write(buf)).To(gomega.Succeed(), "write %d bytes at %d", size, offset)
 	p.forget(d.Node, offset, size)
 	p.written = append(p.written, written{d.Node, offset, size, s})
 }
