@@ -64,7 +64,7 @@ lab: setup ## tests on real guests: of the lab, of the RDMA providers against so
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
 	go test -run '^$$' -bench . ./...
-	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 30m -p 1 ./vm/... ./conformance/audit
+	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/audit ./conformance/subject
 
 .PHONY: clean
 clean: ## remove what was built, the cache of guest images included
