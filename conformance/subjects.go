@@ -16,6 +16,7 @@ type traits struct {
 	dialect   clauses.Dialect
 	own       bool
 	abilities map[clauses.Ability]bool
+	asTarget  map[clauses.Ability]bool // those that differ in the target's role
 }
 
 var implementations = map[string]traits{
@@ -26,13 +27,13 @@ var implementations = map[string]traits{
 			clauses.LegacyClients: false, clauses.VersionOne: false,
 		},
 	},
-	// Legacy clients are a switch of the server that these runs leave off.
 	kit.Reference: {
 		dialect: clauses.IBNBD, own: true,
 		abilities: map[clauses.Ability]bool{
 			clauses.Sysfs: false, clauses.KernelModule: false, clauses.IOMode: true, clauses.FeatureMarker: true,
 			clauses.LegacyClients: false, clauses.VersionOne: false, clauses.GIDAddressing: false,
 		},
+		asTarget: map[clauses.Ability]bool{clauses.LegacyClients: true, clauses.VersionOne: true},
 	},
 }
 
@@ -48,6 +49,9 @@ func subjects(l Lab, keys subject.KeyMode) []verdict.Subject {
 func (l Lab) describe(role clauses.Role, name string, more map[clauses.Ability]bool) verdict.Subject {
 	t := implementations[name]
 	abilities := maps.Clone(t.abilities)
+	if role == clauses.Target {
+		maps.Copy(abilities, t.asTarget)
+	}
 	maps.Copy(abilities, more)
 	release := l.Kernel
 	if name == kit.Reference {

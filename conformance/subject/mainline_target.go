@@ -32,6 +32,9 @@ func (t *MainlineTarget) Timers() Timers { return DefaultTimers }
 
 // Start loads the modules with the options as parameters. Its errors keep the errno of the load.
 func (t *MainlineTarget) Start(ctx context.Context, opts TargetOptions) error {
+	if opts.LegacyClients {
+		return fmt.Errorf("start mainline target for original clients: %w", ErrUnsupported)
+	}
 	t.opts = opts
 	transport := []string{"always_invalidate=" + yesNo(bool(opts.Keys))}
 	if opts.QueueDepth != 0 {

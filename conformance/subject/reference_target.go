@@ -76,6 +76,9 @@ func (t *ReferenceTarget) args() []string {
 	if t.opts.Keys == KeysKept {
 		args = append(args, "--no-key-refresh")
 	}
+	if t.opts.LegacyClients {
+		args = append(args, "--legacy-clients")
+	}
 	return args
 }
 

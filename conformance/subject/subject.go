@@ -43,6 +43,9 @@ type TargetOptions struct {
 	SearchPath string // dev_search_path; empty means the default, "/"
 	Keys       KeyMode
 	QueueDepth int // requests in flight per session; 0 means the default
+	// LegacyClients lets original clients in, which do not zero what they do not use. A target that has no such switch fails to
+	// start with an error that wraps ErrUnsupported.
+	LegacyClients bool
 }
 
 // Target is an implementation in the server's role.

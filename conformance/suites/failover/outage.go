@@ -56,7 +56,7 @@ var heals = []struct {
 		limit := o.timers.Teardown + o.timers.Pause().Limit
 		o.pair.Until(ctx, "an attempt is under way", limit+slack, func() bool { return o.attempts() > before })
 	}},
-	{"after three minutes", []any{kit.Takes(270), kit.Extended}, func(ctx context.Context, o outageOf) { o.lasts(ctx, 3*time.Minute) }},
+	{"after two minutes", []any{kit.Takes(200), kit.Extended}, func(ctx context.Context, o outageOf) { o.lasts(ctx, 2*time.Minute) }},
 }
 
 var _ = Describe("failover on a silent rail", func() {
@@ -87,7 +87,7 @@ var _ = Describe("failover on a silent rail", func() {
 			})
 	}
 
-	It("that heals after three minutes brings back a device that has no other path", kit.Takes(270), kit.Extended,
+	It("that heals after two minutes brings back a device that has no other path", kit.Takes(200), kit.Extended,
 		claim.Clauses("IBNBD-FAIL-006", "IBTRS-PATH-006", "IBNBD-SYSFS-024"), func(ctx SpecContext) {
 			p := kit.Current()
 			device := mapOver(ctx, p, 1)
@@ -97,7 +97,7 @@ var _ = Describe("failover on a silent rail", func() {
 			p.Mark("fault: RDMA is lost both ways")
 			heal := p.Inject(0, fabric.Fault{Match: fabric.IsRoCE(), Action: fabric.Drop{}})
 			o.noticed(ctx)
-			o.lasts(ctx, 3*time.Minute)
+			o.lasts(ctx, 2*time.Minute)
 			Expect(p.State(ctx, device)).To(Equal("closed"))
 			healed := p.Mark("heal")
 			heal(ctx)

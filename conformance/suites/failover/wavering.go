@@ -43,9 +43,9 @@ var _ = Describe("failover with a wavering wire", func() {
 	It("loses both rails in turn, twice over, and no I/O", kit.Takes(160), kit.Extended,
 		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006"), func(ctx SpecContext) { loseInTurn(ctx, 2) })
 
-	It("goes on over the other path while a rail comes and goes every few seconds for three minutes", kit.Takes(250), kit.Extended,
+	It("goes on over the other path while a rail comes and goes every few seconds for two minutes", kit.Takes(180), kit.Extended,
 		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006"), func(ctx SpecContext) {
-			const times, phase = 18, 5 * time.Second // down, and up again
+			const times, phase = 12, 5 * time.Second // down, and up again
 			p := kit.Current()
 			device := mapOver(ctx, p, 2)
 			o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}

@@ -75,7 +75,7 @@ func reach(ctx SpecContext, p *kit.Pair) tester.Target {
 		})
 	}
 	for i := range t.Exports {
-		t.Exports[i] = p.Export(ctx, subject.ExportSpec{SizeMiB: 1}).Path
+		t.Exports[i] = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Discard: true}).Path
 	}
 	return t
 }
