@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/tester/loopback"
 	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -25,12 +26,12 @@ type clientTrial struct {
 
 // client makes a mutant of a client with rules turned off.
 func client(name, what, clause string, rules func(cfg *ibnbd.ClientConfig)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: Client, trial: clientTrial{rules: rules}}
+	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, trial: clientTrial{rules: rules}}
 }
 
 // misled makes a mutant of a client to which what servers send looks other than it is.
 func misled(name, what, clause string, alter func(h *hop)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: Client, trial: clientTrial{hop: alter}}
+	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, trial: clientTrial{hop: alter}}
 }
 
 // with turns rules of a client off that is misled.
@@ -51,7 +52,7 @@ func (t clientTrial) specs(clauses []string) []spec {
 		}
 		all = append(all, spec{
 			name: "an initiator lives on when " + c.Name,
-			run:  func(ctx context.Context, mutant bool) (findings, error) { return t.provoke(ctx, c, mutant) },
+			run:  func(ctx context.Context, on side) (findings, error) { return t.provoke(ctx, c, on) },
 		})
 	}
 	return all
@@ -73,7 +74,7 @@ type asConfigured struct {
 func (i asConfigured) Timers() subject.Timers { return i.timers }
 
 // provoke executes one provocation against a client of its own.
-func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, mutant bool) (findings, error) {
+func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on side) (findings, error) {
 	spoil := func(*ibnbd.ClientConfig) {}
 	i, err := loopback.StartInitiator(c.Needs(), func(cfg *ibnbd.ClientConfig) {
 		if c.Slow {
@@ -85,17 +86,17 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, mu
 		return nil, fmt.Errorf("start an initiator: %w", err)
 	}
 	told := asConfigured{i, i.Timers()}
-	if mutant && t.rules != nil {
+	if on.broken && t.rules != nil {
 		spoil = t.rules
 	}
-	if mutant && t.hop != nil {
+	if on.broken && t.hop != nil {
 		t.hop(newHop(i.Device()))
 	}
 	ground := i.Ground()
-	ground.Initiator, ground.Patience = told, patience
+	ground.Initiator, ground.Patience = told, on.patience
 	err = provocations.Execute(ctx, ground, c)
-	if closed := i.Close(); closed != nil && !mutant {
+	if closed := i.Close(); closed != nil && !on.broken {
 		err = errors.Join(err, fmt.Errorf("the initiator has left something behind: %w", closed))
 	}
-	return judged(ctx, err, mutant)
+	return judged(ctx, err, on)
 }

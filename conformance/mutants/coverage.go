@@ -7,42 +7,31 @@ import (
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
-// Coverage says which of the clauses that must be kept, and that somebody decides, have a mutant.
-type Coverage struct {
-	Clauses  int      `json:"clauses"`  // of level MUST, decided by specs or by the passive judge
-	Broken   int      `json:"broken"`   // that a mutant breaks
-	Excused  []Group  `json:"excused"`  // that none breaks yet, by reason
-	Missing  []string `json:"missing"`  // that none breaks, without a reason
-	Needless []string `json:"needless"` // that are excused, and need not be
-}
-
-// Group is clauses that have no mutant for one reason.
-type Group struct {
-	Reason  string   `json:"reason"`
-	Clauses []string `json:"clauses"`
-}
+// areaOf is the area of a clause.
+func areaOf(id string) string { return id[:strings.LastIndexByte(id, '-')] }
 
 // CoverageOf compares mutants and excuses with the catalogue.
-func CoverageOf(catalogue *clauses.Catalogue, all []Mutant) Coverage {
+func CoverageOf(catalogue *clauses.Catalogue, all []Mutant) matrix.Coverage {
 	broken := make(map[string]bool)
 	for _, m := range all {
 		for _, id := range m.Clauses() {
 			broken[id] = true
 		}
 	}
-	var c Coverage
+	var c matrix.Coverage
 	excused := make(map[string][]string)
 	for _, clause := range catalogue.Select(clauses.Filter{
 		Levels: []clauses.Level{clauses.Must}, DecidedBy: []clauses.Method{clauses.Active, clauses.Audit},
 	}) {
 		c.Clauses++
-		reason := excuseOf(clause.ID)
+		reason, named := excuseOf(clause.ID)
 		switch {
 		case broken[clause.ID]:
 			c.Broken++
-			if _, named := excuses[clause.ID]; named {
+			if named {
 				c.Needless = append(c.Needless, clause.ID)
 			}
 		case reason == "":
@@ -52,24 +41,13 @@ func CoverageOf(catalogue *clauses.Catalogue, all []Mutant) Coverage {
 		}
 	}
 	for reason, ids := range excused {
-		c.Excused = append(c.Excused, Group{reason, ids})
+		c.Excused = append(c.Excused, matrix.Group{Reason: reason, Clauses: ids})
 	}
-	slices.SortFunc(c.Excused, func(a, b Group) int {
+	slices.SortFunc(c.Excused, func(a, b matrix.Group) int {
 		if n := len(b.Clauses) - len(a.Clauses); n != 0 {
 			return n
 		}
 		return strings.Compare(a.Reason, b.Reason)
 	})
 	return c
-}
-
-// Without counts the clauses that no mutant breaks yet.
-func (c Coverage) Without() int { return c.Clauses - c.Broken }
-
-// excuseOf is the reason why a clause has no mutant: its own, or that of its area.
-func excuseOf(id string) string {
-	if reason, named := excuses[id]; named {
-		return reason
-	}
-	return excuses[id[:strings.LastIndexByte(id, '-')]]
 }

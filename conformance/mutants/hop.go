@@ -48,7 +48,7 @@ func (h *hop) inbound(match func(*soft.Packet) bool, change func(*soft.Packet)) 
 	}
 }
 
-// outbound looks at packets that the device sends.
+// outbound looks at packets that the device sends, or alters them before they are sealed.
 func (h *hop) outbound(match func(*soft.Packet) bool, told func(*soft.Packet)) {
 	for _, d := range h.devices {
 		d.Inject(soft.Fault{Stage: soft.Made, Match: match, Change: func(p *soft.Packet) {
@@ -57,6 +57,12 @@ func (h *hop) outbound(match func(*soft.Packet) bool, told func(*soft.Packet)) {
 			told(p)
 		}})
 	}
+}
+
+// altersReply alters replies of the block protocol, which have a size of their own, on their way out.
+func (h *hop) altersReply(size int, change func(message []byte)) {
+	match := func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnly && len(p.Data()) == size }
+	h.outbound(match, func(p *soft.Packet) { change(p.Data()) })
 }
 
 // lose loses the first packets that match on their way in.

@@ -5,18 +5,9 @@ package mutants
 import (
 	"context"
 	"slices"
-	"strings"
-)
+	"time"
 
-// Kind says what a mutant is made of and who judges it.
-type Kind string
-
-// The kinds of mutants.
-const (
-	Server Kind = "server" // the reference server with a rule turned off or behind a hop that alters what it sees, judged by the attacks
-	Client Kind = "client" // a live exchange with a client that has a rule turned off, judged from its frames
-	Wire   Kind = "wire"   // a recorded exchange, altered as if a broken implementation had taken part, judged from its frames
-	Liar   Kind = "liar"   // a server that is broken as a whole: it dies, falls silent, forgets or pretends
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
 // Mutant is a broken implementation: a small deliberate violation.
@@ -26,7 +17,7 @@ type Mutant struct {
 	// Breaks are the ids of the clauses that it breaks, with the role behind it where a clause judges both sides and the
 	// judge tells them apart ("IBTRS-HB-002 target"). The mutant is dead when all of them were found broken.
 	Breaks []string
-	Kind   Kind
+	Kind   matrix.Kind
 
 	trial trial
 	slow  bool // its specs wait for timers, so that it is tried first
@@ -36,17 +27,11 @@ type Mutant struct {
 func (m Mutant) Clauses() []string {
 	var ids []string
 	for _, key := range m.Breaks {
-		if id := clauseOf(key); !slices.Contains(ids, id) {
+		if id := matrix.ClauseOf(key); !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
-}
-
-// clauseOf is the id in a key of Breaks.
-func clauseOf(key string) string {
-	id, _, _ := strings.Cut(key, " ")
-	return id
 }
 
 // trial is how a mutant is put to the test.
@@ -63,8 +48,21 @@ type spec struct {
 	exact bool
 	// control names the control: specs of one name are run on one of the same name only once.
 	control string
-	run     func(ctx context.Context, mutant bool) (findings, error)
+	run     func(ctx context.Context, on side) (findings, error)
 }
+
+// side is the implementation that a spec is run on.
+type side struct {
+	broken   bool          // the mutant; otherwise the control
+	patience time.Duration // for an answer
+}
+
+// How long answers may take. Both sides live in this process, where who is silent for a while will say nothing more; but a busy
+// machine is slow, so that the control is given more time, and a mutant, too, when haste has not found what it breaks.
+const (
+	hasty = 1500 * time.Millisecond
+	calm  = 20 * time.Second
+)
 
 // findings are broken clauses, as keys of Breaks, with what was seen.
 type findings map[string]string
@@ -72,8 +70,8 @@ type findings map[string]string
 // All are all mutants, in the order of their tables.
 func All() []Mutant {
 	return slices.Concat(
-		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(),
-		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(),
+		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), liars(),
+		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(),
 		recordings(),
 	)
 }

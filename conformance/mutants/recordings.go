@@ -8,6 +8,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/mutants/wire"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
 // wireTrial is an altered recording before the passive judge.
@@ -19,7 +20,7 @@ func recordings() []Mutant {
 	for _, m := range wire.All() {
 		all = append(all, Mutant{
 			Name: slug(m.Capture + " " + m.What), What: m.What + ", in the recording " + m.Capture,
-			Breaks: m.Breaks, Kind: Wire, trial: wireTrial{m},
+			Breaks: m.Breaks, Kind: matrix.Wire, trial: wireTrial{m},
 		})
 	}
 	return all
@@ -43,8 +44,8 @@ func slug(words string) string {
 func (t wireTrial) specs([]string) []spec {
 	return []spec{{
 		name: audit.SpecName, control: t.Capture, exact: true,
-		run: func(ctx context.Context, mutant bool) (findings, error) {
-			if mutant {
+		run: func(ctx context.Context, on side) (findings, error) {
+			if on.broken {
 				return t.Broken(ctx)
 			}
 			return t.Control(ctx)

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
 // Options say what is run and how.
@@ -20,7 +21,7 @@ type Options struct {
 	// what never comes.
 	Workers int
 	// Progress, unless nil, is told of each row when it is done, in no order, one at a time.
-	Progress func(Row)
+	Progress func(matrix.Row)
 }
 
 // Select gives the mutants that break one of the clauses, or a clause of one of the areas. Nothing selects all.
@@ -30,14 +31,14 @@ func Select(all []Mutant, clauses, areas []string) []Mutant {
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(m Mutant) bool {
 		return !slices.ContainsFunc(m.Clauses(), func(id string) bool {
-			return slices.Contains(clauses, id) || slices.Contains(areas, id[:strings.LastIndexByte(id, '-')])
+			return slices.Contains(clauses, id) || slices.Contains(areas, areaOf(id))
 		})
 	})
 }
 
 // Run tries each mutant, and the control of each spec that found something. It fails only when the context ends; the
 // matrix then has what was tried until then.
-func Run(ctx context.Context, opts Options) (*Matrix, error) {
+func Run(ctx context.Context, opts Options) (*matrix.Matrix, error) {
 	all := opts.Mutants
 	if all == nil {
 		all = All()
@@ -47,8 +48,8 @@ func Run(ctx context.Context, opts Options) (*Matrix, error) {
 		workers = 4 * runtime.NumCPU()
 	}
 	r := &runner{controls: make(map[string]func() (findings, error)), progress: opts.Progress}
-	matrix := &Matrix{Start: time.Now()}
-	rows := make([]*Row, len(all))
+	m := &matrix.Matrix{Start: time.Now()}
+	rows := make([]*matrix.Row, len(all))
 	places := make(chan int)
 	var working sync.WaitGroup
 	for range min(workers, len(all)) {
@@ -68,14 +69,14 @@ func Run(ctx context.Context, opts Options) (*Matrix, error) {
 	working.Wait()
 	for _, row := range rows {
 		if row != nil {
-			matrix.Rows = append(matrix.Rows, *row)
+			m.Rows = append(m.Rows, *row)
 		}
 	}
-	matrix.Duration = time.Since(matrix.Start)
+	m.Duration = time.Since(m.Start)
 	if err := ctx.Err(); err != nil {
-		return matrix, fmt.Errorf("%d of %d mutants were tried: %w", len(matrix.Rows), len(all), context.Cause(ctx))
+		return m, fmt.Errorf("%d of %d mutants were tried: %w", len(m.Rows), len(all), context.Cause(ctx))
 	}
-	return matrix, nil
+	return m, nil
 }
 
 // slowFirst is the order in which mutants are tried.
@@ -95,53 +96,62 @@ func slowFirst(all []Mutant) []int {
 type runner struct {
 	mu       sync.Mutex // guards the rest
 	controls map[string]func() (findings, error)
-	progress func(Row)
+	progress func(matrix.Row)
 }
 
-// row tries one mutant; nil when the context has ended meanwhile.
-func (r *runner) row(ctx context.Context, m Mutant) *Row {
+// row tries one mutant, in haste and if that does not kill it, calmly; nil when the context has ended meanwhile.
+func (r *runner) row(ctx context.Context, m Mutant) *matrix.Row {
 	start := time.Now()
-	row := &Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks}
-	r.try(ctx, m, row)
+	t := r.tried(ctx, m, hasty)
+	if t.Fate != matrix.Killed && m.Kind != matrix.Wire && ctx.Err() == nil {
+		t = r.tried(ctx, m, calm)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	row.Duration = time.Since(start)
+	t.Duration = time.Since(start)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.progress != nil {
-		r.progress(*row)
+		r.progress(t.Row)
 	}
-	return row
+	return &t.Row
+}
+
+// tried is what becomes of a mutant under so much patience.
+func (r *runner) tried(ctx context.Context, m Mutant, patience time.Duration) *tally {
+	t := &tally{matrix.Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks, Kills: []matrix.Sighting{}, Others: []matrix.Sighting{}}}
+	r.try(ctx, m, t, patience)
+	return t
 }
 
 // specTime bounds one spec. It is far more than any takes.
-const specTime = 2 * time.Minute
+const specTime = 5 * time.Minute
 
 // try runs the specs until all that the mutant breaks was found.
-func (r *runner) try(ctx context.Context, m Mutant, row *Row) {
+func (r *runner) try(ctx context.Context, m Mutant, t *tally, patience time.Duration) {
 	specs := m.trial.specs(m.Clauses())
 	if len(specs) == 0 {
-		row.Fate, row.Message = Survived, "no spec decides what it breaks"
+		t.Fate, t.Message = matrix.Survived, "no spec decides what it breaks"
 		return
 	}
 	exact := false
 	for _, s := range specs {
-		if len(row.missing()) == 0 && !exact {
+		if len(t.missing()) == 0 && !exact {
 			break
 		}
 		exact = exact || s.exact
-		if err := r.hunt(ctx, s, row); err != nil {
-			row.Fate, row.Message = Unsound, fmt.Sprintf("%s: %v", s.name, err)
+		if err := r.hunt(ctx, s, t, patience); err != nil {
+			t.Fate, t.Message = matrix.Unsound, fmt.Sprintf("%s: %v", s.name, err)
 			return
 		}
 	}
-	row.settle(exact)
+	t.settle(exact)
 }
 
 // hunt runs one spec on a mutant, and on its control if it has found something.
-func (r *runner) hunt(ctx context.Context, s spec, row *Row) error {
-	found, err := r.bounded(ctx, s, true)
+func (r *runner) hunt(ctx context.Context, s spec, t *tally, patience time.Duration) error {
+	found, err := r.bounded(ctx, s, side{broken: true, patience: patience})
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -153,7 +163,7 @@ func (r *runner) hunt(ctx context.Context, s spec, row *Row) error {
 		if _, anyway := control[key]; anyway {
 			continue
 		}
-		row.note(key, Sighting{Clause: key, Spec: s.name, Saw: saw})
+		t.note(matrix.Sighting{Clause: key, Spec: s.name, Saw: saw})
 	}
 	return nil
 }
@@ -164,7 +174,7 @@ func (r *runner) control(ctx context.Context, s spec) (findings, error) {
 	r.mu.Lock()
 	run, known := r.controls[key]
 	if !known {
-		run = sync.OnceValues(func() (findings, error) { return r.bounded(ctx, s, false) })
+		run = sync.OnceValues(func() (findings, error) { return r.bounded(ctx, s, side{patience: calm}) })
 		r.controls[key] = run
 	}
 	r.mu.Unlock()
@@ -173,8 +183,8 @@ func (r *runner) control(ctx context.Context, s spec) (findings, error) {
 
 var errTooLong = errors.New("it takes too long")
 
-func (r *runner) bounded(ctx context.Context, s spec, mutant bool) (findings, error) {
+func (r *runner) bounded(ctx context.Context, s spec, on side) (findings, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, specTime, errTooLong)
 	defer cancel()
-	return s.run(ctx, mutant)
+	return s.run(ctx, on)
 }

@@ -7,17 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
 	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
 	"github.com/ibnbd/ibnbd/conformance/tester/loopback"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
-
-// patience is how long a mutant may take to answer: it lives in this process, so that who is silent for that long will say
-// nothing more.
-const patience = 1500 * time.Millisecond
 
 // keyMode is how the server under attack treats the keys of its chunks.
 type keyMode string
@@ -37,12 +33,12 @@ type serverTrial struct {
 
 // server makes a mutant of a server that refreshes its keys.
 func server(name, what, clause string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: Server, trial: serverTrial{refreshed, spoil, nil}}
+	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, trial: serverTrial{refreshed, spoil, nil}}
 }
 
 // serverKept makes a mutant of a server that keeps its keys.
 func serverKept(name, what, clause string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: Server, trial: serverTrial{kept, spoil, nil}}
+	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, trial: serverTrial{kept, spoil, nil}}
 }
 
 // alsoBreaks names further clauses that cannot be kept when the first is broken.
@@ -69,18 +65,18 @@ func (t serverTrial) specs(clauses []string) []spec {
 		}
 		all = append(all, spec{
 			name: "a target lives on when " + a.Name, control: string(t.mode),
-			run: func(ctx context.Context, mutant bool) (findings, error) { return t.attack(ctx, a, mutant) },
+			run: func(ctx context.Context, on side) (findings, error) { return t.attack(ctx, a, on) },
 		})
 	}
 	return all
 }
 
 // attack executes one attack against a server of its own.
-func (t serverTrial) attack(ctx context.Context, a attacks.Attack, mutant bool) (findings, error) {
-	l, err := loopback.Start(func(cfg *ibnbd.ServerConfig) {
+func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on side) (findings, error) {
+	l, err := loopback.StartFor(a, func(cfg *ibnbd.ServerConfig) {
 		cfg.Transport.KeyRefresh = t.mode == refreshed
-		cfg.Transport.Timers.Teardown = patience // a client that the mutant has lost does not confirm
-		if mutant {
+		cfg.Transport.Timers.Teardown = hasty // a client that the mutant has lost does not confirm
+		if on.broken {
 			t.spoil(newBed(cfg))
 		}
 	})
@@ -88,17 +84,17 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, mutant bool) 
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
 	target := l.Target()
-	target.Patience = patience
+	target.Patience = on.patience
 	err = attacks.Execute(ctx, target, a)
-	if closed := l.Close(); closed != nil && !mutant {
+	if closed := l.Close(); closed != nil && !on.broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
-	return judged(ctx, err, mutant)
+	return judged(ctx, err, on)
 }
 
 // judged sorts what an attack ended with: clauses that were broken, and what kept it from deciding any. Of a mutant, what is
 // no violation is not an error either: the attack has not found it.
-func judged(ctx context.Context, err error, mutant bool) (findings, error) {
+func judged(ctx context.Context, err error, on side) (findings, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -109,7 +105,7 @@ func judged(ctx context.Context, err error, mutant bool) (findings, error) {
 	switch {
 	case err == nil || len(found) > 0 || errors.Is(err, attacks.ErrInapplicable):
 		return found, nil
-	case mutant:
+	case on.broken:
 		return findings{unclaimed: err.Error()}, nil
 	}
 	return found, err

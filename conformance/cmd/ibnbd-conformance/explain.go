@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/mutants"
 )
 
 const explainHelp = `Explain one or more clauses: what is required and of whom, where the requirement comes from, what is accepted where
@@ -151,7 +152,15 @@ func (p *explanation) clause(c clauses.Clause) {
 	if c.Notes != "" {
 		p.say("note", c.Notes)
 	}
-	p.list("mutants", c.Mutants, "none yet")
+	p.list("mutants", mutants.Of(c.ID), noMutant(c))
+}
+
+// noMutant is why a clause has no mutant.
+func noMutant(c clauses.Clause) string {
+	if reason := mutants.Excuse(c.ID); reason != "" {
+		return "none: " + reason
+	}
+	return "none"
 }
 
 func (p *explanation) decision(d clauses.Decision) {

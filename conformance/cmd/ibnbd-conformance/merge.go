@@ -60,7 +60,7 @@ func (a *app) merge(out io.Writer, dir string, shards []string) error {
 	if err != nil {
 		return usagef("merge: %w", err)
 	}
-	if err := renderAll(dir, outcome); err != nil {
+	if err := renderAll(dir, outcome, report.Formats()); err != nil {
 		return err
 	}
 	if err := report.Terminal(out, outcome, screen(out)); err != nil {

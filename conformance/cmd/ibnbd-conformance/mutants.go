@@ -9,14 +9,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/mutants"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
+	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
 const mutantsHelp = `Prove that the suite catches broken implementations: try mutants, each of which breaks one clause on purpose, and print the
 kill matrix. A mutant is dead when a spec that claims its clause has found it, and finds nothing of the kind in the
 implementation unbroken.
 
-Mutants are the implementations of this project with a rule turned off, and recorded exchanges that were altered. They run in
-this process: neither guests nor root are needed.
+Mutants are the implementations of this project with a rule turned off, servers that lie as a whole, and recorded exchanges
+that were altered. They run in this process: neither guests nor root are needed. What only a kernel or a machine of its own
+could break has no mutant: the matrix says which clauses these are, and why.
+
+The page of a run shows the matrix, too: ibnbd-conformance report --matrix FILE.
 
 Exit codes:
   0  every mutant is dead, and every MUST clause that is decided has one, or a reason why not
@@ -47,7 +52,7 @@ func newMutants(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringSliceVar(&flags.clauses, "clause", nil, "only mutants that break these clauses")
 	f.StringSliceVar(&flags.areas, "area", nil, "only mutants that break a clause of these areas")
-	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for matrix.txt, matrix.json and matrix.html")
+	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for report.txt, report.json and report.html")
 	f.IntVar(&flags.workers, "workers", 0, "mutants at a time; 0: chosen by the number of processors")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	for name, complete := range map[string]cobra.CompletionFunc{
@@ -77,29 +82,29 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if flags.workers < 0 {
 		return usagef("--workers %d is negative", flags.workers)
 	}
-	matrix, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers})
+	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers})
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}
-	var coverage *mutants.Coverage
+	var coverage *matrix.Coverage
 	if len(flags.clauses)+len(flags.areas) == 0 {
 		c := mutants.CoverageOf(a.catalogue, chosen)
 		coverage = &c
 	}
-	report := mutants.NewReport(matrix, coverage)
-	if err := report.WriteDir(flags.report); err != nil {
+	result := matrix.NewReport(tried, coverage)
+	if err := report.WriteMatrix(flags.report, &result); err != nil {
 		return environmentf("%w", err)
 	}
 	out := cmd.OutOrStdout()
 	if flags.asJSON {
-		err = report.JSON(out)
+		err = result.WriteJSON(out)
 	} else {
-		err = report.Text(out, screen(out).Width)
+		err = report.MatrixText(out, &result, screen(out).Width)
 	}
 	if err != nil {
 		return environmentf("write kill matrix: %w", err)
 	}
-	return exitWith(report.Exit.Code)
+	return exitWith(result.Exit.Code)
 }
 
 // chooseMutants finds those that break the clauses and areas of the flags.

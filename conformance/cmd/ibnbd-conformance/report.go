@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
@@ -23,11 +24,12 @@ The exit code is that of the run, so that it can be asked for again.`
 const reportExamples = `  ibnbd-conformance report --from build/report/results.jsonl
   ibnbd-conformance report --from results.jsonl --format junit > junit.xml
   ibnbd-conformance report --from results.jsonl --dir build/report
+  ibnbd-conformance report --from results.jsonl --dir build/report --matrix build/report/mutants/report.json
   ibnbd-conformance report --from results.jsonl --baseline known.yaml
   ibnbd-conformance report merge --dir build/report shard-1 shard-2`
 
 // reportFlags are the flags of the command, as the user wrote them.
-type reportFlags struct{ from, format, dir, baseline string }
+type reportFlags struct{ from, format, dir, baseline, matrix string }
 
 func newReport(a *app) *cobra.Command {
 	var flags reportFlags
@@ -51,6 +53,7 @@ func newReport(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&flags.format, "format", "terminal", "what to write to standard output: "+strings.Join(formatNames(), ", "))
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "write every form of report into this directory instead")
 	cmd.Flags().StringVar(&flags.baseline, "baseline", "", "judge by this baseline of expected failures instead of the recorded one")
+	cmd.Flags().StringVar(&flags.matrix, "matrix", "", "show this kill matrix in the HTML page: the report.json of mutants")
 	return cmd
 }
 
@@ -75,10 +78,17 @@ func (a *app) judge(flags reportFlags) (*verdict.Outcome, error) {
 }
 
 func render(out io.Writer, outcome *verdict.Outcome, flags reportFlags) error {
-	if flags.dir != "" {
-		return renderAll(flags.dir, outcome)
-	}
 	formats := report.Formats()
+	if flags.matrix != "" {
+		kills, err := readMatrix(flags.matrix)
+		if err != nil {
+			return err
+		}
+		formats = report.FormatsWithMatrix(kills)
+	}
+	if flags.dir != "" {
+		return renderAll(flags.dir, outcome, formats)
+	}
 	i := slices.IndexFunc(formats, func(f report.Format) bool { return f.Name == flags.format })
 	if i < 0 {
 		return usagef("--format %q is not one of %s", flags.format, strings.Join(formatNames(), ", "))
@@ -93,11 +103,25 @@ func render(out io.Writer, outcome *verdict.Outcome, flags reportFlags) error {
 	return nil
 }
 
-func renderAll(dir string, outcome *verdict.Outcome) error {
+// readMatrix reads a kill matrix.
+func readMatrix(name string) (*matrix.Report, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, usagef("--matrix: %w", err)
+	}
+	defer file.Close()
+	kills, err := matrix.ReadJSON(file)
+	if err != nil {
+		return nil, usagef("--matrix %s: %w", name, err)
+	}
+	return kills, nil
+}
+
+func renderAll(dir string, outcome *verdict.Outcome, formats []report.Format) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return environmentf("make directory for reports: %w", err)
 	}
-	if err := report.WriteAll(dir, outcome); err != nil {
+	if err := report.WriteFormats(dir, outcome, formats); err != nil {
 		return environmentf("%w", err)
 	}
 	return nil

@@ -57,7 +57,7 @@ var ErrInapplicable = errors.New("the attack does not apply to this target")
 
 // All are all attacks.
 func All() []Attack {
-	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives())
+	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using())
 }
 
 // Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
+)
+
+// tally is the row of a mutant while it is being tried.
+type tally struct{ matrix.Row }
+
+// note keeps the first sighting of each clause.
+func (t *tally) note(s matrix.Sighting) {
+	list := &t.Others
+	if slices.Contains(t.Breaks, s.Clause) {
+		list = &t.Kills
+	}
+	if !slices.ContainsFunc(*list, func(o matrix.Sighting) bool { return o.Clause == s.Clause }) {
+		*list = append(*list, s)
+	}
+}
+
+// missing lists what was not found yet of what the mutant breaks.
+func (t *tally) missing() []string {
+	var left []string
+	for _, key := range t.Breaks {
+		if !slices.ContainsFunc(t.Kills, func(s matrix.Sighting) bool { return s.Clause == key }) {
+			left = append(left, key)
+		}
+	}
+	return left
+}
+
+// settle decides the fate when all specs were run. With exact, nothing may have been found beside what the mutant breaks.
+func (t *tally) settle(exact bool) {
+	slices.SortFunc(t.Kills, func(a, b matrix.Sighting) int {
+		return slices.Index(t.Breaks, a.Clause) - slices.Index(t.Breaks, b.Clause)
+	})
+	slices.SortFunc(t.Others, func(a, b matrix.Sighting) int { return strings.Compare(a.Clause, b.Clause) })
+	missing := t.missing()
+	switch {
+	case len(missing) == 0 && (!exact || len(t.Others) == 0):
+		t.Fate = matrix.Killed
+	case len(t.Kills)+len(t.Others) == 0:
+		t.Fate, t.Message = matrix.Survived, "no spec has found it"
+	default:
+		t.Fate, t.Message = matrix.Mistaken, t.mistake(missing)
+	}
+}
+
+func (t *tally) mistake(missing []string) string {
+	var parts []string
+	if len(missing) > 0 {
+		parts = append(parts, strings.Join(missing, ", ")+" was not found broken")
+	}
+	for _, s := range t.Others {
+		parts = append(parts, fmt.Sprintf("instead %s: %s", s.Clause, s.Saw))
+	}
+	return strings.Join(parts, "; ")
+}
