@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -154,7 +155,15 @@ func pathTable(paths []pathStatus) string {
 		if s == nil {
 			continue
 		}
-		t.AppendRow(table.Row{p.Name, p.State, s.Reads, s.ReadBytes, s.Writes, s.WriteBytes, s.Inflight, s.FailedOver, s.Reconnected, s.ReconnectsFailed, s.Latency})
+		t.AppendRow(table.Row{p.Name, p.State, s.Reads, s.ReadBytes, s.Writes, s.WriteBytes, s.Inflight, s.FailedOver, s.Reconnected, s.ReconnectsFailed, latency(s.Latency)})
 	}
 	return t.Render()
+}
+
+// latency is the time of the last heartbeat there and back, which a young path has not had yet.
+func latency(d time.Duration) string {
+	if d == 0 {
+		return "unknown"
+	}
+	return d.String()
 }
