@@ -13,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
@@ -54,18 +55,20 @@ func newList(a *app) *cobra.Command {
 		},
 	}
 	chosen.addFlags(list, a.catalogue)
-	list.Flags().BoolVar(&uncovered, "uncovered", false, "only those that no spec decides")
+	list.Flags().BoolVar(&uncovered, "uncovered", false, "only those that could be decided, and that neither a spec nor the passive judge decides")
 	list.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
 	return list
 }
 
-// uncovered lists the clauses of a filter that no spec decides.
+// uncovered lists the clauses of a filter that could be decided, and that nobody decides.
 func (a *app) uncovered(filter clauses.Filter) ([]clauses.Clause, error) {
 	claims, err := a.claims()
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	return claims.Uncovered(filter), nil
+	return slices.DeleteFunc(claims.Uncovered(filter), func(c clauses.Clause) bool {
+		return len(c.Decided.By) == 0 || slices.ContainsFunc(audit.Rules(), func(r audit.Rule) bool { return r.Clause == c.ID })
+	}), nil
 }
 
 // addFlags adds the flags that select clauses, with completion.
