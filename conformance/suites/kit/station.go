@@ -48,7 +48,7 @@ func (p *Pair) StationAt(rail, number int) *soft.Device {
 func (p *Pair) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
 	ginkgo.GinkgoHelper()
 	station := stationHost + number
-	_, err := host.Agent().Output(ctx, "ip", "neighbour", "replace", vm.IPv4(rail, station).Addr().String(),
+	_, err := host.Agent().Output(ctx, "/bin/ip", "neighbour", "replace", vm.IPv4(rail, station).Addr().String(),
 		"lladdr", vm.MAC(rail, station).String(), "dev", host.NIC(rail).Interface, "nud", "permanent")
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 }

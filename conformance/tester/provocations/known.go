@@ -9,21 +9,30 @@ package provocations
 var hard = map[string]string{
 	"an accept has everything at its largest":                   Deadly,
 	"a server has queue depth 1":                                Deadly,
+	"a response comes by SEND although keys are kept":           Lingering,
+	"a server writes behind the place for the data of a read":   Lingering,
 	"an accept has a huge header size":                          Alarming,
 	"responses name the chunk behind the last, and the largest": Alarming,
 	"a heartbeat is acknowledged on a connection for I/O":       Alarming,
 	"heartbeats come on a connection for I/O":                   Alarming,
+	"an accept has queue depth 0":                               Alarming,
+	"a heartbeat comes in front of the INFO response":           Alarming,
 	"a key response names another chunk":                        Alarming,
 	"a key response names a chunk that does not exist":          Alarming,
 }
 
-// costly are those over which some initiator waits for its longest timers.
+// costly are those over which some initiator waits for its longest timers, and those that alarm it by what others do, too.
 var costly = map[string]bool{
-	"an accept has a huge header size":           true,
-	"a server rejects a later connection":        true,
-	"a server rejects with error number 0":       true,
-	"a server rejects without private data":      true,
-	"a server disconnects with its first accept": true,
+	"an accept has a huge header size":                    true,
+	"the accept of a later connection has another magic":  true,
+	"a heartbeat is acknowledged on a connection for I/O": true,
+	"a heartbeat comes in front of the INFO response":     true,
+	"a key response names a chunk that does not exist":    true,
+	"an accept has queue depth 0":                         true,
+	"a server rejects a later connection":                 true,
+	"a server rejects with error number 0":                true,
+	"a server rejects without private data":               true,
+	"a server disconnects with its first accept":          true,
 }
 
 // note puts down what is known of the provocation.

@@ -32,10 +32,12 @@ type Provocation struct {
 // servers and maps new disks.
 const Survival = "IBNBD-FAIL-023"
 
-// What Survival becomes for provocations that are known to bring some initiator down, or to make its kernel complain.
+// What Survival becomes for provocations that are known to bring some initiator down, to make its kernel complain, or to leave
+// it with a session that does not end.
 const (
-	Deadly   = "IBNBD-FAIL-024"
-	Alarming = "IBNBD-FAIL-025"
+	Deadly    = "IBNBD-FAIL-024"
+	Alarming  = "IBNBD-FAIL-025"
+	Lingering = "IBNBD-FAIL-026"
 )
 
 // Survives is the clause that decides whether the initiator lives on.
