@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
@@ -40,7 +41,7 @@ func Specs() []Spec {
 			harmless = append(harmless, s)
 		}
 	}
-	return append(append(append(polite(), harmless...), harmful...), crashes()...)
+	return slices.Concat(polite(), silence(), harmless, harmful, crashes())
 }
 
 // ofAttack makes a spec of an attack, by the name that it has in the lab.
@@ -100,6 +101,15 @@ func acknowledge(ctx context.Context, p *tester.Path, until time.Time) error {
 		}
 	}
 	return nil
+}
+
+// silence is a client that falls silent.
+func silence() []Spec {
+	s := attacks.Silence{Timers: ibtrs.DefaultTimers}
+	return []Spec{{
+		Name: "a client that falls silent is given up", Clauses: s.Clauses(), Takes: s.Takes(), Rails: 1, Does: attacks.Writes,
+		run: func(ctx context.Context, target tester.Target, _ *Visit) error { return s.Run(ctx, target) },
+	}}
 }
 
 // crashes are what becomes of data when the target crashes.

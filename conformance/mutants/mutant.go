@@ -70,7 +70,7 @@ type findings map[string]string
 // All are all mutants, in the order of their tables.
 func All() []Mutant {
 	return slices.Concat(
-		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), liars(),
+		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), silent(), liars(),
 		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(),
 		recordings(),
 	)
