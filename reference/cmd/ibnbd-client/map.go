@@ -159,20 +159,20 @@ func (r *mapper) close() error {
 	return errors.Join(append(errs, r.conn.Close())...)
 }
 
-// unmap gives one device back, and ends the program with the last.
+// unmap gives one device back, and ends the program with the last of them.
 func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 	for _, d := range r.conn.Devices() {
 		if d.Path() != path {
 			continue
 		}
-		if err := d.Unmap(ctx, force); err != nil {
-			return err
+		err := d.Unmap(ctx, force)
+		if err == nil {
+			r.log.Info("unmapped", "device", path)
 		}
-		r.log.Info("unmapped", "device", path)
-		if len(r.conn.Devices()) == 0 {
+		if len(r.conn.Devices()) == 0 { // it is gone, too, when the server refuses to close it
 			r.end()
 		}
-		return nil
+		return err
 	}
 	return fmt.Errorf("device %q is not mapped: %w", path, ibtrs.ENODEV)
 }
