@@ -7,8 +7,9 @@
 //
 //   - A [Config] is what a person says of the target: addresses, exports, the [Place] from which it is visited, what its
 //     owner allows ([Consent]) and the command that controls it ([Hook]).
-//   - A [Spec] is one thing that can be tried on such a target: every attack of package attacks, a long polite visit, and
-//     what becomes of data when the owner lets the target crash. It says beforehand what it needs.
+//   - A [Spec] is one thing that can be tried on such a target: every attack of package attacks, a long polite visit, a
+//     client that falls silent, and what becomes of data when the owner lets the target crash. It says beforehand what it
+//     needs.
 //   - A [Visit] is one stay at the target. [Open] makes the first contact and refuses what must not be touched;
 //     [Visit.Missing] says what keeps a spec from running, as the reason of a SKIP; [Visit.Run] runs it.
 //

@@ -77,11 +77,14 @@ func All() []Mutant {
 }
 
 // Of are the names of the mutants that break a clause.
-func Of(clause string) []string {
-	var names []string
+func Of(clause string) []string { return ByClause()[clause] }
+
+// ByClause maps the ids of clauses to the names of the mutants that break them.
+func ByClause() map[string][]string {
+	names := make(map[string][]string)
 	for _, m := range All() {
-		if slices.Contains(m.Clauses(), clause) {
-			names = append(names, m.Name)
+		for _, id := range m.Clauses() {
+			names[id] = append(names[id], m.Name)
 		}
 	}
 	return names

@@ -31,7 +31,7 @@ func newExplain(a *app) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), asked)
+				return writeJSON(cmd.OutOrStdout(), withMutants(asked))
 			}
 			return a.explain(cmd.OutOrStdout(), asked)
 		},
@@ -153,6 +153,15 @@ func (p *explanation) clause(c clauses.Clause) {
 		p.say("note", c.Notes)
 	}
 	p.list("mutants", mutants.Of(c.ID), noMutant(c))
+}
+
+// withMutants adds the names of mutants to records of clauses.
+func withMutants(records []clauses.Clause) []clauses.Clause {
+	names := mutants.ByClause()
+	for i := range records {
+		records[i].Mutants = names[records[i].ID]
+	}
+	return records
 }
 
 // noMutant is why a clause has no mutant.

@@ -49,7 +49,7 @@ func newList(a *app) *cobra.Command {
 				}
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), selected)
+				return writeJSON(cmd.OutOrStdout(), withMutants(selected))
 			}
 			return writeList(cmd.OutOrStdout(), selected)
 		},

@@ -82,7 +82,9 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if flags.workers < 0 {
 		return usagef("--workers %d is negative", flags.workers)
 	}
-	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers})
+	show := newCountdown(cmd.ErrOrStderr(), len(chosen))
+	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers, Progress: show.row})
+	show.end()
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
@@ -47,6 +48,57 @@ func TestExit(t *testing.T) {
 		exit := matrix.NewReport(c.matrix, c.coverage).Exit
 		if exit.Code != c.want || !strings.Contains(exit.Sentence, c.says) {
 			t.Errorf("%s: %+v; want %d, %q", c.name, exit, c.want, c.says)
+		}
+	}
+}
+
+// validate holds a text against the schema.
+func validate(t *testing.T, text string) error {
+	t.Helper()
+	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(matrix.Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("matrix.json", schema); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := compiler.Compile("matrix.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled.Validate(document)
+}
+
+func TestSchema(t *testing.T) {
+	whole := rows(matrix.Killed, matrix.Mistaken)
+	for i := range whole.Rows {
+		whole.Rows[i].Kind, whole.Rows[i].What = matrix.Liar, "lies"
+		whole.Rows[i].Others = []matrix.Sighting{{Clause: "no clause", Spec: "a spec", Saw: "nothing"}}
+	}
+	r := matrix.NewReport(whole, &matrix.Coverage{Excused: []matrix.Group{{Reason: "why", Clauses: []string{"TEST-WIRE-002"}}}})
+	var text bytes.Buffer
+	if err := r.WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	good := text.String()
+	if err := validate(t, good); err != nil {
+		t.Error(err)
+	}
+	for old, bad := range map[string]string{
+		`"version": 1`: `"version": 2`, `"killed"`: `"dead"`, `"liar"`: `"fool"`, `"TEST-WIRE-001 target"`: `"TEST-WIRE-001 server"`,
+		`"message"`: `"massage"`, `"no clause"`: `"none"`,
+	} {
+		if !strings.Contains(good, old) {
+			t.Fatalf("no %s in the matrix", old)
+		}
+		if err := validate(t, strings.Replace(good, old, bad, 1)); err == nil {
+			t.Errorf("a matrix with %s is let in", bad)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -52,6 +53,12 @@ const (
 	version = 1
 )
 
+//go:embed matrix-v1.schema.json
+var schema []byte
+
+// Schema returns the JSON Schema of the JSON form.
+func Schema() []byte { return append([]byte(nil), schema...) }
+
 // document is the JSON form: a format and a version in front of the report.
 type document struct {
 	Format  string `json:"format"`
@@ -59,7 +66,7 @@ type document struct {
 	*Report
 }
 
-// WriteJSON writes everything as one object. Durations are integers in nanoseconds, times are RFC 3339.
+// WriteJSON writes everything as one object that keeps [Schema]. Durations are integers in nanoseconds, times are RFC 3339.
 func (r *Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
