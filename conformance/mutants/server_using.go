@@ -93,6 +93,10 @@ func using() []Mutant {
 		}),
 		server("keeps-writers", "counts a writer that has closed its device", "IBNBD-OPEN-019",
 			rule(func(r *ibnbd.ServerRules) { r.KeepWriter = true })),
+		server("closes-beside-a-write", "answers CLOSE while a write is with the disk", "IBNBD-OPEN-023", func(b *bed) {
+			b.Rules.CloseBeforeIO = true
+			on(func(disk backend.Backend) backend.Backend { return slowDisk{disk, 100 * time.Millisecond} })(b)
+		}),
 		server("names-of-a-hundred", "takes no session name of more than a hundred characters", "IBNBD-LIM-004", func(b *bed) {
 			b.seesInfo(func(m []byte) {
 				if m[atName+100] != 0 {

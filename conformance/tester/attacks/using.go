@@ -26,6 +26,7 @@ func using() []Attack {
 		{Name: "clients of every access mode share a device", Does: Writes, Clauses: []string{
 			"IBNBD-OPEN-008", "IBNBD-OPEN-009", "IBNBD-OPEN-010", "IBNBD-OPEN-011", "IBNBD-OPEN-019",
 		}, Run: share},
+		{Name: "a device is closed while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
 		{Name: "names are as long as they may be", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
 		{Name: "SESS_INFO comes with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
 		{Name: "requests take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
@@ -217,6 +218,39 @@ func share(ctx context.Context, t *tester.Tester) error {
 	}
 	_, err = first.Open(ctx, export, ibnbd.ReadWrite)
 	return succeeded("IBNBD-OPEN-019", err)
+}
+
+// closeBesideWrite sends CLOSE behind a write, on the same connection, where answers cannot overtake each other.
+func closeBesideWrite(ctx context.Context, t *tester.Tester) error {
+	const clause, cid, written, closed = "IBNBD-OPEN-023", 1, 0, 1
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if p.Geometry.QueueDepth <= closed {
+		return fmt.Errorf("its queue depth is %d: %w", p.Geometry.QueueDepth, ErrInapplicable)
+	}
+	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), besideSize)
+	goodbye := ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: opened.DeviceID}
+	for _, r := range []tester.Request{
+		p.Into(p.Write(tester.Marshal(write), make([]byte, besideSize)), written), p.Into(p.Write(tester.Marshal(goodbye), nil), closed),
+	} {
+		if err := p.Post(r); err != nil {
+			return err
+		}
+	}
+	for _, chunk := range []uint32{written, closed} {
+		answer, err := p.Answer(ctx, cid)
+		switch {
+		case err != nil:
+			return tester.Broken(clause, "%s", tester.Outcome(err))
+		case answer.Chunk != chunk:
+			return tester.Broken(clause, "CLOSE was answered before the write in front of it")
+		case answer.Errno != 0:
+			return tester.Broken(clause, "chunk %d was answered with %s", chunk, answer.Errno)
+		}
+	}
+	return nil
 }
 
 // longNames has a session name of 254 characters, and looks for a device whose path has as many.

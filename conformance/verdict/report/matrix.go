@@ -75,8 +75,8 @@ func uncovered(c *matrix.Coverage) []matrix.Group {
 func coverageText(b *strings.Builder, c *matrix.Coverage, width int) {
 	fmt.Fprintf(b, "%s\n", coverageSentence(c))
 	for _, g := range uncovered(c) {
-		fmt.Fprintf(b, "\n%s\n", text.WrapSoft(fmt.Sprintf("%d: %s", len(g.Clauses), g.Reason), width))
-		fmt.Fprintf(b, "%s\n", indent(text.WrapSoft(strings.Join(g.Clauses, " "), max(40, width-4))))
+		fmt.Fprintf(b, "\n%s\n", wrapped("", fmt.Sprintf("%d: %s", len(g.Clauses), g.Reason), width))
+		fmt.Fprintf(b, "%s\n", wrapped("    ", strings.Join(g.Clauses, " "), width))
 	}
 	b.WriteString("\n")
 }
@@ -85,10 +85,11 @@ func coverageSentence(c *matrix.Coverage) string {
 	return fmt.Sprintf("%d clauses of level MUST can be decided by specs or from packets; %d have a mutant, %d do not:", c.Clauses, c.Broken, c.Without())
 }
 
-func indent(s string) string {
+// wrapped breaks a text into lines of a width, each behind a margin and without blanks at its end.
+func wrapped(margin, s string, width int) string {
 	var lines []string
-	for line := range strings.SplitSeq(s, "\n") {
-		lines = append(lines, "    "+strings.TrimRight(line, " "))
+	for line := range strings.SplitSeq(text.WrapSoft(s, max(40, width-len(margin))), "\n") {
+		lines = append(lines, strings.TrimRight(margin+line, " "))
 	}
 	return strings.Join(lines, "\n")
 }
