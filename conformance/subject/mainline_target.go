@@ -80,6 +80,11 @@ func (t *MainlineTarget) HasPath(ctx context.Context, session string, p PathAddr
 	return t.host.Agent().Exists(ctx, RNBD.ServerPath(session, p))
 }
 
+// KeepsPath is the same: the directory of a path goes away last.
+func (t *MainlineTarget) KeepsPath(ctx context.Context, session string, p PathAddr) (bool, error) {
+	return t.HasPath(ctx, session, p)
+}
+
 // Disconnect closes a path from the target's side.
 func (t *MainlineTarget) Disconnect(ctx context.Context, session string, p PathAddr) error {
 	return t.host.Agent().WriteFile(ctx, path.Join(RNBD.ServerPath(session, p), "disconnect"), []byte("1"))

@@ -28,7 +28,7 @@ type nbdDoor struct {
 
 const (
 	nbdLayer = "nbd" // of the guest's image
-	nbdDisks = 16
+	nbdDisks = 160   // more than any spec maps
 )
 
 // open loads the driver, without a scan for partitions, whose reads would count as I/O of the spec.

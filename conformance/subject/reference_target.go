@@ -230,18 +230,30 @@ const connected = "connected"
 // HasPath says whether the server has a path of a session. One that is closing, which may take until the client has
 // confirmed that, is not had any more.
 func (t *ReferenceTarget) HasPath(ctx context.Context, session string, p PathAddr) (bool, error) {
+	states, err := t.pathStates(ctx, session, p)
+	return slices.Contains(states, connected), err
+}
+
+// KeepsPath says whether the server has a path of a session, in whatever state.
+func (t *ReferenceTarget) KeepsPath(ctx context.Context, session string, p PathAddr) (bool, error) {
+	states, err := t.pathStates(ctx, session, p)
+	return len(states) > 0, err
+}
+
+// pathStates are the states of the incarnations of a path that the server has.
+func (t *ReferenceTarget) pathStates(ctx context.Context, session string, p PathAddr) (states []string, err error) {
 	st, err := t.status(ctx)
 	if err != nil {
-		return false, fmt.Errorf("look for path %s: %w", p, err)
+		return nil, fmt.Errorf("look for path %s: %w", p, err)
 	}
 	for _, s := range st.Sessions {
 		for _, path := range s.Paths {
-			if s.Name == session && path.Name == p.dirName() && path.State == connected {
-				return true, nil
+			if s.Name == session && path.Name == p.dirName() {
+				states = append(states, path.State)
 			}
 		}
 	}
-	return false, nil
+	return states, nil
 }
 
 // Disconnect closes a path from the server's side.

@@ -63,6 +63,8 @@ type Target interface {
 	Sessions(ctx context.Context) ([]string, error)
 	// HasPath says whether the target has a path of a session, named from the initiator's point of view.
 	HasPath(ctx context.Context, session string, p PathAddr) (bool, error)
+	// KeepsPath says whether the target has anything left of a path, as it does while it closes it.
+	KeepsPath(ctx context.Context, session string, p PathAddr) (bool, error)
 	// Disconnect closes one path of a session from the target's side.
 	Disconnect(ctx context.Context, session string, p PathAddr) error
 	// Timers are the configured times of the target's side.

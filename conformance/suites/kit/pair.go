@@ -116,6 +116,14 @@ func (p *Pair) TargetHasPath(ctx context.Context, session string, path subject.P
 	return has
 }
 
+// TargetKeepsPath says whether the target has anything left of a path of a session.
+func (p *Pair) TargetKeepsPath(ctx context.Context, session string, path subject.PathAddr) bool {
+	ginkgo.GinkgoHelper()
+	keeps, err := p.Target.KeepsPath(ctx, session, path)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return keeps
+}
+
 // NeedSysfs ends the spec as not applicable when a subject has no sysfs.
 func (p *Pair) NeedSysfs(role subject.Role) {
 	info := p.Initiator.Info()

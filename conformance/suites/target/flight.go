@@ -99,7 +99,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 			Expect(answer.Chunk).NotTo(BeEquivalentTo(1), "chunk of an answer: that request came while the path was being closed")
 		}
 		Eventually(disconnected).WithContext(ctx).Should(Receive(BeNil()))
-		p.Until(ctx, "the target has let the path go", subject.DefaultTimers.Teardown, func() bool { return !p.TargetHasPath(ctx, session.Name, over) })
+		p.Until(ctx, "the target has let the path go", subject.DefaultTimers.Teardown, func() bool { return !p.TargetKeepsPath(ctx, session.Name, over) })
 		Expect(writesDone(ctx, p, export)-before).To(BeNumerically("<=", 2), "writes of the disk, for two requests")
 	})
 })
