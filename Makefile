@@ -57,6 +57,18 @@ smoke: build ## boot the lab and run the specs labelled smoke
 mutants: build ## try broken implementations: print which spec catches which; reports in build/report/mutants
 	$(BIN)/ibnbd-conformance mutants --report $(REPORT)/mutants
 
+# All pairs are judged, also behind one that fails.
+.PHONY: matrix
+matrix: setup build ## judge all pairs of mainline and the reference, keys refreshed and kept; takes eight times as long
+	@failed=; \
+	for pair in {mainline,reference}\ {mainline,reference}\ {refreshed,kept}; do \
+		read -r target initiator keys <<<"$$pair"; \
+		echo "== target $$target, initiator $$initiator, keys $$keys"; \
+		$(BIN)/ibnbd-conformance run --target $$target --initiator $$initiator $$([ $$keys = kept ] && echo --static-keys || true) \
+			--report $(REPORT)/matrix/$$target-$$initiator-$$keys $(RUNFLAGS) || failed="$$failed $$target-$$initiator-$$keys"; \
+	done; \
+	[ -z "$$failed" ] || { echo "broken:$$failed"; exit 1; }
+
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
 	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/...
