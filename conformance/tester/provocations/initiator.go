@@ -4,6 +4,7 @@ package provocations
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -27,6 +28,7 @@ type Disk interface {
 	Read(ctx context.Context, offset int64, size int) ([]byte, error)
 	Write(ctx context.Context, offset int64, data []byte) error
 	Flush(ctx context.Context) error
+	// Size fails with ErrFixed where the size does not follow that of the mapped device.
 	Size(ctx context.Context) (int64, error)
 	// AwaitState waits until the device is "open" or "closed".
 	AwaitState(ctx context.Context, state string) error
@@ -35,6 +37,9 @@ type Disk interface {
 	// Unmap gives the device up, by force.
 	Unmap(ctx context.Context) error
 }
+
+// ErrFixed says that a provocation cannot be judged with a disk whose size is fixed.
+var ErrFixed = errors.New("the size of the disk is fixed while it is mapped")
 
 // The states of a device.
 const (

@@ -21,11 +21,13 @@ var hard = map[string]string{
 	"a key response names a chunk that does not exist":          Alarming,
 }
 
-// costly are those over which some initiator waits for its longest timers, and those that alarm it by what others do, too.
+// costly are those over which some initiator waits for its longest timers, and those after which its machine must be replaced
+// though another of the same kind has shown what is wrong.
 var costly = map[string]bool{
 	"an accept has a huge header size":                    true,
 	"the accept of a later connection has another magic":  true,
 	"a heartbeat is acknowledged on a connection for I/O": true,
+	"a response comes by SEND although keys are kept":     true,
 	"a heartbeat comes in front of the INFO response":     true,
 	"a key response names a chunk that does not exist":    true,
 	"an accept has queue depth 0":                         true,
