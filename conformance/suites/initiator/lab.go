@@ -103,19 +103,23 @@ func (d *labDisk) Unmap(ctx context.Context) error {
 	})
 }
 
-// sampled looks every sample period whether something is so, until it is or ctx ends. The error is then what is instead.
+// sampled looks every sample period whether something is so, until it is or ctx ends. The error is then what was seen last.
 func sampled(ctx context.Context, so func() (bool, error)) error {
 	sample := time.NewTicker(samplePeriod)
 	defer sample.Stop()
+	var last error
 	for {
 		is, err := so()
 		if is {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // a look that ctx has cut off has seen nothing
+			last = err
+		}
 		select {
 		case <-sample.C:
 		case <-ctx.Done():
-			return errors.Join(err, context.Cause(ctx))
+			return fmt.Errorf("%w: %w", last, context.Cause(ctx))
 		}
 	}
 }
