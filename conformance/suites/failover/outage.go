@@ -46,11 +46,11 @@ var heals = []struct {
 	decorators []any
 	await      func(ctx context.Context, o outageOf)
 }{
-	{"before the loss is noticed", []any{kit.Takes(15)}, func(ctx context.Context, o outageOf) { o.lasts(ctx, time.Second) }},
+	{"before the loss is noticed", []any{kit.Takes(30), kit.Extended}, func(ctx context.Context, o outageOf) { o.lasts(ctx, time.Second) }},
 	{"while the loss is being noticed", []any{kit.Takes(70), kit.Extended}, func(ctx context.Context, o outageOf) {
 		o.lasts(ctx, o.timers.HeartbeatInterval*time.Duration(o.timers.HeartbeatMisses)/2)
 	}},
-	{"while an attempt to reconnect is under way", []any{kit.Takes(80), kit.Extended}, func(ctx context.Context, o outageOf) {
+	{"while an attempt to reconnect is under way", []any{kit.Takes(120), kit.Extended}, func(ctx context.Context, o outageOf) {
 		o.noticed(ctx)
 		before := o.attempts()
 		limit := o.timers.Teardown + o.timers.Pause().Limit
