@@ -31,13 +31,16 @@ func refused(ctx context.Context, p *Play, clause string, s script.Script, want 
 	return abandoned(ctx, p, clause, v)
 }
 
-// failed judges an error that must be there, with one of some numbers; without numbers any will do.
+// failed judges an error that must be there, with one of some numbers; without numbers any will do. ErrNoNumber says that the
+// error is there, and that its number is not known.
 func failed(clause, what string, err error, want ...ibtrs.Errno) error {
 	switch {
 	case err == nil:
 		return tester.Broken(clause, "%s succeeded, it must fail", what)
 	case errors.Is(err, errStuck):
 		return tester.Broken(clause, "%s, it must fail: %v", what, err)
+	case len(want) > 0 && errors.Is(err, ErrNoNumber):
+		return fmt.Errorf("%s failed, which is right, and must with %v: %w", what, want, err)
 	case len(want) > 0 && !slices.Contains(want, ibtrs.ErrnoOf(err)):
 		return tester.Broken(clause, "%s failed with %v, it must fail with %v", what, err, want)
 	}
@@ -70,7 +73,7 @@ func accepted(ctx context.Context, p *Play, clause string, s script.Script, chan
 	if err != nil {
 		return tester.Broken(clause, "the disk cannot be mapped: %v", err)
 	}
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "the disk cannot be used: %v", err)
 	}
 	if err := p.unmap(ctx, d); err != nil {
@@ -92,7 +95,7 @@ func endured(ctx context.Context, p *Play, s script.Script, change func(*script.
 	if err == nil {
 		ctx, cancel := p.patient(ctx)
 		defer cancel()
-		_ = usable(ctx, d)
+		_ = Usable(ctx, d)
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func undisturbed(ctx context.Context, p *Play, clause string, s script.Script, d
 	if err := readBack(patience, d, 1); err != nil {
 		return tester.Broken(clause, "%v", err)
 	}
-	if err := usable(patience, d); err != nil {
+	if err := Usable(patience, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
 	if err := p.unmap(ctx, d); err != nil { // what was sent on connection 0 has been seen now, too
@@ -165,7 +168,7 @@ func returned(ctx context.Context, p *Play, clause string, v *script.Server, d D
 	if err := p.reconnect(ctx, v, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "after a reconnect: %v", err)
 	}
 	return nil
@@ -198,6 +201,8 @@ func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
 		select {
 		case <-again.C:
 		case <-patience.C:
+			return err
+		case <-ctx.Done():
 			return err
 		}
 	}

@@ -38,8 +38,11 @@ type Disk interface {
 	Unmap(ctx context.Context) error
 }
 
-// ErrFixed says that a provocation cannot be judged with a disk whose size is fixed.
-var ErrFixed = errors.New("the size of the disk is fixed while it is mapped")
+// Why a provocation cannot be judged with some initiator. Whether it has lived on is judged nevertheless.
+var (
+	ErrFixed    = errors.New("the size of the disk is fixed while it is mapped")
+	ErrNoNumber = errors.New("nobody tells the number of the error") // wrapped by an error of the initiator
+)
 
 // The states of a device.
 const (

@@ -116,7 +116,7 @@ func renewed(ctx context.Context, p *Play, clause, takes string, depth uint16) e
 		return tester.Broken(blame(v, clause, takes), "%v", err)
 	}
 	for i := range times {
-		if err := usable(ctx, d); err != nil {
+		if err := Usable(ctx, d); err != nil {
 			return tester.Broken(clause, "write and read %d: %v", i, err)
 		}
 	}

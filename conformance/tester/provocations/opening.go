@@ -156,7 +156,7 @@ func flushed(ctx context.Context, p *Play, clause string, s script.Script, chang
 	if err != nil {
 		return tester.Broken(clause, "the disk cannot be mapped: %v", err)
 	}
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "the disk cannot be used: %v", err)
 	}
 	if err := d.Flush(ctx); err != nil {

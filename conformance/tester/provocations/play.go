@@ -135,8 +135,8 @@ const (
 // contents are what a disk has at the probe, by a number.
 func contents(sequence uint64) []byte { return tester.Stamped(probeSector, probeSize, sequence) }
 
-// usable writes to a disk and reads that back.
-func usable(ctx context.Context, d Disk) error {
+// Usable writes to a disk and reads that back.
+func Usable(ctx context.Context, d Disk) error {
 	const sequence = 2
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

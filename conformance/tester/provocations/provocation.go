@@ -99,7 +99,7 @@ func newBystander(ctx context.Context, p *Play) (*bystander, error) {
 }
 
 // served writes to the disk and reads it.
-func (b *bystander) served(ctx context.Context) error { return usable(ctx, b.disk) }
+func (b *bystander) served(ctx context.Context) error { return Usable(ctx, b.disk) }
 
 // newcomer has the initiator map and use a disk of a polite server, on the device of the first that has provoked it.
 func newcomer(ctx context.Context, on Ground) (err error) {
@@ -109,5 +109,5 @@ func newcomer(ctx context.Context, on Ground) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(usable(ctx, d), p.unmap(ctx, d))
+	return errors.Join(Usable(ctx, d), p.unmap(ctx, d))
 }

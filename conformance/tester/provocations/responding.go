@@ -156,7 +156,7 @@ func beaten(ctx context.Context, p *Play, cid uint16) error {
 	defer cancel()
 	err = v.Await(patience, "the heartbeats are acknowledged", func() bool { return path.Conns[0].Acks == times })
 	if err == nil {
-		err = usable(ctx, d)
+		err = Usable(ctx, d)
 	}
 	if err != nil {
 		return tester.Broken("IBTRS-HB-002", "%v", err)
@@ -234,7 +234,7 @@ func answeredLate(ctx context.Context, p *Play) error {
 			c.Immediate(success(old.Chunk))
 		}
 	})
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "%v", err)
 	}
 	return nil

@@ -100,7 +100,7 @@ func ioFails(ctx context.Context, p *Play, op ibnbd.Op, errno ibtrs.Errno) error
 	if err := failed(clause, op.String(), do(ctx, d)); err != nil {
 		return err
 	}
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
 	return unbroken(clause, v)

@@ -92,7 +92,7 @@ func withoutHeartbeats(ctx context.Context, p *Play, s script.Script) error {
 	if err := unless(ctx, v, detection+slack, latest(v).Broken); err != nil {
 		return tester.Broken(clause, "the client gave the path up: %v", err)
 	}
-	if err := usable(ctx, d); err != nil {
+	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "after %s: %v", detection, err)
 	}
 	return unbroken(clause, v)
