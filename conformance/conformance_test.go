@@ -85,10 +85,14 @@ func TestRefusals(t *testing.T) {
 		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = clauses.SRP }),
 		`Config.Place: provider "siw"`:       without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
 		"Settings.ReportDir is empty":        conformance.Foreign{Config: known},
-		`Target "acme" is not one of`:        inLab(func(l *conformance.Lab) { l.Target = "acme" }),
-		`Kernel "2.6" is not one of`:         inLab(func(l *conformance.Lab) { l.Kernel = "2.6" }),
-		"MTU 100 is outside":                 inLab(func(l *conformance.Lab) { l.MTU = 100 }),
-		"Workers -1 is outside":              inLab(func(l *conformance.Lab) { l.Workers = -1 }),
+		"Config.Hook is empty":               conformance.ForeignInitiator{Settings: conformance.Settings{ReportDir: t.TempDir()}},
+		"Config.Place: no own address": conformance.ForeignInitiator{
+			Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
+		},
+		`Target "acme" is not one of`: inLab(func(l *conformance.Lab) { l.Target = "acme" }),
+		`Kernel "2.6" is not one of`:  inLab(func(l *conformance.Lab) { l.Kernel = "2.6" }),
+		"MTU 100 is outside":          inLab(func(l *conformance.Lab) { l.MTU = 100 }),
+		"Workers -1 is outside":       inLab(func(l *conformance.Lab) { l.Workers = -1 }),
 	} {
 		outcome, err := run.Run(t.Context(), t.Output())
 		var setting *conformance.SettingError

@@ -3,10 +3,12 @@
 // Package conformance runs the suites from somebody else's program, such as a vendor's own tests. The command
 // ibnbd-conformance does the same for people.
 //
-// There are two kinds of runs, each a value that says what is judged:
+// There are three kinds of runs, each a value that says what is judged:
 //
 //   - [Foreign] judges a target of which only an address, an export, the owner's consent and perhaps a control command are
 //     known. It runs in this process, needs no lab and, over the provider soft, neither RDMA nor privileges.
+//   - [ForeignInitiator] judges an initiator in the same way, with scripted servers on own addresses and a control command
+//     that has it map, read and write.
 //   - [Lab] judges a target against an initiator of this project or of mainline Linux, in virtual machines on a wire that
 //     can be broken.
 //

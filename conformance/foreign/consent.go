@@ -18,7 +18,7 @@ type Consent struct {
 	Writes  bool     // opening for writing, and writing into the scratch range of every export
 	Scratch Range    // that range
 	Loss    []string // exports whose data may be lost
-	Outage  bool     // the service may end
+	Outage  bool     // the service, or the machine of the initiator, may end
 }
 
 // Range is some sectors of 512 bytes.

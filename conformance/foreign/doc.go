@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package foreign judges a target that somebody else runs: all that is known of it is where it listens, what it exports, and
-// perhaps a command by which its owner lets it be controlled.
+// Package foreign judges a target or an initiator that somebody else runs. All that is known of a target is where it listens,
+// what it exports, and perhaps a command by which its owner lets it be controlled; all that is known of an initiator is the
+// command by which its owner lets it be steered.
 //
 // # Nouns
 //
@@ -10,6 +11,9 @@
 //   - A [Spec] is one thing that can be tried on such a target: every attack of package attacks, a long polite visit, a
 //     client that falls silent, and what becomes of data when the owner lets the target crash. It says beforehand what it
 //     needs.
+//   - An [InitiatorConfig] says the same of an initiator. Its specs are the provocations of package provocations, and the
+//     stay, with scripted servers on own addresses, is a [Reception].
+//   - A [Party] is either of the two, and a [Stay] what becomes of it, for those who only run specs.
 //   - A [Visit] is one stay at the target. [Open] makes the first contact and refuses what must not be touched;
 //     [Visit.Missing] says what keeps a spec from running, as the reason of a SKIP; [Visit.Run] runs it.
 //
@@ -30,6 +34,21 @@
 //	status   says on lines NAME=VALUE what should stand in the report of the target, such as its version
 //	restart  starts the service again, after it has died or hangs; it need not wait until the service is ready
 //	crash    ends the service without a warning, as a loss of power does, and starts it again
+//
+// An initiator is steered by more actions, which have arguments. A NODE is what map has said.
+//
+//	map SESSION ADDRESS PORT DEVICE  maps a disk for writing, over a new session of that name with one path
+//	unmap NODE                       gives the disk up by force, and ends when its session has ended
+//	state NODE                       says open or closed
+//	reconnect NODE                   tries once to connect the path of the disk's session, now
+//	read NODE OFFSET SIZE            says what the disk has there, in bytes
+//	write NODE OFFSET SIZE           writes what comes on standard input
+//	flush NODE                       flushes
+//	size NODE                        says the size of the disk in bytes
+//
+// Every read and write has to reach the initiator: none may be answered from a cache. When an action fails and the last line of
+// standard error is the name of an error number, such as EIO, that is the initiator's error; otherwise the clauses about error
+// numbers are skipped. Actions of different sessions, and reads of one disk, come side by side.
 //
 // A clause that only a missing action could decide is skipped, with the reason no-hook. After crash and restart the target is
 // given [Recovery] to serve again. An export in volatile memory cannot keep its data over a crash: a hook for such an export

@@ -19,6 +19,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/tester"
 	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -248,6 +249,9 @@ func TestJudge(t *testing.T) {
 		{"a violation", s, tester.Broken("IBTRS-CONN-021", "wrong"), false, map[string]string{attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "FAIL protocol-violation"}},
 		{"a violation of another clause", s, tester.Broken("IBTRS-IMM-003", "wrong"), false, map[string]string{
 			attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "SKIP not-reached", "IBTRS-IMM-003": "FAIL protocol-violation"}},
+		{"an error without a number", s, provocations.ErrNoNumber, false, map[string]string{attacks.Survival: "PASS ", "IBTRS-CONN-021": "SKIP no-hook"}},
+		{"a violation, and an error without a number", s, errors.Join(provocations.ErrNoNumber, tester.Broken("IBTRS-CONN-021", "wrong")), false,
+			map[string]string{attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "FAIL protocol-violation"}},
 		{"no end", s, context.DeadlineExceeded, true, map[string]string{attacks.Survival: "FAIL timed-out", "IBTRS-CONN-021": "FAIL timed-out"}},
 		{"anything else", s, errors.New("else"), false, map[string]string{attacks.Survival: "FAIL assertion", "IBTRS-CONN-021": "FAIL assertion"}},
 	} {

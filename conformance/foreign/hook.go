@@ -9,12 +9,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// Action is something that only the owner of a target can do.
+// Action is something that only the owner of a target or an initiator can do.
 type Action string
 
 // The actions; the package comment says what each has to do.
@@ -22,12 +23,22 @@ const (
 	Status  Action = "status"
 	Restart Action = "restart"
 	Crash   Action = "crash"
+
+	Map       Action = "map"
+	Unmap     Action = "unmap"
+	State     Action = "state"
+	Reconnect Action = "reconnect"
+	Read      Action = "read"
+	Write     Action = "write"
+	Flush     Action = "flush"
+	Size      Action = "size"
 )
 
 // ErrNotSupported says that there is no hook, or that it does not know an action.
 var ErrNotSupported = errors.New("not supported by the control hook")
 
-// Hook is the command by which a target is controlled, with its arguments; none for no hook. It is run without a shell.
+// Hook is the command by which a target or an initiator is controlled, with its arguments; none for no hook. It is run without
+// a shell.
 type Hook []string
 
 const (
@@ -54,15 +65,44 @@ func ParseHook(line string) (Hook, error) {
 // Do has an action done, and returns what the command wrote to its standard output. An action that the hook does not know is
 // ErrNotSupported.
 func (h Hook) Do(ctx context.Context, action Action, environment ...string) (string, error) {
+	says, err := h.run(ctx, call{action: action, environment: environment})
+	return string(says), err
+}
+
+// call is one call of a hook.
+type call struct {
+	action      Action
+	words       []string // behind the action
+	input       []byte
+	environment []string
+}
+
+// FailedError says that a hook could not do an action.
+type FailedError struct {
+	What string // command and action
+	Said string // the last line of its standard error
+	Err  error  // how it ended
+}
+
+// Error says what failed, how, and what the hook says of it.
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("control hook: %s: %v: %s", e.What, e.Err, e.Said)
+}
+
+// Unwrap gives the way in which the hook ended.
+func (e *FailedError) Unwrap() error { return e.Err }
+
+// run runs the command, and returns what it wrote to its standard output.
+func (h Hook) run(ctx context.Context, c call) ([]byte, error) {
 	if len(h) == 0 {
-		return "", fmt.Errorf("%s: %w: there is none", action, ErrNotSupported)
+		return nil, fmt.Errorf("%s: %w: there is none", c.action, ErrNotSupported)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, h[0], append(h[1:len(h):len(h)], string(action))...)
-	cmd.Env = append(os.Environ(), environment...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd := exec.CommandContext(ctx, h[0], slices.Concat(h[1:], []string{string(c.action)}, c.words)...)
+	cmd.Env = append(os.Environ(), c.environment...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.input), &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this program
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = hookGoes
@@ -72,11 +112,11 @@ func (h Hook) Do(ctx context.Context, action Action, environment ...string) (str
 	}
 	switch {
 	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == notSupported:
-		return "", fmt.Errorf("%s: %w", action, ErrNotSupported)
+		return nil, fmt.Errorf("%s: %w", c.action, ErrNotSupported)
 	case err != nil:
-		return "", fmt.Errorf("control hook: %s %s: %w: %s", strings.Join(h, " "), action, err, lastLine(stderr.String()))
+		return nil, &FailedError{strings.Join(h, " ") + " " + string(c.action), lastLine(stderr.String()), err}
 	}
-	return stdout.String(), nil
+	return stdout.Bytes(), nil
 }
 
 func lastLine(text string) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/tester"
 	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -31,39 +32,44 @@ const specTime = 2 * time.Minute
 // Run runs a spec, and gives what it found of each clause that it decides, and what the passive judge found in its packets.
 // The error is of this machine.
 func (v *Visit) Run(ctx context.Context, s Spec, report Report) (results, passive []verdict.Result, err error) {
-	began := time.Now()
-	base := verdict.Result{Spec: s.Name, Start: began.UTC()}
 	if reason, why := v.Missing(s); reason != "" {
-		base.Verdict, base.Reason, base.Message = verdict.Skip, reason, why
-		return each(s.Clauses, base), nil, nil
+		return s.skip(reason, why), nil, nil
 	}
-	files, err := v.record(report)
+	results, passive, err = v.observe(ctx, s, report, func(ctx context.Context) error { return s.run(ctx, v.target, v) })
+	if failed(results) {
+		v.revive(ctx)
+	}
+	return results, passive, err
+}
+
+// skip says of each clause why it is not decided.
+func (s Spec) skip(reason verdict.Reason, why string) []verdict.Result {
+	return each(s.Clauses, verdict.Result{Spec: s.Name, Start: time.Now().UTC(), Verdict: verdict.Skip, Reason: reason, Message: why})
+}
+
+// observe does what a spec has to do while the packets of the own end are recorded, and makes results of both.
+func (o *ownEnd) observe(ctx context.Context, s Spec, report Report, do func(context.Context) error) (results, passive []verdict.Result, err error) {
+	began := time.Now()
+	files, err := o.record(report)
 	if err != nil {
 		return nil, nil, err
 	}
 	within, cancel := context.WithTimeout(ctx, specTime+2*s.Takes)
 	defer cancel()
-	found := s.run(within, v.target, v)
-	if err := v.endRecording(); err != nil {
+	found := do(within)
+	if err := o.endRecording(); err != nil {
 		return nil, nil, err
 	}
-	base.Duration = time.Since(began)
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	results = s.judge(base, found, within.Err() != nil)
+	results = s.judge(verdict.Result{Spec: s.Name, Start: began.UTC(), Duration: time.Since(began)}, found, within.Err() != nil)
 	if s.Polite && len(files) > 0 {
-		if passive, err = v.judgePackets(ctx, s, report, files); err != nil {
+		if passive, err = judgePackets(ctx, s, report, files); err != nil {
 			return nil, nil, err
 		}
 	}
-	if err := keep(report, files, results, passive); err != nil {
-		return nil, nil, err
-	}
-	if failed(results) {
-		v.revive(ctx)
-	}
-	return results, passive, nil
+	return results, passive, keep(report, files, results, passive)
 }
 
 // each gives a result for each clause.
@@ -98,6 +104,9 @@ func (s Spec) judge(base verdict.Result, found error, late bool) []verdict.Resul
 		base.Verdict, base.Reason = verdict.Skip, verdict.AbilityMissing
 	case errors.As(found, &broken):
 		return s.broke(base, broken)
+	case errors.Is(found, provocations.ErrNoNumber), errors.Is(found, provocations.ErrFixed):
+		base.Verdict, base.Reason = verdict.Skip, verdict.NoHook
+		return s.livedOn(each(s.Clauses, base))
 	case late:
 		base.Verdict, base.Reason = verdict.Fail, verdict.SpecTimedOut
 	default:
@@ -127,44 +136,28 @@ func (s Spec) broke(base verdict.Result, broken *tester.Violation) []verdict.Res
 	return results
 }
 
-// withoutKernelLog takes back that the target's kernel has not complained: nobody has looked.
+// livedOn makes good the clause that says whether the subject has lived on, where that was seen.
+func (s Spec) livedOn(results []verdict.Result) []verdict.Result {
+	for i := range results {
+		if r := &results[i]; r.Clause == s.survives {
+			r.Verdict, r.Reason, r.Message = verdict.Pass, "", ""
+		}
+	}
+	return s.withoutKernelLog(results)
+}
+
+// withoutKernelLog takes back that the subject's kernel has not complained: nobody has looked.
 func (s Spec) withoutKernelLog(results []verdict.Result) []verdict.Result {
 	for i := range results {
-		if r := &results[i]; r.Clause == attacks.Alarming {
-			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.NoHook, "the kernel log of a foreign target cannot be read"
+		if r := &results[i]; r.Clause == attacks.Alarming || r.Clause == provocations.Alarming {
+			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.NoHook, "the kernel log of a foreign machine cannot be read"
 		}
 	}
 	return results
 }
 
-// record begins to record the packets of a spec.
-func (v *Visit) record(report Report) (files []string, err error) {
-	if len(v.recorders) == 0 {
-		return nil, nil
-	}
-	if err := os.MkdirAll(filepath.Join(report.Dir, report.Evidence), 0o755); err != nil {
-		return nil, err
-	}
-	for _, r := range v.recorders {
-		name := filepath.Join(report.Dir, report.Evidence, r.rail+".pcapng")
-		if err := r.begin(name); err != nil {
-			return nil, errors.Join(err, v.endRecording())
-		}
-		files = append(files, name)
-	}
-	return files, nil
-}
-
-func (v *Visit) endRecording() error {
-	var errs []error
-	for _, r := range v.recorders {
-		errs = append(errs, r.end())
-	}
-	return errors.Join(errs...)
-}
-
 // judgePackets lets the passive judge read what was recorded. What it finds of our own side is not asked for.
-func (v *Visit) judgePackets(ctx context.Context, s Spec, report Report, files []string) ([]verdict.Result, error) {
+func judgePackets(ctx context.Context, s Spec, report Report, files []string) ([]verdict.Result, error) {
 	found, err := audit.JudgeFiles(ctx, audit.Configuration{}, files...)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,14 @@ type Place struct {
 // rawFrames says whether the frames of the place are made here and not by the kernel.
 func (p Place) rawFrames() bool { return p.Netdev != "" && len(p.Source) > 0 }
 
+// CheckListening says what does not fit together where servers shall wait for an initiator.
+func (p Place) CheckListening() error {
+	if p.Netdev == "" && len(p.Source) == 0 {
+		return errors.New("no own address: give a network interface or own addresses, on which servers wait for the initiator")
+	}
+	return p.Check(len(p.Source))
+}
+
 // Check says what does not fit together, for so many addresses of the target.
 func (p Place) Check(targets int) error {
 	switch {
@@ -87,6 +95,32 @@ func addressOn(netdev string, target netip.Addr) (netip.Prefix, error) {
 		return best, fmt.Errorf("network interface %s has no address of the family of %s", netdev, target)
 	}
 	return best, nil
+}
+
+// listening are the own addresses for servers that an initiator shall find: those that were given, or those of the network
+// interface.
+func (p Place) listening() ([]netip.Prefix, error) {
+	if len(p.Source) > 0 {
+		return p.Source, nil
+	}
+	dev, err := net.InterfaceByName(p.Netdev)
+	if err != nil {
+		return nil, fmt.Errorf("network interface %s: %w", p.Netdev, err)
+	}
+	addrs, err := dev.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %s: %w", p.Netdev, err)
+	}
+	var all []netip.Prefix
+	for _, a := range addrs {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && !prefix.Addr().IsLinkLocalUnicast() {
+			all = append(all, prefix)
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("network interface %s has no address that an initiator could be told", p.Netdev)
+	}
+	return all, nil
 }
 
 // routed is the address from which the kernel would send to the target. Nothing is sent.

@@ -11,27 +11,30 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/tester"
 	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// Spec is one thing that can be tried on a foreign target.
+// Spec is one thing that can be tried on a foreign target, or on a foreign initiator.
 type Spec struct {
 	Name    string         // that of the same thing in the lab, if it is there
 	Clauses []string       // that it decides
 	Takes   time.Duration  // about so long, on a target that behaves
-	Rails   int            // ways to the target that it needs
+	Rails   int            // ways to the target that it needs; for an initiator, own addresses
 	Depth   int            // queue depth that the target must have; 0: any
 	Does    attacks.Effect // to the data
-	MayEnd  bool           // the service may end
+	MayEnd  bool           // the service, or the machine of the initiator, may end
 	Needs   Action         // of the hook; "" for none
 	Polite  bool           // nothing is sent but what a client should send, so that the packets can be judged
 
-	survives string // the clause that says whether the target has lived on; "" where that is no question
-	run      func(ctx context.Context, target tester.Target, v *Visit) error
+	survives string // the clause that says whether the subject has lived on; "" where that is no question
+	// One of these, for a target and for an initiator.
+	run         func(ctx context.Context, target tester.Target, v *Visit) error
+	provocation *provocations.Provocation
 }
 
-// Specs are all specs: those that may end the service last.
+// Specs are all specs for a target: those that may end the service last.
 func Specs() []Spec {
 	var harmless, harmful []Spec
 	for _, a := range attacks.All() {

@@ -16,7 +16,6 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/rdma"
-	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
 // Config is what is said of a target.
@@ -36,10 +35,9 @@ const Recovery = time.Minute
 
 // Visit is a stay at a target. It has one user at a time.
 type Visit struct {
-	config    Config
-	target    tester.Target
-	devices   []rdma.Device
-	recorders []*recorder // of the provider soft, one for each device
+	ownEnd
+	config Config
+	target tester.Target
 
 	geometry   ibtrs.Geometry
 	keyRefresh bool
@@ -48,7 +46,7 @@ type Visit struct {
 }
 
 // Open opens the own devices and makes the first contact. A *RefusedError says what the owner must allow, or the user correct;
-// any other error, that the target cannot be visited from here.
+// any other error, that the target cannot be visited from here. [Visit.Close] leaves the target.
 func Open(ctx context.Context, config Config) (*Visit, error) {
 	v := &Visit{config: config}
 	err := v.open(ctx)
@@ -84,7 +82,7 @@ func (v *Visit) openDevices() error {
 		}
 		device := bySource[source.Addr()]
 		if device == nil {
-			if device, err = v.openDevice(source); err != nil {
+			if device, err = v.openDevice(v.config.Place, source); err != nil {
 				return err
 			}
 			bySource[source.Addr()] = device
@@ -92,28 +90,6 @@ func (v *Visit) openDevices() error {
 		v.target.Rails = append(v.target.Rails, tester.Rail{Device: device, Addr: addr})
 	}
 	return nil
-}
-
-func (v *Visit) openDevice(source netip.Prefix) (rdma.Device, error) {
-	r := &recorder{rail: fmt.Sprintf("rail%d", len(v.devices))}
-	device, err := v.config.Place.open(source, r.trace)
-	if err != nil {
-		return nil, err
-	}
-	v.devices = append(v.devices, device)
-	if _, seen := device.(*soft.Device); seen {
-		v.recorders = append(v.recorders, r)
-	}
-	return device, nil
-}
-
-// Close leaves the target.
-func (v *Visit) Close() error {
-	var errs []error
-	for _, d := range v.devices {
-		errs = append(errs, d.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // Subject is what was found out of the target.

@@ -21,6 +21,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
@@ -29,10 +30,13 @@ are made from here, over ordinary UDP sockets or, in programs built with the tag
 and nothing is risked that was not allowed; what could not be tried is skipped, and the report says why.
 
 The owner's command (--control) is run with one argument: status, restart or crash. It ends with status 127 for what it does
-not know. ci/hooks has an example.`
+not know. ci/hooks/ibnbd-server is an example.
 
-// foreignFlags are the flags about a foreign target, as the user wrote them.
+` + initiatorHelp
+
+// foreignFlags are the flags about a foreign target or initiator, as the user wrote them.
 type foreignFlags struct {
+	role     string
 	exports  []string
 	provider string
 	netdev   string
@@ -49,30 +53,36 @@ type foreignFlags struct {
 
 func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
+	flags.StringVar(&f.role, "role", string(clauses.Target), "what a foreign implementation is: target, initiator")
 	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a polite bystander")
 	flags.StringVar(&f.provider, "provider", foreign.Soft, "RDMA provider on this side: "+strings.Join(foreign.Providers, ", "))
 	flags.StringVar(&f.netdev, "netdev", "", "network interface on this side; by default the one of the route to the target")
-	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target; with --netdev and a prefix length, addresses that this machine has not")
-	flags.StringVar(&f.control, "control", "", "command of the target's owner that restarts or crashes it")
+	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target, or those that wait for an initiator; with --netdev and a prefix length, addresses that this machine has not")
+	flags.StringVar(&f.control, "control", "", "command of the owner that restarts or crashes the target, or steers the initiator")
 	flags.BoolVar(&f.writes, "allow-writes", false, "let the sectors of --scratch be written, on every export")
 	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", tester.ScratchSectors))
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
-	flags.BoolVar(&f.outage, "allow-outage", false, "let the service end: by what some known target did not survive, or by the control command")
-	flags.StringVar(&f.dialect, "dialect", string(clauses.RNBD), "family of names of the foreign target: ibnbd, rnbd")
-	flags.StringVar(&f.name, "name", "", "name of the foreign target in reports and baselines; by default its address")
-	flags.DurationVar(&f.patience, "patience", tester.DefaultPatience, "how long one answer of the foreign target may take")
+	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
+	flags.StringVar(&f.dialect, "dialect", string(clauses.RNBD), "family of names of the foreign implementation: ibnbd, rnbd")
+	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the address of the target")
+	flags.DurationVar(&f.patience, "patience", tester.DefaultPatience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", provocations.DefaultPatience))
 }
 
-// Flags that make sense only in the lab, or only for a foreign target.
+// Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
 	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "workers", "seed", "smoke", "extended", "label"}
-	foreignNames = []string{"export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
+	foreignNames = []string{"role", "export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
 )
 
 // refuseMixed refuses flags of the one kind of run in the other.
-func refuseMixed(cmd *cobra.Command, isForeign bool) error {
+func refuseMixed(cmd *cobra.Command, f runFlags) error {
 	refused, why := foreignNames, "speaks of a foreign target: give one with --target ip:ADDRESS"
-	if isForeign {
+	switch {
+	case f.foreign.role != string(clauses.Target) && f.foreign.role != string(clauses.Initiator):
+		return usagef("--role %q is not one of target, initiator", f.foreign.role)
+	case f.foreign.isInitiator():
+		refused, why = slices.Concat(labFlags, targetNames), "does not go with --role initiator"
+	case f.isForeign():
 		refused, why = labFlags, "speaks of the lab, and --target is a foreign target"
 	}
 	for _, name := range refused {
@@ -83,11 +93,13 @@ func refuseMixed(cmd *cobra.Command, isForeign bool) error {
 	return nil
 }
 
-func (f runFlags) isForeign() bool { return strings.HasPrefix(f.target, foreign.Prefix) }
+func (f runFlags) isForeign() bool {
+	return f.foreign.isInitiator() || strings.HasPrefix(f.target, foreign.Prefix)
+}
 
-// runForeign judges a target that somebody else runs.
+// runForeign judges a target or an initiator that somebody else runs.
 func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
-	options, err := a.foreignOptions(f)
+	options, name, err := a.foreignOptions(f)
 	if err != nil {
 		return err
 	}
@@ -98,7 +110,7 @@ func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
 	if len(plan.Specs) == 0 {
 		return nothingSelected(options.Selection, 0)
 	}
-	announceForeign(out, plan, options.Config.Name)
+	announceForeign(out, plan, name)
 	if f.dryRun {
 		return nil
 	}
@@ -127,23 +139,33 @@ func announceForeign(out io.Writer, plan *runner.ForeignPlan, name string) {
 	}
 }
 
-// foreignOptions checks the flags and makes options of them.
-func (a *app) foreignOptions(f runFlags) (runner.ForeignOptions, error) {
+// foreignOptions checks the flags and makes options of them, and the name of what is judged.
+func (a *app) foreignOptions(f runFlags) (o runner.ForeignOptions, name string, err error) {
 	if f.report == "" {
-		return runner.ForeignOptions{}, usagef("--report is empty: name a directory")
+		return o, "", usagef("--report is empty: name a directory")
 	}
-	config, err := f.foreign.config(f.target)
+	party, name, err := f.foreign.party(f.target)
 	if err != nil {
-		return runner.ForeignOptions{}, err
+		return o, "", err
 	}
-	o := runner.ForeignOptions{
-		Selection: f.selection, Config: config, ReportDir: f.report, Tool: version(), Command: os.Args,
+	o = runner.ForeignOptions{
+		Selection: f.selection, Party: party, ReportDir: f.report, Tool: version(), Command: os.Args,
 		Rerun: f.rerunForeign(), KeepAll: f.keepAll,
 	}
 	if f.baseline != "" && f.baseline != "none" {
 		o.Baseline, o.BaselineFile, err = a.baselineFor(f)
 	}
-	return o, err
+	return o, name, err
+}
+
+// party describes what the flags speak of, and gives its name.
+func (f foreignFlags) party(target string) (foreign.Party, string, error) {
+	if f.isInitiator() {
+		c, err := f.initiator()
+		return c, c.Name, err
+	}
+	c, err := f.config(target)
+	return c, c.Name, err
 }
 
 // config makes a description of the target of the flags.
@@ -154,31 +176,42 @@ func (f foreignFlags) config(target string) (c foreign.Config, err error) {
 	if len(f.exports) < 1 || len(f.exports) > 2 || slices.Contains(f.exports, "") {
 		return c, usagef("--export names %d exports of the foreign target, and must name one or two", len(f.exports))
 	}
-	if f.patience <= 0 {
-		return c, usagef("--patience %s is not positive", f.patience)
-	}
 	c.Exports, c.Patience, c.Name = f.exports, f.patience, f.name
 	if c.Name == "" {
 		c.Name = strings.TrimPrefix(target, foreign.Prefix)
 	}
-	switch c.Dialect = clauses.Dialect(f.dialect); c.Dialect {
-	case clauses.IBNBD, clauses.RNBD:
-	default:
-		return c, usagef("--dialect %q is not one of ibnbd, rnbd", f.dialect)
-	}
-	if f.control != "" {
-		if c.Hook, err = foreign.ParseHook(f.control); err != nil {
-			return c, usagef("--control %q: %w", f.control, err)
-		}
-	}
-	if c.Place, err = f.place(len(c.Targets)); err != nil {
+	if c.Dialect, c.Hook, err = f.common(); err != nil {
 		return c, err
+	}
+	if c.Place, err = f.place(); err != nil {
+		return c, err
+	}
+	if err := c.Place.Check(len(c.Targets)); err != nil {
+		return c, usagef("%w", err)
 	}
 	c.Consent, err = f.consent()
 	return c, err
 }
 
-func (f foreignFlags) place(targets int) (foreign.Place, error) {
+// common checks what is said of targets and initiators alike.
+func (f foreignFlags) common() (dialect clauses.Dialect, hook foreign.Hook, err error) {
+	if f.patience <= 0 {
+		return "", nil, usagef("--patience %s is not positive", f.patience)
+	}
+	switch dialect = clauses.Dialect(f.dialect); dialect {
+	case clauses.IBNBD, clauses.RNBD:
+	default:
+		return "", nil, usagef("--dialect %q is not one of ibnbd, rnbd", f.dialect)
+	}
+	if f.control != "" {
+		if hook, err = foreign.ParseHook(f.control); err != nil {
+			return "", nil, usagef("--control %q: %w", f.control, err)
+		}
+	}
+	return dialect, hook, nil
+}
+
+func (f foreignFlags) place() (foreign.Place, error) {
 	p := foreign.Place{Provider: f.provider, Netdev: f.netdev}
 	for _, text := range f.sources {
 		prefix, err := netip.ParsePrefix(text)
@@ -189,9 +222,6 @@ func (f foreignFlags) place(targets int) (foreign.Place, error) {
 			return p, usagef("--source %q is not an address, with a prefix length or without", text)
 		}
 		p.Source = append(p.Source, prefix)
-	}
-	if err := p.Check(targets); err != nil {
-		return p, usagef("%w", err)
 	}
 	return p, nil
 }
@@ -219,7 +249,11 @@ func (f foreignFlags) consent() (foreign.Consent, error) {
 // rerunForeign is the command that runs one spec again; %s is its name.
 func (f runFlags) rerunForeign() string {
 	o := f.foreign
-	words := []string{"ibnbd-conformance", "run", "--target", f.target, "--export", strings.Join(o.exports, ","), "--provider", o.provider}
+	words := []string{"ibnbd-conformance", "run", "--target", f.target, "--export", strings.Join(o.exports, ",")}
+	if o.isInitiator() {
+		words = []string{"ibnbd-conformance", "run", "--role", o.role}
+	}
+	words = append(words, "--provider", o.provider)
 	for _, flag := range []struct{ name, value string }{
 		{"--netdev", o.netdev}, {"--source", strings.Join(o.sources, ",")}, {"--scratch", o.scratch},
 		{"--allow-data-loss", strings.Join(o.loss, ",")}, {"--name", o.name},

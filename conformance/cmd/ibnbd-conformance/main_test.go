@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, beVendor(kind, os.Args[1]))
 		os.Exit(1)
 	}
+	if socket := os.Getenv(acmeSocket); socket != "" {
+		os.Exit(beHook(socket, os.Args[1:]))
+	}
 	os.Exit(buildAndRun(m))
 }
 

@@ -42,7 +42,8 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --shard 2/5 --report shard-2
   ibnbd-conformance run --target ip:10.0.0.66 --export ram0
   ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
-    --allow-outage --control ./my-target`
+    --allow-outage --control ./my-target
+  ibnbd-conformance run --role initiator --source 10.0.0.1 --control 'ssh root@10.0.0.77 ./my-initiator'`
 
 // runFlags are the flags of the command, as the user wrote them.
 type runFlags struct {
@@ -65,13 +66,14 @@ type runFlags struct {
 func newRun(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "run", Short: "Judge a target and an initiator in the lab, or a target that somebody else runs",
+		Use: "run", Short: "Judge a target and an initiator in the lab, or one of them that somebody else runs",
 		Long: runHelp + "\n\n" + foreignHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := refuseMixed(cmd, f.isForeign()); err != nil {
+			if err := refuseMixed(cmd, f); err != nil {
 				return err
 			}
+			f.foreign.adapt(cmd)
 			if err := a.narrow(&f); err != nil {
 				return err
 			}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+)
+
+// provoke runs the command against an initiator on a machine beside this one, and reads its report.
+func provoke(t *testing.T, here machine, hook string, env []string, args ...string) (ended, verdict.Outcome) {
+	t.Helper()
+	dir := t.TempDir()
+	words := append(strings.Fields(here.on()), binary, "run", "--role", "initiator", "--source", ours, "--control", hook,
+		"--patience", "20s", "--report", dir)
+	cmd := exec.CommandContext(t.Context(), words[0], append(words[1:], args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	got := run(t, cmd)
+	return got, readReport(t, dir, got)
+}
+
+func newMachines(t *testing.T) (here, there machine) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	here, there = newMachine(t), newMachine(t)
+	cable(t, here, there)
+	return here, there
+}
+
+func lives(what string) string { return "an initiator lives on when " + what }
+
+// expectVerdicts compares the verdicts of specs.
+func expectVerdicts(t *testing.T, got ended, o verdict.Outcome, want map[string][]string) {
+	t.Helper()
+	for spec, verdicts := range want {
+		if is := verdictsOf(o, lives(spec)); !slices.Equal(is, verdicts) {
+			t.Errorf("%q: %q, want %q\n%s", spec, is, verdicts, got.stdout)
+		}
+	}
+}
+
+const clientHook = "../../../ci/hooks/ibnbd-client"
+
+// TestInitiatorOfSomebody has the client of this project steered by the hook of ci/hooks.
+func TestInitiatorOfSomebody(t *testing.T) {
+	t.Parallel()
+	here, there := newMachines(t)
+	program := filepath.Join(filepath.Dir(binary), "ibnbd-client")
+	build := exec.Command("go", "build", "-o", program, "../../../reference/cmd/ibnbd-client")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sources := []string{theirs, "10.0.0.67", "10.0.0.68"}
+	there.inside(t, func() error {
+		var errs []error
+		for _, more := range sources[1:] {
+			link, err := netlink.LinkByName("peer")
+			if err != nil {
+				return err
+			}
+			addr, err := netlink.ParseAddr(more + "/24")
+			errs = append(errs, err, netlink.AddrAdd(link, addr))
+		}
+		return errors.Join(errs...)
+	})
+	dir := filepath.Join(t.TempDir(), "hook")
+	env := []string{"CLIENT=" + program, "DIR=" + dir, "SOURCES=" + strings.Join(sources, " ")}
+	const fails, grows, forbidden = "a read fails with EIO", "a server returns with a larger disk", "an accept has queue depth 0"
+	got, outcome := provoke(t, here, there.on()+" "+absolute(t, clientHook), env, "--name", "acme-client", "--dialect", "ibnbd",
+		"--spec", lives(fails), "--spec", lives(grows), "--spec", lives(forbidden))
+	if got.code != int(verdict.ExitHolds) {
+		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
+	}
+	expectVerdicts(t, got, outcome, map[string][]string{
+		fails:     {"IBNBD-IO-023 PASS", "IBNBD-FAIL-023 PASS"},
+		grows:     {"IBNBD-FAIL-003 PASS", "IBNBD-FAIL-023 PASS"},
+		forbidden: {"IBTRS-CONN-038 SKIP no-consent", "IBNBD-FAIL-025 SKIP no-consent"},
+	})
+	if s := outcome.Header.Subjects[0]; s.Name != "acme-client" || s.Role != "initiator" || s.Versions["kernel"] == "" {
+		t.Errorf("the subject is %+v", s)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+		t.Errorf("the run has left sessions: %v, %v", left, err)
+	}
+}
+
+// acme is an initiator in this process, whose hook is this program run again, see [askAcme].
+type acme struct {
+	device rdma.Device
+	change func(*ibnbd.ClientConfig)
+	silent bool // tells no error numbers
+
+	mu    sync.Mutex
+	disks map[string]*acmeDisk
+}
+
+type acmeDisk struct {
+	client *ibnbd.Client
+	device *ibnbd.Device
+}
+
+// What tells this program that it is a hook: the Unix socket on which its initiator listens. And an action that it does not know.
+const acmeSocket, acmeLacks = "IBNBD_TEST_ACME", "IBNBD_TEST_ACME_LACKS"
+
+// newAcme gives an initiator, with the environment in which this program is its hook.
+func newAcme(t *testing.T, there machine, change func(*ibnbd.ClientConfig)) (*acme, []string) {
+	t.Helper()
+	a := &acme{change: change, disks: make(map[string]*acmeDisk)}
+	there.inside(t, func() error {
+		link, err := soft.OpenUDP(netip.MustParseAddr(theirs))
+		if err == nil {
+			a.device, err = soft.Open(link, soft.Config{})
+		}
+		return err
+	})
+	socket := filepath.Join(t.TempDir(), "acme")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.Server{Listener: listener, Config: &http.Server{Handler: a}}
+	server.Start()
+	t.Cleanup(func() {
+		server.Close()
+		if err := a.device.Close(); err != nil {
+			t.Errorf("the run has left something: %v", err)
+		}
+	})
+	// Where the race detector is on, a program would sleep for a second at its end.
+	return a, []string{acmeSocket + "=" + socket, "GORACE=atexit_sleep_ms=0"}
+}
+
+// ServeHTTP does an action.
+func (a *acme) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	input, err := io.ReadAll(q.Body)
+	var says []byte
+	if err == nil {
+		says, err = a.do(q.Context(), q.URL.Query()["word"], input)
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusConflict)
+		says = []byte(ibtrs.ErrnoOf(err).String())
+		if a.silent {
+			says = []byte(err.Error())
+		}
+	}
+	_, _ = w.Write(says) // the hook sees when that fails
+}
+
+func (a *acme) do(ctx context.Context, words []string, input []byte) ([]byte, error) {
+	if words[0] == "map" {
+		return a.mapDisk(ctx, words[1], netip.MustParseAddrPort(words[2]+":"+words[3]), words[4])
+	}
+	a.mu.Lock()
+	d := a.disks[words[1]]
+	a.mu.Unlock()
+	var offset int64
+	if len(words) > 2 {
+		offset, _ = strconv.ParseInt(words[2], 10, 64)
+	}
+	switch words[0] {
+	case "unmap":
+		return nil, errors.Join(d.device.Unmap(ctx, true), d.client.Close())
+	case "state":
+		return []byte(d.device.State().String()), nil
+	case "reconnect":
+		return nil, d.client.Session().Paths()[0].Reconnect(ctx)
+	case "write":
+		_, err := d.device.WriteAtContext(ctx, input, offset, 0)
+		return nil, err
+	case "read":
+		size, _ := strconv.Atoi(words[3])
+		b := make([]byte, size)
+		_, err := d.device.ReadAtContext(ctx, b, offset)
+		return b, err
+	case "flush":
+		return nil, d.device.Flush(ctx)
+	}
+	return nil, fmt.Errorf("%s: %w", words[0], ibtrs.EOPNOTSUPP)
+}
+
+func (a *acme) mapDisk(ctx context.Context, session string, server netip.AddrPort, device string) ([]byte, error) {
+	cfg := ibnbd.DefaultClientConfig()
+	cfg.Transport.Name, cfg.Transport.Connections = session, 3
+	cfg.Transport.Paths = []ibtrs.PathConfig{{Device: a.device, Server: server}}
+	if a.change != nil {
+		a.change(&cfg)
+	}
+	client, err := ibnbd.Connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	d, err := client.Map(ctx, device, ibnbd.ReadWrite, ibnbd.BlockIO)
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.disks[session] = &acmeDisk{client, d}
+	return []byte(session), nil
+}
+
+// beHook has the initiator of a test do what the words say, and gives the status of a control hook.
+func beHook(socket string, words []string) int {
+	if slices.Contains([]string{"status", "restart", "size", os.Getenv(acmeLacks)}, words[0]) {
+		return 127
+	}
+	initiator := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := initiator.Post("http://acme/?"+url.Values{"word": words}.Encode(), "", os.Stdin)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer answer.Body.Close()
+	out, status := os.Stdout, 0
+	if answer.StatusCode != http.StatusOK {
+		out, status = os.Stderr, 1
+	}
+	if _, err := io.Copy(out, answer.Body); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
+}
+
+func TestInitiatorThatIsBroken(t *testing.T) {
+	for _, c := range []struct {
+		name, spec, clause string
+		change             func(*ibnbd.ClientConfig)
+	}{
+		{"takes any accept", "an accept has another magic", "IBTRS-CONN-037", func(c *ibnbd.ClientConfig) { c.Transport.Rules.IgnoreAccept = true }},
+		{"acknowledges no heartbeat", "heartbeats come", "IBTRS-HB-002", func(c *ibnbd.ClientConfig) { c.Transport.Rules.NoHeartbeatAck = true }},
+		{"keeps device ids", "a server returns with another device id", "IBNBD-FAIL-002", func(c *ibnbd.ClientConfig) { c.Rules.KeepDeviceID = true }},
+		{"takes blocks of no size", "a disk has blocks of no size", "IBNBD-OPEN-020", func(c *ibnbd.ClientConfig) { c.Rules.IgnoreZeroBlock = true }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			here, there := newMachines(t)
+			_, env := newAcme(t, there, c.change)
+			got, outcome := provoke(t, here, os.Args[0], env, "--patience", "6s", "--spec", lives(c.spec))
+			if got.code != int(verdict.ExitFails) {
+				t.Errorf("exit code %d: %s", got.code, got.stderr)
+			}
+			expectVerdicts(t, got, outcome, map[string][]string{c.spec: {c.clause + " FAIL protocol-violation", "IBNBD-FAIL-023 SKIP not-reached"}})
+			for _, o := range outcome.Clauses() {
+				for _, r := range o.Results {
+					if r.Verdict == verdict.Fail && (len(r.Evidence) != 2 || !strings.Contains(r.Rerun, "--role initiator --provider soft --source 10.0.0.1")) {
+						t.Errorf("a failure has the evidence %v, and is run again by %q", r.Evidence, r.Rerun)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestInitiatorWhoseHookLacksSomething has what needs that be skipped, and nothing else.
+func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
+	const rejects, returns, reads, grows = "a server rejects with an error number", "a server returns with another device id", "a server answers no marker", "a server returns with a larger disk"
+	for _, c := range []struct {
+		name   string
+		lacks  string
+		silent bool
+		code   verdict.ExitCode
+		want   map[string][]string
+	}{
+		{"reconnect", "reconnect", false, verdict.ExitHolds, map[string][]string{
+			rejects: {"IBTRS-CONN-047 PASS", "IBNBD-FAIL-023 PASS"},
+			returns: {"IBNBD-FAIL-002 SKIP no-hook", "IBNBD-FAIL-023 SKIP no-hook"},
+			reads:   {"IBNBD-COMPAT-007 PASS", "IBNBD-FAIL-023 PASS"},
+		}},
+		{"error numbers and size", "", true, verdict.ExitHolds, map[string][]string{
+			rejects: {"IBTRS-CONN-047 SKIP no-hook", "IBNBD-FAIL-023 PASS"},
+			returns: {"IBNBD-FAIL-002 PASS", "IBNBD-FAIL-023 PASS"},
+			grows:   {"IBNBD-FAIL-003 SKIP no-hook", "IBNBD-FAIL-023 SKIP no-hook"},
+		}},
+		{"map", "map", false, verdict.ExitNothingRan, map[string][]string{
+			reads: {"IBNBD-COMPAT-007 SKIP no-hook", "IBNBD-FAIL-023 SKIP no-hook"},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			here, there := newMachines(t)
+			a, env := newAcme(t, there, nil)
+			a.silent = c.silent
+			args := []string{}
+			for spec := range c.want {
+				args = append(args, "--spec", lives(spec))
+			}
+			got, outcome := provoke(t, here, os.Args[0], append(env, acmeLacks+"="+c.lacks), args...)
+			if got.code != int(c.code) {
+				t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
+			}
+			expectVerdicts(t, got, outcome, c.want)
+		})
+	}
+}
+
+func TestWrongUsageOfForeignInitiator(t *testing.T) {
+	with := func(args ...string) []string {
+		return append([]string{"run", "--role", "initiator", "--dry-run"}, args...)
+	}
+	hook := []string{"--control", "true"}
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no such role", []string{"run", "--role", "judge"}, `--role "judge" is not one of target, initiator`},
+		{"no hook", with("--source", "10.0.0.1"), "--control is missing: nothing else can have the initiator map a disk"},
+		{"no address", with(hook...), "--source and --netdev: no own address"},
+		{"a target", with("--target", "ip:10.0.0.66"), "--target does not go with --role initiator"},
+		{"writes", with("--allow-writes"), "--allow-writes does not go with --role initiator"},
+		{"a flag of the lab", with("--initiator", "mainline"), "--initiator does not go with --role initiator"},
+		{"no patience", with("--source", "10.0.0.1", "--patience", "0s"), "--patience 0s is not positive"},
+		{"a spec of targets", with(append(hook, "--source", "10.0.0.1", "--spec", "a client that falls silent is given up")...), "there is no spec of that name"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			expectSentence(t, command(t, c.args...), verdict.ExitUsage, regexp.QuoteMeta(c.want))
+		})
+	}
+	got := command(t, with(append(hook, "--source", "10.0.0.1")...)...)
+	if got.code != 0 || !regexp.MustCompile(`(?m)^  \d+ will be skipped \(no-consent\)`).MatchString(got.stdout) {
+		t.Errorf("a dry run: exit code %d: %s", got.code, got.stdout)
+	}
+}
