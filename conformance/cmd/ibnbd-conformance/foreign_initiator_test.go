@@ -115,9 +115,11 @@ type acme struct {
 	device rdma.Device
 	change func(*ibnbd.ClientConfig)
 	silent bool // tells no error numbers
+	mortal bool // dies of a server that it cannot use
 
 	mu    sync.Mutex
-	disks map[string]*acmeDisk
+	dead  bool
+	disks map[string]*acmeDisk // that are mapped
 }
 
 type acmeDisk struct {
@@ -148,6 +150,9 @@ func newAcme(t *testing.T, there machine, change func(*ibnbd.ClientConfig)) (*ac
 	server.Start()
 	t.Cleanup(func() {
 		server.Close()
+		if a.mortal {
+			a.restart()
+		}
 		if err := a.device.Close(); err != nil {
 			t.Errorf("the run has left something: %v", err)
 		}
@@ -174,11 +179,27 @@ func (a *acme) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 func (a *acme) do(ctx context.Context, words []string, input []byte) ([]byte, error) {
-	if words[0] == "map" {
-		return a.mapDisk(ctx, words[1], netip.MustParseAddrPort(words[2]+":"+words[3]), words[4])
+	a.mu.Lock()
+	dead := a.dead
+	a.mu.Unlock()
+	switch {
+	case words[0] == "restart":
+		a.restart()
+		return nil, nil
+	case dead:
+		return nil, ibtrs.EIO
+	case words[0] == "map":
+		says, err := a.mapDisk(ctx, words[1], netip.MustParseAddrPort(words[2]+":"+words[3]), words[4])
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.dead = err != nil && a.mortal
+		return says, err
 	}
 	a.mu.Lock()
 	d := a.disks[words[1]]
+	if words[0] == "unmap" {
+		delete(a.disks, words[1])
+	}
 	a.mu.Unlock()
 	var offset int64
 	if len(words) > 2 {
@@ -205,6 +226,17 @@ func (a *acme) do(ctx context.Context, words []string, input []byte) ([]byte, er
 	return nil, fmt.Errorf("%s: %w", words[0], ibtrs.EOPNOTSUPP)
 }
 
+// restart brings the initiator back to life, with nothing mapped.
+func (a *acme) restart() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for session, d := range a.disks {
+		_ = d.client.Close() // its server has gone
+		delete(a.disks, session)
+	}
+	a.dead = false
+}
+
 func (a *acme) mapDisk(ctx context.Context, session string, server netip.AddrPort, device string) ([]byte, error) {
 	cfg := ibnbd.DefaultClientConfig()
 	cfg.Transport.Name, cfg.Transport.Connections = session, 3
@@ -228,7 +260,7 @@ func (a *acme) mapDisk(ctx context.Context, session string, server netip.AddrPor
 
 // beHook has the initiator of a test do what the words say, and gives the status of a control hook.
 func beHook(socket string, words []string) int {
-	if slices.Contains([]string{"status", "restart", "size", os.Getenv(acmeLacks)}, words[0]) {
+	if slices.Contains([]string{"status", "size", os.Getenv(acmeLacks)}, words[0]) {
 		return 127
 	}
 	initiator := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -316,6 +348,38 @@ func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 			}
 			got, outcome := provoke(t, here, os.Args[0], append(env, acmeLacks+"="+c.lacks), args...)
 			if got.code != int(c.code) {
+				t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
+			}
+			expectVerdicts(t, got, outcome, c.want)
+		})
+	}
+}
+
+// TestInitiatorThatDies has an initiator die of two servers, and be restarted by its owner's hook, or not.
+func TestInitiatorThatDies(t *testing.T) {
+	const first, second, third = "an accept has another magic", "an accept has major version 3", "a server answers no marker"
+	const dead, skipped = "IBNBD-FAIL-023 FAIL subject-dead", "IBNBD-FAIL-023 SKIP no-hook"
+	for _, c := range []struct {
+		name, lacks string
+		want        map[string][]string
+	}{
+		{"with restart", "", map[string][]string{
+			first: {"IBTRS-CONN-037 SKIP not-reached", dead}, second: {"IBTRS-CONN-037 SKIP not-reached", dead},
+			third: {"IBNBD-COMPAT-007 PASS", "IBNBD-FAIL-023 PASS"},
+		}},
+		{"without restart", "restart", map[string][]string{
+			first: {"IBTRS-CONN-037 SKIP not-reached", dead}, second: {"IBTRS-CONN-037 SKIP no-hook", skipped},
+			third: {"IBNBD-COMPAT-007 SKIP no-hook", skipped},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			here, there := newMachines(t)
+			a, env := newAcme(t, there, nil)
+			a.mortal = true
+			got, outcome := provoke(t, here, os.Args[0], append(env, acmeLacks+"="+c.lacks),
+				"--spec", lives(first), "--spec", lives(second), "--spec", lives(third))
+			if got.code != int(verdict.ExitFails) {
 				t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
 			}
 			expectVerdicts(t, got, outcome, c.want)
