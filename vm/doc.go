@@ -15,6 +15,5 @@
 // [KernelLog.Since] cut out what belongs to a spec. Records carry the host's time, so that they, the frames and the faults
 // share one timeline.
 //
-// The rooms: vm/image makes what hosts boot, vm/agent is the hand in them, vm/qemu runs one machine, vm/fabric is the wire,
-// vm/disk has disks that outlive machines.
+// The rooms: vm/image makes what hosts boot, vm/agent is the hand in them, vm/qemu runs one machine, vm/fabric is the wire.
 package vm

@@ -26,7 +26,7 @@ type Spec struct {
 	// nothing is recorded and nothing can be broken. It is there to measure what the fabric costs.
 	Direct bool
 	// Disks gives hosts, by name, disks that outlive their machines: the Unix sockets of NBD servers whose first export the
-	// machine sees as vda, vdb, ... Package vm/disk has some.
+	// machine sees as vda, vdb, ...
 	Disks map[string][]string
 }
 

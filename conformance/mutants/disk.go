@@ -4,10 +4,12 @@ package mutants
 
 import (
 	"bytes"
-	"slices"
+	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/disk"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 )
 
@@ -76,58 +78,35 @@ type uselessDisk struct{ backend.Backend }
 
 func (uselessDisk) WriteZeroes(int64, int64, bool) error { return nil }
 
-// volatileDisk has a cache that a loss of power empties. Closing it is no loss: it outlives the server that it is exported by.
+// volatileDisk is a backend whose cache a loss of power empties. Closing it is no loss: it outlives the server that it is
+// exported by.
 type volatileDisk struct {
-	durable backend.Backend
-
-	mu    sync.Mutex
-	cache []byte // what is read
+	memory     *disk.Volatile
+	properties backend.Properties
 }
 
-func newVolatileDisk(durable backend.Backend) (*volatileDisk, error) {
-	d := &volatileDisk{durable: durable, cache: make([]byte, durable.Properties().Size)}
-	return d, d.losePower()
-}
-
-// losePower forgets what was not made durable.
-func (d *volatileDisk) losePower() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.durable.ReadAt(d.cache, 0)
-}
-
-func (d *volatileDisk) Properties() backend.Properties {
-	p := d.durable.Properties()
+// newVolatileDisk takes the place of an empty backend.
+func newVolatileDisk(place backend.Backend) (volatileDisk, error) {
+	p := place.Properties()
 	p.WriteCache, p.FUA = true, true
 	p.MaxDiscard, p.MaxWriteZeroes = 0, 0
-	return p
+	memory, err := disk.NewVolatile(p.Size)
+	return volatileDisk{memory, p}, errors.Join(err, place.Close())
 }
 
-func (d *volatileDisk) ReadAt(p []byte, offset int64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	copy(p, d.cache[offset:])
-	return nil
+func (d volatileDisk) Properties() backend.Properties { return d.properties }
+
+func (d volatileDisk) ReadAt(p []byte, offset int64) error {
+	return d.memory.ReadAt(context.Background(), p, offset)
 }
 
-func (d *volatileDisk) WriteAt(p []byte, offset int64, fua bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	copy(d.cache[offset:], p)
-	if fua {
-		return d.durable.WriteAt(p, offset, true)
-	}
-	return nil
+func (d volatileDisk) WriteAt(p []byte, offset int64, fua bool) error {
+	return d.memory.WriteAt(context.Background(), p, offset, fua)
 }
 
-func (d *volatileDisk) Flush() error {
-	d.mu.Lock()
-	whole := slices.Clone(d.cache)
-	d.mu.Unlock()
-	return d.durable.WriteAt(whole, 0, true)
-}
+func (d volatileDisk) Flush() error { return d.memory.Flush(context.Background()) }
 
-func (d *volatileDisk) Discard(int64, int64) error           { return nil }
-func (d *volatileDisk) WriteZeroes(int64, int64, bool) error { return nil }
-func (d *volatileDisk) SecureErase(int64, int64) error       { return nil }
-func (d *volatileDisk) Close() error                         { return nil }
+func (volatileDisk) Discard(int64, int64) error           { return nil }
+func (volatileDisk) WriteZeroes(int64, int64, bool) error { return nil }
+func (volatileDisk) SecureErase(int64, int64) error       { return nil }
+func (volatileDisk) Close() error                         { return nil }

@@ -112,7 +112,7 @@ func (t crashTrial) specs(clauses []string) []spec {
 
 // crash lets a server of its own lose power.
 func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (findings, error) {
-	var disks []*volatileDisk // which outlive the server
+	var disks []volatileDisk // which outlive the server
 	var unmade error
 	l, err := loopback.Start(func(cfg *ibnbd.ServerConfig) {
 		cfg.Transport.Timers.Teardown = hasty
@@ -132,19 +132,13 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (f
 	target := l.Target()
 	target.Patience = on.patience
 	err = d.Endure(ctx, target, func(context.Context) error {
-		var lost error
-		restarted := l.Restart(func() {
+		return l.Restart(func() {
 			for _, disk := range disks {
-				lost = errors.Join(lost, disk.losePower())
+				disk.memory.PowerLoss()
 			}
 		})
-		return errors.Join(restarted, lost)
 	})
-	closed := l.Close()
-	for _, disk := range disks {
-		closed = errors.Join(closed, disk.durable.Close())
-	}
-	if closed != nil && !on.broken {
+	if closed := l.Close(); closed != nil && !on.broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
 	return judged(ctx, err, on)

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ibnbd/ibnbd/conformance/disk"
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/vm"
-	"github.com/ibnbd/ibnbd/vm/disk"
 )
 
 // durable is a disk of the target's machine that outlives it.

@@ -5,11 +5,12 @@ package disk_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"path/filepath"
 	"testing"
 
-	"github.com/ibnbd/ibnbd/vm/disk"
+	"github.com/ibnbd/ibnbd/conformance/disk"
 )
 
 func TestPowerLoss(t *testing.T) {
@@ -87,7 +88,7 @@ func TestServe(t *testing.T) {
 	}
 	defer conn.Close()
 	greeting := make([]byte, 8)
-	if _, err := conn.Read(greeting); err != nil || string(greeting) != "NBDMAGIC" {
+	if _, err := io.ReadFull(conn, greeting); err != nil || string(greeting) != "NBDMAGIC" {
 		t.Errorf("greeted with %q: %v", greeting, err)
 	}
 	if err := stop(); err != nil {
