@@ -4,10 +4,7 @@ package fabric
 
 import (
 	"encoding/binary"
-	"errors"
-	"net"
 	"sync"
-	"syscall"
 )
 
 // lengthSize is the size of the length in front of each frame on a QEMU stream socket: four bytes, big-endian.
@@ -19,8 +16,7 @@ const portQueue = 4 << 20
 // outbox writes frames to one connection. Frames collect in pending; whoever flushes writes all of them with one system
 // call if the socket takes them, and otherwise leaves the rest to the outbox's own goroutine, so that nobody else waits.
 type outbox struct {
-	conn    *net.UnixConn
-	raw     syscall.RawConn
+	socket  *socket
 	rest    chan []byte   // what a flush could not write, for run
 	quit    chan struct{} // closed by stop
 	stopped sync.WaitGroup
@@ -32,14 +28,10 @@ type outbox struct {
 	failed  bool   // the connection is broken
 }
 
-func newOutbox(conn *net.UnixConn) (*outbox, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	o := &outbox{conn: conn, raw: raw, rest: make(chan []byte, 1), quit: make(chan struct{})}
+func newOutbox(s *socket) *outbox {
+	o := &outbox{socket: s, rest: make(chan []byte, 1), quit: make(chan struct{})}
 	o.stopped.Go(o.run)
-	return o, nil
+	return o
 }
 
 // put queues a frame; false says that the queue is full.
@@ -61,7 +53,7 @@ func (o *outbox) flush() {
 		if buffer == nil {
 			return
 		}
-		n := o.tryWrite(buffer)
+		n := o.socket.trySend(buffer)
 		if n < len(buffer) {
 			o.rest <- buffer[n:] // there is room: only the one who writes sends
 			return
@@ -96,21 +88,6 @@ func (o *outbox) giveBack(buffer []byte) {
 	o.writing = false
 }
 
-// tryWrite writes what the socket takes at once and returns how much that was.
-func (o *outbox) tryWrite(buffer []byte) (n int) {
-	_ = o.raw.Write(func(fd uintptr) bool {
-		for {
-			written, err := syscall.Write(int(fd), buffer)
-			if errors.Is(err, syscall.EINTR) {
-				continue
-			}
-			n = max(written, 0) // a broken connection shows again in run, which deals with it
-			return true
-		}
-	})
-	return n
-}
-
 // run writes what flushes left, waiting for the reader as long as it takes.
 func (o *outbox) run() {
 	for {
@@ -126,20 +103,22 @@ func (o *outbox) run() {
 // finish writes a rest and whatever was queued meanwhile.
 func (o *outbox) finish(buffer []byte) {
 	for len(buffer) > 0 {
-		_, err := o.conn.Write(buffer)
+		n, err := o.socket.send(buffer)
 		o.mu.Lock()
 		if err != nil {
 			o.failed, o.pending = true, nil // the port's reader sees the end of the connection too, and tells
 			o.mu.Unlock()
 			return
 		}
-		buffer = o.swap()
+		if buffer = buffer[n:]; len(buffer) == 0 {
+			buffer = o.swap()
+		}
 		o.writing = len(buffer) > 0
 		o.mu.Unlock()
 	}
 }
 
-// stop ends the goroutine; the connection must be closed already.
+// stop ends the goroutine; the connection must be hung up already.
 func (o *outbox) stop() {
 	close(o.quit)
 	o.stopped.Wait()

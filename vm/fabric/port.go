@@ -9,8 +9,9 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Port is where one guest NIC is plugged in. It listens on a Unix socket; QEMU connects to that with
@@ -121,23 +122,25 @@ func (p *Port) unplug() {
 	out, reader := p.out, p.reader
 	p.mu.Unlock()
 	if out != nil {
-		_ = out.conn.Close()
+		out.socket.hangUp()
 		<-reader
 	}
 }
 
 // plug makes conn the port's connection and reads it in a goroutine of its own.
 func (p *Port) plug(conn *net.UnixConn) {
-	out, err := newOutbox(conn)
+	s, err := newSocket(conn)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil || p.closed {
-		_ = conn.Close()
-		if out != nil {
-			out.stop()
-		}
+	if err != nil {
+		p.err = fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
 		return
 	}
+	if p.closed {
+		s.close()
+		return
+	}
+	out := newOutbox(s)
 	reader := make(chan struct{})
 	p.out, p.reader, p.err = out, reader, nil
 	p.rail.tell(Event{Kind: Connected, Detail: p.name})
@@ -147,9 +150,10 @@ func (p *Port) plug(conn *net.UnixConn) {
 // serve forwards what the guest sends until the connection ends.
 func (p *Port) serve(out *outbox, done chan struct{}) {
 	defer close(done)
-	err := p.read(out.conn)
-	_ = out.conn.Close()
+	err := p.read(out.socket)
+	out.socket.hangUp()
 	out.stop()
+	out.socket.close()
 	p.rail.table.forget(p)
 	detail := p.name
 	if err != nil {
@@ -168,14 +172,9 @@ const readBuffer = 256 << 10
 //
 // All reading happens inside one call of RawConn.Read, which waits whenever its function returns false. A read that does not
 // fill the buffer has emptied the socket, so it waits at once, without a second system call to be told so.
-func (p *Port) read(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
-	}
-	in := inbox{port: p, buffer: make([]byte, readBuffer), frame: Frame{Rail: p.rail.name, From: p.name}}
-	err = raw.Read(func(fd uintptr) bool { return in.drain(int(fd)) })
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+func (p *Port) read(s *socket) error {
+	in := inbox{port: p, socket: s, buffer: make([]byte, readBuffer), frame: Frame{Rail: p.rail.name, From: p.name}}
+	if err := s.readable.Read(func(uintptr) bool { return in.drain() }); err != nil {
 		return fmt.Errorf("fabric: port %s on %s: %w", p.name, p.rail.name, err)
 	}
 	return in.err
@@ -184,6 +183,7 @@ func (p *Port) read(conn *net.UnixConn) error {
 // inbox is what a port has read and not yet forwarded.
 type inbox struct {
 	port   *Port
+	socket *socket
 	buffer []byte
 	filled int
 	frame  Frame
@@ -192,15 +192,13 @@ type inbox struct {
 }
 
 // drain reads and forwards until the socket is empty (false) or reading has ended (true).
-func (in *inbox) drain(fd int) (ended bool) {
+func (in *inbox) drain() (ended bool) {
 	for {
-		n, err := syscall.Read(fd, in.buffer[in.filled:])
+		n, err := in.socket.receive(in.buffer[in.filled:])
 		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case errors.Is(err, syscall.EAGAIN):
+		case errors.Is(err, unix.EAGAIN):
 			return false
-		case errors.Is(err, syscall.ECONNRESET), err == nil && n == 0:
+		case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
 			return true // the guest is gone
 		case err != nil:
 			in.err = fmt.Errorf("fabric: port %s on %s: read: %w", in.port.name, in.port.rail.name, err)
