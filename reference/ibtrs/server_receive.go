@@ -66,10 +66,25 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 	if !p.server.cfg.KeyRefresh || p.server.cfg.Rules.KeepChunkKey {
 		return p.begun(r)
 	}
-	r.state.Store(requestInvalidating)
-	r.undo[0] = rdma.SendWR{ID: workInvalidate | uint64(chunk), Op: rdma.OpInvalidate, Window: p.windows[chunk], Signaled: true}
+	return p.takeKey(c, r)
+}
+
+// takeKey takes the chunk's key back. A read whose header was copied begins at once: what the client may still change is
+// where its own answer is made, and the new key stands behind this in the same queue. Others begin when the key is back.
+func (p *ServerPath) takeKey(c *serverChannel, r *ServerRequest) error {
+	r.undo[0] = rdma.SendWR{ID: workMessage, Op: rdma.OpInvalidate, Window: p.windows[r.chunk]}
 	r.invalidate.chain = r.undo[:]
-	return c.post(&r.invalidate)
+	if !r.copyRead() {
+		r.state.Store(requestInvalidating)
+		r.undo[0].ID, r.undo[0].Signaled = workInvalidate|uint64(r.chunk), true
+		return c.post(&r.invalidate)
+	}
+	if err := c.post(&r.invalidate); err != nil {
+		r.drop()
+		return err
+	}
+	p.deliver(r)
+	return nil
 }
 
 // refusePlace closes the path for a chunk or an offset that does not exist (Clauses IBTRS-IMM-006, IBTRS-IMM-007), or
@@ -102,9 +117,14 @@ func (p *ServerPath) begun(r *ServerRequest) error {
 		r.Respond(ErrnoOf(err))
 		return nil
 	}
+	p.deliver(r)
+	return nil
+}
+
+// deliver hands a request to the upper layer.
+func (p *ServerPath) deliver(r *ServerRequest) {
 	p.stats.count(r.Direction, len(r.Data)+len(r.Header))
 	p.handler.Handle(r)
-	return nil
 }
 
 // dropInvalidating gives up the requests whose invalidation will never complete, because the connections are gone.

@@ -12,7 +12,8 @@ import (
 // ServerRequest is one request of a client, as the upper layer sees it. It is the place of one chunk of one path and is
 // used again for each request in that chunk: after Respond nothing of it may be touched.
 type ServerRequest struct {
-	// The parts of the request, all of them parts of the chunk. With static keys the client can change them at any time.
+	// The parts of the request, all of them parts of the chunk. With static keys the client can change them at any time, and
+	// the data of a read always.
 	ChunkRequest
 
 	// Scratch is for the upper layer, and stays with the chunk.
@@ -24,7 +25,8 @@ type ServerRequest struct {
 	offset     uint32
 	copied     [legacyDescriptors]Descriptor // of a read: where the answer goes
 	count      int
-	state      atomic.Uint32 // requestFree, ...
+	header     [smallHeader]byte // of a read that begins before its key is back
+	state      atomic.Uint32     // requestFree, ...
 	response   work
 	invalidate work
 	chain      [legacyDescriptors + 3]rdma.SendWR
@@ -32,6 +34,9 @@ type ServerRequest struct {
 	elements   [legacyDescriptors]rdma.SGE
 	body       [1]rdma.SGE
 }
+
+// smallHeader is the size of the longest header that is copied, in bytes: enough for that of an I/O.
+const smallHeader = 64
 
 // The states of a server's request.
 const (
@@ -88,6 +93,16 @@ func (r *ServerRequest) parse() error {
 		return fmt.Errorf("descriptors of %d bytes for %d bytes of data: %w", total, len(r.Data), EINVAL)
 	}
 	return nil
+}
+
+// copyRead takes a read with a small header out of the chunk, so that nothing of it can be changed any more. False says that
+// it is something else, or broken.
+func (r *ServerRequest) copyRead() bool {
+	if r.parse() != nil || r.Direction != Read || len(r.Header) > len(r.header) {
+		return false
+	}
+	r.Header = r.header[:copy(r.header[:], r.Header)]
+	return true
 }
 
 func (r *ServerRequest) fatal(err error) bool {
