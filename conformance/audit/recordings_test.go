@@ -270,6 +270,20 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
+// TestOvertaking: when both paths of a session are back at once, OPEN takes the one and SESS_INFO the other, whose wire is the
+// slower: what was sent first is seen last.
+func TestOvertaking(t *testing.T) {
+	c := loadFiles(t, "testdata/overtaking-rail0.pcapng.gz", "testdata/overtaking-rail1.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`session session196, path 10.0.0.2 to 10.0.0.1: session is down`,
+		`path 10.0.1.2 to 10.0.1.1, connection 0: OPEN "dev/disk195" rw, permit 1`,
+		`path 10.0.0.2 to 10.0.0.1, connection 0: SESS_INFO, permit 0`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
 // TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
 // disconnect of the first is on the wire. Nobody is blamed for that.
 func TestFailoverBeforeDisconnect(t *testing.T) {
