@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // process is a child that cannot outlive this process.
@@ -32,10 +30,7 @@ func spawn(cmd *exec.Cmd) (*process, error) {
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		err := stepBack()
-		if err == nil {
-			err = cmd.Start()
-		}
+		err := cmd.Start()
 		started <- err
 		if err == nil {
 			p.err = cmd.Wait()
@@ -46,20 +41,6 @@ func spawn(cmd *exec.Cmd) (*process, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// stepBack lowers the priority of the calling thread, and so of what it forks: guests compute all the time, and a frame
-// between two of them should not wait until one has had its turn.
-func stepBack() error {
-	const steps, zero = 5, 20 // the system call gives 20 for a niceness of 0, and less for a higher one
-	priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err == nil {
-		err = unix.Setpriority(unix.PRIO_PROCESS, 0, zero-priority+steps)
-	}
-	if err != nil {
-		return fmt.Errorf("lower the priority: %w", err)
-	}
-	return nil
 }
 
 // kill ends the child at once and waits until it is gone.
