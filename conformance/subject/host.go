@@ -18,8 +18,11 @@ type Host interface {
 // readWord gives the content of a one-line file without its newline.
 func readWord(ctx context.Context, h Host, name string) (string, error) {
 	b, err := h.Agent().ReadFile(ctx, name)
-	return strings.TrimSuffix(string(b), "\n"), err
+	return word(b), err
 }
+
+// word is what a file of one line says.
+func word(content []byte) string { return strings.TrimSuffix(string(content), "\n") }
 
 // loaded says whether a module is there.
 func loaded(ctx context.Context, h Host, module string) (bool, error) {

@@ -109,23 +109,19 @@ func (i *MainlineInitiator) State(ctx context.Context, d Device) (string, error)
 	return readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "state"))
 }
 
-// Paths lists the paths of a session with their states.
+// Paths lists the paths of a session with their states. A path that is being removed meanwhile is left out.
 func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
-	dirs, err := i.host.Agent().Glob(ctx, path.Join(RNBD.ClientSession(session), "paths", "*"))
+	states, err := i.host.Agent().ReadFiles(ctx, path.Join(RNBD.ClientSession(session), "paths", "*", "state"))
 	if err != nil {
 		return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 	}
 	var paths []PathStatus
-	for _, dir := range dirs {
-		addr, err := parsePathDir(path.Base(dir))
+	for _, state := range states {
+		addr, err := parsePathDir(path.Base(path.Dir(state.Path)))
 		if err != nil {
 			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 		}
-		state, err := readWord(ctx, i.host, path.Join(dir, "state"))
-		if err != nil {
-			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
-		}
-		paths = append(paths, PathStatus{PathAddr: addr, Connected: state == "connected"})
+		paths = append(paths, PathStatus{PathAddr: addr, Connected: word(state.Bytes) == "connected"})
 	}
 	return paths, nil
 }

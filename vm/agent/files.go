@@ -113,6 +113,26 @@ func (c *Client) Glob(ctx context.Context, pattern string) ([]string, error) {
 	return names, err
 }
 
+// Content is what a file of the guest holds.
+type Content struct {
+	Path  string
+	Bytes []byte
+}
+
+// ReadFiles reads all files, small ones, whose paths match a pattern as of path/filepath.Match, sorted by path. It asks the
+// guest once, where ReadFile would have to be called for each.
+func (c *Client) ReadFiles(ctx context.Context, pattern string) ([]Content, error) {
+	var read []wire.Content
+	if err := c.call(ctx, wire.OpReadAll, wire.Path{Path: pattern}, nil, &read); err != nil {
+		return nil, err
+	}
+	files := make([]Content, len(read))
+	for i, c := range read {
+		files[i] = Content(c)
+	}
+	return files, nil
+}
+
 // Mkdir makes a directory; in configfs that makes an object.
 func (c *Client) Mkdir(ctx context.Context, name string) error {
 	return c.call(ctx, wire.OpMkdir, wire.Path{Path: name}, nil, nil)

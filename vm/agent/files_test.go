@@ -189,6 +189,18 @@ func TestDirectoriesAndLinks(t *testing.T) {
 	if names, err := client.Glob(ctx, dir+"/[fs]*"); err != nil || !cmp.Equal(names, []string{dir + "/file", dir + "/sub"}) {
 		t.Errorf("glob: %q, %v", names, err)
 	}
+	if files, err := client.ReadFiles(ctx, dir+"/f*"); err != nil || !cmp.Equal(files, []agent.Content{{Path: dir + "/file", Bytes: []byte("x")}}) {
+		t.Errorf("files: %v, %v", files, err)
+	}
+	if files, err := client.ReadFiles(ctx, dir+"/nothing*"); err != nil || len(files) != 0 {
+		t.Errorf("files that are not there: %v, %v", files, err)
+	}
+	if files, err := client.ReadFiles(ctx, dir+"/lin*"); err != nil || len(files) != 0 {
+		t.Errorf("a link that leads nowhere, read: %v, %v", files, err)
+	}
+	if _, err := client.ReadFiles(ctx, dir+"/s*"); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("a directory, read: %v, want EISDIR", err)
+	}
 	if there, err := client.Exists(ctx, dir+"/link"); err != nil || !there {
 		t.Errorf("a link that leads nowhere: %v, %v", there, err)
 	}

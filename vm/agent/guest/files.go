@@ -138,6 +138,26 @@ func readlink(_ context.Context, args wire.Path) (any, error) { return os.Readli
 
 func glob(_ context.Context, args wire.Path) (any, error) { return filepath.Glob(args.Path) }
 
+// readAll reads the files that match a pattern. One that goes away meanwhile, as they do in sysfs, is left out.
+func readAll(_ context.Context, args wire.Path) (any, error) {
+	names, err := filepath.Glob(args.Path)
+	if err != nil {
+		return nil, err
+	}
+	files := []wire.Content{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, wire.Content{Path: name, Bytes: content})
+	}
+	return files, nil
+}
+
 func mkdir(_ context.Context, args wire.Path) (any, error) { return nil, os.Mkdir(args.Path, 0o755) }
 
 // remove removes a file with unlink or a directory with rmdir; the errno is that of the one that fits.

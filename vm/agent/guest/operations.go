@@ -35,6 +35,7 @@ func init() { // not a literal: the operations reach this table themselves
 		wire.OpReadDir:  plain(readDir),
 		wire.OpReadlink: plain(readlink),
 		wire.OpGlob:     plain(glob),
+		wire.OpReadAll:  plain(readAll),
 		wire.OpMkdir:    plain(mkdir),
 		wire.OpRemove:   plain(remove),
 		wire.OpSymlink:  plain(symlink),

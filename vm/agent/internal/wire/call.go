@@ -54,6 +54,7 @@ const (
 	OpReadDir  = "readdir"  // Path -> []FileInfo
 	OpReadlink = "readlink" // Path -> string
 	OpGlob     = "glob"     // Path -> []string
+	OpReadAll  = "readall"  // Path -> []Content
 	OpMkdir    = "mkdir"    // Path -> nil
 	OpRemove   = "remove"   // Path -> nil
 	OpSymlink  = "symlink"  // Symlink -> nil
@@ -76,6 +77,12 @@ const (
 // Path names a file, or a pattern of files.
 type Path struct {
 	Path string `json:"path"`
+}
+
+// Content is what a file holds.
+type Content struct {
+	Path  string `json:"path"`
+	Bytes []byte `json:"bytes"`
 }
 
 // Symlink asks for a symbolic link at Path.
