@@ -172,15 +172,11 @@ func (c Config) args() []string {
 	return args
 }
 
-// translatedCPU is the CPU of translated guests. Without fast string instructions, which are translated into a loop of single
-// bytes, the kernel copies and clears memory by words; and four levels of page tables are walked faster than five.
-const translatedCPU = "max,erms=off,fsrm=off,la57=off"
-
 func (a Accelerator) args() []string {
 	if a == KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	return []string{"-accel", "tcg,thread=multi", "-cpu", translatedCPU}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
 }
 
 // device is the name of the i-th network card for QMP.
