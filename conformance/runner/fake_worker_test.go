@@ -28,14 +28,33 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// actWorker is the whole life of a fake worker: the first of its specs is the name of the part that it plays.
+// actWorker is the whole life of a fake worker. All get the same specs: those from the name of a part to the next are for the
+// worker that plays it, in the order of the workers.
 func actWorker() {
 	var o orders
 	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil {
 		fmt.Println("no orders:", err)
 		os.Exit(1)
 	}
+	o.Specs = scene(o)
 	parts[o.Specs[0]](o, os.NewFile(messageDescriptor, "supervisor"))
+}
+
+// scene gives the specs of one worker. One that comes later than the last has all that there is.
+func scene(o orders) []string {
+	var scenes [][]string
+	for i, spec := range o.Specs {
+		if parts[spec] != nil {
+			scenes = append(scenes, nil)
+		}
+		if last := len(scenes) - 1; last >= 0 {
+			scenes[last] = append(scenes[last], o.Specs[i])
+		}
+	}
+	if o.Number >= len(scenes) {
+		return o.Specs
+	}
+	return scenes[o.Number]
 }
 
 // actSupervisor runs a worker that does not go by itself, with the report in dir.
@@ -46,7 +65,7 @@ func actSupervisor(dir string) {
 		os.Exit(1)
 	}
 	s.show.out = os.Stdout
-	fmt.Println(runShares(context.Background(), s.options, s.plan, usual, s.show, s.journal))
+	fmt.Println(runWorkers(context.Background(), s.options, s.plan, usual, s.show, s.journal))
 }
 
 // The parts of fake workers.

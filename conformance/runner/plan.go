@@ -31,7 +31,6 @@ type Plan struct {
 	LeftOut  []Spec        // chosen, too, but for their taking minutes
 	Workers  int           // that have something to do
 	Estimate time.Duration // of the specs alone, without the boot of the labs
-	shares   [][]Spec
 	claims   *claim.Claims
 }
 
@@ -58,7 +57,7 @@ func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	picked, leftOut := o.Selection.withoutExtended(applicable(picked, catalogue, clauseSubjects(o.Subjects)))
 	picked = o.Selection.ofShard(picked)
 	shares := divide(picked, max(1, o.Workers))
-	return &Plan{Specs: picked, LeftOut: leftOut, Workers: len(shares), Estimate: estimate(shares), shares: shares, claims: claims}, nil
+	return &Plan{Specs: picked, LeftOut: leftOut, Workers: len(shares), Estimate: estimate(shares), claims: claims}, nil
 }
 
 // specsOf lists the specs of a preview in tree order.

@@ -60,7 +60,7 @@ func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Pla
 		return nil, recordError(err)
 	}
 	defer journal.Close()
-	runErr := runShares(ctx, o, plan, usual, show, journal)
+	runErr := runWorkers(ctx, o, plan, usual, show, journal)
 	show.stop()
 	return conclude(catalogue, o.ReportDir, journal, interruption(ctx, runErr))
 }
@@ -159,9 +159,9 @@ func header(o Options, plan *Plan) verdict.Header {
 	return h
 }
 
-// runShares runs all workers to their end. The first that cannot go on stops the others, and so does the end of the time for
+// runWorkers runs all workers to their end. The first that cannot go on stops the others, and so does the end of the time for
 // a whole run.
-func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *progress, journal *verdict.Writer) error {
+func runWorkers(ctx context.Context, o Options, plan *Plan, waits limits, show *progress, journal *verdict.Writer) error {
 	temp, err := os.MkdirTemp("", "ibnbd-")
 	if err != nil {
 		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the sockets of the labs: %v; free space there, or set TMPDIR", err)}
@@ -175,10 +175,15 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	claimed := filepath.Join(temp, "claims")
+	if err := os.Mkdir(claimed, 0o700); err != nil {
+		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the claims of the workers: %v; free space there, or set TMPDIR", err)}
+	}
 	seen := newPassive()
 	var workers sync.WaitGroup
-	for number, specs := range plan.shares {
-		s := &share{orders: ordersFor(o, number, specs), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+	for number := range plan.Workers {
+		s := &share{orders: ordersFor(o, number, plan.Specs), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+		s.orders.Claims = claims(claimed)
 		workers.Go(func() {
 			if err := s.run(ctx); err != nil {
 				stop(err)
@@ -189,7 +194,7 @@ func runShares(ctx context.Context, o Options, plan *Plan, waits limits, show *p
 	if again := undecided(plan.Specs, journal.Run().Results); len(again) > 0 && ctx.Err() == nil {
 		show.more(len(again))
 		show.say("%s could not be judged, and will run once more with the machine for themselves", specCount(len(again)))
-		s := &share{orders: ordersFor(o, len(plan.shares), again), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+		s := &share{orders: ordersFor(o, plan.Workers, again), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
 		if err := s.run(ctx); err != nil {
 			stop(err)
 		}
@@ -235,7 +240,8 @@ func specCount(n int) string {
 }
 
 func ordersFor(o Options, number int, specs []Spec) orders {
-	given := orders{Number: number, Seed: o.Seed, Kit: o.Kit, Rerun: o.Rerun}
+	// Each goes through the specs in an order of its own, so that not all of them are at those that only wait.
+	given := orders{Number: number, Seed: o.Seed + int64(number), Kit: o.Kit, Rerun: o.Rerun}
 	given.Kit.ReportDir = o.ReportDir
 	given.Kit.Lab.Dir = filepath.Join(o.ReportDir, machinesDir, strconv.Itoa(number))
 	given.Kit.Lab.Rails = max(given.Kit.Lab.Rails, railsFor(specs))

@@ -43,14 +43,11 @@ func newStage(dir string, shares ...[]string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{options: Options{ReportDir: dir}, plan: &Plan{}, journal: journal}
+	s := &stage{options: Options{ReportDir: dir}, plan: &Plan{Workers: len(shares)}, journal: journal}
 	for _, names := range shares {
-		var share []Spec
 		for _, name := range names {
-			share = append(share, Spec{Name: name})
+			s.plan.Specs = append(s.plan.Specs, Spec{Name: name})
 		}
-		s.plan.shares = append(s.plan.shares, share)
-		s.plan.Specs = append(s.plan.Specs, share...)
 	}
 	s.show = newProgress(&s.shown, len(s.plan.Specs))
 	return s, nil
@@ -71,7 +68,7 @@ func (s *stage) play(ctx context.Context, t *testing.T, waits limits) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err := runShares(ctx, s.options, s.plan, waits, s.show, s.journal)
+	err := runWorkers(ctx, s.options, s.plan, waits, s.show, s.journal)
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal("the run hangs")
 	}

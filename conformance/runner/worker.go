@@ -33,6 +33,7 @@ const suiteName = "conformance"
 type orders struct {
 	Number int        // of the worker, from 0
 	Specs  []string   // names; at least one
+	Claims claims     // of the workers that have the same specs
 	Seed   int64      // of the order in which specs run
 	Kit    kit.Config // what is under test, and where
 	Rerun  string     // how the user runs one spec again; %s is the name
@@ -44,8 +45,9 @@ const messageDescriptor = 3
 // errNotStarted is that of a worker which somebody has typed.
 var errNotStarted = errors.New("a worker is started by 'ibnbd-conformance run', not by hand")
 
-// Work is the whole life of a worker process. It reads its orders from in and runs its share of the specs; what Ginkgo prints
-// goes to standard output. Its findings go to the supervisor; the error is only for a worker that was not started by one.
+// Work is the whole life of a worker process. It reads its orders from in and runs those of their specs that it claims first;
+// what Ginkgo prints goes to standard output. Its findings go to the supervisor; the error is only for a worker that was not
+// started by one.
 func Work(ctx context.Context, in io.Reader) error {
 	var o orders
 	if err := json.NewDecoder(in).Decode(&o); err != nil || len(o.Specs) == 0 {
@@ -83,12 +85,26 @@ func tell(out *sender, o orders) {
 		}
 		out.send(message{Kind: closed, Results: results})
 	}, ginkgo.NodeTimeout(kit.ShutdownTimeout))
+	mine := false
 	ginkgo.ReportBeforeEach(func(r ginkgo.SpecReport) {
-		if r.State != types.SpecStateSkipped && r.State != types.SpecStatePending {
-			out.send(message{Kind: begun, Spec: claim.SpecName(r)})
+		mine = false
+		if r.State == types.SpecStateSkipped || r.State == types.SpecStatePending {
+			return
+		}
+		name := claim.SpecName(r)
+		var err error
+		if mine, err = o.Claims.take(name); err != nil {
+			out.send(message{Kind: failed, Text: fmt.Sprintf("cannot claim %q: %v; free space there, or set TMPDIR", name, err)})
+		}
+		if mine {
+			out.send(message{Kind: begun, Spec: name})
 		}
 	})
+	kit.AdmitBy(func() bool { return mine })
 	ginkgo.ReportAfterEach(func(r ginkgo.SpecReport) {
+		if !mine {
+			return
+		}
 		results := kit.Excuse(witness.Results(r))
 		if len(results) == 0 {
 			return

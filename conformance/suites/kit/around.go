@@ -53,6 +53,9 @@ func boundSpecs(kind types.NodeType, _ ginkgo.Offset, text string, args []any) (
 }
 
 var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
+	if env.admit != nil && !env.admit() {
+		ginkgo.Skip("this spec runs elsewhere")
+	}
 	spec := ginkgo.CurrentSpecReport()
 	p := Current()
 	if role := sysfsRole(spec.Labels()); role != "" {

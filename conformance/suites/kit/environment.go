@@ -68,12 +68,17 @@ type environment struct {
 	starvation *starvation      // how the host treats the guests
 	durable    *durable         // a disk of the target's machine
 	broken     bool             // a spec has left a host in a state that the next one must not inherit
+	admit      func() bool      // whether the spec that is to begin runs here; nil stands for yes
 }
 
 var env environment
 
 // Configure says what is under test. It is called once, before the suite runs.
 func Configure(c Config) { env.config = c }
+
+// AdmitBy has a function asked before each spec whether it runs here. Where it does not, the spec is skipped before anything is
+// done for it: processes that have the same specs divide them so.
+func AdmitBy(admit func() bool) { env.admit = admit }
 
 // Current is the pair of the running spec.
 func Current() *Pair {
