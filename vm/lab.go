@@ -255,6 +255,14 @@ func (l *Lab) Reset(ctx context.Context) (replaced []*Host, err error) {
 // Replace gives a host a new machine, whatever became of the old one, and returns when the host is ready.
 func (l *Lab) Replace(ctx context.Context, h *Host) error { return h.replace(ctx) }
 
+// ReplaceAll is Replace for all hosts, side by side.
+func (l *Lab) ReplaceAll(ctx context.Context) error {
+	for _, h := range l.hosts {
+		h.PowerLoss()
+	}
+	return l.bootAll(ctx)
+}
+
 // Recording is a recording of all rails.
 type Recording struct {
 	rails []*fabric.Recording

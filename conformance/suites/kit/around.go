@@ -78,18 +78,13 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 // mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.
 func mend(ctx context.Context) error {
 	p := env.pair
-	hosts := []*vm.Host{p.TargetHost, p.InitiatorHost}
-	for _, h := range hosts {
+	for _, h := range p.Lab.Hosts() {
 		env.broken = env.broken || dead(h)
 	}
 	if !env.broken {
 		return nil
 	}
-	var errs []error
-	for _, h := range hosts {
-		errs = append(errs, p.Lab.Replace(ctx, h))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := p.Lab.ReplaceAll(ctx); err != nil {
 		return err
 	}
 	if err := p.Lab.Acquaint(ctx); err != nil {

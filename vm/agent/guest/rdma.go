@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,17 +94,21 @@ func lacking(device string, addresses []netip.Prefix) string {
 	return ""
 }
 
+// gidGap is how many unused entries in a row are taken for the end of a GID table. The kernel gives a new GID the first free
+// entry, so those in use stand at the beginning; to read all the thousand files of a table takes most of a second.
+const gidGap = 16
+
 // portGIDs are the entries of the GID table that are in use. An IPv4 address is in it as ::ffff:a.b.c.d.
 func portGIDs(port string) [][16]byte {
-	files, _ := filepath.Glob(filepath.Join(port, "gids/*"))
 	var gids [][16]byte
-	for _, file := range files {
-		data, err := os.ReadFile(file)
+	for i, unused := 0, 0; unused < gidGap; i++ {
+		unused++
+		data, err := os.ReadFile(filepath.Join(port, "gids", strconv.Itoa(i)))
 		if err != nil {
-			continue // an unused entry
+			continue // an unused entry, or none
 		}
-		if gid, err := netip.ParseAddr(trimmed(data)); err == nil {
-			gids = append(gids, gid.As16())
+		if gid, err := netip.ParseAddr(trimmed(data)); err == nil && !gid.IsUnspecified() {
+			gids, unused = append(gids, gid.As16()), 0
 		}
 	}
 	return gids
