@@ -13,6 +13,9 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/subject"
 )
 
+// watchPeriod is how often a watch looks. Its times are late by at most so much; each look costs the guest some milliseconds.
+const watchPeriod = 2 * samplePeriod
+
 // Watch follows the state of a device and of the paths of its session, and puts every change on the timeline.
 type Watch struct {
 	pair   *Pair
@@ -38,7 +41,7 @@ func (p *Pair) Watch(ctx context.Context, d subject.Device) *Watch {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		tick := time.NewTicker(samplePeriod)
+		tick := time.NewTicker(watchPeriod)
 		defer tick.Stop()
 		for {
 			select {
