@@ -75,9 +75,21 @@ func (c *ServerConfig) validate() error {
 	return c.Timers.Validate()
 }
 
-// pathMemory is the size of one path's chunks in bytes.
+// pathMemory is the size of one path's memory in bytes: its chunks, and with key refresh the room for copies behind them.
 func (c *ServerConfig) pathMemory() int64 {
+	if !c.KeyRefresh {
+		return c.chunksSize()
+	}
+	return c.roomBegin() + int64(c.Geometry.QueueDepth)*smallData
+}
+
+func (c *ServerConfig) chunksSize() int64 {
 	return int64(c.Geometry.QueueDepth) * int64(c.Geometry.ChunkSize())
+}
+
+// roomBegin is where the room for copies begins: at a page, behind the chunks, where no client has access.
+func (c *ServerConfig) roomBegin() int64 {
+	return (c.chunksSize() + smallData - 1) / smallData * smallData
 }
 
 func (c *ServerConfig) descriptors() int {

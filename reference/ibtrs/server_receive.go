@@ -69,12 +69,12 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 	return p.takeKey(c, r)
 }
 
-// takeKey takes the chunk's key back. A read whose header was copied begins at once: what the client may still change is
-// where its own answer is made, and the new key stands behind this in the same queue. Others begin when the key is back.
+// takeKey takes the chunk's key back. A request that was copied begins at once: what the client may still change is nobody's
+// any more, and the new key stands behind this in the same queue. Others begin when the key is back.
 func (p *ServerPath) takeKey(c *serverChannel, r *ServerRequest) error {
 	r.undo[0] = rdma.SendWR{ID: workMessage, Op: rdma.OpInvalidate, Window: p.windows[r.chunk]}
 	r.invalidate.chain = r.undo[:]
-	if !r.copyRead() {
+	if !r.copySmall() {
 		r.state.Store(requestInvalidating)
 		r.undo[0].ID, r.undo[0].Signaled = workInvalidate|uint64(r.chunk), true
 		return c.post(&r.invalidate)

@@ -25,7 +25,7 @@ type ServerRequest struct {
 	offset     uint32
 	copied     [legacyDescriptors]Descriptor // of a read: where the answer goes
 	count      int
-	header     [smallHeader]byte // of a read that begins before its key is back
+	header     [smallHeader]byte // of a request that begins before its key is back
 	state      atomic.Uint32     // requestFree, ...
 	response   work
 	invalidate work
@@ -35,8 +35,11 @@ type ServerRequest struct {
 	body       [1]rdma.SGE
 }
 
-// smallHeader is the size of the longest header that is copied, in bytes: enough for that of an I/O.
-const smallHeader = 64
+// What is copied of a request at most, in bytes.
+const (
+	smallHeader = 64   // enough for that of an I/O
+	smallData   = 4096 // a page, because the room for it must suit direct I/O
+)
 
 // The states of a server's request.
 const (
@@ -95,14 +98,29 @@ func (r *ServerRequest) parse() error {
 	return nil
 }
 
-// copyRead takes a read with a small header out of the chunk, so that nothing of it can be changed any more. False says that
-// it is something else, or broken.
-func (r *ServerRequest) copyRead() bool {
-	if r.parse() != nil || r.Direction != Read || len(r.Header) > len(r.header) {
+// copySmall takes a request with a small header and little data out of the chunk, so that nothing of it can be changed any
+// more. What a read finds in the chunk does not matter: its answer is made there. False says that it is something else, or
+// broken.
+func (r *ServerRequest) copySmall() bool {
+	if r.parse() != nil || len(r.Header) > len(r.header) {
+		return false
+	}
+	switch {
+	case r.Direction == Read:
+	case r.Direction == Write && len(r.Data) <= smallData:
+		room := r.room()
+		r.Data = room[:copy(room, r.Data)]
+	default:
 		return false
 	}
 	r.Header = r.header[:copy(r.header[:], r.Header)]
 	return true
+}
+
+// room is the memory for a copy of the request's data.
+func (r *ServerRequest) room() []byte {
+	at := int(r.path.server.cfg.roomBegin()) + int(r.chunk)*smallData
+	return r.path.memory.Bytes()[at : at+smallData : at+smallData]
 }
 
 func (r *ServerRequest) fatal(err error) bool {
