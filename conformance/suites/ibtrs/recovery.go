@@ -53,10 +53,13 @@ var _ = Describe("recovery", func() {
 
 	It("counts the requests that a path took over", kit.Sysfs(subject.InitiatorRole), claim.Clauses("IBTRS-PATH-014"), func(ctx SpecContext) {
 		const failedOver = 5 // of stats/rdma
-		d := mapSlow(ctx, 500*time.Millisecond, p.Path(0), p.Path(1))
+		const latency = 2 * time.Second
+		d := mapSlow(ctx, latency, p.Path(0), p.Path(1))
 		before := p.RDMAStats(ctx, d.Session, p.Path(1))
+		carried := p.IOCount(ctx, d.Session, p.Path(0)) // of the kernel's own, when it met the disk
 		reads := p.StartReads(ctx, d, 8, 4096)
-		Eventually(func() uint64 { return p.IOCount(ctx, d.Session, p.Path(0)) }).WithContext(ctx).Should(BeNumerically(">=", 4))
+		Eventually(func() uint64 { return p.IOCount(ctx, d.Session, p.Path(0)) }).WithContext(ctx).WithTimeout(latency / 2).
+			WithPolling(10 * time.Millisecond).Should(BeNumerically(">=", carried+4))
 		Expect(p.Target.Disconnect(ctx, d.Session, p.Path(0))).To(Succeed())
 		Expect(reads.Wait(ctx)).To(HaveEach(BeNil()))
 		Expect(p.RDMAStats(ctx, d.Session, p.Path(1))[failedOver]).To(BeNumerically(">", before[failedOver]))
