@@ -12,8 +12,8 @@ import (
 // ServerRequest is one request of a client, as the upper layer sees it. It is the place of one chunk of one path and is
 // used again for each request in that chunk: after Respond nothing of it may be touched.
 type ServerRequest struct {
-	// The parts of the request, all of them parts of the chunk. With static keys the client can change them at any time, and
-	// the data of a read always.
+	// The parts of the request: of the chunk, or with key refresh, if they are small, of copies that the client cannot reach.
+	// With static keys it can change them at any time, and where the data of a read go always.
 	ChunkRequest
 
 	// Scratch is for the upper layer, and stays with the chunk.
