@@ -114,12 +114,12 @@ func TestInitiatorOfSomebody(t *testing.T) {
 type acme struct {
 	device rdma.Device
 	change func(*ibnbd.ClientConfig)
+
+	mu     sync.Mutex
 	silent bool // tells no error numbers
 	mortal bool // dies of a server that it cannot use
-
-	mu    sync.Mutex
-	dead  bool
-	disks map[string]*acmeDisk // that are mapped
+	dead   bool
+	disks  map[string]*acmeDisk // that are mapped
 }
 
 type acmeDisk struct {
@@ -171,9 +171,11 @@ func (a *acme) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		w.WriteHeader(http.StatusConflict)
 		says = []byte(ibtrs.ErrnoOf(err).String())
+		a.mu.Lock()
 		if a.silent {
 			says = []byte(err.Error())
 		}
+		a.mu.Unlock()
 	}
 	_, _ = w.Write(says) // the hook sees when that fails
 }
@@ -341,7 +343,9 @@ func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 			t.Parallel()
 			here, there := newMachines(t)
 			a, env := newAcme(t, there, nil)
+			a.mu.Lock() // it serves already
 			a.silent = c.silent
+			a.mu.Unlock()
 			args := []string{}
 			for spec := range c.want {
 				args = append(args, "--spec", lives(spec))
@@ -376,7 +380,9 @@ func TestInitiatorThatDies(t *testing.T) {
 			t.Parallel()
 			here, there := newMachines(t)
 			a, env := newAcme(t, there, nil)
+			a.mu.Lock() // it serves already
 			a.mortal = true
+			a.mu.Unlock()
 			got, outcome := provoke(t, here, os.Args[0], append(env, acmeLacks+"="+c.lacks),
 				"--spec", lives(first), "--spec", lives(second), "--spec", lives(third))
 			if got.code != int(verdict.ExitFails) {
