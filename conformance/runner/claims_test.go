@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/onsi/ginkgo/v2"
 )
 
 // TestClaims: of workers that all come to all specs, one gets each.
@@ -49,5 +51,15 @@ func TestClaimsOfOneWorkerAlone(t *testing.T) {
 func TestClaimsThatCannotBeMade(t *testing.T) {
 	if mine, err := claims(filepath.Join(t.TempDir(), "none")).take("a spec"); mine || err == nil {
 		t.Errorf("%v, %v; want an error", mine, err)
+	}
+}
+
+// TestIdentity: specs of one name that decide different clauses are two.
+func TestIdentity(t *testing.T) {
+	of := func(clause string) string {
+		return identity(ginkgo.SpecReport{LeafNodeText: "a spec", LeafNodeLabels: []string{"clause:" + clause}})
+	}
+	if a, b := of("IBTRS-CONN-021"), of("IBTRS-CONN-022"); a == b || a != of("IBTRS-CONN-021") {
+		t.Errorf("%q and %q", a, b)
 	}
 }

@@ -43,12 +43,12 @@ func actWorker() {
 // scene gives the specs of one worker. One that comes later than the last has all that there is.
 func scene(o orders) []string {
 	var scenes [][]string
-	for i, spec := range o.Specs {
+	for _, spec := range o.Specs {
 		if parts[spec] != nil {
 			scenes = append(scenes, nil)
 		}
 		if last := len(scenes) - 1; last >= 0 {
-			scenes[last] = append(scenes[last], o.Specs[i])
+			scenes[last] = append(scenes[last], spec)
 		}
 	}
 	if o.Number >= len(scenes) {
@@ -84,6 +84,7 @@ const (
 	tellsItsTemporary = "tells its temporary directory"
 	doubtsAtFirst     = "cannot tell at first"
 	tellsItsPID       = "tells its process id, and does not stop"
+	claimsFirst       = "runs what it claims"
 )
 
 var parts = map[string]func(o orders, supervisor *os.File){
@@ -155,6 +156,16 @@ var parts = map[string]func(o orders, supervisor *os.File){
 	},
 	tellsItsTemporary: func(_ orders, supervisor *os.File) {
 		newSender(supervisor).send(message{Kind: failed, Text: os.TempDir()})
+	},
+	claimsFirst: func(o orders, supervisor *os.File) {
+		out := newSender(supervisor)
+		out.send(message{Kind: ready})
+		for _, spec := range []string{"b", "c", "d"} {
+			if mine, err := o.Claims.take(spec); mine && err == nil {
+				pass(out, spec)
+			}
+		}
+		out.send(message{Kind: closed})
 	},
 	tellsItsPID: func(_ orders, supervisor *os.File) {
 		pass(newSender(supervisor), fmt.Sprintf("pid %d", os.Getpid()))

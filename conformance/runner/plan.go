@@ -42,7 +42,7 @@ func Claims(catalogue *clauses.Catalogue) (*claim.Claims, error) {
 	return claim.Check(catalogue, ginkgo.PreviewSpecs(suiteName))
 }
 
-// NewPlan chooses and divides the specs. An error is about usage: a selection that names what is not there, or a suite that
+// NewPlan chooses the specs, and estimates what they take side by side. An error is about usage: a selection that names what is not there, or a suite that
 // does not fit the catalogue.
 func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	preview := ginkgo.PreviewSpecs(suiteName)

@@ -113,6 +113,17 @@ func TestWorkersThatPass(t *testing.T) {
 	}
 }
 
+// TestWorkersShareTheirClaims: what one of them has claimed, the other leaves alone.
+func TestWorkersShareTheirClaims(t *testing.T) {
+	s := testStage(t, []string{claimsFirst}, []string{claimsFirst})
+	if err := s.play(t.Context(), t, patient); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b", "c", "d"}, s.recorded(t)); diff != "" {
+		t.Errorf("in the journal (-want +got):\n%s", diff)
+	}
+}
+
 // TestLostWorker has one of two workers go wrong and sees the other one stopped, what was judged recorded, and one sentence.
 func TestSpecThatCouldNotBeJudgedRunsOnceMoreAlone(t *testing.T) {
 	s := testStage(t, []string{doubtsAtFirst, "b"})

@@ -93,7 +93,7 @@ func tell(out *sender, o orders) {
 		}
 		name := claim.SpecName(r)
 		var err error
-		if mine, err = o.Claims.take(name); err != nil {
+		if mine, err = o.Claims.take(identity(r)); err != nil {
 			out.send(message{Kind: failed, Text: fmt.Sprintf("cannot claim %q: %v; free space there, or set TMPDIR", name, err)})
 		}
 		if mine {
@@ -116,6 +116,11 @@ func tell(out *sender, o orders) {
 		}
 		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results, Passive: kit.Excuse(kit.Passive())})
 	})
+}
+
+// identity tells a spec from all others: those of one name claim different clauses.
+func identity(r ginkgo.SpecReport) string {
+	return strings.Join(append(claim.IDs(r.Labels()), claim.SpecName(r)), " ")
 }
 
 // runSpecs runs the named specs in this process.

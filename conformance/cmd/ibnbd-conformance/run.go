@@ -100,7 +100,7 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
 	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
 	flags.IntVar(&f.workers, "workers", 4, "labs side by side; most specs wait more than they work")
-	flags.Int64Var(&f.seed, "seed", 0, "order of the specs; 0 chooses one and reports it")
+	flags.Int64Var(&f.seed, "seed", 0, "order in which each lab goes through the specs, and runs those that no other has begun; 0 chooses one and reports it")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
 	f.foreign.add(cmd)
 	flags.BoolVar(&f.rerunFailed, "rerun-failed", false, "only specs that did not end well in the last run with this directory")

@@ -95,7 +95,7 @@ func lacking(device string, addresses []netip.Prefix) string {
 }
 
 // gidGap is how many unused entries in a row are taken for the end of a GID table. The kernel gives a new GID the first free
-// entry, so those in use stand at the beginning; to read all the thousand files of a table takes most of a second.
+// entry, so those in use stand at the beginning of a table that has a thousand entries, each a file.
 const gidGap = 16
 
 // portGIDs are the entries of the GID table that are in use. An IPv4 address is in it as ::ffff:a.b.c.d.
