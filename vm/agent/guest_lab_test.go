@@ -24,6 +24,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/agent/ioprobe"
 	"github.com/ibnbd/ibnbd/vm/image"
+	"github.com/ibnbd/ibnbd/vm/qemu"
 )
 
 // These tests boot a guest of their own, under TCG, with one NIC that leads nowhere of interest. They are about what only a guest's
@@ -64,7 +65,7 @@ func startMachine(t testing.TB) *machine {
 	defer inherited.Close()
 	console := filepath.Join(dir, "console")
 	m.qemu = exec.CommandContext(t.Context(), "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "768", "-serial", "file:"+console,
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", qemu.EmulatedCPU, "-m", "768", "-serial", "file:"+console,
 		"-kernel", img.Kernel, "-initrd", img.Initramfs, "-append", strings.Join(img.KernelArgs, " ")+" console=ttyS0",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,fd=3,server=on,wait=off",
 		"-device", "virtserialport,chardev=agent,name="+agent.PortName,

@@ -176,8 +176,16 @@ func (a Accelerator) args() []string {
 	if a == KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	return []string{"-accel", "tcg,thread=multi", "-cpu", "max"}
+	return []string{"-accel", "tcg,thread=multi", "-cpu", EmulatedCPU}
 }
+
+// EmulatedCPU is the processor that [TCG] emulates: all that QEMU knows, without
+//   - CMPXCHG16B (cx16). QEMU 7.2 takes the flags before it from a register that may hold something else by then. An interrupt
+//     right after it saves that and brings it back, whereupon the guest dies of a double fault, or goes on with wrong flags, the
+//     direction of string instructions among them. Linux allocates memory with it, and finds another way where there is none.
+//   - fast string instructions (erms, fsrm): they are the slowest here, byte by byte.
+//   - five levels of page tables (la57), of which guests of this size need four.
+const EmulatedCPU = "max,cx16=off,erms=off,fsrm=off,la57=off"
 
 // device is the name of the i-th network card for QMP.
 func device(i int) string { return fmt.Sprintf("nic%d", i) }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,21 @@ func TestGuestsEndIsNamed(t *testing.T) {
 				t.Errorf("the error %q does not say %q", exit, test.want)
 			}
 		})
+	}
+}
+
+// QEMU's CMPXCHG16B leaves nonsense in the flags of an emulated processor; see [qemu.TCG].
+func TestEmulatedProcessorHasNoCMPXCHG16B(t *testing.T) {
+	ask := []byte{
+		0xB8, 1, 0, 0, 0, // mov eax, 1
+		0x0F, 0xA2, // cpuid
+		0x0F, 0xBA, 0xE1, 13, // bt ecx, 13: CMPXCHG16B
+		0x73, byte(len(resets)), // jnc 1f
+	}
+	m := start(t, qemu.Config{Kernel: tinyGuest(t, "asking\r\n", slices.Concat(ask, resets, powersOff)), Accelerator: qemu.TCG}) // 1: powersOff
+	ended(t, m)
+	if err := m.Err(); err == nil || !strings.Contains(err.Error(), "the guest powered off") {
+		t.Errorf("the guest has CMPXCHG16B: %v", err)
 	}
 }
 
