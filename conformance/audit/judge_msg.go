@@ -116,8 +116,8 @@ func checkSessInfoFirst(e *Event, r *Ruling) {
 		r.Holds()
 	case s.upSeq == 0 || e.build == nil || !e.build.hasInfo:
 		r.Unsure("OPEN, SESS_INFO was not seen")
-	case s.connected > 1 && int(e.Request.Chunk) >= e.Request.Outstanding:
-		// A permit before this one is taken: that request is still on the wire of another path.
+	case s.connected > 1 && s.hasFreePermitBelow(e.Request.Chunk):
+		// An initiator takes the first free permit, so that one is taken: its request is still on the wire of another path.
 		r.Unsure("OPEN, SESS_INFO may be on its way on another path")
 	default:
 		for _, stream := range fromInitiators(s) {

@@ -41,21 +41,20 @@ type Request struct {
 	IO          ibnbd.IORequest
 	HasIO       bool
 
-	VA          uint64
-	RKey        uint32
-	Length      int  // bytes of the RDMA WRITE
-	Incomplete  bool // parts of it were not captured
-	Place       Standing
-	Key         Standing
-	Frames      [2]FrameID // first and last
-	At          time.Time  // of its first packet
-	LastAt      time.Time
-	Failover    bool // the same request was sent before, over a path that was lost
-	Reused      bool // its permit was still in use
-	ReusedBusy  int  // requests outstanding in the session, with this one, when that happened
-	HasLastKey  bool // the read key of the permit's last answered request on this path is known
-	SameKey     bool // and it is used again
-	Outstanding int  // requests outstanding in the session, with this one
+	VA         uint64
+	RKey       uint32
+	Length     int  // bytes of the RDMA WRITE
+	Incomplete bool // parts of it were not captured
+	Place      Standing
+	Key        Standing
+	Frames     [2]FrameID // first and last
+	At         time.Time  // of its first packet
+	LastAt     time.Time
+	Failover   bool // the same request was sent before, over a path that was lost
+	Reused     bool // its permit was still in use
+	ReusedBusy int  // requests outstanding in the session, with this one, when that happened
+	HasLastKey bool // the read key of the permit's last answered request on this path is known
+	SameKey    bool // and it is used again
 
 	lane     *lane
 	seq      uint64
@@ -426,10 +425,8 @@ func (t *Tracker) usePermit(s *Session, r *Request) {
 	s.permits[r.Chunk] = r
 	if old == nil {
 		s.outstanding++
-		r.Outstanding = s.outstanding
 		return
 	}
-	r.Outstanding = s.outstanding
 	switch {
 	case old.orphaned:
 		r.Failover = true
@@ -443,6 +440,17 @@ func (t *Tracker) usePermit(s *Session, r *Request) {
 			old.lane.old = append(old.lane.old, old)
 		}
 	}
+}
+
+// hasFreePermitBelow says whether a permit below one belongs to no request that was seen. One of a request whose path is lost
+// may have been given back without a word.
+func (s *Session) hasFreePermitBelow(permit uint32) bool {
+	for k := range permit {
+		if int(k) >= len(s.permits) || s.permits[k] == nil || s.permits[k].orphaned {
+			return true
+		}
+	}
+	return false
 }
 
 // refusedRequest finds the outstanding request that a NAK of a packet refuses.
