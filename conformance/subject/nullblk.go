@@ -65,10 +65,12 @@ func (n nullBlk) load(ctx context.Context) error {
 	return n.host.Agent().LoadModule(ctx, "null_blk", "nr_devices=0")
 }
 
-// cacheMiB is the size of the volatile cache. A small one is enough to make flush and FUA matter.
+// cacheMiB is the size of the volatile cache: a little more than the disk, so that only a flush empties it. Where two writers
+// have to make room at once, null_blk of Linux 6.12 waits for a page that the other has locked, without letting it have the
+// processor; a machine with one hangs in null_make_cache_space.
 func cacheMiB(spec ExportSpec) int {
 	if spec.Cache {
-		return 1
+		return spec.SizeMiB + 1
 	}
 	return 0
 }
