@@ -13,7 +13,7 @@ func (b *build) handle(c *clientChannel, done *rdma.Completion) error {
 	}
 	kind, number := workKind(done.ID)
 	if !done.Recv {
-		if kind == workInvalidate {
+		if kind == workKey {
 			b.invalidated(&b.session.slots[number])
 		}
 		return nil
@@ -127,7 +127,7 @@ func (b *build) response(imm Immediate, newKey *uint32) error {
 func (b *build) takeBack(sl *slot, errno Errno) error {
 	sl.state, sl.answer = slotInvalidating, errno
 	sl.undo[0] = rdma.SendWR{
-		ID: workInvalidate | uint64(sl.permit), Op: rdma.OpInvalidate, Window: b.windows[sl.permit], Signaled: true,
+		ID: workKey | uint64(sl.permit), Op: rdma.OpInvalidate, Window: b.windows[sl.permit], Signaled: true,
 	}
 	sl.invalidate.chain = sl.undo[:]
 	return sl.channel.post(&sl.invalidate)

@@ -146,8 +146,8 @@ func (c *channel) drain() {
 
 // The kinds of work, in the upper half of the id of a work request.
 const (
-	workMessage    uint64 = iota << 32 // a message or a receive
-	workInvalidate                     // taking a key back; the lower half is the chunk
+	workMessage uint64 = iota << 32 // a message or a receive
+	workKey                         // taking a key back, or giving a new one; the lower half is the chunk
 	workHeartbeat
 	workInfo  // the INFO message
 	workFlush // a write of nothing, behind all that was sent

@@ -62,8 +62,8 @@ func TestWhoWaitsForTheKey(t *testing.T) {
 			if err := p.request(on, imm); err != nil {
 				t.Fatal(err)
 			}
-			if len(conn.posted) != 1 || conn.posted[0].Op != rdma.OpInvalidate || conn.posted[0].Signaled == c.begins {
-				t.Errorf("posted is %+v, want an invalidation, signalled where it is waited for", conn.posted)
+			if len(conn.posted) != 1 || conn.posted[0].Op != rdma.OpBind || conn.posted[0].Signaled == c.begins {
+				t.Errorf("posted is %+v, want a bind, signalled where it is waited for", conn.posted)
 			}
 			if begun := len(upper.got) == 1; begun != c.begins {
 				t.Fatalf("begun is %v, want %v", begun, c.begins)

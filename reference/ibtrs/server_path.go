@@ -240,7 +240,7 @@ func (p *ServerPath) close(halfOpen bool) {
 		}
 	}
 	p.running.Wait()
-	p.dropInvalidating()
+	p.dropWaiting()
 	if !p.server.cfg.Rules.ForgetInflight {
 		_ = p.inflight.wait(context.Background()) // nothing else ends it
 	}

@@ -11,7 +11,7 @@ func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
 	}
 	kind, number := workKind(done.ID)
 	switch {
-	case !done.Recv && kind == workInvalidate:
+	case !done.Recv && kind == workKey:
 		return p.begun(&p.requests[number])
 	case !done.Recv && kind == workFlush:
 		c.flushed <- struct{}{}
@@ -63,23 +63,29 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 		r.drop()
 		return nil
 	}
-	if !p.server.cfg.KeyRefresh || p.server.cfg.Rules.KeepChunkKey {
+	switch {
+	case !p.server.cfg.KeyRefresh:
+		return p.begun(r)
+	case p.server.cfg.Rules.KeepChunkKey:
+		r.key = p.windows[r.chunk].Key()
 		return p.begun(r)
 	}
-	return p.takeKey(c, r)
+	return p.renewKey(c, r)
 }
 
-// takeKey takes the chunk's key back. A request that was copied begins at once: what the client may still change is nobody's
-// any more, and the new key stands behind this in the same queue. Others begin when the key is back.
-func (p *ServerPath) takeKey(c *serverChannel, r *ServerRequest) error {
-	r.undo[0] = rdma.SendWR{ID: workMessage, Op: rdma.OpInvalidate, Window: p.windows[r.chunk]}
-	r.invalidate.chain = r.undo[:]
+// renewKey gives the request's chunk a new key, and by that takes the old one back (Clause IBTRS-INV-005); the client hears of
+// the new one in the response. A request that was copied begins at once. Others begin when nobody can change the chunk any
+// more.
+func (p *ServerPath) renewKey(c *serverChannel, r *ServerRequest) error {
+	r.key = p.windows[r.chunk].NextKey()
+	r.bind[0] = p.bindChunk(r.chunk)
+	r.renewal.chain = r.bind[:]
 	if !r.copySmall() {
-		r.state.Store(requestInvalidating)
-		r.undo[0].ID, r.undo[0].Signaled = workInvalidate|uint64(r.chunk), true
-		return c.post(&r.invalidate)
+		r.state.Store(requestWaiting)
+		r.bind[0].ID, r.bind[0].Signaled = workKey|uint64(r.chunk), true
+		return c.post(&r.renewal)
 	}
-	if err := c.post(&r.invalidate); err != nil {
+	if err := c.post(&r.renewal); err != nil {
 		r.drop()
 		return err
 	}
@@ -127,10 +133,10 @@ func (p *ServerPath) deliver(r *ServerRequest) {
 	p.handler.Handle(r)
 }
 
-// dropInvalidating gives up the requests whose invalidation will never complete, because the connections are gone.
-func (p *ServerPath) dropInvalidating() {
+// dropWaiting gives up the requests whose new key will never be there, because the connections are gone.
+func (p *ServerPath) dropWaiting() {
 	for k := range p.requests {
-		if r := &p.requests[k]; r.state.Load() == requestInvalidating {
+		if r := &p.requests[k]; r.state.Load() == requestWaiting {
 			r.drop()
 		}
 	}

@@ -19,20 +19,21 @@ type ServerRequest struct {
 	// Scratch is for the upper layer, and stays with the chunk.
 	Scratch any
 
-	path       *ServerPath
-	chunk      uint32
-	channel    *serverChannel
-	offset     uint32
-	copied     [legacyDescriptors]Descriptor // of a read: where the answer goes
-	count      int
-	header     [smallHeader]byte // of a request that begins before its key is back
-	state      atomic.Uint32     // requestFree, ...
-	response   work
-	invalidate work
-	chain      [legacyDescriptors + 3]rdma.SendWR
-	undo       [1]rdma.SendWR
-	elements   [legacyDescriptors]rdma.SGE
-	body       [1]rdma.SGE
+	path     *ServerPath
+	chunk    uint32
+	channel  *serverChannel
+	offset   uint32
+	copied   [legacyDescriptors]Descriptor // of a read: where the answer goes
+	count    int
+	key      uint32            // with key refresh: the chunk's new key
+	header   [smallHeader]byte // of a request that was copied
+	state    atomic.Uint32     // requestFree, ...
+	response work
+	renewal  work
+	chain    [legacyDescriptors + 2]rdma.SendWR
+	bind     [1]rdma.SendWR
+	elements [legacyDescriptors]rdma.SGE
+	body     [1]rdma.SGE
 }
 
 // What is copied of a request at most, in bytes.
@@ -43,9 +44,9 @@ const (
 
 // The states of a server's request.
 const (
-	requestFree         uint32 = iota
-	requestInvalidating        // the chunk's key is being taken back
-	requestBusy                // with the upper layer, or its response is still to be posted
+	requestFree    uint32 = iota
+	requestWaiting        // for the chunk's new key
+	requestBusy           // with the upper layer, or its response is still to be posted
 )
 
 func (r *ServerRequest) init(p *ServerPath, chunk uint32) { r.path, r.chunk = p, chunk }

@@ -8,20 +8,17 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// send posts the response as one chain on the connection that the request came on (Clause IBTRS-IO-008): the chunk's new
-// key, the data, the invalidation of the client's key, and the response itself; each where it has a place.
+// send posts the response as one chain on the connection that the request came on (Clause IBTRS-IO-008): the data, the
+// invalidation of the client's key, and the response itself; each where it has a place.
 //
-// The key stands in front of the data for the sake of soft-RoCE on Linux. When data is lost there, all that stands behind
-// it in the send queue is done once more, binds that were done included, and those then fail and end the connection
+// The chunk's new key was bound long before, which helps with soft-RoCE on Linux. When data is lost there, all that stands
+// behind it in the send queue is done once more, binds that were done included, and those then fail and end the connection
 // (Clause IBTRS-INV-016). What this does not help are the keys of other requests that follow on the same connection.
 func (r *ServerRequest) send(errno Errno) {
 	p := r.path
 	rules := &p.server.cfg.Rules
 	errno = r.wireErrno(errno)
-	chain, key := r.chain[:0], uint32(0)
-	if p.server.cfg.KeyRefresh {
-		chain, key = r.appendKey(chain)
-	}
+	chain := r.chain[:0]
 	if (errno == 0 || rules.DataOnError) && r.Direction == Read {
 		chain = r.appendData(chain)
 	}
@@ -29,7 +26,7 @@ func (r *ServerRequest) send(errno Errno) {
 	if invalidated && !rules.PretendInvalidate {
 		chain = append(chain, rdma.SendWR{ID: workMessage, Op: rdma.OpSendInv, RemoteKey: r.copied[0].RKey})
 	}
-	chain = append(chain, r.answer(errno, invalidated, key))
+	chain = append(chain, r.answer(errno, invalidated))
 	if rules.ResponseFirst {
 		chain[0], chain[len(chain)-1] = chain[len(chain)-1], chain[0]
 	}
@@ -81,19 +78,9 @@ func (r *ServerRequest) appendData(chain []rdma.SendWR) []rdma.SendWR {
 	return chain
 }
 
-// appendKey gives the chunk a new key.
-func (r *ServerRequest) appendKey(chain []rdma.SendWR) ([]rdma.SendWR, uint32) {
-	w := r.path.windows[r.chunk]
-	if r.path.server.cfg.Rules.KeepChunkKey {
-		return chain, w.Key()
-	}
-	key := w.NextKey()
-	return append(chain, r.path.bindChunk(r.chunk)), key
-}
-
 // answer is the work request that tells the client: with key refresh a SEND of the new key, else an RDMA write of
 // nothing, in both cases with the immediate that says which request and how it ended.
-func (r *ServerRequest) answer(errno Errno, invalidated bool, key uint32) rdma.SendWR {
+func (r *ServerRequest) answer(errno Errno, invalidated bool) rdma.SendWR {
 	rules := &r.path.server.cfg.Rules
 	id := r.chunk
 	if rules.FixedID {
@@ -107,7 +94,7 @@ func (r *ServerRequest) answer(errno Errno, invalidated bool, key uint32) rdma.S
 	message := r.path.answers.Bytes()[at : at+KeyResponseSize]
 	binary.LittleEndian.PutUint16(message, TypeKeyResponse)
 	binary.LittleEndian.PutUint16(message[2:], uint16(r.chunk))
-	binary.LittleEndian.PutUint32(message[4:], key)
+	binary.LittleEndian.PutUint32(message[4:], r.key)
 	r.body[0] = rdma.SGE{Region: r.path.answers, Offset: at, Length: KeyResponseSize}
 	return rdma.SendWR{ID: workMessage | uint64(r.chunk), Op: rdma.OpSendImm, Local: r.body[:], Imm: uint32(imm)}
 }

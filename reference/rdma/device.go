@@ -141,8 +141,8 @@ type Region interface {
 
 // Window is a key to a part of a region, made and taken back by work requests (a memory window of type 2). A window that
 // is bound must be invalidated, by either side, before it can be bound again; otherwise the work fails with
-// StatusBindError. Its key works only on the connection that it was bound on, and dies with that connection; but for a
-// shared window.
+// StatusBindError. Its key works only on the connection that it was bound on, and dies with that connection. None of this
+// holds for a shared window: when that is bound again, its former key dies, and what it opened is closed.
 type Window interface {
 	// Key is the key that the last posted OpBind gives; 0 before the first. OpInvalidate takes it back.
 	Key() uint32

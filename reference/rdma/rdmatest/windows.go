@@ -17,6 +17,7 @@ var windowTests = []test{
 	{"a key opens its part alone", testWindowBounds},
 	{"a key has its own rights", testWindowRights},
 	{"a bound window cannot be bound again", testWindowBoundTwice},
+	{"a shared window that is bound again has its new key alone", testSharedWindowBoundAgain},
 	{"a peer cannot take back the key of a region", testRegionTakenBack},
 	{"a region with a window refuses to close", testWindowHoldsRegion},
 }
@@ -148,6 +149,22 @@ func testWindowBoundTwice(t *testing.T, client, server rdma.Device) {
 		t.Errorf("completion of a second bind: %+v, must be a bind error", done)
 	}
 	Wait(t, p.Server.Lost(), "the connection to be lost")
+}
+
+func testSharedWindowBoundAgain(t *testing.T, client, server rdma.Device) {
+	p := Connect(t, client, server, Config())
+	w, err := server.NewSharedWindow()
+	Must(t, err)
+	t.Cleanup(func() { Close(t, w) })
+	Must(t, p.Server.PostSend(bind(w, p, rdma.RemoteWrite)))
+	expect(t, p.Server, rdma.Completion{ID: 100, Op: rdma.OpBind})
+	former := w.Key()
+	Must(t, p.Server.PostSend(bind(w, p, rdma.RemoteWrite)))
+	expect(t, p.Server, rdma.Completion{ID: 100, Op: rdma.OpBind})
+	Must(t, p.Client.PostSend(writeTo(p, w.Key(), 4096, 1)))
+	expect(t, p.Client, rdma.Completion{ID: 200, Op: rdma.OpWrite})
+	Must(t, p.Client.PostSend(writeTo(p, former, 4096, 1)))
+	refusedAccess(t, p)
 }
 
 func testRegionTakenBack(t *testing.T, client, server rdma.Device) {

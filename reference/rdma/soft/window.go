@@ -102,7 +102,7 @@ func (m *memory) bind(w *window, key, qpn uint32, r *region, b *rdma.Bind) error
 	switch {
 	case w.closed:
 		return rdma.ErrClosed
-	case w.bound():
+	case w.bound() && !w.shared:
 		return errWindowBound
 	case r == nil || r.slot.opens.region == nil:
 		return fmt.Errorf("bind a window: region %w", rdma.ErrClosed)
@@ -111,6 +111,7 @@ func (m *memory) bind(w *window, key, qpn uint32, r *region, b *rdma.Bind) error
 	case b.Access&(rdma.RemoteWrite|rdma.RemoteAtomic) != 0 && r.access&rdma.LocalWrite == 0:
 		return errors.New("bind a window: the region cannot be written")
 	}
+	w.slot.takeBack()
 	w.slot.give(grant{
 		key: key, region: r, addr: r.addr + uint64(b.Offset), length: uint64(b.Length), access: b.Access, window: w, qpn: w.owner(qpn),
 	})

@@ -40,8 +40,7 @@
 //
 // A window is a memory window of type 2, a shared one of type 1. A window of type 2 whose connection is closed gets a new
 // memory window in its place, because the old one can be neither bound nor invalidated any more; its next key then has
-// nothing to do with the ones before. A shared window that is bound again without having been taken back is no error here:
-// its former key dies.
+// nothing to do with the ones before.
 //
 // # What the kernel decides
 //
