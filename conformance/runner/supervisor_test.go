@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
@@ -277,6 +278,15 @@ func TestWorkThatNobodyOrdered(t *testing.T) {
 	for name, input := range map[string]string{"nothing": "", "no specs": "{}", "no pipe": `{"Specs": ["a"]}`} {
 		if err := Work(t.Context(), strings.NewReader(input)); !errors.Is(err, errNotStarted) {
 			t.Errorf("%s: error %v, want %v", name, err, errNotStarted)
+		}
+	}
+}
+
+func TestEveryOtherWorkerBeginsWithTheLongest(t *testing.T) {
+	for number, want := range []bool{true, false, true, false} {
+		s := &share{orders: orders{Number: number}}
+		if got := slices.Contains(s.environment(), kit.LongFirst+"=yes"); got != want {
+			t.Errorf("worker %d begins with the longest: %v, want %v", number, got, want)
 		}
 	}
 }

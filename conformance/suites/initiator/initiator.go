@@ -44,21 +44,21 @@ func endure(ctx SpecContext, c provocations.Provocation) {
 const DeadlyLabel = "deadly"
 
 // takes says how long a provocation takes: where it kills or alarms, the next spec needs new guests.
-func takes(c provocations.Provocation) Labels {
+func takes(c provocations.Provocation) []any {
 	const usual, slow, alarming = 1, 50, 15
-	var labels Labels
+	var decorators []any
 	switch {
 	case c.Slow || c.Costly || c.Survives() == provocations.Deadly:
-		labels = append(kit.Takes(slow), kit.ExtendedLabel)
+		decorators = append(kit.Takes(slow), kit.Extended)
 	case c.Survives() == provocations.Alarming:
-		labels = kit.Takes(alarming)
+		decorators = kit.Takes(alarming)
 	default:
-		labels = kit.Takes(usual)
+		decorators = kit.Takes(usual)
 	}
 	if c.Survives() == provocations.Deadly {
-		labels = append(labels, DeadlyLabel)
+		decorators = append(decorators, Label(DeadlyLabel))
 	}
-	return labels
+	return decorators
 }
 
 // ground puts scripted servers on the rails, in turn.

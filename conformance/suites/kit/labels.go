@@ -4,6 +4,7 @@ package kit
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -34,10 +35,18 @@ const (
 // usualTime is what a spec takes that does not say otherwise.
 const usualTime = 3 * time.Second
 
+// LongFirst is the environment variable that has a process begin with the specs that take longest; any value will do. It counts
+// when the process starts, since that is when the tree of specs is made.
+const LongFirst = "IBNBD_CONFORMANCE_LONG_FIRST"
+
 // Takes is the decorator by which a spec, or a container for each of its specs, says how many seconds it takes. It is used to
 // divide work and to tell the user; nothing is judged by it.
-func Takes(seconds int) ginkgo.Labels {
-	return ginkgo.Label(fmt.Sprintf("%s%ds", takesPrefix, seconds))
+func Takes(seconds int) []any {
+	decorators := []any{ginkgo.Label(fmt.Sprintf("%s%ds", takesPrefix, seconds))}
+	if os.Getenv(LongFirst) != "" {
+		decorators = append(decorators, ginkgo.SpecPriority(seconds))
+	}
+	return decorators
 }
 
 // TakesOf reads the time out of a spec's labels. The last one, the innermost, counts.

@@ -52,10 +52,10 @@ func endure(ctx SpecContext, a attacks.Attack) {
 const DeadlyLabel = "deadly"
 
 // takes says how long an attack takes: where it kills, the next spec needs new guests.
-func takes(a attacks.Attack) Labels {
+func takes(a attacks.Attack) []any {
 	const usual, deadly = 1, 20
 	if a.Survives() == attacks.Deadly {
-		return append(kit.Takes(deadly), DeadlyLabel)
+		return append(kit.Takes(deadly), Label(DeadlyLabel))
 	}
 	return kit.Takes(usual)
 }
