@@ -99,7 +99,7 @@ func newRun(a *app) *cobra.Command {
 	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
 	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
 	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
-	flags.IntVar(&f.workers, "workers", 4, "labs side by side; most specs wait more than they work")
+	flags.IntVar(&f.workers, "workers", 5, "labs side by side; most specs wait more than they work")
 	flags.Int64Var(&f.seed, "seed", 0, "order in which each lab goes through the specs, and runs those that no other has begun; 0 chooses one and reports it")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
 	f.foreign.add(cmd)

@@ -144,7 +144,7 @@ func TestFullDisk(t *testing.T) {
 func TestLittleMemory(t *testing.T) {
 	t.Setenv("PATH", pathWith(t, "apt-get", "exit 1"))
 	got := inMounts(t, `echo "MemAvailable: 2000000 kB" >/mnt/meminfo && mount --bind /mnt/meminfo /proc/meminfo`)
-	expectSentence(t, got, verdict.ExitEnvironment, `start 4 labs: 8 hosts of \d+ MiB need \d+ MiB of memory, and 1953 MiB are available; end other programs, or start fewer labs`)
+	expectSentence(t, got, verdict.ExitEnvironment, `start 5 labs: 10 hosts of \d+ MiB need \d+ MiB of memory, and 1953 MiB are available; end other programs, or start fewer labs`)
 }
 
 // inMounts runs a smoke run where mounts differ from this machine's, as a shell script makes them; /mnt is empty.
