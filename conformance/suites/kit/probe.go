@@ -4,10 +4,13 @@ package kit
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,7 +33,8 @@ const probeSpan = 4 << 20
 
 // ProbeOptions say what a probe does.
 type ProbeOptions struct {
-	Write bool // stamped writes; otherwise reads
+	Write    bool          // stamped writes; otherwise reads
+	Interval time.Duration // between two I/Os; 0 is probeInterval
 }
 
 // Probe is an application that issues one I/O every probe interval, whatever became of those before. It measures what a user
@@ -55,7 +59,7 @@ func (p *Pair) Probe(ctx context.Context, d subject.Device, o ProbeOptions) *Pro
 	client := p.InitiatorHost.Agent()
 	clock, err := client.Clock(ctx)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	options := ioprobe.Options{Device: d.Node, Write: o.Write, Interval: probeInterval, Span: probeSpan}
+	options := ioprobe.Options{Device: d.Node, Write: o.Write, Interval: cmp.Or(o.Interval, probeInterval), Span: probeSpan}
 	reader, writer := io.Pipe()
 	pr := &Probe{client: client, clock: clock, lines: writer, news: make(chan struct{})}
 	pr.read.Go(func() { pr.follow(reader) })
@@ -285,9 +289,14 @@ func (p *Pair) VerifyWrites(ctx context.Context, o IOs, d subject.Device) {
 	gomega.Expect(acknowledged).NotTo(gomega.BeEmpty(), "acknowledged writes of the probe")
 	content := make([]byte, probeSpan)
 	gomega.Expect(p.ReadAt(ctx, d, content, 0)).To(gomega.Succeed())
-	for offset, r := range acknowledged {
-		gomega.Expect(checkBlock(content[offset:offset+r.Size], offset, r.Seq)).To(gomega.Succeed())
+	var wrong []string
+	for _, offset := range slices.Sorted(maps.Keys(acknowledged)) {
+		r := acknowledged[offset]
+		if err := checkBlock(content[offset:offset+r.Size], offset, r.Seq); err != nil {
+			wrong = append(wrong, err.Error())
+		}
 	}
+	gomega.Expect(wrong).To(gomega.BeEmpty(), "blocks of acknowledged writes")
 }
 
 // checkBlock checks that every sector of a block is at home and was written by write seq, or a later one.
