@@ -74,8 +74,8 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 }
 
 // renewKey gives the request's chunk a new key, and by that takes the old one back (Clause IBTRS-INV-005); the client hears of
-// the new one in the response. A request that was copied begins at once. Others begin when nobody can change the chunk any
-// more.
+// the new one in the response. A request that was copied begins at once. Others begin when the chunk is closed to all who do not
+// guess its new key; one who does has no more than static keys would give it.
 func (p *ServerPath) renewKey(c *serverChannel, r *ServerRequest) error {
 	r.key = p.windows[r.chunk].NextKey()
 	r.bind[0] = p.bindChunk(r.chunk)
