@@ -48,7 +48,7 @@ func TestGuestsEndIsNamed(t *testing.T) {
 	}
 }
 
-// QEMU's CMPXCHG16B leaves nonsense in the flags of an emulated processor; see [qemu.TCG].
+// QEMU's CMPXCHG16B leaves nonsense in the flags of an emulated processor; see [qemu.EmulatedCPU].
 func TestEmulatedProcessorHasNoCMPXCHG16B(t *testing.T) {
 	ask := []byte{
 		0xB8, 1, 0, 0, 0, // mov eax, 1

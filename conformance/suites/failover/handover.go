@@ -14,31 +14,24 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 )
 
-// handOver takes one of two paths away time and again while there are many writes on both, and one is just being sent: a request
-// that is taken from a path twice, or by two at once, uses its chunk when that belongs to another already.
-type handOver struct {
-	pair   *kit.Pair
-	device subject.Device
-}
-
-var _ = Describe("many writes on a path that ends, time and again, are handed over once each", kit.Takes(60), kit.Extended,
+var _ = Describe("many writes on a path that ends, time and again, are handed over once each", kit.Takes(90), kit.Extended,
 	claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007"), func() {
 		It("when the initiator ends it", func(ctx SpecContext) {
-			takeOver(ctx, func(h handOver) error {
-				return h.pair.Initiator.DisconnectPath(ctx, h.device.Session, h.pair.Path(0))
-			}, func(h handOver) error {
-				return h.pair.Initiator.ReconnectPath(ctx, h.device.Session, h.pair.Path(0))
+			handOver(ctx, func(p *kit.Pair, d subject.Device) error {
+				return p.Initiator.DisconnectPath(ctx, d.Session, p.Path(0))
 			})
 		})
 
 		It("when the target ends it", func(ctx SpecContext) {
-			takeOver(ctx, func(h handOver) error {
-				return h.pair.Target.Disconnect(ctx, h.device.Session, h.pair.Path(0))
-			}, func(handOver) error { return nil }) // the initiator comes back by itself
+			handOver(ctx, func(p *kit.Pair, d subject.Device) error {
+				return p.Target.Disconnect(ctx, d.Session, p.Path(0))
+			})
 		})
 	})
 
-func takeOver(ctx context.Context, end, restore func(handOver) error) {
+// handOver takes one of two paths away time and again while there are many writes on both, and one is just being sent: a request
+// that is taken from a path twice, or by two at once, uses its chunk when that belongs to another already.
+func handOver(ctx context.Context, end func(*kit.Pair, subject.Device) error) {
 	GinkgoHelper()
 	const (
 		times   = 20
@@ -49,18 +42,18 @@ func takeOver(ctx context.Context, end, restore func(handOver) error) {
 	p := kit.Current()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{Latency: latency}))
 	r.Paths = firstPaths(p, 2)
-	h := handOver{p, p.Map(ctx, r)}
-	Expect(p.Initiator.SetPolicy(ctx, h.device.Session, "rr")).To(Succeed())
-	watch := p.Watch(ctx, h.device)
-	probe := p.Probe(ctx, h.device, kit.ProbeOptions{Write: true, Interval: pause})
+	d := p.Map(ctx, r)
+	Expect(p.Initiator.SetPolicy(ctx, d.Session, "rr")).To(Succeed())
+	watch := p.Watch(ctx, d)
+	probe := p.Probe(ctx, d, kit.ProbeOptions{Write: true, Interval: pause})
 	for range times {
 		probe.Await(ctx, many)
-		Expect(end(h)).To(Succeed())
+		Expect(end(p, d)).To(Succeed())
 		probe.Await(ctx, many)
-		Expect(restore(h)).To(Succeed())
+		Expect(p.Initiator.ReconnectPath(ctx, d.Session, p.Path(0))).To(Succeed(), "sooner than it would by itself")
 		p.Until(ctx, "the path is connected again", p.Initiator.Timers().Reconnect().Limit+slack, watch.AllConnected)
 	}
 	ios := probe.Stop(ctx)
 	Expect(ios.Errors()).To(BeEmpty())
-	p.VerifyWrites(ctx, ios, h.device)
+	p.VerifyWrites(ctx, ios, d)
 }

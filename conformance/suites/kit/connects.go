@@ -5,6 +5,7 @@ package kit
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
@@ -39,12 +40,26 @@ func counted(seen func() []ConnectRequest) func() int64 {
 	return func() int64 { return int64(len(seen())) }
 }
 
+// CountStaleConnections counts the rejects (CM REJ) on all rails, from now on, that say that the connection manager itself takes the
+// queue pair of a request for one of an old connection.
+func (p *Pair) CountStaleConnections() (count func() int64) {
+	var stale atomic.Int64
+	for _, rail := range p.Lab.Rails() {
+		p.atEnd(rail.Hook(func(f *fabric.Frame) {
+			if reject, ok := connectMessage(f.Data).(*roce.CMRej); ok && reject.Reason == roce.RejStaleConnection {
+				stale.Add(1)
+			}
+		}))
+	}
+	return stale.Load
+}
+
 func (p *Pair) watchConnectRequests(rails ...int) func() []ConnectRequest {
 	var mu sync.Mutex
 	var seen []ConnectRequest
 	for _, rail := range rails {
 		p.atEnd(p.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
-			if request := connectRequest(f.Data); request != nil {
+			if request, ok := connectMessage(f.Data).(*roce.CMReq); ok {
 				mu.Lock()
 				defer mu.Unlock()
 				seen = append(seen, ConnectRequest{f.At, request.ServiceID})
@@ -58,8 +73,8 @@ func (p *Pair) watchConnectRequests(rails ...int) func() []ConnectRequest {
 	}
 }
 
-// connectRequest is the request in a frame; nil if it has none.
-func connectRequest(frame []byte) *roce.CMReq {
+// connectMessage is the message of connection management in a frame; nil if it has none.
+func connectMessage(frame []byte) any {
 	var packet roce.Packet
 	if packet.Decode(frame) != nil || !packet.IsMAD() {
 		return nil
@@ -68,6 +83,5 @@ func connectRequest(frame []byte) *roce.CMReq {
 	if err != nil {
 		return nil
 	}
-	request, _ := message.(*roce.CMReq)
-	return request
+	return message
 }

@@ -35,8 +35,8 @@ const (
 // usualTime is what a spec takes that does not say otherwise.
 const usualTime = 3 * time.Second
 
-// LongFirst is the environment variable that has a process begin with the specs that take longest; any value will do. It counts
-// when the process starts, since that is when the tree of specs is made.
+// LongFirst is the environment variable that has a process begin with the specs that take longest, by any value but none. It
+// counts when the process starts, since that is when the tree of specs is made.
 const LongFirst = "IBNBD_CONFORMANCE_LONG_FIRST"
 
 // Takes is the decorator by which a spec, or a container for each of its specs, says how many seconds it takes. It is used to
