@@ -133,6 +133,11 @@ func (p *referencePair) testPaths(ctx context.Context, d Device) {
 	if want := []PathStatus{{p.path(0), true}, {p.path6(1), true}}; !slices.Equal(paths, want) {
 		p.t.Errorf("paths are %v, want %v", paths, want)
 	}
+	state, seen, err := p.initiator.Look(ctx, d)
+	p.is("look", err, nil)
+	if state != "open" || !slices.Equal(seen, paths) {
+		p.t.Errorf("a look shows a device that is %s and paths that are %v, want open and %v", state, seen, paths)
+	}
 	p.is("remove a path", p.initiator.RemovePath(ctx, d.Session, p.path6(1)), nil)
 	p.is("policy", p.initiator.SetPolicy(ctx, d.Session, "rr"), nil)
 	if policy, _ := p.initiator.Policy(ctx, d.Session); policy != "round-robin" {

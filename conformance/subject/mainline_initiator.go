@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // MainlineInitiator is mainline Linux's rnbd-client over rtrs-client, steered through sysfs as its users do.
@@ -111,15 +113,38 @@ func (i *MainlineInitiator) State(ctx context.Context, d Device) (string, error)
 
 // Paths lists the paths of a session with their states. A path that is being removed meanwhile is left out.
 func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
-	states, err := i.host.Agent().ReadFiles(ctx, path.Join(RNBD.ClientSession(session), "paths", "*", "state"))
+	states, err := i.host.Agent().ReadFiles(ctx, pathStates(session))
 	if err != nil {
 		return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 	}
+	return parsePathStates(states)
+}
+
+// Look gives the states of a device and of its session's paths.
+func (i *MainlineInitiator) Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error) {
+	device := RNBD.DiskFile(d.Disk, "state")
+	states, err := i.host.Agent().ReadFiles(ctx, device, pathStates(d.Session))
+	if err != nil {
+		return "", nil, fmt.Errorf("look at device %s: %w", d.Disk, err)
+	}
+	if len(states) > 0 && states[0].Path == device {
+		state, states = word(states[0].Bytes), states[1:]
+	}
+	paths, err = parsePathStates(states)
+	return state, paths, err
+}
+
+// pathStates is the pattern of the files that tell the states of a session's paths.
+func pathStates(session string) string {
+	return path.Join(RNBD.ClientSession(session), "paths", "*", "state")
+}
+
+func parsePathStates(states []agent.Content) ([]PathStatus, error) {
 	var paths []PathStatus
 	for _, state := range states {
 		addr, err := parsePathDir(path.Base(path.Dir(state.Path)))
 		if err != nil {
-			return nil, fmt.Errorf("list paths of session %s: %w", session, err)
+			return nil, err
 		}
 		paths = append(paths, PathStatus{PathAddr: addr, Connected: word(state.Bytes) == "connected"})
 	}

@@ -275,6 +275,16 @@ func (i *ReferenceInitiator) Paths(_ context.Context, session string) ([]PathSta
 	return paths, nil
 }
 
+// Look gives the states of a device and of its session's paths as the client last told them.
+func (i *ReferenceInitiator) Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error) {
+	state, err = i.State(ctx, d)
+	if err != nil && !errors.Is(err, syscall.ENODEV) {
+		return "", nil, err
+	}
+	paths, err = i.Paths(ctx, d.Session)
+	return state, paths, err
+}
+
 // AddPath adds a path to a session and returns when it is connected or has failed.
 func (i *ReferenceInitiator) AddPath(ctx context.Context, session string, p PathAddr) error {
 	return i.steer(ctx, session, "path", "add", pathArg(p))

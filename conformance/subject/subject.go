@@ -88,6 +88,8 @@ type Initiator interface {
 	State(ctx context.Context, d Device) (string, error)
 	// Paths lists the paths of a session with their states.
 	Paths(ctx context.Context, session string) ([]PathStatus, error)
+	// Look gives State and Paths at once. The state is "" when there is no such device any more.
+	Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error)
 	AddPath(ctx context.Context, session string, p PathAddr) error
 	RemovePath(ctx context.Context, session string, p PathAddr) error
 	DisconnectPath(ctx context.Context, session string, p PathAddr) error

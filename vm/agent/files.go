@@ -119,11 +119,11 @@ type Content struct {
 	Bytes []byte
 }
 
-// ReadFiles reads all files, small ones, whose paths match a pattern as of path/filepath.Match, sorted by path. It asks the
-// guest once, where ReadFile would have to be called for each.
-func (c *Client) ReadFiles(ctx context.Context, pattern string) ([]Content, error) {
+// ReadFiles reads all files, small ones, whose paths match one of some patterns as of path/filepath.Match, pattern by pattern and
+// sorted by path. It asks the guest once, where ReadFile would have to be called for each.
+func (c *Client) ReadFiles(ctx context.Context, patterns ...string) ([]Content, error) {
 	var read []wire.Content
-	if err := c.call(ctx, wire.OpReadAll, wire.Path{Path: pattern}, nil, &read); err != nil {
+	if err := c.call(ctx, wire.OpReadAll, wire.Paths{Paths: patterns}, nil, &read); err != nil {
 		return nil, err
 	}
 	files := make([]Content, len(read))

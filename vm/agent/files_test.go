@@ -192,6 +192,9 @@ func TestDirectoriesAndLinks(t *testing.T) {
 	if files, err := client.ReadFiles(ctx, dir+"/f*"); err != nil || !cmp.Equal(files, []agent.Content{{Path: dir + "/file", Bytes: []byte("x")}}) {
 		t.Errorf("files: %v, %v", files, err)
 	}
+	if files, err := client.ReadFiles(ctx, dir+"/nothing*", dir+"/f*", dir+"/file"); err != nil || len(files) != 2 {
+		t.Errorf("ReadFiles() with three patterns, two of which find the file: %v, %v", files, err)
+	}
 	if files, err := client.ReadFiles(ctx, dir+"/nothing*"); err != nil || len(files) != 0 {
 		t.Errorf("files that are not there: %v, %v", files, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -143,6 +144,16 @@ func guestNetwork(t *testing.T, client *agent.Client) {
 	}
 	if got := lines("rdma", "link"); !strings.Contains(got, "rxe0/1 state ACTIVE") || !strings.Contains(got, "netdev rail0") {
 		t.Errorf("RDMA link: %s", got)
+	}
+	held, err := client.RDMAResources(ctx)
+	if err != nil || held["rxe0"] == nil {
+		t.Fatalf("resources of RDMA devices: %v, %v", held, err)
+	}
+	told := lines("rdma", "resource", "show", "rxe0")
+	for kind, count := range held["rxe0"] {
+		if want := fmt.Sprintf(" %s %d ", kind, count); !strings.Contains(told, want) {
+			t.Errorf("counted %q, but rdma says %s", want, told)
+		}
 	}
 	if got := lines("ibv_devinfo", "-d", "rxe0"); !strings.Contains(got, "active_mtu:\t\t4096") {
 		t.Errorf("path MTU:\n%s", got)

@@ -19,6 +19,13 @@ func (c *Client) Configure(ctx context.Context, network Network) error {
 	return c.call(ctx, wire.OpConfigure, network, nil, nil)
 }
 
+// RDMAResources counts the objects that the guest's RDMA devices hold. It costs a tenth of what a program costs that does so.
+func (c *Client) RDMAResources(ctx context.Context) (RDMAResources, error) {
+	var held RDMAResources
+	err := c.call(ctx, wire.OpResources, nil, nil, &held)
+	return held, err
+}
+
 // LoadModule loads a kernel module of the image by name, or any by the path of its file in the guest, after the modules
 // that it depends on. Parameters are "name=value". The errors are the kernel's; syscall.EEXIST: it was loaded already.
 func (c *Client) LoadModule(ctx context.Context, name string, params ...string) error {

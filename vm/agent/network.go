@@ -13,6 +13,9 @@ type Network struct {
 	Interfaces []Interface `json:"interfaces"`
 }
 
+// RDMAResources are numbers of objects by device and kind: "rxe0", "qp". The kinds are those of "rdma resource show".
+type RDMAResources map[string]map[string]uint64
+
 // An Interface is one NIC of a guest.
 type Interface struct {
 	// MAC is the hardware address that it is recognised by, "52:54:00:..".

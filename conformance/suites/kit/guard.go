@@ -16,6 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // alarming matches what no kernel log of a machine under test may say: warnings, bugs, and the reports of sanitizers, lockdep
@@ -56,33 +57,28 @@ func checkPrograms(p *Pair) {
 }
 
 // resources are the RDMA objects of one host that a subject can leak, counted for each device: "rxe0 qp" and so on.
-type resources map[string]string
+type resources map[string]uint64
 
 // rdmaResources asks the kernel for the counts.
 func rdmaResources(ctx context.Context, host *vm.Host) (resources, error) {
-	text, err := host.Agent().Output(ctx, "rdma", "resource", "show")
+	held, err := host.Agent().RDMAResources(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("count RDMA resources of %s: %w", host.Name(), err)
 	}
-	return parseResources(text), nil
+	return leakable(held), nil
 }
 
 // pooled are objects that the kernel keeps for the next user when their last one has gone: completion queues stay in the
 // pool of their device.
 var pooled = map[string]bool{"cq": true}
 
-// parseResources reads lines such as "0: rxe0: pd 2 cq 4 qp 4 cm_id 1 mr 0 ctx 0 srq 0".
-func parseResources(text string) resources {
+// leakable are the objects that must go when their user goes.
+func leakable(held agent.RDMAResources) resources {
 	found := make(resources)
-	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if len(words) < 2 {
-			continue
-		}
-		device := strings.TrimSuffix(words[1], ":")
-		for i := 2; i+1 < len(words); i += 2 {
-			if !pooled[words[i]] {
-				found[device+" "+words[i]] = words[i+1]
+	for device, kinds := range held {
+		for kind, count := range kinds {
+			if !pooled[kind] {
+				found[device+" "+kind] = count
 			}
 		}
 	}
@@ -94,7 +90,7 @@ func (r resources) differences(baseline resources) []string {
 	var list []string
 	for name, want := range baseline {
 		if got := r[name]; got != want {
-			list = append(list, fmt.Sprintf("%s: %s instead of %s", name, got, want))
+			list = append(list, fmt.Sprintf("%s: %d instead of %d", name, got, want))
 		}
 	}
 	return list

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 func TestAlarmingRecords(t *testing.T) {
@@ -29,14 +31,14 @@ func TestAlarmingRecords(t *testing.T) {
 	}
 }
 
-func TestParseResources(t *testing.T) {
-	got := parseResources("0: rxe0: pd 2 cq 4 qp 4 cm_id 1 mr 0 ctx 0 srq 0 \n1: rxe1: pd 1 cq 2 qp 1 cm_id 0 mr 0 ctx 0 srq 0 \n")
-	if got["rxe0 qp"] != "4" || got["rxe1 pd"] != "1" || len(got) != 12 {
-		t.Errorf("parseResources() = %v", got)
+func TestResources(t *testing.T) {
+	got := leakable(agent.RDMAResources{"rxe0": {"pd": 2, "qp": 4, "cq": 4}, "rxe1": {"pd": 1, "qp": 1, "cq": 2}})
+	if diff := cmp.Diff(resources{"rxe0 pd": 2, "rxe0 qp": 4, "rxe1 pd": 1, "rxe1 qp": 1}, got); diff != "" {
+		t.Errorf("leakable (-want +got):\n%s", diff)
 	}
-	changed := resources{"rxe0 qp": "5", "rxe0 pd": "2"}
+	changed := resources{"rxe0 qp": 5, "rxe0 pd": 2}
 	want := []string{"rxe0 qp: 5 instead of 4"}
-	if diff := cmp.Diff(want, changed.differences(resources{"rxe0 qp": "4", "rxe0 pd": "2"})); diff != "" {
+	if diff := cmp.Diff(want, changed.differences(resources{"rxe0 qp": 4, "rxe0 pd": 2})); diff != "" {
 		t.Errorf("differences (-want +got):\n%s", diff)
 	}
 }

@@ -56,19 +56,18 @@ func (p *Pair) Watch(ctx context.Context, d subject.Device) *Watch {
 	return w
 }
 
-// sample looks once. A file that cannot be read just now, because the path is being taken down, leaves the state as it was.
+// sample looks once. What cannot be seen just now, because the path is being taken down, stays as it was.
 func (w *Watch) sample(ctx context.Context) {
-	state, stateErr := w.pair.Initiator.State(ctx, w.device)
-	paths, pathsErr := w.pair.Initiator.Paths(ctx, w.device.Session)
+	state, paths, err := w.pair.Initiator.Look(ctx, w.device)
+	if err != nil {
+		return
+	}
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if stateErr == nil && state != w.state {
+	if state != "" && state != w.state {
 		w.state, w.changed = state, now
 		w.pair.happened(now, w.device.Disk, "device is "+state)
-	}
-	if pathsErr != nil {
-		return
 	}
 	for _, path := range paths {
 		w.note(now, path)

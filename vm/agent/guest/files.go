@@ -138,11 +138,15 @@ func readlink(_ context.Context, args wire.Path) (any, error) { return os.Readli
 
 func glob(_ context.Context, args wire.Path) (any, error) { return filepath.Glob(args.Path) }
 
-// readAll reads the files that match a pattern. One that goes away meanwhile, as they do in sysfs, is left out.
-func readAll(_ context.Context, args wire.Path) (any, error) {
-	names, err := filepath.Glob(args.Path)
-	if err != nil {
-		return nil, err
+// readAll reads the files that match one of the patterns. One that goes away meanwhile, as they do in sysfs, is left out.
+func readAll(_ context.Context, args wire.Paths) (any, error) {
+	var names []string
+	for _, pattern := range args.Paths {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found...)
 	}
 	files := []wire.Content{}
 	for _, name := range names {

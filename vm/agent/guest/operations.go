@@ -22,6 +22,7 @@ func init() { // not a literal: the operations reach this table themselves
 		wire.OpClock:     clock,
 		wire.OpLogClock:  plain(logClock),
 		wire.OpConfigure: plain(configure),
+		wire.OpResources: plain(rdmaResources),
 		wire.OpPowerOff:  plain(powerOff),
 
 		wire.OpRun: run,

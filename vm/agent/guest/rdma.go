@@ -44,6 +44,23 @@ func configureRDMA(ctx context.Context, ifname string, nic agent.Interface) erro
 	return waitActive(ctx, nic.RDMA, nic.Addresses)
 }
 
+// rdmaResources asks the kernel what its RDMA devices hold.
+func rdmaResources(context.Context, struct{}) (any, error) {
+	held := agent.RDMAResources{}
+	devices, _ := filepath.Glob(rdmaClass + "/*") // the pattern is good
+	if len(devices) == 0 {
+		return held, nil // an error to the library
+	}
+	all, err := netlink.RdmaResourceList()
+	if err != nil {
+		return nil, fmt.Errorf("resources of RDMA devices: %w", err)
+	}
+	for _, device := range all {
+		held[device.Name] = device.RdmaResourceSummaryEntries
+	}
+	return held, nil
+}
+
 // devicesOn are the soft RDMA devices whose parent is the interface.
 func devicesOn(ifname string) []string {
 	parents, _ := filepath.Glob(rdmaClass + "/*/parent") // the pattern is good; no class, no devices

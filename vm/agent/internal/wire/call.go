@@ -41,6 +41,7 @@ const (
 	OpClock     = "clock"     // nil -> Clocks, one for each Ping until End
 	OpLogClock  = "logclock"  // nil -> LogClock
 	OpConfigure = "configure" // a Network of the agent package -> nil
+	OpResources = "resources" // nil -> RDMAResources of the agent package
 	OpPowerOff  = "poweroff"  // nil -> nil
 
 	OpRun = "run" // Run -> Started, Stdout, Stderr, then Exit
@@ -54,7 +55,7 @@ const (
 	OpReadDir  = "readdir"  // Path -> []FileInfo
 	OpReadlink = "readlink" // Path -> string
 	OpGlob     = "glob"     // Path -> []string
-	OpReadAll  = "readall"  // Path -> []Content
+	OpReadAll  = "readall"  // Paths -> []Content
 	OpMkdir    = "mkdir"    // Path -> nil
 	OpRemove   = "remove"   // Path -> nil
 	OpSymlink  = "symlink"  // Symlink -> nil
@@ -77,6 +78,11 @@ const (
 // Path names a file, or a pattern of files.
 type Path struct {
 	Path string `json:"path"`
+}
+
+// Paths names files by patterns.
+type Paths struct {
+	Paths []string `json:"paths"`
 }
 
 // Content is what a file holds.
