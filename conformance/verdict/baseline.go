@@ -22,6 +22,7 @@ import (
 //	    subject: mainline-*        # pattern over the name of a subject, as in path.Match
 //	    role: initiator            # optional
 //	    spec: devices has a link   # optional: this spec only
+//	    race: true                 # optional: whether it fails depends on a race inside the subject
 //	    owner: who answers for this entry
 //	    reason: why it fails
 //	    expires: 2030-06-30        # the last day on which the entry holds
@@ -33,6 +34,7 @@ type Baseline struct {
 type ExpectedFailure struct {
 	Clause  string       `yaml:"clause" json:"clause"`
 	Spec    string       `yaml:"spec,omitempty" json:"spec,omitempty"`
+	Race    bool         `yaml:"race,omitempty" json:"race,omitempty"`
 	Subject string       `yaml:"subject" json:"subject"`
 	Role    clauses.Role `yaml:"role,omitempty" json:"role,omitempty"`
 	Owner   string       `yaml:"owner" json:"owner"`
@@ -132,7 +134,7 @@ func (e ExpectedFailure) matchesSubject(h Header, role clauses.Role) bool {
 
 // applyBaseline turns FAIL into XFAIL and PASS into XPASS where the baseline of the run says so, and returns what is wrong
 // with the baseline itself. An entry speaks for all results that it matches together: only if none of them fails is
-// their passing unexpected.
+// their passing unexpected, and that of a race never is.
 func applyBaseline(h Header, interrupted bool, results []*ResultOutcome) []Problem {
 	var problems []Problem
 	for _, entry := range h.Baseline {
@@ -171,6 +173,9 @@ func (e ExpectedFailure) apply(results []*ResultOutcome) {
 		if r.Recorded() == Fail {
 			from, to = Fail, ExpectedFail
 		}
+	}
+	if e.Race && from == Pass {
+		return
 	}
 	for _, r := range results {
 		if r.Verdict == from {

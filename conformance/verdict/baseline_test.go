@@ -87,6 +87,7 @@ func TestBaselineInARun(t *testing.T) {
 		return h
 	}
 	same := func(*verdict.ExpectedFailure) {}
+	race := func(e *verdict.ExpectedFailure) { e.Spec, e.Race = "some spec", true }
 	selected := with(same)
 	selected.Selection = "area IBTRS-HB"
 	other := result(must, verdict.Pass)
@@ -106,6 +107,8 @@ func TestBaselineInARun(t *testing.T) {
 		{"inconclusive", with(same), []verdict.Result{result(must, verdict.Inconclusive)}, verdict.Inconclusive, ""},
 		{"its spec fails", with(func(e *verdict.ExpectedFailure) { e.Spec = "some spec" }),
 			[]verdict.Result{result(must, verdict.Fail), other}, verdict.ExpectedFail, ""},
+		{"a race is lost", with(race), []verdict.Result{result(must, verdict.Fail), other}, verdict.ExpectedFail, ""},
+		{"a race is won", with(race), []verdict.Result{result(must, verdict.Pass), other}, verdict.Pass, ""},
 		{"another spec fails", with(func(e *verdict.ExpectedFailure) { e.Spec = "other spec" }),
 			[]verdict.Result{result(must, verdict.Fail), other}, verdict.Fail, ""},
 		{"another subject", with(func(e *verdict.ExpectedFailure) { e.Subject = "vendor" }),

@@ -16,7 +16,8 @@
 //   - An [Outcome] is the judgement of a run: every clause with its verdict and force, counts, problems, the exit code.
 //     [Judge] makes it from a run, a catalogue and nothing else, so that a report made later says the same.
 //   - A [Baseline] lists expected failures, each with an owner, a reason and a day on which it expires. It is strict: an
-//     unexpected pass, an expired entry and an entry that matches nothing all fail the run.
+//     unexpected pass, an expired entry and an entry that matches nothing all fail the run. An entry may say
+//     that a race inside the subject decides; then both ends of it are expected.
 //
 // # One clause, several results
 //

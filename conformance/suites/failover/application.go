@@ -4,12 +4,15 @@ package failover
 
 import (
 	"context"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
 
 // someIOs are enough to show that I/O goes on over each of two paths.
@@ -56,13 +59,19 @@ func (a *application) stop(ctx context.Context) []kit.IOs {
 	return a.ios
 }
 
+// writesKept is the clause that an acknowledged write breaks which is not there. Whoever expects a workload to be whole claims it.
+const writesKept = "IBNBD-FAIL-027"
+
 // expectWhole expects that no I/O of a stopped workload has failed, and that what was written is there.
 func (a *application) expectWhole(ctx context.Context) {
 	GinkgoHelper()
 	for i, ios := range a.ios {
 		Expect(ios.Errors()).To(BeEmpty(), "I/O errors although a path was whole")
-		if a.writes[i] {
-			a.pair.VerifyWrites(ctx, ios, a.device)
+		if !a.writes[i] {
+			continue
+		}
+		if lost := a.pair.LostWrites(ctx, ios, a.device); len(lost) > 0 {
+			witness.BrokeClause(writesKept, verdict.AssertionFailed, "blocks of acknowledged writes: %s", strings.Join(lost, "; "))
 		}
 	}
 }

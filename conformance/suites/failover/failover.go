@@ -28,14 +28,18 @@ var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 			}
 			for _, w := range workloads {
 				It("with two paths"+w.while+": no I/O fails, none stalls beyond the bound, and the path comes back after heal",
-					claimsWithPath(f), w.labels, func(ctx SpecContext) { runWithPath(ctx, f, w, 1, 2) })
+					claimsWithPath(w), w.labels, func(ctx SpecContext) { runWithPath(ctx, f, w, 1, 2) })
 			}
 		})
 	}
 })
 
-func claimsWithPath(fault) Labels {
-	return claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006")
+func claimsWithPath(w workload) Labels {
+	ids := []string{"IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006"}
+	if len(w.probes) > 0 {
+		ids = append(ids, writesKept)
+	}
+	return claim.Clauses(ids...)
 }
 
 func claimsWithoutPath(f fault) Labels {

@@ -17,7 +17,7 @@ const fourPaths = 4
 var _ = Describe("failover with four paths", kit.Rails(fourPaths), kit.Takes(secondsPerFault), func() {
 	withPath := func(f fault, lost string, count int, w workload, decorators ...any) {
 		It(fmt.Sprintf("on %s of %s%s: no I/O fails, none stalls beyond the bound, and all come back after heal", f.name, lost, w.while),
-			claimsWithPath(f), decorators, func(ctx SpecContext) { runWithPath(ctx, f, w, count, fourPaths) })
+			claimsWithPath(w), decorators, func(ctx SpecContext) { runWithPath(ctx, f, w, count, fourPaths) })
 	}
 	withoutPath := func(f fault, decorators ...any) {
 		It(fmt.Sprintf("on %s of all: I/O fails within the bound, and all come back after heal", f.name),

@@ -278,6 +278,12 @@ func (p *Pair) Plot(o IOs) {
 // later one that was not. An older one was lost, or overtaken by a write that should have been dead.
 func (p *Pair) VerifyWrites(ctx context.Context, o IOs, d subject.Device) {
 	ginkgo.GinkgoHelper()
+	gomega.Expect(p.LostWrites(ctx, o, d)).To(gomega.BeEmpty(), "blocks of acknowledged writes")
+}
+
+// LostWrites lists the blocks that do not hold the last write to them that was acknowledged, or a later one.
+func (p *Pair) LostWrites(ctx context.Context, o IOs, d subject.Device) []string {
+	ginkgo.GinkgoHelper()
 	acknowledged := make(map[int64]ioprobe.Record)
 	for _, r := range o.records {
 		if r.Event == ioprobe.IO && r.Write && r.Errno == 0 && r.Short == 0 {
@@ -296,7 +302,7 @@ func (p *Pair) VerifyWrites(ctx context.Context, o IOs, d subject.Device) {
 			wrong = append(wrong, err.Error())
 		}
 	}
-	gomega.Expect(wrong).To(gomega.BeEmpty(), "blocks of acknowledged writes")
+	return wrong
 }
 
 // checkBlock checks that every sector of a block is at home and was written by write seq, or a later one.
