@@ -5,6 +5,7 @@ package witness
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/onsi/ginkgo/v2/types"
 
@@ -28,11 +29,12 @@ func Results(report types.SpecReport) []verdict.Result {
 		result.Verdict, result.Reason, result.Message = verdict.SuiteError, verdict.SuiteBug, err.Error()
 	}
 	var results []verdict.Result
-	for _, id := range claim.IDs(report.Labels()) {
+	claimed := claim.IDs(report.Labels())
+	for _, id := range claimed {
 		one := result
 		one.Clause = id
 		if err == nil {
-			found := collect(&one, said)
+			found := collect(&one, said, claimed)
 			one.Verdict, one.Reason, one.Message = decide(report, found, one)
 		}
 		results = append(results, one)
@@ -45,8 +47,8 @@ func started(report types.SpecReport) bool {
 }
 
 // collect puts what the spec said of the result's clause into the result and returns its findings by verdict, the last
-// of each.
-func collect(result *verdict.Result, said []Statement) map[verdict.Verdict]Finding {
+// of each. A finding about a clause that the spec does not claim is about all of its clauses, so that it is not lost.
+func collect(result *verdict.Result, said []Statement, claimed []string) map[verdict.Verdict]Finding {
 	found := make(map[verdict.Verdict]Finding)
 	for _, s := range said {
 		switch {
@@ -59,7 +61,11 @@ func collect(result *verdict.Result, said []Statement) map[verdict.Verdict]Findi
 		case s.Evidence != nil:
 			result.Evidence = append(result.Evidence, *s.Evidence)
 		case s.Finding != nil:
-			found[s.Finding.Reason.Verdict()] = *s.Finding
+			finding := *s.Finding
+			if !slices.Contains(claimed, finding.Clause) {
+				finding.Clause = ""
+			}
+			found[finding.Reason.Verdict()] = finding
 		}
 	}
 	return found

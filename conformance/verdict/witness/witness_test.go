@@ -143,6 +143,7 @@ func TestStatementsTiedToAClause(t *testing.T) {
 	slow := &verdict.Timing{Name: "stall", Value: 3, AtMost: 2, Clauses: []string{other}}
 	broken := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: other}
 	elsewhere := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone"}
+	astray := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: "IBNBD-FAIL-027"}
 	tests := []struct {
 		name        string
 		report      types.SpecReport
@@ -150,6 +151,7 @@ func TestStatementsTiedToAClause(t *testing.T) {
 	}{
 		{"timing", spec(types.SpecStatePassed, witness.Statement{Timing: slow}), "", verdict.BoundExceeded},
 		{"failure", spec(types.SpecStateFailed, witness.Statement{Finding: broken}), verdict.NotReached, verdict.SubjectDead},
+		{"failure of what is not claimed", spec(types.SpecStateFailed, witness.Statement{Finding: astray}), verdict.SubjectDead, verdict.SubjectDead},
 		{"failure of all", spec(types.SpecStateFailed, witness.Statement{Finding: elsewhere}), verdict.SubjectDead, verdict.SubjectDead},
 	}
 	for _, test := range tests {
