@@ -11,6 +11,10 @@
 // Hosts are used again and again. [Lab.Reset] takes away faults, wakes hung hosts and replaces dead ones. A host that dies
 // does not end the lab: [Host.Died] closes within a second, and calls of its agent fail at once.
 //
+// Booting is most of what a fresh lab costs. Labs that share a directory of templates boot once: [Spec].Templates. Hosts that
+// begin from templates are as alike as if each had booted by itself, and have random numbers of their own; where one host is
+// replaced alone, it boots.
+//
 // The kernel log of each host is followed from boot on, over all its boots, into memory and a file; [KernelLog.Mark] and
 // [KernelLog.Since] cut out what belongs to a spec. Records carry the host's time, so that they, the frames and the faults
 // share one timeline.

@@ -144,16 +144,16 @@ func (h *Host) Reboot(ctx context.Context) error {
 	if err := h.Machine().Reset(ctx); err != nil {
 		return err
 	}
-	return h.settle(ctx)
+	return h.settle(ctx, fromKernel)
 }
 
 // replace ends the present machine and boots a new one.
 func (h *Host) replace(ctx context.Context) error {
 	h.PowerLoss()
-	if err := h.launch(ctx); err != nil {
+	if err := h.launch(ctx, fromKernel); err != nil {
 		return err
 	}
-	return h.settle(ctx)
+	return h.settle(ctx, fromKernel)
 }
 
 // revive wakes the host if it hangs and replaces its machine if that is gone, and says whether it did the latter.
@@ -172,8 +172,16 @@ func (h *Host) revive(ctx context.Context) (replaced bool, err error) {
 	return false, h.Resume(ctx)
 }
 
+// beginning is what a machine begins from.
+type beginning int
+
+const (
+	fromKernel   beginning = iota // it boots
+	fromTemplate                  // it goes on
+)
+
 // launch starts a machine for the host.
-func (h *Host) launch(ctx context.Context) error {
+func (h *Host) launch(ctx context.Context, from beginning) error {
 	h.mu.Lock()
 	h.machines++
 	name := h.name
@@ -181,12 +189,9 @@ func (h *Host) launch(ctx context.Context) error {
 		name = fmt.Sprintf("%s-%d", h.name, h.machines)
 	}
 	h.mu.Unlock()
-	config := h.lab.machineConfig(name)
-	config.Disks = h.lab.spec.Disks[h.name]
-	for r, nic := range h.nics {
-		config.NICs = append(config.NICs, qemu.NIC{
-			MAC: nic.MAC, Socket: h.socket(r), Listen: h.lab.spec.Direct && h.number == 1, MTU: h.lab.spec.MTU,
-		})
+	config := h.config(name)
+	if from == fromTemplate {
+		config.From = h.template()
 	}
 	machine, err := qemu.Start(ctx, config)
 	if err != nil {
@@ -196,6 +201,18 @@ func (h *Host) launch(ctx context.Context) error {
 	h.machine, h.hung = machine, false
 	h.mu.Unlock()
 	return h.plug(ctx, machine)
+}
+
+// config is what a machine for the host is.
+func (h *Host) config(name string) qemu.Config {
+	config := h.lab.machineConfig(name)
+	config.Disks = h.lab.spec.Disks[h.name]
+	for r, nic := range h.nics {
+		config.NICs = append(config.NICs, qemu.NIC{
+			MAC: nic.MAC, Socket: h.socket(r), Listen: h.lab.spec.Direct && h.number == 1, MTU: h.lab.spec.MTU,
+		})
+	}
+	return config
 }
 
 // socket is the path of the wire of a NIC.
@@ -231,18 +248,18 @@ func (h *Host) plug(ctx context.Context, machine *qemu.Machine) error {
 }
 
 // settle waits for the agent and makes the host what the spec says.
-func (h *Host) settle(ctx context.Context) error {
+func (h *Host) settle(ctx context.Context, from beginning) error {
 	bounded, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	machine := h.Machine()
-	err := h.prepare(bounded, machine)
+	err := h.prepare(bounded, machine, from)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("the guest is not ready after %s (%w)", bootTimeout, err)
 	}
 	return environment(ctx, err, "boot host "+h.name, machine.Config().Console())
 }
 
-func (h *Host) prepare(ctx context.Context, machine *qemu.Machine) error {
+func (h *Host) prepare(ctx context.Context, machine *qemu.Machine, from beginning) error {
 	client, err := dialAgent(ctx, machine)
 	if err != nil {
 		return err
@@ -253,6 +270,18 @@ func (h *Host) prepare(ctx context.Context, machine *qemu.Machine) error {
 	if err := h.log.follow(client); err != nil {
 		return fmt.Errorf("follow the kernel log: %w", err)
 	}
+	makeReady := h.setUp
+	if from == fromTemplate {
+		makeReady = h.wake
+	}
+	if err := makeReady(ctx, client); err != nil {
+		return err
+	}
+	return h.compareClocks(ctx)
+}
+
+// setUp makes a guest that has just booted what the spec says.
+func (h *Host) setUp(ctx context.Context, client *agent.Client) error {
 	if err := client.Configure(ctx, h.network()); err != nil {
 		return fmt.Errorf("set up the network: %w", err)
 	}
@@ -261,7 +290,7 @@ func (h *Host) prepare(ctx context.Context, machine *qemu.Machine) error {
 			return fmt.Errorf("load the module %s: %w", module, err)
 		}
 	}
-	return h.compareClocks(ctx)
+	return nil
 }
 
 // network is what the guest is to look like on its rails.

@@ -147,17 +147,26 @@ func (l *Lab) wire() (err error) {
 	return nil
 }
 
-// bootAll boots the hosts side by side. On a direct wire the one that listens is launched first. Hosts that are alike fail
-// alike, so the error is that of the first alone.
+// bootAll makes all hosts ready. That none of them lives on is why templates can be used: a host from a template has the
+// identifiers of its predecessor, and a neighbour that still knows that one would take it for the same.
 func (l *Lab) bootAll(ctx context.Context) error {
+	if l.spec.Templates != "" {
+		return l.bootFromTemplates(ctx)
+	}
+	return l.boot(ctx, fromKernel)
+}
+
+// boot starts the hosts side by side. On a direct wire the one that listens is launched first. Hosts that are alike fail
+// alike, so the error is that of the first alone.
+func (l *Lab) boot(ctx context.Context, from beginning) error {
 	for _, h := range l.hosts {
-		if err := h.launch(ctx); err != nil {
+		if err := h.launch(ctx, from); err != nil {
 			return err
 		}
 	}
 	settled := make([]error, len(l.hosts))
 	_ = l.each(func(h *Host) error {
-		settled[h.number-1] = h.settle(ctx)
+		settled[h.number-1] = h.settle(ctx, from)
 		return nil
 	})
 	return cmp.Or(settled...)

@@ -21,7 +21,11 @@ type Spec struct {
 	Memory      int              // of each host in MiB; 0 stands for qemu.DefaultMemory
 	Accelerator qemu.Accelerator // "" picks one by trying
 	Cache       string           // directory where the pick is kept; "" stands for the system's temporary directory
-	Dir         string           // where consoles and kernel logs go, and stay; "" stands for a directory that Close removes
+	// Templates is a directory, best an empty one, where labs that are alike share how their hosts are when ready: the first
+	// lab boots them, and whatever boots all hosts later begins where those were. It must not outlive the run of this
+	// machine: guests count with the host's clock. "" always boots.
+	Templates string
+	Dir       string // where consoles and kernel logs go, and stay; "" stands for a directory that Close removes
 	// Direct joins the NICs of two hosts by QEMU's own sockets, without a fabric between: the lab has no rails then, so
 	// nothing is recorded and nothing can be broken. It is there to measure what the fabric costs.
 	Direct bool

@@ -179,6 +179,7 @@ func runWorkers(ctx context.Context, o Options, plan *Plan, waits limits, show *
 	if err := os.Mkdir(claimed, 0o700); err != nil {
 		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the claims of the workers: %v; free space there, or set TMPDIR", err)}
 	}
+	o.Kit.Lab.Templates = filepath.Join(temp, "templates")
 	seen := newPassive()
 	var workers sync.WaitGroup
 	for number := range plan.Workers {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,25 +92,14 @@ func (c cache) lock(ctx context.Context) (release func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, environment(err, "make the cache directory", "choose another with IBNBD_CACHE")
 	}
-	file, err := os.OpenFile(c.path("lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, environment(err, "lock the cache", "choose another directory with IBNBD_CACHE")
-	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			file.Close()
-			return nil, environment(err, "lock "+file.Name(), "choose another directory with IBNBD_CACHE")
-		}
-		select {
-		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("wait for another build to release %s: %w", c.dir, context.Cause(ctx))
-		case <-time.After(lockPoll):
-		}
+	file := flock.New(c.path("lock"), flock.SetPermissions(0o644))
+	switch _, err := file.TryLockContext(ctx, lockPoll); {
+	case err == nil:
+		return func() { file.Close() }, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("wait for another build to release %s: %w", c.dir, context.Cause(ctx))
+	default:
+		return nil, environment(err, "lock "+file.Path(), "choose another directory with IBNBD_CACHE")
 	}
 }
 

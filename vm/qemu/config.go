@@ -42,6 +42,7 @@ type Config struct {
 	Accelerator Accelerator // "" stands for TCG
 	NICs        []NIC
 	Disks       []string // paths of the Unix sockets on which NBD servers offer them; the guest sees vda, vdb, ...
+	From        string   // a file made by [Machine.Save] of a machine of this kind: it goes on from there. "" boots
 }
 
 // NIC is a network card and the Unix socket its frames go to, each after four bytes of length, big-endian.
@@ -134,6 +135,9 @@ const kernelWords = "console=ttyS0 panic=-1"
 // three.
 const monitorDescriptor = 3
 
+// stateDescriptor is the one at which QEMU finds what it is to go on from: the next.
+const stateDescriptor = monitorDescriptor + 1
+
 // firmware is the one of QEMU's own that only starts a kernel. It is quick, and it boots after a reset as it does at first;
 // the usual one resets the machine once more by itself then, which looks like a guest that reboots.
 const firmware = "qboot.rom"
@@ -160,6 +164,9 @@ func (c Config) args() []string {
 	}
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
+	}
+	if c.From != "" {
+		args = append(args, "-incoming", fmt.Sprintf("fd:%d", stateDescriptor))
 	}
 	for i, n := range c.NICs {
 		args = append(args, n.args(i)...)

@@ -73,6 +73,14 @@ func (m *Machine) launch(ctx context.Context, binary string) error {
 	cmd := exec.Command(binary, m.config.args()...)
 	cmd.Stdout, cmd.Stderr = complaints, complaints
 	cmd.ExtraFiles = []*os.File{theirs}
+	if m.config.From != "" {
+		state, err := os.Open(m.config.From)
+		if err != nil {
+			return errors.Join(err, conn.Close())
+		}
+		defer state.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, state)
+	}
 	if m.process, err = spawn(cmd); err != nil {
 		return errors.Join(err, conn.Close())
 	}

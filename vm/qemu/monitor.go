@@ -115,8 +115,13 @@ func (m *monitor) answer(msg message) {
 	}
 }
 
-// execute sends a command and waits for its reply.
+// execute sends a command and waits until it is carried out.
 func (m *monitor) execute(ctx context.Context, name string, arguments any) error {
+	return m.ask(ctx, name, arguments, nil)
+}
+
+// ask sends a command, waits for its reply and puts what that returns into answer, which may be nil.
+func (m *monitor) ask(ctx context.Context, name string, arguments, answer any) error {
 	id, reply, err := m.send(ctx, name, arguments)
 	if err != nil {
 		return fmt.Errorf("QMP command %s: %w", name, err)
@@ -126,6 +131,12 @@ func (m *monitor) execute(ctx context.Context, name string, arguments any) error
 		if msg.Error != nil {
 			msg.Error.Command = name
 			return msg.Error
+		}
+		if answer == nil {
+			return nil
+		}
+		if err := json.Unmarshal(msg.Return, answer); err != nil {
+			return fmt.Errorf("QMP command %s: reply %s: %w", name, msg.Return, err)
 		}
 		return nil
 	case <-m.ended:

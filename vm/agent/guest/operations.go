@@ -23,6 +23,7 @@ func init() { // not a literal: the operations reach this table themselves
 		wire.OpLogClock:  plain(logClock),
 		wire.OpConfigure: plain(configure),
 		wire.OpResources: plain(rdmaResources),
+		wire.OpWake:      plain(wake),
 		wire.OpPowerOff:  plain(powerOff),
 
 		wire.OpRun: run,

@@ -42,6 +42,7 @@ const (
 	OpLogClock  = "logclock"  // nil -> LogClock
 	OpConfigure = "configure" // a Network of the agent package -> nil
 	OpResources = "resources" // nil -> RDMAResources of the agent package
+	OpWake      = "wake"      // Wake -> nil
 	OpPowerOff  = "poweroff"  // nil -> nil
 
 	OpRun = "run" // Run -> Started, Stdout, Stderr, then Exit
@@ -74,6 +75,12 @@ const (
 	OpFlushBuf = "flushbuf" // Handle -> nil
 	OpSize     = "size"     // Handle -> Count
 )
+
+// Wake gives a guest what it must not share with others that began as it did.
+type Wake struct {
+	Seed []byte `json:"seed"` // of random numbers
+	Now  int64  `json:"now"`  // CLOCK_REALTIME, nanoseconds
+}
 
 // Path names a file, or a pattern of files.
 type Path struct {
