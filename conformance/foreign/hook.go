@@ -24,14 +24,17 @@ const (
 	Restart Action = "restart"
 	Crash   Action = "crash"
 
-	Map       Action = "map"
-	Unmap     Action = "unmap"
-	State     Action = "state"
-	Reconnect Action = "reconnect"
-	Read      Action = "read"
-	Write     Action = "write"
-	Flush     Action = "flush"
-	Size      Action = "size"
+	Map        Action = "map"
+	MapAnother Action = "map-another"
+	Unmap      Action = "unmap"
+	State      Action = "state"
+	Reconnect  Action = "reconnect"
+	AddPath    Action = "add-path"
+	RemovePath Action = "remove-path"
+	Read       Action = "read"
+	Write      Action = "write"
+	Flush      Action = "flush"
+	Size       Action = "size"
 )
 
 // ErrNotSupported says that there is no hook, or that it does not know an action.

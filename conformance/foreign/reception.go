@@ -25,7 +25,7 @@ import (
 type InitiatorConfig struct {
 	Name    string          // of the implementation, in reports and baselines
 	Dialect clauses.Dialect // ibnbd or rnbd
-	// Place has the own addresses on which servers wait for the initiator: one, or five for all specs.
+	// Place has the own addresses on which servers wait for the initiator: one, two for paths, or seven for all specs.
 	Place    Place
 	Hook     Hook // by which the initiator is steered
 	Consent  Consent

@@ -22,6 +22,9 @@ import (
 // scripted is the name of the disk of a scripted server, which has no other.
 const scripted = "scripted"
 
+// anotherScripted is the name of another, which is never there.
+const anotherScripted = "another"
+
 // steered is an initiator that a hook steers, for the time of one spec.
 type steered struct {
 	hook     Hook
@@ -65,8 +68,17 @@ func numberOf(line string) error {
 func (i *steered) Timers() subject.Timers { return i.timers }
 
 // Map maps the disk of a scripted server, which listens at the default port.
-func (i *steered) Map(ctx context.Context, server netip.Addr) (provocations.Disk, error) {
-	return i.mapDisk(ctx, netip.AddrPortFrom(server, ibtrs.DefaultPort), scripted)
+func (i *steered) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
+	d, err := i.mapDisk(ctx, netip.AddrPortFrom(server[0], ibtrs.DefaultPort), scripted)
+	if err != nil {
+		return nil, err
+	}
+	for _, addr := range server[1:] {
+		if err := d.AddPath(ctx, addr); err != nil {
+			return nil, errors.Join(err, d.Unmap(ctx))
+		}
+	}
+	return d, nil
 }
 
 // MapOrdinary maps the disk of a server that only serves.
@@ -79,9 +91,14 @@ func (i *steered) mapDisk(ctx context.Context, server netip.AddrPort, device str
 	if err != nil {
 		return nil, err
 	}
+	return i.diskOf(Map, says)
+}
+
+// diskOf is the disk whose node a hook has told.
+func (i *steered) diskOf(action Action, says []byte) (provocations.Disk, error) {
 	words := strings.Fields(string(says))
 	if len(words) != 1 {
-		return nil, fmt.Errorf("control hook: %s says %q, and must say one word, the node of the disk", Map, says)
+		return nil, fmt.Errorf("control hook: %s says %q, and must say one word, the node of the disk", action, says)
 	}
 	return &steeredDisk{i, words[0]}, nil
 }
@@ -164,6 +181,27 @@ func (d *steeredDisk) AwaitState(ctx context.Context, want string) error {
 func (d *steeredDisk) Reconnect(ctx context.Context) error {
 	_, err := d.initiator.call(ctx, nil, Reconnect, d.node)
 	return err
+}
+
+// AddPath adds a path to another address of a scripted server.
+func (d *steeredDisk) AddPath(ctx context.Context, server netip.Addr) error {
+	_, err := d.initiator.call(ctx, nil, AddPath, d.node, server.String(), strconv.Itoa(ibtrs.DefaultPort))
+	return err
+}
+
+// RemovePath removes the path to an address of a scripted server.
+func (d *steeredDisk) RemovePath(ctx context.Context, server netip.Addr) error {
+	_, err := d.initiator.call(ctx, nil, RemovePath, d.node, server.String())
+	return err
+}
+
+// MapAnother maps another disk over the session of this one.
+func (d *steeredDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+	says, err := d.initiator.call(ctx, nil, MapAnother, d.node, anotherScripted)
+	if err != nil {
+		return nil, err
+	}
+	return d.initiator.diskOf(MapAnother, says)
 }
 
 // Unmap also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.

@@ -4,6 +4,7 @@ package mutants
 
 import (
 	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
@@ -47,5 +48,36 @@ func clientRecovery() []Mutant {
 				}
 			})
 		}),
+		client("stays-away", "does not try again when it has found a server dead", "IBTRS-HB-009",
+			transportRule(func(r *ibtrs.ClientRules) { r.StayAway = true })).bySilence(),
+		client("tries-once", "gives a path up when one attempt to connect it again has failed", "IBTRS-PATH-006",
+			func(cfg *ibnbd.ClientConfig) { cfg.Transport.MaxReconnectAttempts = 1 }).bySilence(),
+		client("needs-all-paths", "takes its session for lost when one of two paths is", "IBTRS-PATH-015",
+			transportRule(func(r *ibtrs.ClientRules) { r.LostWithFirst = true })).alsoBreaks("IBTRS-MP-007"),
+		client("fails-no-request-over", "fails the requests of a lost path although another is whole", "IBNBD-FAIL-005",
+			transportRule(func(r *ibtrs.ClientRules) { r.NoFailover = true })).alsoBreaks("IBTRS-PATH-019"),
+		client("knows-one-path", "sends nothing on a path that was added", "IBTRS-MP-009",
+			transportRule(func(r *ibtrs.ClientRules) { r.FirstPathOnly = true })),
+	}
+}
+
+// clientWaits are mutants of what becomes of requests that wait, and of a disk whose server is gone.
+func clientWaits() []Mutant {
+	return []Mutant{
+		client("has-no-line-for-chunks", "fails requests for which there is no chunk", "IBTRS-IO-020",
+			transportRule(func(r *ibtrs.ClientRules) { r.NoPermitLine = true })),
+		client("forgets-its-requests", "never ends the requests of a lost path", "IBTRS-IO-030",
+			transportRule(func(r *ibtrs.ClientRules) { r.ForgetOnLoss = true })),
+		client("loss-is-success", "ends the requests of a lost path without an error", "IBNBD-FAIL-006",
+			transportRule(func(r *ibtrs.ClientRules) { r.SucceedOnLoss = true })),
+		client("waits-for-a-path", "has requests wait until there is a path", "IBTRS-MP-008", func(cfg *ibnbd.ClientConfig) {
+			cfg.Rules.QueueWhenClosed, cfg.Transport.Rules.WaitForPath = true, true
+		}),
+		client("serves-what-is-closed", "ends the I/O of a closed device without an error", "IBNBD-IO-019",
+			blockRule(func(r *ibnbd.ClientRules) { r.ServeWhenClosed = true })),
+		client("closes-what-is-closed", "cannot unmap a device without telling the server", "IBNBD-FAIL-009",
+			blockRule(func(r *ibnbd.ClientRules) { r.CloseWhenClosed = true })),
+		client("maps-when-it-can", "has map wait until there is a path", "IBNBD-FAIL-010",
+			blockRule(func(r *ibnbd.ClientRules) { r.MapWhenLost = true })),
 	}
 }

@@ -24,10 +24,7 @@ var excuses = []excuse{
 		"IBTRS-PATH-016", "IBTRS-PATH-017", "IBTRS-PATH-022",
 	}},
 	{"it is decided by what an application feels while the wire or the target breaks, in the lab alone: no mutant of the client that serves a disk runs there", []string{
-		"IBTRS-IO-020", "IBTRS-IO-030", "IBTRS-HB-009",
-		"IBTRS-PATH-001", "IBTRS-PATH-006", "IBTRS-PATH-007", "IBTRS-PATH-015", "IBTRS-PATH-019",
-		"IBTRS-MP-007", "IBTRS-MP-008", "IBTRS-MP-009",
-		"IBNBD-IO-019", "IBNBD-FAIL-005", "IBNBD-FAIL-006", "IBNBD-FAIL-009", "IBNBD-FAIL-010", "IBNBD-FAIL-020", "IBNBD-FAIL-027",
+		"IBTRS-PATH-001", "IBTRS-PATH-007", "IBNBD-FAIL-020", "IBNBD-FAIL-027",
 	}},
 	{"it is about how the reliable connection and its management repair what the wire has lost: it takes a broken RDMA provider below the implementation", []string{
 		"IBTRS-CONN-054", "IBTRS-INFO-024", "IBTRS-IO-035", "IBTRS-IO-036", "IBTRS-IO-037", "IBTRS-INV-016",

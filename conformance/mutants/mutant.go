@@ -71,7 +71,7 @@ type findings map[string]string
 func All() []Mutant {
 	return slices.Concat(
 		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), silent(), liars(),
-		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(),
+		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(), clientWaits(),
 		recordings(),
 	)
 }

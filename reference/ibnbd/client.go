@@ -180,6 +180,9 @@ func (c *Client) Map(ctx context.Context, path string, access AccessMode, mode I
 	if err := c.add(d); err != nil {
 		return nil, fmt.Errorf("map %q: %w", path, err)
 	}
+	if c.cfg.Rules.MapWhenLost && !c.session.Connected() {
+		<-ctx.Done()
+	}
 	if err := d.open(ctx, c.session.Epoch()); err != nil {
 		d.setState(DeviceUnmapped)
 		c.drop(d)

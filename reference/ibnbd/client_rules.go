@@ -14,6 +14,9 @@ type ClientRules struct {
 	KeepCapacity       bool // does not take the capacity of a new OPEN_RSP
 	NoRemap            bool // does not open devices again after a reconnect
 	QueueWhenClosed    bool // sends I/O although the device is closed
+	ServeWhenClosed    bool // ends I/O without an error although the device is closed
+	CloseWhenClosed    bool // sends CLOSE although the device is closed
+	MapWhenLost        bool // waits with mapping until the session has a path
 	NoFlush            bool // never sends a flush
 	FlushAsWrite       bool // sends flushes as transport writes
 	NoLimits           bool // ignores the limits of OPEN_RSP

@@ -207,11 +207,11 @@ func (d *Device) Unmap(ctx context.Context, force bool) error {
 		return fmt.Errorf("unmap %q: it is unmapped: %w", d.path, ibtrs.EALREADY)
 	}
 	defer d.client.drop(d)
-	if was != DeviceOpen {
+	if was != DeviceOpen && !d.client.cfg.Rules.CloseWhenClosed {
 		return nil
 	}
 	m := d.mapping.Load()
-	if err := d.sendClose(ctx, m.epoch, m.id); err != nil && !errors.Is(err, ibtrs.ECONNABORTED) {
+	if err := d.sendClose(ctx, m.epoch, m.id); err != nil && !(was == DeviceOpen && errors.Is(err, ibtrs.ECONNABORTED)) {
 		return fmt.Errorf("unmap %q: CLOSE: %w", d.path, err)
 	}
 	return nil

@@ -179,6 +179,9 @@ func (d *Device) do(ctx context.Context, kind Op, data []byte, offset, length in
 		op = &IO{}
 	}
 	op.Op, op.Data, op.Offset, op.Length, op.Flags = kind, data, offset, length, flags
+	if d.client.cfg.Rules.ServeWhenClosed && d.State() == DeviceClosed {
+		return nil
+	}
 	err := d.prepare(op)
 	if err == nil {
 		d.inflight.Add(1)

@@ -4,6 +4,7 @@ package ibtrs
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -84,6 +85,9 @@ func (s *Session) start(ctx context.Context, r *Request) error {
 	sl := &s.slots[permit]
 	sl.load(r, s.Epoch())
 	if err := s.dispatch(sl, nil); err != nil {
+		if s.cfg.Rules.WaitForPath {
+			<-ctx.Done()
+		}
 		s.permits.release(permit)
 		return err
 	}
@@ -93,6 +97,9 @@ func (s *Session) start(ctx context.Context, r *Request) error {
 func (s *Session) takePermit(ctx context.Context, r *Request) (int, error) {
 	if permit, ok := s.permits.try(); ok {
 		return permit, nil
+	}
+	if s.cfg.Rules.NoPermitLine {
+		return 0, fmt.Errorf("session %q has no free chunk: %w", s.cfg.Name, EBUSY)
 	}
 	if r.waiter.given == nil {
 		r.waiter.given = make(chan int, 1)

@@ -33,12 +33,19 @@ type ClientRules struct {
 	IgnoreNewKey     bool // goes on using a chunk's old key
 	AnyResponseForm  bool // takes responses in the form of the other key mode
 	ShortKeyResponse bool // takes a key response that is too short, and goes on using the old key
+	NoPermitLine     bool // fails requests for which there is no chunk instead of having them wait
+	ForgetOnLoss     bool // never ends the requests of a lost path
+	SucceedOnLoss    bool // ends the requests of a lost path without an error
+	WaitForPath      bool // never ends a request for which there is no path
 
 	// Of paths.
 
 	NoHeartbeat      bool // sends none
 	NoHeartbeatAck   bool // answers none
 	IgnoreSilence    bool // never declares the server dead
+	LostWithFirst    bool // tells that the session is lost when any path is
+	FirstPathOnly    bool // sends requests on the first path alone
+	StayAway         bool // does not reconnect by itself
 	NoFailover       bool // fails the requests of a lost path although another is whole
 	NoQuarantine     bool // does not wait before it sends the writes of a lost path again
 	ParallelAttempts bool // does not wait for its turn to reconnect

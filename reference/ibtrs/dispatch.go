@@ -17,6 +17,9 @@ var errBuildGone = errors.New("path is not connected")
 // path is tried at most once. from is the build that has its bytes, nil if the request is new and has them itself.
 func (s *Session) dispatch(sl *slot, from *build) error {
 	paths := *s.paths.Load()
+	if s.cfg.Rules.FirstPathOnly {
+		paths = paths[:min(1, len(paths))]
+	}
 	var tried pathSet
 	for range paths {
 		i := s.choose(paths, &tried)

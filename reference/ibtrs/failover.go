@@ -6,8 +6,11 @@ package ibtrs
 // chosen: each goes to another path with the same permit, header and data (Clause IBTRS-PATH-012), or fails if there is
 // none (Clause IBTRS-PATH-013). The build is drained, so no response can come any more.
 func (b *build) failover(chosen func(*slot) bool) {
-	if b.chunks == nil {
-		return // it never carried a request
+	if b.chunks == nil { // it never carried a request
+		return
+	}
+	if b.session.cfg.Rules.ForgetOnLoss {
+		return
 	}
 	for k := range b.session.slots {
 		sl := &b.session.slots[k]
@@ -33,8 +36,12 @@ func (b *build) resend(sl *slot) {
 	if !s.cfg.Rules.NoFailover {
 		err = s.dispatch(sl, b)
 	}
-	if err != nil {
-		sl.mu.Lock()
-		s.free(sl, err)
+	if err == nil {
+		return
 	}
+	if s.cfg.Rules.SucceedOnLoss {
+		err = nil
+	}
+	sl.mu.Lock()
+	s.free(sl, err)
 }

@@ -263,7 +263,7 @@ func (p *Path) rest() {
 // retry pauses and makes one attempt, or gives up.
 func (p *Path) retry() {
 	limit := p.session.MaxReconnectAttempts()
-	if p.hopeless || limit >= 0 && p.attempts >= limit {
+	if p.hopeless || limit >= 0 && p.attempts >= limit || p.session.cfg.Rules.StayAway {
 		p.log.Warn("path given up", "attempts", p.attempts)
 		p.move(StateClosing)
 		p.move(StateClosed)

@@ -238,7 +238,7 @@ func (s *Session) pathDown(b *build) {
 	b.path.current.Store(nil)
 	b.dismiss()
 	s.connected--
-	if s.connected == 0 && s.opened && s.cfg.Lost != nil {
+	if (s.connected == 0 || s.cfg.Rules.LostWithFirst) && s.opened && s.cfg.Lost != nil {
 		s.cfg.Lost()
 	}
 }

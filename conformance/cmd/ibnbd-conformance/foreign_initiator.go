@@ -13,12 +13,15 @@ import (
 )
 
 const initiatorHelp = `With --role initiator it is an initiator that somebody else runs. Scripted servers wait for it on the addresses of --source
-or --netdev (five for all specs, one for all but the one of the longest timers), and the owner's command has it come:
+or --netdev (seven for all specs, two for all but the one of the longest timers), and the owner's command has it come:
 
   map SESSION ADDRESS PORT DEVICE   maps for writing, over a new session of that name with one path; says the disk's node
+  map-another NODE DEVICE           maps another disk over the session of this one; says its node
   unmap NODE                        gives the disk up by force, and ends when its session has ended
   state NODE                        says open or closed
-  reconnect NODE                    tries once to connect the path of the disk's session, now
+  reconnect NODE                    tries once to connect the first path of the disk's session, now
+  add-path NODE ADDRESS PORT        adds a path to the disk's session
+  remove-path NODE ADDRESS          takes a path out of it
   read NODE OFFSET SIZE             says what the disk has there, in bytes
   write NODE OFFSET SIZE            writes what comes on standard input
   flush NODE, size NODE             flushes; says the size in bytes

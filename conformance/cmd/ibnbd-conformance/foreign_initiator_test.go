@@ -77,29 +77,23 @@ func TestInitiatorOfSomebody(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	sources := []string{theirs, "10.0.0.67", "10.0.0.68"}
-	there.inside(t, func() error {
-		var errs []error
-		for _, more := range sources[1:] {
-			link, err := netlink.LinkByName("peer")
-			if err != nil {
-				return err
-			}
-			addr, err := netlink.ParseAddr(more + "/24")
-			errs = append(errs, err, netlink.AddrAdd(link, addr))
-		}
-		return errors.Join(errs...)
-	})
+	there.inside(t, func() error { return addAddresses("peer", sources[1:]...) })
+	here.inside(t, func() error { return addAddresses("eth1", "10.0.0.2") })
 	dir := filepath.Join(t.TempDir(), "hook")
 	env := []string{"CLIENT=" + program, "DIR=" + dir, "SOURCES=" + strings.Join(sources, " ")}
 	const fails, grows, forbidden = "a read fails with EIO", "a server returns with a larger disk", "an accept has queue depth 0"
+	const added, removed = "a path is added and the other is lost", "a path is removed while writes wait on it"
 	got, outcome := provoke(t, here, there.on()+" "+absolute(t, clientHook), env, "--name", "acme-client", "--dialect", "ibnbd",
-		"--spec", lives(fails), "--spec", lives(grows), "--spec", lives(forbidden))
+		"--source", "10.0.0.2", "--spec", lives(fails), "--spec", lives(grows), "--spec", lives(forbidden),
+		"--spec", lives(added), "--spec", lives(removed))
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
 	}
 	expectVerdicts(t, got, outcome, map[string][]string{
 		fails:     {"IBNBD-IO-023 PASS", "IBNBD-FAIL-023 PASS"},
 		grows:     {"IBNBD-FAIL-003 PASS", "IBNBD-FAIL-023 PASS"},
+		added:     {"IBTRS-MP-009 PASS", "IBNBD-FAIL-023 PASS"},
+		removed:   {"IBTRS-PATH-019 PASS", "IBNBD-FAIL-023 PASS"},
 		forbidden: {"IBTRS-CONN-038 SKIP no-consent", "IBNBD-FAIL-025 SKIP no-consent"},
 	})
 	if s := outcome.Header.Subjects[0]; s.Name != "acme-client" || s.Role != "initiator" || s.Versions["kernel"] == "" {
@@ -108,6 +102,20 @@ func TestInitiatorOfSomebody(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
 		t.Errorf("the run has left sessions: %v, %v", left, err)
 	}
+}
+
+// addAddresses gives a link of this machine more addresses.
+func addAddresses(name string, addresses ...string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, text := range addresses {
+		addr, err := netlink.ParseAddr(text + "/24")
+		errs = append(errs, err, netlink.AddrAdd(link, addr))
+	}
+	return errors.Join(errs...)
 }
 
 // acme is an initiator in this process, whose hook is this program run again, see [askAcme].
@@ -214,6 +222,15 @@ func (a *acme) do(ctx context.Context, words []string, input []byte) ([]byte, er
 		return []byte(d.device.State().String()), nil
 	case "reconnect":
 		return nil, d.client.Session().Paths()[0].Reconnect(ctx)
+	case "add-path":
+		server := netip.MustParseAddrPort(words[2] + ":" + words[3])
+		_, err := d.client.Session().AddPath(ctx, ibtrs.PathConfig{Device: a.device, Server: server})
+		return nil, err
+	case "remove-path":
+		return nil, d.removePath(ctx, netip.MustParseAddr(words[2]))
+	case "map-another":
+		_, err := d.client.Map(ctx, words[2], ibnbd.ReadWrite, ibnbd.BlockIO)
+		return []byte("another"), err
 	case "write":
 		_, err := d.device.WriteAtContext(ctx, input, offset, 0)
 		return nil, err
@@ -226,6 +243,15 @@ func (a *acme) do(ctx context.Context, words []string, input []byte) ([]byte, er
 		return nil, d.device.Flush(ctx)
 	}
 	return nil, fmt.Errorf("%s: %w", words[0], ibtrs.EOPNOTSUPP)
+}
+
+func (d *acmeDisk) removePath(ctx context.Context, server netip.Addr) error {
+	for _, p := range d.client.Session().Paths() {
+		if p.Config().Server.Addr() == server {
+			return d.client.Session().RemovePath(ctx, p)
+		}
+	}
+	return ibtrs.ENOENT
 }
 
 // restart brings the initiator back to life, with nothing mapped.
@@ -318,6 +344,7 @@ func TestInitiatorThatIsBroken(t *testing.T) {
 // TestInitiatorWhoseHookLacksSomething has what needs that be skipped, and nothing else.
 func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 	const rejects, returns, reads, grows = "a server rejects with an error number", "a server returns with another device id", "a server answers no marker", "a server returns with a larger disk"
+	const both = "one of two paths is lost while writes wait on it"
 	for _, c := range []struct {
 		name   string
 		lacks  string
@@ -329,6 +356,10 @@ func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 			rejects: {"IBTRS-CONN-047 PASS", "IBNBD-FAIL-023 PASS"},
 			returns: {"IBNBD-FAIL-002 SKIP no-hook", "IBNBD-FAIL-023 SKIP no-hook"},
 			reads:   {"IBNBD-COMPAT-007 PASS", "IBNBD-FAIL-023 PASS"},
+		}},
+		{"add-path", "add-path", false, verdict.ExitHolds, map[string][]string{
+			both:  {"IBNBD-FAIL-005 SKIP no-hook", "IBNBD-FAIL-023 SKIP no-hook"},
+			reads: {"IBNBD-COMPAT-007 PASS", "IBNBD-FAIL-023 PASS"},
 		}},
 		{"error numbers and size", "", true, verdict.ExitHolds, map[string][]string{
 			rejects: {"IBTRS-CONN-047 SKIP no-hook", "IBNBD-FAIL-023 PASS"},
@@ -350,6 +381,8 @@ func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 			for spec := range c.want {
 				args = append(args, "--spec", lives(spec))
 			}
+			here.inside(t, func() error { return addAddresses("eth1", "10.0.0.2") })
+			args = append(args, "--source", "10.0.0.2")
 			got, outcome := provoke(t, here, os.Args[0], append(env, acmeLacks+"="+c.lacks), args...)
 			if got.code != int(c.code) {
 				t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)

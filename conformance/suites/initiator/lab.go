@@ -22,15 +22,24 @@ type labInitiator struct{ pair *kit.Pair }
 // Timers are the initiator's.
 func (i *labInitiator) Timers() subject.Timers { return i.pair.Initiator.Timers() }
 
-// Map maps the disk of a scripted server, from the initiator's address on the same rail.
-func (i *labInitiator) Map(ctx context.Context, server netip.Addr) (provocations.Disk, error) {
+// Map maps the disk of a scripted server, from the initiator's addresses on the same rails.
+func (i *labInitiator) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
 	r := i.pair.Request(subject.Export{Path: "scripted"})
-	for _, nic := range i.pair.InitiatorHost.NICs() {
-		if nic.IPv4.Masked().Contains(server) {
-			r.Paths = []subject.PathAddr{{Source: nic.IPv4.Addr(), Destination: server}}
-		}
+	r.Paths = nil
+	for _, addr := range server {
+		r.Paths = append(r.Paths, pathTo(i.pair, addr))
 	}
 	return i.mapDisk(ctx, r)
+}
+
+// pathTo is the path to an address from the initiator's on the same rail.
+func pathTo(p *kit.Pair, server netip.Addr) subject.PathAddr {
+	for _, nic := range p.InitiatorHost.NICs() {
+		if nic.IPv4.Masked().Contains(server) {
+			return subject.PathAddr{Source: nic.IPv4.Addr(), Destination: server}
+		}
+	}
+	return subject.PathAddr{Destination: server}
 }
 
 // MapOrdinary maps an export of the pair's target.
@@ -84,6 +93,24 @@ func (d *labDisk) AwaitState(ctx context.Context, want string) error {
 
 func (d *labDisk) Reconnect(ctx context.Context) error {
 	return d.pair.Initiator.ReconnectPath(ctx, d.device.Session, d.path)
+}
+
+func (d *labDisk) AddPath(ctx context.Context, server netip.Addr) error {
+	return d.pair.Initiator.AddPath(ctx, d.device.Session, pathTo(d.pair, server))
+}
+
+func (d *labDisk) RemovePath(ctx context.Context, server netip.Addr) error {
+	return d.pair.Initiator.RemovePath(ctx, d.device.Session, pathTo(d.pair, server))
+}
+
+func (d *labDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+	r := d.pair.Request(subject.Export{Path: "another"})
+	r.Session, r.Paths = d.device.Session, []subject.PathAddr{d.path}
+	other, err := d.pair.TryMap(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &labDisk{d.pair, other, d.path}, nil
 }
 
 // Unmap gives the device up, which is the only one of its session, and waits for the end of that: one that stays would try to

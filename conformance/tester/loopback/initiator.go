@@ -92,21 +92,30 @@ func (i *Initiator) Timers() subject.Timers {
 }
 
 // Map maps the disk of a scripted server.
-func (i *Initiator) Map(ctx context.Context, server netip.Addr) (provocations.Disk, error) {
-	return i.mapDisk(ctx, i.device, netip.AddrPortFrom(server, ibtrs.DefaultPort), "scripted")
+func (i *Initiator) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
+	var paths []ibtrs.PathConfig
+	for _, addr := range server {
+		paths = append(paths, scriptedPath(i.device, addr))
+	}
+	return i.mapDisk(ctx, "scripted", paths...)
+}
+
+// scriptedPath is one to an address of a scripted server.
+func scriptedPath(from rdma.Device, server netip.Addr) ibtrs.PathConfig {
+	return ibtrs.PathConfig{Device: from, Server: netip.AddrPortFrom(server, ibtrs.DefaultPort)}
 }
 
 // MapOrdinary maps a disk of the ordinary server.
 func (i *Initiator) MapOrdinary(ctx context.Context) (provocations.Disk, error) {
 	rail := i.ordinary.Target().Rails[0]
-	return i.mapDisk(ctx, rail.Device, rail.Addr, Bystander)
+	return i.mapDisk(ctx, Bystander, ibtrs.PathConfig{Device: rail.Device, Server: rail.Addr})
 }
 
-func (i *Initiator) mapDisk(ctx context.Context, from rdma.Device, server netip.AddrPort, path string) (provocations.Disk, error) {
-	d := &disk{news: make(chan struct{})}
+func (i *Initiator) mapDisk(ctx context.Context, path string, over ...ibtrs.PathConfig) (provocations.Disk, error) {
+	d := &disk{news: make(chan struct{}), from: over[0].Device}
 	cfg := i.config()
 	cfg.Changed = d.changed
-	cfg.Transport.Paths = []ibtrs.PathConfig{{Device: from, Server: server}}
+	cfg.Transport.Paths = over
 	var err error
 	if d.client, err = ibnbd.Connect(ctx, cfg); err != nil {
 		return nil, err
@@ -121,6 +130,7 @@ func (i *Initiator) mapDisk(ctx context.Context, from rdma.Device, server netip.
 type disk struct {
 	client *ibnbd.Client
 	device *ibnbd.Device
+	from   rdma.Device // of its paths
 
 	mu   sync.Mutex
 	news chan struct{} // closed, and replaced, when the state may have changed
@@ -167,6 +177,28 @@ func (d *disk) AwaitState(ctx context.Context, state string) error {
 
 func (d *disk) Reconnect(ctx context.Context) error {
 	return d.client.Session().Paths()[0].Reconnect(ctx)
+}
+
+func (d *disk) AddPath(ctx context.Context, server netip.Addr) error {
+	_, err := d.client.Session().AddPath(ctx, scriptedPath(d.from, server))
+	return err
+}
+
+func (d *disk) RemovePath(ctx context.Context, server netip.Addr) error {
+	for _, p := range d.client.Session().Paths() {
+		if p.Config().Server.Addr() == server {
+			return d.client.Session().RemovePath(ctx, p)
+		}
+	}
+	return fmt.Errorf("no path goes to %s", server)
+}
+
+func (d *disk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+	other, err := d.client.Map(ctx, "another", ibnbd.ReadWrite, ibnbd.BlockIO)
+	if err != nil {
+		return nil, err
+	}
+	return &disk{client: d.client, device: other, from: d.from, news: make(chan struct{})}, nil
 }
 
 func (d *disk) Unmap(ctx context.Context) error {

@@ -33,6 +33,20 @@ var breaks = []struct {
 	{"takes blocks of no size", func(c *ibnbd.ClientConfig) { c.Rules.IgnoreZeroBlock = true }, []string{"IBNBD-OPEN-020"}},
 	{"never flushes", func(c *ibnbd.ClientConfig) { c.Rules.NoFlush = true }, []string{"IBNBD-COMPAT-008", "IBNBD-COMPAT-011"}},
 	{"trusts bytes that were not cleared", func(c *ibnbd.ClientConfig) { c.Rules.TrustUnclearedByte = true }, []string{"IBNBD-COMPAT-011"}},
+	{"has no request wait for a chunk", func(c *ibnbd.ClientConfig) { c.Transport.Rules.NoPermitLine = true }, []string{"IBTRS-IO-020"}},
+	{"forgets requests of a lost path", func(c *ibnbd.ClientConfig) { c.Transport.Rules.ForgetOnLoss = true }, []string{"IBTRS-IO-030"}},
+	{"takes a loss for success", func(c *ibnbd.ClientConfig) { c.Transport.Rules.SucceedOnLoss = true }, []string{"IBNBD-FAIL-006"}},
+	{"waits for a path", func(c *ibnbd.ClientConfig) {
+		c.Transport.Rules.WaitForPath, c.Rules.QueueWhenClosed = true, true
+	}, []string{"IBTRS-MP-008"}},
+	{"serves a closed device", func(c *ibnbd.ClientConfig) { c.Rules.ServeWhenClosed = true }, []string{"IBNBD-IO-019"}},
+	{"closes a closed device", func(c *ibnbd.ClientConfig) { c.Rules.CloseWhenClosed = true }, []string{"IBNBD-FAIL-009"}},
+	{"maps when there is a path", func(c *ibnbd.ClientConfig) { c.Rules.MapWhenLost = true }, []string{"IBNBD-FAIL-010"}},
+	{"does not fail over", func(c *ibnbd.ClientConfig) { c.Transport.Rules.NoFailover = true }, []string{"IBNBD-FAIL-005", "IBTRS-PATH-019"}},
+	{"is lost with any path", func(c *ibnbd.ClientConfig) { c.Transport.Rules.LostWithFirst = true }, []string{"IBTRS-MP-007", "IBTRS-PATH-015"}},
+	{"uses one path", func(c *ibnbd.ClientConfig) { c.Transport.Rules.FirstPathOnly = true }, []string{"IBTRS-MP-009"}},
+	{"does not recover", func(c *ibnbd.ClientConfig) { c.Transport.Rules.StayAway = true }, []string{"IBTRS-HB-009"}},
+	{"gives up soon", func(c *ibnbd.ClientConfig) { c.Transport.MaxReconnectAttempts = 1 }, []string{"IBTRS-PATH-006"}},
 	{"counts no incarnations", func(c *ibnbd.ClientConfig) { c.Transport.Rules.KeepIncarnation = true }, []string{"IBTRS-PATH-004"}},
 }
 

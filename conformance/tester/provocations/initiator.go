@@ -14,9 +14,9 @@ import (
 
 // Initiator is what is provoked, as its user can use it.
 type Initiator interface {
-	// Map opens a session of its own to a server, over one path, and maps its disk for writing. The error has the errno that
-	// the initiator gave.
-	Map(ctx context.Context, server netip.Addr) (Disk, error)
+	// Map opens a session of its own to a server, with a path to each of the addresses, which are all the server's, and maps
+	// its disk for writing. The error has the errno that the initiator gave.
+	Map(ctx context.Context, server ...netip.Addr) (Disk, error)
 	// MapOrdinary maps a disk of an ordinary server, which nobody else uses.
 	MapOrdinary(ctx context.Context) (Disk, error)
 	// Timers are the configured times of the initiator.
@@ -32,8 +32,13 @@ type Disk interface {
 	Size(ctx context.Context) (int64, error)
 	// AwaitState waits until the device is "open" or "closed".
 	AwaitState(ctx context.Context, state string) error
-	// Reconnect tries once to connect the path of the device's session, now.
+	// Reconnect tries once to connect the first path of the device's session, now.
 	Reconnect(ctx context.Context) error
+	// AddPath adds a path to another address of the server to the device's session, and RemovePath takes one out.
+	AddPath(ctx context.Context, server netip.Addr) error
+	RemovePath(ctx context.Context, server netip.Addr) error
+	// MapAnother maps another disk of the server over the device's session.
+	MapAnother(ctx context.Context) (Disk, error)
 	// Unmap gives the device up, by force.
 	Unmap(ctx context.Context) error
 }

@@ -16,23 +16,28 @@ import (
 // Play is one provocation under way: its servers, and the disks that the initiator has mapped.
 type Play struct {
 	ground  Ground
+	taken   int // devices that have a server
 	servers []*script.Server
 	disks   []Disk
 }
 
 // Serve starts a server on the next device.
-func (p *Play) Serve(s script.Script) (*script.Server, error) {
-	if len(p.servers) == len(p.ground.Devices) {
+func (p *Play) Serve(s script.Script) (*script.Server, error) { return p.serveOn(1, s) }
+
+// serveOn starts a server on so many of the next devices.
+func (p *Play) serveOn(devices int, s script.Script) (*script.Server, error) {
+	if p.taken+devices > len(p.ground.Devices) {
 		return nil, fmt.Errorf("the provocation needs more than %d devices", len(p.ground.Devices))
 	}
-	v, err := script.Listen(s, p.ground.Devices[len(p.servers)])
+	v, err := script.Listen(s, p.ground.Devices[p.taken:p.taken+devices]...)
 	if err == nil {
+		p.taken += devices
 		p.servers = append(p.servers, v)
 	}
 	return v, err
 }
 
-// Map has the initiator map the disk of a server.
+// Map has the initiator map the disk of a server, over one path.
 func (p *Play) Map(ctx context.Context, v *script.Server) (Disk, error) {
 	return p.take(ctx, func(ctx context.Context) (Disk, error) { return p.ground.Initiator.Map(ctx, v.Addrs()[0]) })
 }

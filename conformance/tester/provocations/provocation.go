@@ -18,7 +18,7 @@ import (
 type Provocation struct {
 	Name    string   // unique; reads well behind "an initiator lives on when"
 	Clauses []string // that it decides, beside Survival
-	Servers int      // that it needs; 0 means 1
+	Servers int      // devices for servers that it needs; 0 means 1
 	Slow    bool     // it waits for the initiator's timers
 	Costly  bool     // some initiator needs its longest timers to get over it
 	// Instead is the clause that decides instead of Survival whether the initiator lives on: of a provocation that is known
@@ -43,12 +43,12 @@ const (
 // Survives is the clause that decides whether the initiator lives on.
 func (c Provocation) Survives() string { return cmp.Or(c.Instead, Survival) }
 
-// Needs is the number of servers that the provocation needs.
+// Needs is the number of devices for servers that the provocation needs.
 func (c Provocation) Needs() int { return max(1, c.Servers) }
 
 // All are all provocations.
 func All() []Provocation {
-	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), returning(), waiting())
+	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), losing(), returning(), waiting())
 	for i := range all {
 		all[i].note()
 	}

@@ -5,6 +5,7 @@ package provocations
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -29,6 +30,8 @@ var quiets = []quiet{
 	{"IBTRS-HB-006", withoutHeartbeats, script.Script{}},
 	{"IBTRS-HB-007", silentAgain, script.Script{}},
 	{"IBTRS-CONN-039", deeper, script.Script{}},
+	{"IBTRS-HB-009", silentOnce, script.Script{}},
+	{"IBTRS-PATH-006", turnedAway, script.Script{}},
 }
 
 // waiting are the provocations that take as long as the initiator's timers: one, in which they all run side by side.
@@ -133,6 +136,73 @@ func silentAgain(ctx context.Context, p *Play, s script.Script) error {
 	return within(clause, "noticing", time.Since(begin), patience.AtLeast-slack, patience.Limit+slack)
 }
 
+// silentOnce judges that an initiator tries to recover when a server has died.
+func silentOnce(ctx context.Context, p *Play, s script.Script) error {
+	const clause = "IBTRS-HB-009"
+	v, d, err := p.begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	v.Do(func() { v.Script.Beat = func(*script.Conn) {} })
+	timers := p.ground.Initiator.Timers()
+	bounded, cancel := context.WithTimeout(ctx, timers.Patience().Limit+slack)
+	defer cancel()
+	if err := v.Await(bounded, "the client gives the silent server up", latest(v).Broken); err != nil {
+		return tester.Broken(clause, "%v", err)
+	}
+	v.Do(func() { v.Script.Beat = nil })
+	if err := p.comesBack(ctx, v, d, 1); err != nil {
+		return tester.Broken(clause, "a server that was silent: %v", err)
+	}
+	return nil
+}
+
+// turnedAway judges that an initiator goes on trying when a server turns it away.
+func turnedAway(ctx context.Context, p *Play, s script.Script) error {
+	const clause = "IBTRS-PATH-006"
+	const times = 2
+	v, d, err := p.begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	left := times
+	v.Do(func() {
+		v.Script.Connect = func(k *script.Knock) {
+			if left == 0 {
+				k.Accept()
+				return
+			}
+			left--
+			k.RejectErrno(-int16(ibtrs.EBUSY))
+		}
+	})
+	p.hangup(ctx, v)
+	if err := p.awaitState(ctx, d, closed); err != nil {
+		return err
+	}
+	if err := p.comesBack(ctx, v, d, 1+times); err != nil {
+		return tester.Broken(clause, "a server that has turned it away %d times: %v", times, err)
+	}
+	return nil
+}
+
+// comesBack waits until the initiator has its disk open again, by itself, after so many attempts.
+func (p *Play) comesBack(ctx context.Context, v *script.Server, d Disk, attempts int) error {
+	pause := p.pause()
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(attempts)*pause+slack)
+	defer cancel()
+	if err := d.AwaitState(bounded, open); err != nil {
+		return fmt.Errorf("the disk is not open again after the time of %d attempts: %w", attempts, err)
+	}
+	return Usable(ctx, d)
+}
+
+// pause is the longest time between two attempts to connect a path again.
+func (p *Play) pause() time.Duration {
+	t := p.ground.Initiator.Timers()
+	return late(t.ReconnectDelay+t.ReconnectSettle+t.ReconnectSpread, t.Lateness) + slack
+}
+
 // deeper judges that an initiator does not try again when the queue depth has changed.
 func deeper(ctx context.Context, p *Play, s script.Script) error {
 	const clause = "IBTRS-CONN-039"
@@ -145,10 +215,8 @@ func deeper(ctx context.Context, p *Play, s script.Script) error {
 	if err := notReconnected(ctx, p, v, d); err != nil {
 		return err
 	}
-	timers := p.ground.Initiator.Timers()
 	last := latest(v)
-	pause := late(timers.ReconnectDelay+timers.ReconnectSettle+timers.ReconnectSpread, timers.Lateness) + slack
-	if err := unless(ctx, v, pause, func() bool { return v.Paths[len(v.Paths)-1] != last }); err != nil {
+	if err := unless(ctx, v, p.pause(), func() bool { return v.Paths[len(v.Paths)-1] != last }); err != nil {
 		return tester.Broken(clause, "the client tried again by itself: %v", err)
 	}
 	return nil

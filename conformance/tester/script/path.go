@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -213,6 +214,9 @@ func (p *Path) free() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Addr is the address of the server that the path goes to.
+func (p *Path) Addr() netip.Addr { return p.device.Addr() }
 
 // Server is whose path it is.
 func (p *Path) Server() *Server { return p.server }
