@@ -76,7 +76,7 @@ func (b *build) dismiss() {
 func (b *build) serve() {
 	for _, c := range b.channels {
 		b.running.Go(func() {
-			b.fail(c.run(func(_ *channel, done *rdma.Completion) error { return b.handle(c, done) }))
+			b.fail(c.run(func(done []rdma.Completion) error { return b.handleAll(c, done) }))
 			c.drain()
 		})
 	}

@@ -6,7 +6,17 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// handle deals with one completion. An error ends the path.
+// handleAll deals with completions. An error ends the path.
+func (b *build) handleAll(c *clientChannel, done []rdma.Completion) error {
+	for i := range done {
+		if err := b.handle(c, &done[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handle deals with one completion.
 func (b *build) handle(c *clientChannel, done *rdma.Completion) error {
 	if done.Status != rdma.StatusSuccess {
 		return failed(done)

@@ -5,6 +5,7 @@ package ibtrs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type channel struct {
 	first   *work      // held back, in order
 	last    *work
 	stopped bool // nothing is posted any more
+	joined  work // see postTogether
 }
 
 var errChannelStopped = errors.New("connection takes no more work")
@@ -65,6 +67,36 @@ func (c *channel) post(w *work) error {
 	}
 	c.last = w
 	return nil
+}
+
+// postTogether posts several works without owners, in one go if there is room.
+func (c *channel) postTogether(all []*work) error {
+	err := c.postJoined(all)
+	if !errors.Is(err, rdma.ErrQueueFull) {
+		return err
+	}
+	for _, w := range all {
+		if err := c.post(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *channel) postJoined(all []*work) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.stopped:
+		return errChannelStopped
+	case c.first != nil:
+		return rdma.ErrQueueFull
+	}
+	c.joined.chain = c.joined.chain[:0]
+	for _, w := range all {
+		c.joined.chain = append(c.joined.chain, w.chain...)
+	}
+	return c.postNow(&c.joined)
 }
 
 // postNow signals one work request out of so many that the queue can never fill up without one (Clause IBTRS-IO-032).
@@ -112,20 +144,16 @@ func (c *channel) sent() {
 	}
 }
 
-// run polls the connection and hands every completion to handle until the connection is lost and drained, or handle
-// returns an error. It returns why.
-func (c *channel) run(handle func(*channel, *rdma.Completion) error) error {
+// run polls the connection and hands what has completed to handle until the connection is lost and drained, or handle returns
+// an error. It returns why.
+func (c *channel) run(handle func([]rdma.Completion) error) error {
 	var done [pollBatch]rdma.Completion
 	for {
 		n, err := c.conn.Poll(context.Background(), done[:])
-		sent := false
-		for i := range n {
-			sent = sent || !done[i].Recv
-			if err := handle(c, &done[i]); err != nil {
-				return err
-			}
+		if err := handle(done[:n]); err != nil {
+			return err
 		}
-		if sent {
+		if slices.ContainsFunc(done[:n], isSent) {
 			c.sent()
 		}
 		if err != nil {
@@ -133,6 +161,8 @@ func (c *channel) run(handle func(*channel, *rdma.Completion) error) error {
 		}
 	}
 }
+
+func isSent(done rdma.Completion) bool { return !done.Recv }
 
 // drain takes all that is left out of the completion queue, once the connection is lost.
 func (c *channel) drain() {

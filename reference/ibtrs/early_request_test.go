@@ -5,6 +5,7 @@ package ibtrs
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"testing"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -59,7 +60,7 @@ func TestWhoWaitsForTheKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			on := &serverChannel{channel: newChannel(1, conn, 100)}
-			if err := p.request(on, imm); err != nil {
+			if err := p.renewKeys(on, p.request(on, imm)); err != nil {
 				t.Fatal(err)
 			}
 			if len(conn.posted) != 1 || conn.posted[0].Op != rdma.OpBind || conn.posted[0].Signaled == c.begins {
@@ -77,6 +78,52 @@ func TestWhoWaitsForTheKey(t *testing.T) {
 			}
 			if want := bytes.Repeat([]byte{0xA5}, c.data); c.direction == Write && !bytes.Equal(r.Data, want) {
 				t.Error("the client can still change the data of a write")
+			}
+		})
+	}
+}
+
+// TestKeysOfABatch looks at requests that come together: their chunks get new keys in one chain, or one after the other where
+// there is no room for that; then those begin that need not wait. None begins upon an error.
+func TestKeysOfABatch(t *testing.T) {
+	const requests = 4
+	for name, c := range map[string]struct {
+		room  int
+		fails bool
+		begun int
+	}{
+		"room for all":    {room: requests, begun: requests},
+		"room for one":    {room: 1, begun: requests},
+		"the path closes": {room: requests, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			upper, conn := &keeper{}, &narrow{size: c.room}
+			p := &ServerPath{server: &Server{cfg: DefaultServerConfig()}, handler: upper, requests: make([]ServerRequest, requests)}
+			p.memory = memoryStub{data: make([]byte, p.server.cfg.pathMemory())}
+			p.serving.Store(true)
+			on := &serverChannel{channel: newChannel(1, conn, 100)}
+			var err error
+			for k := range uint32(requests) {
+				p.windows = append(p.windows, windowStub{})
+				r := &p.requests[k]
+				r.init(p, k)
+				imm, placed := p.server.cfg.Geometry.RequestImmediate(k, placeRequest(r.bytes(), Read, 512, 32))
+				err = errors.Join(err, placed, p.request(on, imm))
+			}
+			if c.fails {
+				err = errChannelStopped
+			}
+			if got := p.renewKeys(on, err); (got != nil) != c.fails {
+				t.Fatalf("the error is %v", got)
+			}
+			if len(upper.got) != c.begun {
+				t.Errorf("%d requests have begun, want %d", len(upper.got), c.begun)
+			}
+			if want := min(c.room, c.begun); len(conn.posted) != want {
+				t.Errorf("%d binds are posted, want %d", len(conn.posted), want)
+			}
+			if left := p.inflight.n.Load(); c.fails && left != 0 {
+				t.Errorf("%d requests are still in flight", left)
 			}
 		})
 	}

@@ -60,6 +60,12 @@ type serverChannel struct {
 	receives *receives
 	info     rdma.Region   // of connection 0: the INFO request, then the INFO response
 	flushed  chan struct{} // one token: what flush has sent has arrived
+
+	// Of the completions that are being dealt with; only the poller touches them.
+
+	used     []uint32         // numbers of their receives
+	renewing []*ServerRequest // requests whose chunks get new keys
+	renewals []*work          // which do that
 }
 
 var errSuperseded = errors.New("the client has begun a newer incarnation of the path")
@@ -192,7 +198,7 @@ func (p *ServerPath) connConfig(cid int) rdma.ConnConfig {
 
 // poll works on one connection until it is lost, then sees it drained.
 func (p *ServerPath) poll(c *serverChannel) {
-	cause := c.run(func(_ *channel, done *rdma.Completion) error { return p.handle(c, done) })
+	cause := c.run(func(done []rdma.Completion) error { return p.handleAll(c, done) })
 	if !p.server.cfg.Rules.OutliveConnection || !p.othersLive(c) {
 		p.fail(cause)
 	}

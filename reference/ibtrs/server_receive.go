@@ -4,7 +4,36 @@ package ibtrs
 
 import "github.com/ibnbd/ibnbd/reference/rdma"
 
-// handle deals with one completion. An error closes the path.
+// handleAll deals with completions. An error closes the path.
+func (p *ServerPath) handleAll(c *serverChannel, done []rdma.Completion) error {
+	err := p.giveBack(c, done) // first of all, so that the client never waits for a receive
+	for i := range done {
+		if err == nil {
+			err = p.handle(c, &done[i])
+		}
+	}
+	return p.renewKeys(c, err)
+}
+
+// takes tells whether the path still takes what the client sends.
+func (p *ServerPath) takes() bool { return p.serving.Load() || p.server.cfg.Rules.AnswerWhenClosing }
+
+// giveBack posts the receives that were used up.
+func (p *ServerPath) giveBack(c *serverChannel, done []rdma.Completion) error {
+	c.used = c.used[:0]
+	for i := range done {
+		kind, number := workKind(done[i].ID)
+		if done[i].Recv && done[i].Status == rdma.StatusSuccess && kind == workMessage {
+			c.used = append(c.used, number)
+		}
+	}
+	if len(c.used) == 0 || !p.takes() {
+		return nil
+	}
+	return c.receives.post(c.used...)
+}
+
+// handle deals with one completion.
 func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
 	if done.Status != rdma.StatusSuccess {
 		return failed(done)
@@ -21,13 +50,10 @@ func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
 	case kind == workInfo:
 		return p.information(c, done)
 	}
-	if !p.serving.Load() && !p.server.cfg.Rules.AnswerWhenClosing {
+	if !p.takes() {
 		return nil // too early, or too late
 	}
 	p.heartbeat.alive()
-	if err := c.receives.post(number); err != nil { // first of all, so that the client never waits for one
-		return err
-	}
 	if c.lost() && !p.server.cfg.Rules.ExecuteAfterLoss {
 		return nil // the client has given the path up and may have sent the request again elsewhere
 	}
@@ -70,27 +96,45 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 		r.key = p.windows[r.chunk].Key()
 		return p.begun(r)
 	}
-	return p.renewKey(c, r)
+	p.renewKey(c, r)
+	return nil
 }
 
-// renewKey gives the request's chunk a new key, and by that takes the old one back (Clause IBTRS-INV-005); the client hears of
-// the new one in the response. A request that was copied begins at once. Others begin when the chunk is closed to all who do not
-// guess its new key; one who does has no more than static keys would give it.
-func (p *ServerPath) renewKey(c *serverChannel, r *ServerRequest) error {
+// renewKey has the request's chunk get a new key, and by that takes the old one back (Clause IBTRS-INV-005); the client hears of
+// the new one in the response. A request that was copied begins when that is posted. Others begin when the chunk is closed to
+// all who do not guess its new key; one who does has no more than static keys would give it.
+func (p *ServerPath) renewKey(c *serverChannel, r *ServerRequest) {
 	r.key = p.windows[r.chunk].NextKey()
 	r.bind[0] = p.bindChunk(r.chunk)
 	r.renewal.chain = r.bind[:]
 	if !r.copySmall() {
 		r.state.Store(requestWaiting)
 		r.bind[0].ID, r.bind[0].Signaled = workKey|uint64(r.chunk), true
-		return c.post(&r.renewal)
 	}
-	if err := c.post(&r.renewal); err != nil {
-		r.drop()
+	c.renewing = append(c.renewing, r)
+	c.renewals = append(c.renewals, &r.renewal)
+}
+
+// renewKeys posts what gives the chunks of new requests their keys, and begins with those requests that need not wait for it;
+// unless there is an error that closes the path.
+func (p *ServerPath) renewKeys(c *serverChannel, err error) error {
+	if len(c.renewing) == 0 {
 		return err
 	}
-	p.deliver(r)
-	return nil
+	if err == nil {
+		err = c.postTogether(c.renewals)
+	}
+	for _, r := range c.renewing {
+		switch {
+		case r.state.Load() == requestWaiting: // for the completion, or for the end of the path
+		case err != nil:
+			r.drop()
+		default:
+			p.deliver(r)
+		}
+	}
+	c.renewing, c.renewals = c.renewing[:0], c.renewals[:0]
+	return err
 }
 
 // refusePlace closes the path for a chunk or an offset that does not exist (Clauses IBTRS-IMM-006, IBTRS-IMM-007), or
@@ -110,7 +154,7 @@ func (p *ServerPath) refusePlace(c *serverChannel, chunk, offset uint32, err err
 // static keys that is a matter of trust, so everything that is checked is copied first.
 func (p *ServerPath) begun(r *ServerRequest) error {
 	r.state.Store(requestBusy)
-	if !p.serving.Load() && !p.server.cfg.Rules.AnswerWhenClosing {
+	if !p.takes() {
 		r.drop()
 		return nil
 	}

@@ -45,11 +45,13 @@ const DeadlyLabel = "deadly"
 
 // takes says how long a provocation takes: where it kills or alarms, the next spec needs new guests.
 func takes(c provocations.Provocation) []any {
-	const usual, slow, alarming = 1, 50, 15
+	const usual, costly, waiting, alarming = 1, 50, 100, 15
 	var decorators []any
 	switch {
-	case c.Slow || c.Costly || c.Survives() == provocations.Deadly:
-		decorators = append(kit.Takes(slow), kit.Extended)
+	case c.Slow:
+		decorators = append(kit.Takes(waiting), kit.Extended)
+	case c.Costly || c.Survives() == provocations.Deadly:
+		decorators = append(kit.Takes(costly), kit.Extended)
 	case c.Survives() == provocations.Alarming:
 		decorators = kit.Takes(alarming)
 	default:

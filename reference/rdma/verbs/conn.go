@@ -71,7 +71,7 @@ func (c *conn) createQP() error {
 		sends: C.uint32_t(c.cfg.SendQueue), recvs: C.uint32_t(c.cfg.RecvQueue),
 		send_sges: C.uint32_t(c.cfg.SendSGE), recv_sges: C.uint32_t(c.cfg.RecvSGE),
 		batch:        C.uint32_t(min(c.cfg.SendQueue+c.cfg.RecvQueue, maxBatch)),
-		kernel_flags: c.dev.limits.kernel_flags,
+		kernel_flags: c.dev.limits.kernel_flags, chained_binds: c.dev.limits.chained_binds,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -89,7 +89,7 @@ struct shim_sizes {
 	uint32_t sends, recvs;
 	uint32_t send_sges, recv_sges;
 	uint32_t batch; // completions polled at once
-	uint32_t kernel_flags;
+	uint32_t kernel_flags, chained_binds; // see struct shim_limits
 };
 
 // A queue pair with its completion queue, and the arrays through which work and completions pass. The caller fills
@@ -107,7 +107,7 @@ struct shim_qp {
 	struct shim_wc *done;
 	struct ibv_wc *wcs;
 	uint32_t batch;
-	uint32_t kernel_flags; // see struct shim_limits
+	uint32_t kernel_flags, chained_binds; // see struct shim_limits
 };
 
 // What a device can do.
@@ -118,6 +118,7 @@ struct shim_limits {
 	uint32_t windows;       // memory windows of type 1
 	uint32_t queue_windows; // memory windows of type 2
 	uint32_t kernel_flags;  // of completions: soft-RoCE, up to Linux 6.12 at least; see restore_inv
+	uint32_t chained_binds; // windows of type 1 can be bound by work requests: soft-RoCE; see is_direct
 };
 
 // Connection management.

@@ -44,6 +44,7 @@ static int query(struct ibv_context *context, struct shim_limits *limits)
 	limits->queue_windows =
 		!!(attr.device_cap_flags & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B));
 	limits->kernel_flags = attr.vendor_id == soft_roce_vendor;
+	limits->chained_binds = attr.vendor_id == soft_roce_vendor;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ static int alloc_arrays(struct shim_qp *q, const struct shim_sizes *s)
 	q->wcs = calloc(s->batch, sizeof(*q->wcs));
 	q->batch = s->batch;
 	q->kernel_flags = s->kernel_flags;
+	q->chained_binds = s->chained_binds;
 	if (!q->sends || !q->send_wrs || !q->send_sges || !q->recvs || !q->recv_wrs || !q->recv_sges || !q->done || !q->wcs)
 		return ENOMEM;
 	return 0;
@@ -209,10 +210,11 @@ static void fill_send(struct ibv_send_wr *wr, const struct shim_send *s, struct 
 	}
 }
 
-// A bind of a window of type 1 is no work request of a chain but a call of its own.
-static int is_direct(const struct shim_send *s)
+// A bind of a window of type 1 is no work request of a chain but a call of its own. Soft-RoCE makes a work request of that
+// call, and takes it in a chain just as well.
+static int is_direct(const struct shim_qp *q, const struct shim_send *s)
 {
-	return s->opcode == IBV_WR_BIND_MW && s->mw->type == IBV_MW_TYPE_1;
+	return s->opcode == IBV_WR_BIND_MW && s->mw->type == IBV_MW_TYPE_1 && !q->chained_binds;
 }
 
 static int bind_direct(struct shim_qp *q, const struct shim_send *s)
@@ -276,13 +278,13 @@ int shim_post_send(struct shim_qp *q, uint32_t n, uint32_t *posted)
 	for (i = 0; i < n; i++) {
 		const struct shim_send *s = &q->sends[i];
 
-		if (i > begin && (is_direct(s) || binds_again(q->sends, begin, i))) {
+		if (i > begin && (is_direct(q, s) || binds_again(q->sends, begin, i))) {
 			err = post_run(q, begin, i, posted);
 			if (err)
 				return err;
 			begin = i;
 		}
-		if (is_direct(s)) {
+		if (is_direct(q, s)) {
 			err = bind_direct(q, s);
 			if (err)
 				return err;
