@@ -150,7 +150,7 @@ func (l *Lab) wire() (err error) {
 // bootAll makes all hosts ready. That none of them lives on is why templates can be used: a host from a template has the
 // identifiers of its predecessor, and a neighbour that still knows that one would take it for the same.
 func (l *Lab) bootAll(ctx context.Context) error {
-	if l.spec.Templates != "" {
+	if l.spec.Templates != "" && l.choice.Accelerator == qemu.TCG {
 		return l.bootFromTemplates(ctx)
 	}
 	return l.boot(ctx, fromKernel)
@@ -208,7 +208,7 @@ func (l *Lab) machineConfig(name string) qemu.Config {
 	return qemu.Config{
 		Name: name, Dir: l.dir, Sockets: l.sockets,
 		Kernel: l.spec.Image.Kernel, Initrd: l.spec.Image.Initramfs, Append: joinWords(l.spec.Image.KernelArgs),
-		Memory: l.spec.Memory, CPUs: l.spec.CPUs, Accelerator: l.choice.Accelerator,
+		Memory: l.spec.Memory, CPUs: l.spec.CPUs, Accelerator: l.choice.Accelerator, Counter: l.spec.Counter,
 	}
 }
 

@@ -23,12 +23,14 @@ type Spec struct {
 	Cache       string           // directory where the pick is kept; "" stands for the system's temporary directory
 	// Templates is a directory, best an empty one, where labs that are alike share how their hosts are when ready: the first
 	// lab boots them, and whatever boots all hosts later begins where those were. It must not outlive the run of this
-	// machine: guests count with the host's clock. "" always boots.
+	// machine: guests count with the host's clock. "" always boots, and so do guests on KVM, which are quick at it.
 	Templates string
 	Dir       string // where consoles and kernel logs go, and stay; "" stands for a directory that Close removes
 	// Direct joins the NICs of two hosts by QEMU's own sockets, without a fabric between: the lab has no rails then, so
 	// nothing is recorded and nothing can be broken. It is there to measure what the fabric costs.
 	Direct bool
+	// Counter is the plugin of [qemu.BuildCounter] by which the machines of all hosts count instructions; "" counts none.
+	Counter string
 	// Disks gives hosts, by name, disks that outlive their machines: the Unix sockets of NBD servers whose first export the
 	// machine sees as vda, vdb, ...
 	Disks map[string][]string

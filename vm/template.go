@@ -43,7 +43,13 @@ func (l *Lab) bootFromTemplates(ctx context.Context) error {
 	}
 	return l.each(func(h *Host) error {
 		err := h.saveTemplate(ctx)
-		return environment(ctx, err, "keep host "+h.name+" as it is when ready", "")
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		return &EnvironmentError{
+			What: "keep host " + h.name + " as it is when ready", Err: err,
+			Do: "free space in " + l.spec.Templates + ", or choose another directory",
+		}
 	})
 }
 
@@ -57,7 +63,10 @@ func (l *Lab) lockTemplates(ctx context.Context) (release func(), err error) {
 		return nil, unusable(err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"))
-	if _, err := lock.TryLockContext(ctx, templatePoll); err != nil {
+	switch _, err := lock.TryLockContext(ctx, templatePoll); {
+	case ctx.Err() != nil:
+		return nil, errors.Join(err, lock.Close())
+	case err != nil:
 		return nil, unusable(errors.Join(err, lock.Close()))
 	}
 	return func() { _ = lock.Close() }, nil // which does nothing the second time

@@ -14,6 +14,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/vm"
 )
@@ -91,6 +92,13 @@ var _ = Describe("a lab from templates", Ordered, func() {
 		Expect(l.Hosts()[0].Agent().Exists(ctx, "/sys/module/rnbd_server/initstate")).To(BeFalse())
 	}, specTime)
 
+	It("says which directory is full", func(ctx context.Context) {
+		cramped := spec
+		cramped.Templates = full()
+		_, err := vm.Start(ctx, cramped)
+		Expect(err).To(MatchError(And(ContainSubstring("no space left"), ContainSubstring("free space in "+cramped.Templates))))
+	}, specTime)
+
 	It("says which directory it cannot use", func(ctx context.Context) {
 		file := filepath.Join(GinkgoT().TempDir(), "file")
 		Expect(os.WriteFile(file, nil, 0o600)).To(Succeed())
@@ -100,6 +108,15 @@ var _ = Describe("a lab from templates", Ordered, func() {
 		Expect(err).To(MatchError(And(ContainSubstring(file), ContainSubstring("choose another directory"))))
 	}, specTime)
 })
+
+// full is a directory on a file system without room for a guest.
+func full() string {
+	GinkgoHelper()
+	dir := GinkgoT().TempDir()
+	Expect(unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m")).To(Succeed())
+	DeferCleanup(unix.Unmount, dir, 0)
+	return dir
+}
 
 // bootTimes are those of the first lines of a host's kernel log, in microseconds. No two boots have the same.
 func bootTimes(ctx context.Context, h *vm.Host) string {

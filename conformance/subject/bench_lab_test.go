@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/fio"
 	"github.com/ibnbd/ibnbd/vm/image"
+	"github.com/ibnbd/ibnbd/vm/qemu"
 )
 
 // How often each server is measured under each load, and how long each time.
@@ -20,8 +21,10 @@ const (
 	benchSeconds = 1
 )
 
-// benchMiB is the size of the disk.
-const benchMiB = 128
+const (
+	benchMiB     = 128 // of the disk
+	benchSession = "bench"
+)
 
 var benchLoads = []fio.Load{
 	{Name: "read4k-qd16", Options: []string{"--rw=randread", "--bs=4k", "--iodepth=16"}},
@@ -43,7 +46,7 @@ func BenchmarkServer(b *testing.B) {
 }
 
 func compareServers(b *testing.B, keys KeyMode) {
-	r := newServerRace(b, keys)
+	r := newServerRace(b, keys, "")
 	r.fill()
 	for b.Loop() {
 		reference, mainline := map[string][]int64{}, map[string][]int64{}
@@ -65,31 +68,82 @@ func compareServers(b *testing.B, keys KeyMode) {
 	}
 }
 
+// BenchmarkServerWork compares what the same two servers have their machine do: the instructions that its guest executes for a
+// request. It reports mainline's number as a share of the reference's, which does not depend on what else this machine does.
+func BenchmarkServerWork(b *testing.B) {
+	plugin, err := qemu.BuildCounter(b.Context(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := newServerRace(b, KeysRefreshed, plugin)
+	r.fill()
+	for b.Loop() {
+		mainline, reference := r.work(r.mainline), r.work(r.reference)
+		for i, load := range benchLoads {
+			b.ReportMetric(mainline[i]/reference[i], load.Name)
+			b.Logf("%-14s %.3f: %.0f instructions a request, mainline %.0f", load.Name, mainline[i]/reference[i], reference[i], mainline[i])
+		}
+	}
+}
+
+// work gives the instructions that a server's guest executes for a request, by load.
+func (r *serverRace) work(server Target) (instructions []float64) {
+	r.Helper()
+	r.serve(server, func(device Device) {
+		for _, load := range benchLoads {
+			_, err := fio.Speed(r.Context(), r.client.Agent(), device.Node, load, benchSeconds) // its code is translated then
+			r.must(err)
+			executed, requests := r.executed(), r.requests()
+			_, err = fio.Speed(r.Context(), r.client.Agent(), device.Node, load, benchSeconds)
+			r.must(err)
+			instructions = append(instructions, float64(r.executed()-executed)/float64(r.requests()-requests))
+		}
+	})
+	return instructions
+}
+
+// executed is the number of instructions that the server's guest has executed.
+func (r *serverRace) executed() uint64 {
+	r.Helper()
+	n, err := r.server.Machine().Instructions()
+	r.must(err)
+	return n
+}
+
+// requests is the number of requests that the client has sent.
+func (r *serverRace) requests() uint64 {
+	r.Helper()
+	n, err := r.initiator.Requests(r.Context(), benchSession, r.path)
+	r.must(err)
+	return n
+}
+
 // serverRace is a lab with two servers on its first host, of which one serves at a time, and mainline's client on its second.
 type serverRace struct {
 	*testing.B
 	keys                KeyMode
-	client              *vm.Host
+	server, client      *vm.Host
 	path                PathAddr
 	reference, mainline Target
 	initiator           *MainlineInitiator
 	export              Export
 }
 
-func newServerRace(b *testing.B, keys KeyMode) *serverRace {
+// newServerRace makes the lab, whose machines count instructions by a plugin unless that is "".
+func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	b.Helper()
 	r := &serverRace{B: b, keys: keys}
 	programs, err := BuildReference(b.Context(), b.TempDir(), "bench")
 	r.must(err)
 	img, err := image.Build(b.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
 	r.must(err)
-	lab, err := vm.Start(b.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1})
+	lab, err := vm.Start(b.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1, Counter: counter})
 	r.must(err)
 	b.Cleanup(func() { r.must(lab.Close()) })
 	server, client := lab.Hosts()[0], lab.Hosts()[1]
 	r.must(client.Unpack(b.Context(), "fio"))
 	from, to := client.NIC(0).IPv4.Addr(), server.NIC(0).IPv4.Addr()
-	r.client, r.path = client, PathAddr{from, to}
+	r.server, r.client, r.path = server, client, PathAddr{from, to}
 	r.reference = NewReferenceTarget(server, programs, []netip.Addr{to})
 	r.mainline = NewMainlineTarget(server, img.Manifest.Release)
 	r.initiator = NewMainlineInitiator(client, img.Manifest.Release)
@@ -132,7 +186,7 @@ func (r *serverRace) measure(server Target, speeds map[string][]int64) {
 func (r *serverRace) serve(server Target, use func(Device)) {
 	r.Helper()
 	r.must(server.Start(r.Context(), TargetOptions{Keys: r.keys}))
-	device, err := r.initiator.Map(r.Context(), MapRequest{Session: "bench", Paths: []PathAddr{r.path}, Device: r.export.Path})
+	device, err := r.initiator.Map(r.Context(), MapRequest{Session: benchSession, Paths: []PathAddr{r.path}, Device: r.export.Path})
 	r.must(err)
 	use(device)
 	r.must(r.initiator.Unmap(r.Context(), device, UnmapNormal))

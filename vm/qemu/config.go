@@ -42,6 +42,7 @@ type Config struct {
 	Accelerator Accelerator // "" stands for TCG
 	NICs        []NIC
 	Disks       []string // paths of the Unix sockets on which NBD servers offer them; the guest sees vda, vdb, ...
+	Counter     string   // the plugin of [BuildCounter], for [Machine.Instructions]; "" counts none. Guests on KVM have none
 	From        string   // a file made by [Machine.Save] of a machine of this kind: it goes on from there. "" boots
 }
 
@@ -164,6 +165,9 @@ func (c Config) args() []string {
 	}
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
+	}
+	if c.Counter != "" {
+		args = append(args, "-plugin", c.Counter+",count="+c.countFile())
 	}
 	if c.From != "" {
 		args = append(args, "-incoming", fmt.Sprintf("fd:%d", stateDescriptor))

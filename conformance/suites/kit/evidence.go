@@ -132,10 +132,12 @@ func (e *evidence) keepKernelLog(h *vm.Host) error {
 	return os.WriteFile(e.path(file), []byte(text.String()), 0o644)
 }
 
-// snapshot prints every readable file of the subjects' sysfs directories with its name.
+// snapshot prints every readable file of the subjects' sysfs directories, each line with the file's name. Of the kernel's NBD
+// devices only those that are connected say something.
 const snapshot = `for d in /sys/devices/virtual/*nbd-client /sys/devices/virtual/*nbd-server /sys/devices/virtual/*trs-client ` +
 	`/sys/devices/virtual/*trs-server /sys/block/*nbd[0-9]*; do [ -e "$d" ] || continue; ` +
-	`find "$d/" -type f -perm -444 | sort | while read -r f; do echo "$f: $(head -c 4096 "$f" 2>&1)"; done; done`
+	`case $d in */nbd*) [ -e "$d/pid" ] || continue;; esac; ` +
+	`find "$d/" -type f -perm -444 | sort | xargs -r grep -H "" 2>&1; done; true`
 
 // keepSysfs keeps what the subjects show in sysfs now.
 func (e *evidence) keepSysfs(ctx context.Context, hosts ...*vm.Host) error {
