@@ -153,18 +153,18 @@ func crowded(ctx context.Context, p *Play) error {
 	if err != nil {
 		return err
 	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	patience, cancel := p.patient(ctx)
 	defer cancel()
 	late := delay(v, every)
-	c := gather(patience, d, writes)
-	if err := late.gathered(patience, chunks); err != nil {
-		return err
-	}
+	c := gather(bounded, d, writes)
+	_ = late.gathered(patience, chunks) // an initiator may leave chunks unused
 	late.release()
 	if errs := c.ended(); len(errs) > 0 {
 		return tester.Broken(clause, "%d of %d writes to a server with %d chunks failed: %v", len(errs), writes, chunks, errs[0])
 	}
-	if err := c.intact(patience); err != nil {
+	if err := c.intact(bounded); err != nil {
 		return tester.Broken(clause, "%v", err)
 	}
 	return nil
