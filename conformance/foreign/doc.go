@@ -35,12 +35,11 @@
 //	restart  starts the service again, after it has died or hangs; it need not wait until the service is ready
 //	crash    ends the service without a warning, as a loss of power does, and starts it again
 //
-// An initiator is steered by more actions, which have arguments. A NODE is what map or
-// map-another has said.
+// An initiator is steered by more actions, which have arguments. A NODE is what map or map-another has said.
 //
 //	map SESSION ADDRESS PORT DEVICE  maps a disk for writing, over a new session of that name with one path
 //	map-another NODE DEVICE          maps another disk over the session of this one
-//	unmap NODE                       gives the disk up by force, and ends when its session has ended
+//	unmap NODE                       gives the disk up by force; with the last of a session, ends when that has ended
 //	state NODE                       says open or closed
 //	reconnect NODE                   tries once to connect the first path of the disk's session, now
 //	add-path NODE ADDRESS PORT       adds a path to the disk's session

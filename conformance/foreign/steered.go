@@ -19,10 +19,10 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// scripted is the name of the disk of a scripted server, which has no other.
+// scripted is the name of the disk of a scripted server.
 const scripted = "scripted"
 
-// anotherScripted is the name of another, which is never there.
+// anotherScripted is the name of another: a scripted server has its disk under any.
 const anotherScripted = "another"
 
 // steered is an initiator that a hook steers, for the time of one spec.
@@ -195,13 +195,17 @@ func (d *steeredDisk) RemovePath(ctx context.Context, server netip.Addr) error {
 	return err
 }
 
-// MapAnother maps another disk over the session of this one.
-func (d *steeredDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+// MapAnother maps another disk over the session of this one, and gives it up at once.
+func (d *steeredDisk) MapAnother(ctx context.Context) error {
 	says, err := d.initiator.call(ctx, nil, MapAnother, d.node, anotherScripted)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return d.initiator.diskOf(MapAnother, says)
+	other, err := d.initiator.diskOf(MapAnother, says)
+	if err != nil {
+		return err
+	}
+	return other.Unmap(ctx)
 }
 
 // Unmap also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.

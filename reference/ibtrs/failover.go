@@ -6,8 +6,8 @@ package ibtrs
 // chosen: each goes to another path with the same permit, header and data (Clause IBTRS-PATH-012), or fails if there is
 // none (Clause IBTRS-PATH-013). The build is drained, so no response can come any more.
 func (b *build) failover(chosen func(*slot) bool) {
-	if b.chunks == nil { // it never carried a request
-		return
+	if b.chunks == nil {
+		return // it never carried a request
 	}
 	if b.session.cfg.Rules.ForgetOnLoss {
 		return

@@ -17,8 +17,9 @@ import (
 const saveTimeout = time.Minute
 
 // Save writes all that the machine is into a new file: memory, processors, devices, but not what its disks hold. The guest
-// runs meanwhile, stands still for the last of it, and then goes on. Any number of machines of the same configuration can begin from the file, on
-// this host and with this QEMU; see [Config].From. The file has the size of the memory that the guest has ever used.
+// runs meanwhile, stands still for the last of it, and then goes on. Any number of machines of the same configuration can
+// begin from the file, on this host and with this QEMU; see [Config].From. The file has the size of the memory that the guest
+// has ever used.
 //
 // Machines that begin from one file have everything in common, the state of the guest's random number generator included.
 func (m *Machine) Save(ctx context.Context, path string) error {

@@ -17,7 +17,7 @@ or --netdev (seven for all specs, two for all but the one of the longest timers)
 
   map SESSION ADDRESS PORT DEVICE   maps for writing, over a new session of that name with one path; says the disk's node
   map-another NODE DEVICE           maps another disk over the session of this one; says its node
-  unmap NODE                        gives the disk up by force, and ends when its session has ended
+  unmap NODE                        gives the disk up by force; with the last of a session, ends when that has ended
   state NODE                        says open or closed
   reconnect NODE                    tries once to connect the first path of the disk's session, now
   add-path NODE ADDRESS PORT        adds a path to the disk's session

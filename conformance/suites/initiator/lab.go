@@ -103,14 +103,14 @@ func (d *labDisk) RemovePath(ctx context.Context, server netip.Addr) error {
 	return d.pair.Initiator.RemovePath(ctx, d.device.Session, pathTo(d.pair, server))
 }
 
-func (d *labDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+func (d *labDisk) MapAnother(ctx context.Context) error {
 	r := d.pair.Request(subject.Export{Path: "another"})
 	r.Session, r.Paths = d.device.Session, []subject.PathAddr{d.path}
 	other, err := d.pair.TryMap(ctx, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &labDisk{d.pair, other, d.path}, nil
+	return d.pair.Initiator.Unmap(ctx, other, subject.UnmapForce)
 }
 
 // Unmap gives the device up, which is the only one of its session, and waits for the end of that: one that stays would try to

@@ -193,12 +193,12 @@ func (d *disk) RemovePath(ctx context.Context, server netip.Addr) error {
 	return fmt.Errorf("no path goes to %s", server)
 }
 
-func (d *disk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+func (d *disk) MapAnother(ctx context.Context) error {
 	other, err := d.client.Map(ctx, "another", ibnbd.ReadWrite, ibnbd.BlockIO)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &disk{client: d.client, device: other, from: d.from, news: make(chan struct{})}, nil
+	return other.Unmap(ctx, true)
 }
 
 func (d *disk) Unmap(ctx context.Context) error {

@@ -37,8 +37,8 @@ type Disk interface {
 	// AddPath adds a path to another address of the server to the device's session, and RemovePath takes one out.
 	AddPath(ctx context.Context, server netip.Addr) error
 	RemovePath(ctx context.Context, server netip.Addr) error
-	// MapAnother maps another disk of the server over the device's session.
-	MapAnother(ctx context.Context) (Disk, error)
+	// MapAnother maps another disk of the server over the device's session, and gives it up at once.
+	MapAnother(ctx context.Context) error
 	// Unmap gives the device up, by force.
 	Unmap(ctx context.Context) error
 }

@@ -126,16 +126,11 @@ func (l *delayed) gathered(ctx context.Context, count int) error {
 func (l *delayed) release() {
 	l.server.Do(func() {
 		l.server.Script.Serve = nil
-		l.answer()
+		for _, r := range l.writes {
+			r.Answer()
+		}
+		l.writes = nil
 	})
-}
-
-// answer answers the writes that wait; it is the stage's.
-func (l *delayed) answer() {
-	for _, r := range l.writes {
-		r.Answer()
-	}
-	l.writes = nil
 }
 
 // turnAway has a server let nobody in, until it is told to.
@@ -250,7 +245,7 @@ func mappedWithoutServer(ctx context.Context, p *Play) error {
 	}
 	patience, cancel := p.patient(ctx)
 	defer cancel()
-	_, err = p.take(patience, d.MapAnother)
+	err = bounded(patience, d.MapAnother(patience))
 	return failed(clause, "mapping over a session without a path", err)
 }
 
