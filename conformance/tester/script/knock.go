@@ -46,7 +46,7 @@ func (v *Server) flags() uint32 {
 // pathOf finds the build that a request belongs to, or begins it.
 func (v *Server) pathOf(d rdma.Device, r ibtrs.ConnRequest) *Path {
 	for _, p := range v.Paths {
-		if p.Request.PathUUID == r.PathUUID && p.Request.Incarnation == r.Incarnation && !p.Broken() {
+		if p.Request.PathUUID == r.PathUUID && p.Request.Incarnation == r.Incarnation && !p.HungUp && !p.Broken() {
 			return p
 		}
 	}

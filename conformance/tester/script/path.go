@@ -29,6 +29,7 @@ type Path struct {
 	windows  []rdma.Window // by chunk, with key refresh
 	outbox   rdma.Region   // what is sent
 	sent     int           // where the next message goes in it
+	accepted []*Conn       // those of Conns, and those whose place another has taken
 }
 
 // Sizes of what a path sends from, and of its queues.
@@ -89,6 +90,7 @@ func (p *Path) admit(r rdma.Request, cid uint16, data []byte) (*Conn, error) {
 		p.server.fail(fmt.Errorf("connection %d of a path was asked for twice", cid))
 	}
 	p.Conns[cid] = c
+	p.accepted = append(p.accepted, c)
 	return c, nil
 }
 
@@ -182,7 +184,7 @@ func (p *Path) Hangup() { p.hangup(p.server.ctx, &p.server.running) }
 
 func (p *Path) hangup(ctx context.Context, parting *sync.WaitGroup) {
 	p.HungUp = true
-	for _, c := range p.Conns {
+	for _, c := range p.accepted {
 		parting.Go(func() { _ = c.conn.Disconnect(ctx) }) // a client that does not confirm is no fault of the server
 	}
 }
@@ -190,7 +192,7 @@ func (p *Path) hangup(ctx context.Context, parting *sync.WaitGroup) {
 // release gives the connections back, whose goroutines then end.
 func (p *Path) release() error {
 	var errs []error
-	for _, c := range p.Conns {
+	for _, c := range p.accepted {
 		errs = append(errs, c.conn.Close())
 	}
 	return errors.Join(errs...)
@@ -199,7 +201,7 @@ func (p *Path) release() error {
 // free gives the memory back.
 func (p *Path) free() error {
 	var errs []error
-	for _, c := range p.Conns {
+	for _, c := range p.accepted {
 		if c.info != nil {
 			errs = append(errs, c.info.Close())
 		}
