@@ -54,8 +54,8 @@ smoke: build ## boot the lab and run the specs labelled smoke
 	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
 
 .PHONY: mutants
-mutants: build ## try broken implementations: print which spec catches which; reports in build/report/mutants
-	$(BIN)/ibnbd-conformance mutants --report $(REPORT)/mutants
+mutants: setup build ## try broken implementations: print which spec catches which; reports in build/report/mutants
+	$(BIN)/ibnbd-conformance mutants --lab --report $(REPORT)/mutants
 
 # All pairs are judged, also behind one that fails.
 .PHONY: matrix

@@ -13,12 +13,21 @@ import (
 // areaOf is the area of a clause.
 func areaOf(id string) string { return id[:strings.LastIndexByte(id, '-')] }
 
+// untriedInLab is why clauses have no mutant in a matrix without the lab.
+const untriedInLab = "their mutants need guests: --lab tries them, too"
+
 // CoverageOf compares mutants and excuses with the catalogue.
 func CoverageOf(catalogue *clauses.Catalogue, all []Mutant) matrix.Coverage {
 	broken := make(map[string]bool)
 	for _, m := range all {
 		for _, id := range m.Clauses() {
 			broken[id] = true
+		}
+	}
+	elsewhere := make(map[string]bool)
+	for _, m := range InLab() {
+		for _, id := range m.Clauses() {
+			elsewhere[id] = true
 		}
 	}
 	var c matrix.Coverage
@@ -34,6 +43,8 @@ func CoverageOf(catalogue *clauses.Catalogue, all []Mutant) matrix.Coverage {
 			if named {
 				c.Needless = append(c.Needless, clause.ID)
 			}
+		case elsewhere[clause.ID]:
+			excused[untriedInLab] = append(excused[untriedInLab], clause.ID)
 		case reason == "":
 			c.Missing = append(c.Missing, clause.ID)
 		default:

@@ -19,8 +19,8 @@ type Mutant struct {
 	Breaks []string
 	Kind   matrix.Kind
 
-	trial trial
-	slow  bool // its specs wait for timers, so that it is tried first
+	trial trial // nil for those of the lab
+	slow  bool  // its specs wait for timers, so that it is tried first
 }
 
 // Clauses are the ids of the clauses that the mutant breaks, each once.
@@ -68,7 +68,10 @@ const (
 type findings map[string]string
 
 // All are all mutants, in the order of their tables.
-func All() []Mutant {
+func All() []Mutant { return slices.Concat(InProcess(), InLab()) }
+
+// InProcess are the mutants that live in this process.
+func InProcess() []Mutant {
 	return slices.Concat(
 		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), silent(), liars(),
 		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(), clientWaits(),

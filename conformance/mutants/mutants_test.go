@@ -44,7 +44,7 @@ func TestTables(t *testing.T) {
 				t.Errorf("%s breaks %s, which nobody decides", m.Name, id)
 			}
 		}
-		if len(m.trial.specs(m.Clauses())) == 0 {
+		if m.trial != nil && len(m.trial.specs(m.Clauses())) == 0 {
 			t.Errorf("no spec decides what %s breaks: %v", m.Name, m.Breaks)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 
 // Options say what is run and how.
 type Options struct {
-	Mutants []Mutant // nil stands for all
+	Mutants []Mutant // nil stands for all of this process
 	// Workers is how many mutants are tried at a time; 0 stands for four for each processor, because most of them wait for
 	// what never comes.
 	Workers int
@@ -41,13 +41,13 @@ func Select(all []Mutant, clauses, areas []string) []Mutant {
 func Run(ctx context.Context, opts Options) (*matrix.Matrix, error) {
 	all := opts.Mutants
 	if all == nil {
-		all = All()
+		all = InProcess()
 	}
 	workers := opts.Workers
 	if workers == 0 {
 		workers = 4 * runtime.NumCPU()
 	}
-	r := &runner{controls: make(map[string]func() (findings, error)), progress: opts.Progress}
+	r := &court{controls: make(map[string]func() (findings, error)), progress: opts.Progress}
 	m := &matrix.Matrix{Start: time.Now()}
 	rows := make([]*matrix.Row, len(all))
 	places := make(chan int)
@@ -92,15 +92,15 @@ func slowFirst(all []Mutant) []int {
 	return append(slow, quick...)
 }
 
-// runner is what the mutants of one run share.
-type runner struct {
+// court is what the mutants of one run share.
+type court struct {
 	mu       sync.Mutex // guards the rest
 	controls map[string]func() (findings, error)
 	progress func(matrix.Row)
 }
 
 // row tries one mutant, in haste and if that does not kill it, calmly; nil when the context has ended meanwhile.
-func (r *runner) row(ctx context.Context, m Mutant) *matrix.Row {
+func (r *court) row(ctx context.Context, m Mutant) *matrix.Row {
 	start := time.Now()
 	t := r.tried(ctx, m, hasty)
 	if t.Fate != matrix.Killed && m.Kind != matrix.Wire && ctx.Err() == nil {
@@ -119,8 +119,8 @@ func (r *runner) row(ctx context.Context, m Mutant) *matrix.Row {
 }
 
 // tried is what becomes of a mutant under so much patience.
-func (r *runner) tried(ctx context.Context, m Mutant, patience time.Duration) *tally {
-	t := &tally{matrix.Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks, Kills: []matrix.Sighting{}, Others: []matrix.Sighting{}}}
+func (r *court) tried(ctx context.Context, m Mutant, patience time.Duration) *tally {
+	t := newTally(m)
 	r.try(ctx, m, t, patience)
 	return t
 }
@@ -129,7 +129,7 @@ func (r *runner) tried(ctx context.Context, m Mutant, patience time.Duration) *t
 const specTime = 5 * time.Minute
 
 // try runs the specs until all that the mutant breaks was found.
-func (r *runner) try(ctx context.Context, m Mutant, t *tally, patience time.Duration) {
+func (r *court) try(ctx context.Context, m Mutant, t *tally, patience time.Duration) {
 	specs := m.trial.specs(m.Clauses())
 	if len(specs) == 0 {
 		t.Fate, t.Message = matrix.Survived, "no spec decides what it breaks"
@@ -150,7 +150,7 @@ func (r *runner) try(ctx context.Context, m Mutant, t *tally, patience time.Dura
 }
 
 // hunt runs one spec on a mutant, and on its control if it has found something.
-func (r *runner) hunt(ctx context.Context, s spec, t *tally, patience time.Duration) error {
+func (r *court) hunt(ctx context.Context, s spec, t *tally, patience time.Duration) error {
 	found, err := r.bounded(ctx, s, side{broken: true, patience: patience})
 	if err != nil || len(found) == 0 {
 		return err
@@ -169,7 +169,7 @@ func (r *runner) hunt(ctx context.Context, s spec, t *tally, patience time.Durat
 }
 
 // control runs a spec on the implementation unbroken, once.
-func (r *runner) control(ctx context.Context, s spec) (findings, error) {
+func (r *court) control(ctx context.Context, s spec) (findings, error) {
 	key := s.name + "\x00" + s.control
 	r.mu.Lock()
 	run, known := r.controls[key]
@@ -183,7 +183,7 @@ func (r *runner) control(ctx context.Context, s spec) (findings, error) {
 
 var errTooLong = errors.New("it takes too long")
 
-func (r *runner) bounded(ctx context.Context, s spec, on side) (findings, error) {
+func (r *court) bounded(ctx context.Context, s spec, on side) (findings, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, specTime, errTooLong)
 	defer cancel()
 	return s.run(ctx, on)

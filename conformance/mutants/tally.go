@@ -13,6 +13,10 @@ import (
 // tally is the row of a mutant while it is being tried.
 type tally struct{ matrix.Row }
 
+func newTally(m Mutant) *tally {
+	return &tally{matrix.Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks, Kills: []matrix.Sighting{}, Others: []matrix.Sighting{}}}
+}
+
 // note keeps the first sighting of each clause.
 func (t *tally) note(s matrix.Sighting) {
 	list := &t.Others

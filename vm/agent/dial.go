@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -98,6 +99,7 @@ type Client struct {
 	conn *wire.Conn
 	mux  *yamux.Session
 	done chan struct{}
+	hop  atomic.Pointer[FileHop] // between it and the files of the guest
 
 	mu  sync.Mutex
 	err error // why the session ended

@@ -17,28 +17,15 @@ import (
 // ReadFile returns the content of a file in the guest. Errors of this and the other file operations wrap an *fs.PathError
 // with the guest's syscall.Errno, for errors.Is and errors.As.
 func (c *Client) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	var content []byte
-	err := c.readChunks(ctx, name, func(chunk []byte) error {
-		content = append(content, chunk...)
-		return nil
-	})
-	return content, err
+	a, err := c.files(ctx, FileCall{Op: ReadFile, Path: name})
+	return a.Data, err
 }
 
 // WriteFile writes data to an existing file with exactly one write call, as sysfs and its like want it. It neither makes
 // nor truncates the file. A short write is io.ErrShortWrite.
 func (c *Client) WriteFile(ctx context.Context, name string, data []byte) error {
-	if len(data) > wire.MaxMessage {
-		return fmt.Errorf("guest write %s: %d bytes: the limit is %d", name, len(data), wire.MaxMessage)
-	}
-	var written wire.Count
-	if err := c.call(ctx, wire.OpWrite, wire.Path{Path: name}, nonNil(data), &written); err != nil {
-		return err
-	}
-	if written.Count != int64(len(data)) {
-		return fmt.Errorf("guest write %s: %d of %d bytes: %w", name, written.Count, len(data), io.ErrShortWrite)
-	}
-	return nil
+	_, err := c.files(ctx, FileCall{Op: WriteFile, Path: name, Data: data})
+	return err
 }
 
 func nonNil(data []byte) []byte {
@@ -65,16 +52,14 @@ func fileInfo(w wire.FileInfo) FileInfo {
 
 // Stat describes the file that name leads to.
 func (c *Client) Stat(ctx context.Context, name string) (FileInfo, error) {
-	var info wire.FileInfo
-	err := c.call(ctx, wire.OpStat, wire.Path{Path: name}, nil, &info)
-	return fileInfo(info), err
+	a, err := c.files(ctx, FileCall{Op: Stat, Path: name})
+	return a.Info, err
 }
 
 // Lstat describes the file name itself, a symbolic link or not.
 func (c *Client) Lstat(ctx context.Context, name string) (FileInfo, error) {
-	var info wire.FileInfo
-	err := c.call(ctx, wire.OpLstat, wire.Path{Path: name}, nil, &info)
-	return fileInfo(info), err
+	a, err := c.files(ctx, FileCall{Op: Lstat, Path: name})
+	return a.Info, err
 }
 
 // Exists tells whether there is a file, a link that leads nowhere included.
@@ -88,29 +73,20 @@ func (c *Client) Exists(ctx context.Context, name string) (bool, error) {
 
 // ReadDir describes the files of a directory, sorted by name.
 func (c *Client) ReadDir(ctx context.Context, name string) ([]FileInfo, error) {
-	var infos []wire.FileInfo
-	if err := c.call(ctx, wire.OpReadDir, wire.Path{Path: name}, nil, &infos); err != nil {
-		return nil, err
-	}
-	files := make([]FileInfo, len(infos))
-	for i, info := range infos {
-		files[i] = fileInfo(info)
-	}
-	return files, nil
+	a, err := c.files(ctx, FileCall{Op: ReadDir, Path: name})
+	return a.Infos, err
 }
 
 // Readlink returns what a symbolic link holds.
 func (c *Client) Readlink(ctx context.Context, name string) (string, error) {
-	var target string
-	err := c.call(ctx, wire.OpReadlink, wire.Path{Path: name}, nil, &target)
-	return target, err
+	a, err := c.files(ctx, FileCall{Op: Readlink, Path: name})
+	return a.Target, err
 }
 
 // Glob returns the files whose paths match a pattern as of path/filepath.Match, sorted.
 func (c *Client) Glob(ctx context.Context, pattern string) ([]string, error) {
-	var names []string
-	err := c.call(ctx, wire.OpGlob, wire.Path{Path: pattern}, nil, &names)
-	return names, err
+	a, err := c.files(ctx, FileCall{Op: Glob, Path: pattern})
+	return a.Names, err
 }
 
 // Content is what a file of the guest holds.
@@ -122,15 +98,8 @@ type Content struct {
 // ReadFiles reads all files, small ones, whose paths match one of some patterns as of path/filepath.Match, pattern by pattern and
 // sorted by path. It asks the guest once, where ReadFile would have to be called for each.
 func (c *Client) ReadFiles(ctx context.Context, patterns ...string) ([]Content, error) {
-	var read []wire.Content
-	if err := c.call(ctx, wire.OpReadAll, wire.Paths{Paths: patterns}, nil, &read); err != nil {
-		return nil, err
-	}
-	files := make([]Content, len(read))
-	for i, c := range read {
-		files[i] = Content(c)
-	}
-	return files, nil
+	a, err := c.files(ctx, FileCall{Op: ReadFiles, Patterns: patterns})
+	return a.Files, err
 }
 
 // Mkdir makes a directory; in configfs that makes an object.

@@ -4,10 +4,14 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/mutants"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -18,8 +22,8 @@ kill matrix. A mutant is dead when a spec that claims its clause has found it, a
 implementation unbroken.
 
 Mutants are the implementations of this project with a rule turned off, servers that lie as a whole, and recorded exchanges
-that were altered. They run in this process: neither guests nor root are needed. What only a kernel or a machine of its own
-could break has no mutant: the matrix says which clauses these are, and why.
+that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants of what only a kernel could break:
+guests of which the suite sees other files in sysfs than they have. What still has no mutant stands in the matrix, with why.
 
 The page of a run shows the matrix, too: ibnbd-conformance report --matrix FILE.
 
@@ -31,6 +35,7 @@ Exit codes:
   4  no mutant breaks the clauses that were asked for`
 
 const mutantsExamples = `  ibnbd-conformance mutants
+  ibnbd-conformance mutants --lab
   ibnbd-conformance mutants --clause IBTRS-CONN-021
   ibnbd-conformance mutants --area IBNBD-IO,IBTRS-IO --json | jq -r '.matrix.rows[] | select(.fate != "killed")'`
 
@@ -38,8 +43,8 @@ const mutantsExamples = `  ibnbd-conformance mutants
 type mutantsFlags struct {
 	clauses, areas []string
 	report         string
-	workers        int
-	asJSON         bool
+	workers, labs  int
+	lab, asJSON    bool
 }
 
 func newMutants(a *app) *cobra.Command {
@@ -54,6 +59,8 @@ func newMutants(a *app) *cobra.Command {
 	f.StringSliceVar(&flags.areas, "area", nil, "only mutants that break a clause of these areas")
 	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for report.txt, report.json and report.html")
 	f.IntVar(&flags.workers, "workers", 0, "mutants at a time; 0: chosen by the number of processors")
+	f.BoolVar(&flags.lab, "lab", false, "also mutants that need guests; their rounds leave reports of their own below lab/ of the report")
+	f.IntVar(&flags.labs, "labs", 5, "labs side by side, with --lab")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	for name, complete := range map[string]cobra.CompletionFunc{
 		"clause": a.completeClauses, "area": cobra.FixedCompletions(a.areaNames(), cobra.ShellCompDirectiveNoFileComp),
@@ -75,22 +82,25 @@ func (a *app) areaNames() []string {
 
 // mutants tries the mutants that were asked for, prints the matrix and leaves the reports.
 func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
-	chosen, err := a.chooseMutants(flags)
-	if err != nil {
-		return err
-	}
 	if flags.workers < 0 {
 		return usagef("--workers %d is negative", flags.workers)
 	}
-	show := newCountdown(cmd.ErrOrStderr(), len(chosen))
-	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: chosen, Workers: flags.workers, Progress: show.row})
+	here, guests, err := a.chooseMutants(flags)
+	if err != nil {
+		return err
+	}
+	show := newCountdown(cmd.ErrOrStderr(), len(here))
+	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: here, Workers: flags.workers, Progress: show.row})
 	show.end()
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}
+	if err := a.mutantsInLab(cmd, flags, guests, tried); err != nil {
+		return err
+	}
 	var coverage *matrix.Coverage
 	if len(flags.clauses)+len(flags.areas) == 0 {
-		c := mutants.CoverageOf(a.catalogue, chosen)
+		c := mutants.CoverageOf(a.catalogue, slices.Concat(here, guests))
 		coverage = &c
 	}
 	result := matrix.NewReport(tried, coverage)
@@ -109,13 +119,34 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	return exitWith(result.Exit.Code)
 }
 
-// chooseMutants finds those that break the clauses and areas of the flags.
-func (a *app) chooseMutants(flags mutantsFlags) ([]mutants.Mutant, error) {
+// mutantsInLab tries those that need guests, and adds their rows to the matrix.
+func (a *app) mutantsInLab(cmd *cobra.Command, flags mutantsFlags, guests []mutants.Mutant, tried *matrix.Matrix) error {
+	if len(guests) == 0 {
+		return nil
+	}
+	options, err := conformance.Lab{
+		Workers:  flags.labs,
+		Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
+	}.Options()
+	if err != nil {
+		return usagef("--labs: %w", err)
+	}
+	options.Command, options.Rerun = os.Args, "ibnbd-conformance run --workers 1 --spec '%s'"
+	rows, err := mutants.RunInLab(cmd.Context(), a.catalogue, guests, options, cmd.ErrOrStderr())
+	if err != nil {
+		return environmentf("mutants in the lab: %w", err)
+	}
+	tried.Rows, tried.Duration = append(tried.Rows, rows...), time.Since(tried.Start)
+	return nil
+}
+
+// chooseMutants finds those that break the clauses and areas of the flags: of this process, and of the lab if that is wanted.
+func (a *app) chooseMutants(flags mutantsFlags) (here, guests []mutants.Mutant, err error) {
 	var ids []string
 	if len(flags.clauses) > 0 {
 		asked, err := a.clauses(flags.clauses)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, c := range asked {
 			ids = append(ids, c.ID)
@@ -123,7 +154,10 @@ func (a *app) chooseMutants(flags mutantsFlags) ([]mutants.Mutant, error) {
 	}
 	filter, err := (&selection{areas: flags.areas}).filter(a.catalogue)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return mutants.Select(mutants.All(), ids, filter.Areas), nil
+	if flags.lab {
+		guests = mutants.Select(mutants.InLab(), ids, filter.Areas)
+	}
+	return mutants.Select(mutants.InProcess(), ids, filter.Areas), guests, nil
 }

@@ -62,6 +62,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 		p.NeedSysfs(role)
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
+	gomega.Expect(mutate(p, spec.FullText())).To(gomega.Succeed())
 	programLogs(p) // what was said between specs is nobody's evidence
 	p.began, p.exceeded, p.disturbed, p.foreign = time.Now(), false, false, false
 	env.starvation.begin()
@@ -103,6 +104,7 @@ func snapshots(ctx ginkgo.SpecContext) {
 // the subject's own means.
 func takeDown(ctx ginkgo.SpecContext) {
 	p := env.pair
+	restore(p)
 	for i := len(p.ends) - 1; i >= 0; i-- {
 		p.ends[i]()
 	}

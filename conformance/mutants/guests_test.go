@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/ibnbd/ibnbd/conformance"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
+)
+
+// TestGuestTrials looks for the specs of each mutant of the lab. Each clause that it breaks must be claimed by one of them.
+func TestGuestTrials(t *testing.T) {
+	o, err := conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}.Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trials, err := guestTrials(clauses.MustLoad(), InLab(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range InLab() {
+		for _, id := range m.Clauses() {
+			if !slices.ContainsFunc(trials, func(g guestTrial) bool { return g.mutant == m.Name && slices.Contains(g.spec.Clauses, id) }) {
+				t.Errorf("no quick spec claims %s, which %s breaks", id, m.Name)
+			}
+		}
+	}
+	done := 0
+	for _, round := range inRounds(trials) {
+		done += len(round)
+	}
+	if done != len(trials) {
+		t.Errorf("%d trials in all rounds, must be %d", done, len(trials))
+	}
+}
+
+// TestRounds divides trials of which some share a spec.
+func TestRounds(t *testing.T) {
+	trial := func(mutant, spec string) guestTrial { return guestTrial{mutant, runner.Spec{Name: spec}} }
+	rounds := inRounds([]guestTrial{trial("a", "one"), trial("a", "two"), trial("b", "two"), trial("c", "two"), trial("c", "three")})
+	want := []map[string]string{{"one": "a", "two": "a", "three": "c"}, {"two": "b"}, {"two": "c"}}
+	if len(rounds) != len(want) {
+		t.Fatalf("rounds %v, want %v", rounds, want)
+	}
+	for i, round := range rounds {
+		for spec, mutant := range want[i] {
+			if round[spec] != mutant || len(round) != len(want[i]) {
+				t.Errorf("round %d is %v, want %v", i, round, want[i])
+			}
+		}
+	}
+}
+
+// TestGuestFates gives specs their results, and looks at what becomes of the mutant.
+func TestGuestFates(t *testing.T) {
+	const mine, other, spec = "A-1", "A-2", "a spec"
+	result := func(clause string, v verdict.Verdict, reason verdict.Reason) verdict.Result {
+		return verdict.Result{Clause: clause, Spec: spec, Verdict: v, Reason: reason, Message: "seen"}
+	}
+	for _, c := range []struct {
+		name    string
+		blamed  string // by the control
+		results []verdict.Result
+		want    matrix.Fate
+	}{
+		{"found", "", []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"found beside another clause", "", []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"found beside what the control breaks", other, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"not found", "", []verdict.Result{result(mine, verdict.Pass, "")}, matrix.Survived},
+		{"not run", "", nil, matrix.Survived},
+		{"found as another clause", "", []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation)}, matrix.Mistaken},
+		{"found in the control, too", mine, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Unsound},
+		{"not judged", "", []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
+	} {
+		m := Mutant{Name: "m", Breaks: []string{mine}}
+		court := &guestCourt{tallies: map[string]*tally{m.Name: newTally(m)}, blamed: map[sighted]bool{{spec, c.blamed}: true}}
+		for _, r := range c.results {
+			court.take(court.tallies[m.Name], r)
+		}
+		row := court.rows([]Mutant{m})[0]
+		if row.Fate != c.want || (row.Fate == matrix.Killed) != (row.Message == "") {
+			t.Errorf("%s: %s, %q; want %s", c.name, row.Fate, row.Message, c.want)
+		}
+	}
+}

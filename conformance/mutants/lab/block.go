@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/vm/agent"
+)
+
+// Files of the block layer. A * stands for a disk, a device or a session.
+var (
+	mapDevice    = subject.RNBD.MapDevice()
+	clientLink   = path.Join(subject.RNBD.ClientLinks(), "*")
+	diskDir      = subject.RNBD.DiskFile("*", "")
+	unmapDevice  = subject.RNBD.DiskFile("*", "unmap_device")
+	diskState    = subject.RNBD.DiskFile("*", "state")
+	diskMapping  = subject.RNBD.DiskFile("*", "mapping_path")
+	exportedDisk = path.Join(subject.RNBD.ServerDevices(), "*", "block_dev")
+	openSession  = subject.RNBD.ServerSession("*", "*")
+	searchPath   = "/sys/module/rnbd_server/parameters/dev_search_path"
+)
+
+// mapping are those that take requests to map a device otherwise.
+func mapping() []Mutant {
+	return []Mutant{
+		initiator("usage-without-addresses", "map_device does not say how addresses are written",
+			shows(mapDevice, func(text string) string { before, _, _ := strings.Cut(text, "addr ::="); return before }), "IBNBD-SYSFS-001"),
+		initiator("disk-without-directory", "a disk has no directory of the client",
+			hides(diskDir), "IBNBD-SYSFS-002"),
+		initiator("options-in-order", "map_device wants its options in one order",
+			refuses(mapDevice, syscall.EINVAL, func(line string) bool { return !strings.HasPrefix(line, "sessname=") }), "IBNBD-SYSFS-003"),
+		initiator("session-for-nobody", "a request without a session succeeds, and maps nothing",
+			swallows(mapDevice, lacks("sessname")), "IBNBD-SYSFS-004"),
+		initiator("any-option", "map_device passes over words that it does not know",
+			writes(mapDevice, known), "IBNBD-SYSFS-005"),
+		initiator("access-mode-of-a-guess", "an access mode that is unknown is read-write",
+			writes(mapDevice, edited("access_mode", func(mode string) string {
+				if slices.Contains([]string{"ro", "rw", "migration"}, mode) {
+					return mode
+				}
+				return "rw"
+			})), "IBNBD-SYSFS-006"),
+		initiator("reads-by-default", "the default access mode is read-only",
+			writes(mapDevice, func(line string) string {
+				if lacks("access_mode")(line) {
+					line += " access_mode=ro"
+				}
+				return line
+			}), "IBNBD-SYSFS-008"),
+		initiator("maps-twice", "mapping what is mapped succeeds, and does nothing",
+			excuses(mapDevice, syscall.EEXIST, 0), "IBNBD-SYSFS-010"),
+		initiator("missing-is-eio", "a device that the server does not have gives EIO",
+			excuses(mapDevice, syscall.ENOENT, syscall.EIO), "IBNBD-SYSFS-011"),
+		initiator("bad-address-is-passed-over", "a path to an address that is none is passed over, and nothing mapped",
+			swallows(mapDevice, func(line string) bool {
+				return value(line, "path") != "" && !strings.HasPrefix(value(line, "path"), "ip:10.")
+			}),
+			"IBNBD-SYSFS-012"),
+		initiator("no-ipv6", "an IPv6 address gives EINVAL",
+			refuses(mapDevice, syscall.EINVAL, func(line string) bool { return strings.Contains(value(line, "path"), "ip:fd") }), "IBNBD-SYSFS-013"),
+		initiator("first-interface", "every path starts from the first interface",
+			writes(mapDevice, edited("path", func(pair string) string { return strings.ReplaceAll(pair, "ip:10.0.1.", "ip:10.0.0.") })),
+			"IBNBD-SYSFS-014"),
+		initiator("too-many-paths-is-einval", "more paths than are supported give EINVAL",
+			excuses(mapDevice, syscall.ENOMEM, syscall.EINVAL), "IBNBD-SYSFS-016"),
+		initiator("cuts-session-names", "a session name that is too long is cut",
+			writes(mapDevice, edited("sessname", func(name string) string { return name[:min(len(name), 254)] })), "IBNBD-SYSFS-017"),
+	}
+}
+
+// known leaves out of a request what is no option.
+func known(line string) string {
+	options := []string{"sessname", "path", "device_path", "access_mode"}
+	return strings.Join(slices.DeleteFunc(strings.Fields(line), func(word string) bool {
+		name, _, _ := strings.Cut(word, "=")
+		return !slices.Contains(options, name)
+	}), " ")
+}
+
+// devices are those that show mapped devices otherwise.
+func devices() []Mutant {
+	return []Mutant{
+		initiator("link-elsewhere", "the link of a device leads past its disk",
+			leads(clientLink, func(to string) string { return path.Join(path.Dir(path.Dir(to)), "disk", path.Base(to)) }), "IBNBD-SYSFS-018"),
+		initiator("link-stays", "the link of a device stays when it is unmapped",
+			keeps(clientLink), "IBNBD-SYSFS-019"),
+		initiator("directory-without-files", "the directory of a disk has no state",
+			hop(agent.ReadFile, diskState, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
+				return agent.FileAnswer{}, failure(call, syscall.ENOENT)
+			}), "IBNBD-SYSFS-020"),
+		initiator("unmaps-what-is-open", "a disk that is open is unmapped, as if by force",
+			writes(unmapDevice, func(mode string) string { return strings.Replace(mode, "normal", "force", 1) }), "IBNBD-SYSFS-021"),
+		initiator("any-unmap-mode", "unmap_device takes any word, and does nothing for it",
+			excuses(unmapDevice, syscall.EINVAL, 0), "IBNBD-SYSFS-023"),
+		initiator("other-states", "a mapped device is in a state named mapped",
+			shows(diskState, func(state string) string { return strings.Replace(state, "open", "mapped", 1) }), "IBNBD-SYSFS-024"),
+		initiator("other-mapping-path", "mapping_path shows another path than was mapped",
+			shows(diskMapping, func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-025"),
+		initiator("no-usage", "unmap_device is empty when it is read",
+			shows(unmapDevice, always("")), "IBNBD-SYSFS-026"),
+	}
+}
+
+// exports are those of the target that show its exports otherwise.
+func exports() []Mutant {
+	return []Mutant{
+		target("export-of-another-disk", "block_dev leads to another disk",
+			leads(exportedDisk, func(to string) string { return path.Join(path.Dir(to), "loop0") }), "IBNBD-SYSFS-027"),
+		target("never-read-only", "read_only shows 0 for all sessions",
+			shows(path.Join(openSession, "read_only"), always("0\n")), "IBNBD-SYSFS-028"),
+		target("absolute-mapping-path", "mapping_path shows the path with the search path in front",
+			shows(path.Join(openSession, "mapping_path"), func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-029"),
+		target("export-keeps-sessions", "the directory of a session stays below an export that it has unmapped",
+			keeps(openSession), "IBNBD-SYSFS-030"),
+		target("search-path-can-be-changed", "dev_search_path can be written while the module is loaded",
+			permits(searchPath, 0o644), "IBNBD-SYSFS-031"),
+	}
+}
+
+// refusals are those whose map_device says otherwise why a target does not let a device be mapped, or does not map what it
+// lets.
+func refusals() []Mutant {
+	return []Mutant{
+		initiator("no-block-device-is-enoent", "what is no block device gives ENOENT",
+			excuses(mapDevice, syscall.ENOTBLK, syscall.ENOENT), "IBNBD-OPEN-004"),
+		initiator("too-long-is-enametoolong", "a full path that is too long gives ENAMETOOLONG",
+			excuses(mapDevice, syscall.EINVAL, syscall.ENAMETOOLONG), "IBNBD-OPEN-006"),
+		initiator("read-only-device-is-eperm", "opening a read-only device for writing gives EPERM",
+			excuses(mapDevice, syscall.EACCES, syscall.EPERM), "IBNBD-OPEN-015"),
+		initiator("search-path-and-no-more", "a device path that begins with a slash is not found below the search path",
+			refuses(mapDevice, syscall.ENOENT, func(line string) bool { return strings.HasPrefix(value(line, "device_path"), "/") }), "IBNBD-OPEN-016"),
+		initiator("one-name-space", "%SESSNAME% is a directory of that name",
+			refuses(mapDevice, syscall.ENOENT, anything), "IBNBD-OPEN-017"),
+		initiator("another-name-another-device", "a second writer by another name is told that the device is busy",
+			excuses(mapDevice, syscall.EPERM, syscall.EBUSY), "IBNBD-OPEN-024"),
+	}
+}

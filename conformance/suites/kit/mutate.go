@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kit
+
+import (
+	"fmt"
+
+	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
+	"github.com/ibnbd/ibnbd/vm"
+	"github.com/ibnbd/ibnbd/vm/agent"
+)
+
+// mutate makes the pair look broken to a spec that has to do with a mutant.
+func mutate(p *Pair, spec string) error {
+	name := env.config.Mutants[spec]
+	if name == "" {
+		return nil
+	}
+	m, known := lab.Named(name)
+	if !known {
+		return fmt.Errorf("there is no mutant %q", name)
+	}
+	for host, hop := range map[*vm.Host]func() agent.FileHop{p.TargetHost: m.Target, p.InitiatorHost: m.Initiator} {
+		if hop != nil {
+			host.Agent().AlterFiles(hop())
+		}
+	}
+	return nil
+}
+
+// restore shows the pair as it is, so that what a spec has made can be taken down.
+func restore(p *Pair) {
+	for _, h := range p.Lab.Hosts() {
+		h.Agent().AlterFiles(nil)
+	}
+}
