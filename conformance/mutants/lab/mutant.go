@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ibnbd/ibnbd/vm/agent"
+	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
 // Mutant is a pair of mainline's implementations of which one looks broken.
@@ -16,11 +17,14 @@ type Mutant struct {
 
 	// What stands between the suite and the files of each machine. It is made anew for each spec; nil stands for nothing.
 	Target, Initiator func() agent.FileHop
+	// Lost chooses what rails lose besides, of what machines of these names send; nil stands for nothing. It is asked anew for
+	// each rail and spec.
+	Lost func(target, initiator string) fabric.Predicate
 }
 
 // All are all mutants, in the order of their tables.
 func All() []Mutant {
-	return slices.Concat(mapping(), devices(), exports(), refusals(), sessions(), paths(), statistics())
+	return slices.Concat(mapping(), devices(), exports(), refusals(), sessions(), paths(), statistics(), wire())
 }
 
 // Named finds a mutant.

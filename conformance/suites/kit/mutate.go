@@ -8,6 +8,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
+	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
 // mutate makes the pair look broken to a spec that has to do with a mutant.
@@ -20,6 +21,11 @@ func mutate(p *Pair, spec string) error {
 	if !known {
 		return fmt.Errorf("there is no mutant %q", name)
 	}
+	if m.Lost != nil {
+		for rail := range p.Lab.Rails() {
+			p.Inject(rail, fabric.Fault{Match: m.Lost(p.TargetHost.Name(), p.InitiatorHost.Name()), Action: fabric.Drop{}})
+		}
+	}
 	for host, hop := range map[*vm.Host]func() agent.FileHop{p.TargetHost: m.Target, p.InitiatorHost: m.Initiator} {
 		if hop != nil {
 			host.Agent().AlterFiles(hop())
@@ -28,7 +34,7 @@ func mutate(p *Pair, spec string) error {
 	return nil
 }
 
-// restore shows the pair as it is, so that what a spec has made can be taken down.
+// restore shows the files as they are, so that what a spec has made can be taken down. The rails are mended with all others.
 func restore(p *Pair) {
 	for _, h := range p.Lab.Hosts() {
 		h.Agent().AlterFiles(nil)

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/vm/fabric"
+)
+
+// wire are those whose RDMA provider does not repeat what got lost. What it would repeat is taken off the rails.
+func wire() []Mutant {
+	return []Mutant{
+		{
+			Name: "target-repeats-nothing", What: "the target's provider does not repeat a packet that was lost",
+			Breaks: []string{"IBTRS-INFO-024"},
+			Lost:   func(target, _ string) fabric.Predicate { return repeated(target, ofRequests) },
+		},
+		{
+			Name: "initiator-asks-once", What: "the initiator's connection manager does not repeat a message that was lost",
+			Breaks: []string{"IBTRS-CONN-054"},
+			Lost:   func(_, initiator string) fabric.Predicate { return repeated(initiator, ofManagement) },
+		},
+	}
+}
+
+// identity tells a packet of a host from all others, but not from its repetitions.
+type identity struct {
+	queue     uint32
+	opcode    roce.OpCode
+	sequence  roce.PSN
+	exchange  uint64           // of connection management
+	attribute roce.AttributeID // of connection management
+}
+
+// repeated matches what a host sends again, of packets that have an identity.
+func repeated(host string, identify func(*roce.BTH) (identity, bool)) fabric.Predicate {
+	sent := make(map[identity]bool)
+	return fabric.Func("repeated by "+host, func(f *fabric.Frame) bool {
+		header, ok := f.RoCE()
+		if !ok || f.From != host {
+			return false
+		}
+		id, ok := identify(header)
+		if !ok {
+			return false
+		}
+		before := sent[id]
+		sent[id] = true
+		return before
+	})
+}
+
+// ofRequests identifies the requests of reliable connections.
+func ofRequests(h *roce.BTH) (identity, bool) {
+	return identity{queue: h.DestQP, opcode: h.OpCode, sequence: h.PSN}, h.OpCode.Class() == roce.ClassRC && h.OpCode.IsRequest()
+}
+
+// ofManagement identifies the messages of connection management.
+func ofManagement(h *roce.BTH) (identity, bool) {
+	headers := h.OpCode.HeaderLen() - roce.BTHLen
+	if h.DestQP != roce.GSIQPN || len(h.Payload) < headers {
+		return identity{}, false
+	}
+	mad, _, err := roce.DecodeCM(h.Payload[headers:])
+	return identity{queue: h.DestQP, exchange: mad.TransactionID, attribute: mad.AttributeID}, err == nil
+}
