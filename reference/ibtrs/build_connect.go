@@ -191,6 +191,9 @@ func (b *build) prepare() error {
 		interval: b.session.cfg.Timers.HeartbeatInterval, misses: b.session.cfg.Timers.HeartbeatMisses,
 		ignore: b.session.cfg.Rules.IgnoreSilence, alter: b.editHeartbeat,
 	}
+	for _, c := range b.channels[1:] {
+		b.heartbeat.others = append(b.heartbeat.others, c.channel)
+	}
 	return nil
 }
 

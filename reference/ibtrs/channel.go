@@ -24,13 +24,14 @@ type channel struct {
 	cid  int
 	conn rdma.Conn
 
-	mu      sync.Mutex // guards the rest
-	period  int        // work requests from one signalled one to the next
-	unsaid  int        // work requests since the last signalled one
-	first   *work      // held back, in order
-	last    *work
-	stopped bool // nothing is posted any more
-	joined  work // see postTogether
+	mu       sync.Mutex // guards the rest
+	period   int        // work requests from one signalled one to the next
+	unsaid   int        // work requests since the last signalled one
+	first    *work      // held back, in order
+	last     *work
+	stopped  bool // nothing is posted any more
+	joined   work // see postTogether
+	progress progress
 }
 
 var errChannelStopped = errors.New("connection takes no more work")
@@ -120,6 +121,7 @@ func (c *channel) postNow(w *work) error {
 		unsaid = 0
 	}
 	c.unsaid = unsaid
+	c.progress.busy = c.progress.busy || w != &c.progress.question
 	return nil
 }
 
@@ -130,10 +132,12 @@ func (c *channel) halt() {
 	c.stopped, c.first, c.last = true, nil, nil
 }
 
-// sent posts what was held back. It is called when a send request has completed, so that there is room again.
-func (c *channel) sent() {
+// sent posts what was held back. It is called when send requests have completed, so that there is room again; answered says
+// that the question about progress is one of them.
+func (c *channel) sent(answered bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.progress.note(answered)
 	for c.first != nil {
 		w := c.first
 		next := w.next // w may be used again as soon as it is posted
@@ -154,7 +158,7 @@ func (c *channel) run(handle func([]rdma.Completion) error) error {
 			return err
 		}
 		if slices.ContainsFunc(done[:n], isSent) {
-			c.sent()
+			c.sent(slices.ContainsFunc(done[:n], isAnswer))
 		}
 		if err != nil {
 			return err
@@ -163,6 +167,9 @@ func (c *channel) run(handle func([]rdma.Completion) error) error {
 }
 
 func isSent(done rdma.Completion) bool { return !done.Recv }
+
+// isAnswer says whether it is the completion of the question about progress.
+func isAnswer(done rdma.Completion) bool { return !done.Recv && done.ID == workProgress }
 
 // drain takes all that is left out of the completion queue, once the connection is lost.
 func (c *channel) drain() {
@@ -179,8 +186,9 @@ const (
 	workMessage uint64 = iota << 32 // a message or a receive
 	workKey                         // taking a key back, or giving a new one; the lower half is the chunk
 	workHeartbeat
-	workInfo  // the INFO message
-	workFlush // a write of nothing, behind all that was sent
+	workInfo     // the INFO message
+	workFlush    // a write of nothing, behind all that was sent
+	workProgress // the same, to see whether it is taken
 )
 
 // workKind splits the id of a work request.

@@ -58,14 +58,14 @@ func TestChannelNeverStalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i%(3*depth) == 0 && conn.complete() {
-				c.sent()
+				c.sent(false)
 			}
 		}
 		for c.first != nil {
 			if !conn.complete() {
 				t.Fatalf("depth %d: the queue is full, and nothing in it is signalled", depth)
 			}
-			c.sent()
+			c.sent(false)
 		}
 		if len(conn.posted) != want {
 			t.Fatalf("depth %d: %d work requests were posted of %d", depth, len(conn.posted), want)
@@ -93,7 +93,7 @@ func TestChannelFreesARequestWhenItIsPosted(t *testing.T) {
 		t.Error("a request is free without its response being posted, or the other way round")
 	}
 	conn.complete()
-	c.sent()
+	c.sent(false)
 	if second.Load() != requestFree {
 		t.Error("a request is not free although its response is posted")
 	}

@@ -73,6 +73,15 @@
 // foreign client, which sends again or fails at once, is protected by rules 3 and 4 from what has reached the server, but
 // not from what is still in the network. Writes that are in flight at the same time have no order in any case.
 //
+// # Connections that carry nothing
+//
+// Heartbeats tell that a peer has died. They go over connection 0, so they do not tell that another connection carries nothing
+// any more, and its adapter may never tell either: soft-RoCE repeats for ever where it was asked to do so seven times. Both
+// sides therefore ask each connection that they have sent on, once in a heartbeat interval, whether that was taken, with a write
+// of nothing that completes behind it. When neither that nor anything else completes for as long as a silent peer is waited for,
+// the path is lost. So no request waits for ever, but against a foreign server that does not ask: the client cannot tell a response
+// which is lost on such a connection from one that a slow disk has not given yet.
+//
 // # Rules
 //
 // [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.

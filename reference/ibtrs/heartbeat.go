@@ -4,6 +4,7 @@ package ibtrs
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 var errPeerSilent = errors.New("peer is silent: heartbeats stay without answer")
 
 // heartbeat watches over one path, on connection 0. Both sides run it alike, independently (Clauses IBTRS-HB-001 to
-// IBTRS-HB-011).
+// IBTRS-HB-011). At each look it asks the other connections whether they still carry something.
 type heartbeat struct {
 	channel  *channel
+	others   []*channel
 	interval time.Duration
 	misses   int
 	alter    func(Immediate) (Immediate, bool) // may change or suppress what is sent; may be nil
@@ -61,6 +63,14 @@ func (h *heartbeat) run(stop <-chan struct{}) error {
 
 // tick is one look at the peer. It sends a heartbeat unless the last one is still without an answer.
 func (h *heartbeat) tick() (sent bool, err error) {
+	for _, c := range h.others {
+		if c.lost() {
+			continue // its poller says so
+		}
+		if err := c.look(h.misses); err != nil && !h.ignore {
+			return false, fmt.Errorf("connection %d: %w", c.cid, err)
+		}
+	}
 	switch missed := h.missed.Load(); {
 	case missed > int32(h.misses) && !h.ignore:
 		return false, errPeerSilent

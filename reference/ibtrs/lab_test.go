@@ -25,6 +25,7 @@ type lab struct {
 	servers []*soft.Device
 	store   *store
 	server  *ibtrs.Server
+	rules   soft.Rules // of the devices
 }
 
 const rails = 2
@@ -35,7 +36,13 @@ func serverAddr(rail int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byt
 // newLab makes the devices. They are closed at the end, which fails while anything of them is open: nothing may leak.
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	l := &lab{t: t, hub: soft.NewHub(), store: newStore()}
+	return newLabOf(t, soft.Rules{})
+}
+
+// newLabOf makes devices that do not keep all rules.
+func newLabOf(t testing.TB, rules soft.Rules) *lab {
+	t.Helper()
+	l := &lab{t: t, hub: soft.NewHub(), store: newStore(), rules: rules}
 	for rail := range rails {
 		l.clients = append(l.clients, l.open(clientAddr(rail)))
 		l.servers = append(l.servers, l.open(serverAddr(rail)))
@@ -49,7 +56,7 @@ func (l *lab) open(addr netip.Addr) *soft.Device {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	dev, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 1})
+	dev, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 1, Rules: l.rules})
 	if err != nil {
 		l.t.Fatal(err)
 	}

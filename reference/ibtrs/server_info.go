@@ -143,6 +143,7 @@ func (p *ServerPath) begin() error {
 		channel: p.channels[0].channel, base: time.Now(), interval: t.HeartbeatInterval, misses: t.HeartbeatMisses,
 		ignore: p.server.cfg.Rules.IgnoreSilence, alter: p.editHeartbeat,
 	}
+	p.heartbeat.others = p.ioChannels()
 	var err error
 	if p.handler, err = p.session.pathUp(); err != nil {
 		return err
@@ -159,6 +160,19 @@ func (p *ServerPath) begin() error {
 		}
 	})
 	return nil
+}
+
+// ioChannels are all channels but the first, as far as they are there: rules can make INFO come early.
+func (p *ServerPath) ioChannels() []*channel {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var io []*channel
+	for _, c := range p.channels[1:] {
+		if c != nil {
+			io = append(io, c.channel)
+		}
+	}
+	return io
 }
 
 func (p *ServerPath) editHeartbeat(imm Immediate) (Immediate, bool) {
