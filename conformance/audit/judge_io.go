@@ -215,7 +215,7 @@ func checkOneWrite(e *Event, r *Ruling) {
 		return
 	}
 	switch {
-	case m.Operation == roce.OperationWrite && !m.HasImm:
+	case m.Operation == roce.OperationWrite && !m.HasImm && m.Length > 0: // one of nothing cannot be a part of a request
 		r.Breaks("RDMA WRITE of %d bytes without immediate", m.Length)
 	case m.Operation == roce.OperationSend:
 		r.Breaks("SEND of %d bytes", m.Length)

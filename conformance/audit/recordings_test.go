@@ -284,6 +284,19 @@ func TestOvertaking(t *testing.T) {
 	}
 }
 
+// TestStuckConnection: an initiator asks a connection that it has written on whether that was taken, with a write of nothing. That
+// is no request, and no part of one.
+func TestStuckConnection(t *testing.T) {
+	c := loadFiles(t, "testdata/stuck-rail0.pcapng.gz", "testdata/stuck-rail1.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`session session2, path 10.0.1.2 to 10.0.1.1, connection 1: stray message of the initiator: RDMA WRITE of 0 bytes`,
+		`session session2, path 10.0.0.2 to 10.0.0.1: path is lost, closed by the initiator`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
 // TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
 // disconnect of the first is on the wire. Nobody is blamed for that.
 func TestFailoverBeforeDisconnect(t *testing.T) {

@@ -20,7 +20,7 @@ var excuses = []excuse{
 		"IBTRS-PATH-016", "IBTRS-PATH-017", "IBTRS-PATH-022",
 	}},
 	{"it is decided by what an application feels while the wire or the target breaks, in the lab alone: no mutant of the client that serves a disk runs there", []string{
-		"IBNBD-FAIL-020", "IBNBD-FAIL-027",
+		"IBNBD-FAIL-020", "IBNBD-FAIL-027", "IBNBD-FAIL-028",
 	}},
 	{"it is about what the reliable connection repairs: where it does not, mainline waits for longer than a mutant is given", []string{
 		"IBTRS-IO-035", "IBTRS-IO-036", "IBTRS-IO-037",

@@ -124,6 +124,22 @@ func Opcode(opcodes ...roce.OpCode) Predicate {
 	return RoCE(strings.Join(names, "|"), func(h *roce.BTH) bool { return slices.Contains(opcodes, h.OpCode) })
 }
 
+// ConnectionOf matches the RoCEv2 packets from whom the first match of p comes to the queue pair that it goes to, from that one
+// on.
+func ConnectionOf(p Predicate) Predicate {
+	found, queue, from := false, uint32(0), ""
+	return Func("to the queue pair of the first "+p.String(), func(f *Frame) bool {
+		h, ok := f.RoCE()
+		if !ok {
+			return false
+		}
+		if !found && p.Match(f) {
+			found, queue, from = true, h.DestQP, f.From
+		}
+		return found && h.DestQP == queue && f.From == from
+	})
+}
+
 // DestQP matches RoCEv2 packets to a queue pair.
 func DestQP(qp uint32) Predicate {
 	return RoCE(fmt.Sprintf("to qp %#x", qp), func(h *roce.BTH) bool { return h.DestQP == qp })

@@ -33,6 +33,8 @@ func TestPredicates(t *testing.T) {
 		{fabric.Opcode(roce.RCSendOnly), "RC SEND Only", false, false},
 		{fabric.DestQP(0x12), "to qp 0x12", true, false},
 		{fabric.DestQP(0x13), "to qp 0x13", false, false},
+		{fabric.ConnectionOf(fabric.PSN(5)), "to the queue pair of the first psn 5", true, false},
+		{fabric.ConnectionOf(fabric.PSN(6)), "to the queue pair of the first psn 6", false, false},
 		{fabric.PSN(6), "psn 6", false, false},
 		{fabric.Immediate("odd", func(i uint32) bool { return i&1 == 1 }), "odd", true, false},
 		{fabric.Immediate("even", func(i uint32) bool { return i&1 == 0 }), "even", false, false},
@@ -48,6 +50,21 @@ func TestPredicates(t *testing.T) {
 		}
 		if got := test.predicate.Match(other); got != test.other {
 			t.Errorf("%v matches the other frame: %v, want %v", test.predicate, got, test.other)
+		}
+	}
+}
+
+// TestConnectionOf follows the connection of one packet.
+func TestConnectionOf(t *testing.T) {
+	p := fabric.ConnectionOf(fabric.PSN(6))
+	for i, c := range []struct {
+		from string
+		psn  roce.PSN
+		want bool
+	}{{"alpha", 5, false}, {"alpha", 6, true}, {"alpha", 7, true}, {"beta", 7, false}, {"alpha", 5, true}} {
+		f := &fabric.Frame{From: c.from, Data: packet(t, mac(2), mac(1), c.psn, 0xAB, []byte("payload"))}
+		if got := p.Match(f); got != c.want {
+			t.Errorf("packet %d, %+v: %v", i, c, got)
 		}
 	}
 }
