@@ -218,7 +218,11 @@ func (t *Tracker) pathUp(b *build, m *Message) {
 	}
 }
 
+// takeData takes what the target writes in front of an answer. A write of nothing belongs to none.
 func (l *lane) takeData(m *Message) {
+	if m.Length == 0 {
+		return
+	}
 	if len(l.data) >= maxUnclaimed {
 		l.data = slices.Delete(l.data, 0, 1)
 	}

@@ -8,8 +8,8 @@ type excuse struct {
 	clauses []string // ids, and names of whole areas
 }
 
-// excuses are all of them. A mutant lives in this process, in a recording, or in what guests show of their files; what it would
-// take more to break stands here.
+// excuses are all of them. A mutant lives in this process, in a recording, or or in what guests show and send;
+// what it would take more to break stands here.
 var excuses = []excuse{
 	{"it is about parameters with which a kernel's module is loaded: it takes a broken module in a guest", []string{"IBTRS-SYSFS-020"}},
 	{"it is about an option that mainline's client does not have, and no other that the suite can run has sysfs", []string{"IBNBD-SYSFS-007"}},

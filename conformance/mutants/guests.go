@@ -42,7 +42,7 @@ func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant
 		return nil, err
 	}
 	rounds := inRounds(trials)
-	court := &guestCourt{catalogue: catalogue, options: o, out: out, tallies: make(map[string]*tally), blamed: make(map[sighted]bool)}
+	court := &guestCourt{catalogue: catalogue, options: o, out: out, tallies: make(map[string]*tally), passed: make(map[ruling]bool)}
 	for _, m := range chosen {
 		court.tallies[m.Name] = newTally(m)
 	}
@@ -93,8 +93,8 @@ func inRounds(trials []guestTrial) []map[string]string {
 	return rounds
 }
 
-// sighted is a broken clause that a spec has found.
-type sighted struct{ spec, clause string }
+// ruling is a clause that a spec has judged.
+type ruling struct{ spec, clause string }
 
 // guestCourt is what the rounds share.
 type guestCourt struct {
@@ -102,7 +102,7 @@ type guestCourt struct {
 	options   runner.Options
 	out       io.Writer
 	tallies   map[string]*tally // by mutant
-	blamed    map[sighted]bool  // of the control
+	passed    map[ruling]bool   // by the control
 }
 
 // control runs all specs on the pair as it is.
@@ -112,20 +112,32 @@ func (c *guestCourt) control(ctx context.Context, trials []guestTrial) error {
 		unbroken[t.spec.Name] = ""
 	}
 	results, err := c.run(ctx, "control", unbroken)
+	c.hold(results)
+	return err
+}
+
+// hold takes down what the control has passed. What it has not says nothing of a mutant.
+func (c *guestCourt) hold(results []verdict.Result) {
 	for _, r := range results {
-		if r.Verdict == verdict.Fail {
-			c.blamed[sighted{r.Spec, r.Clause}] = true
+		if r.Verdict == verdict.Pass {
+			c.passed[ruling{r.Spec, r.Clause}] = true
 		}
 	}
-	return err
 }
 
 // round runs specs on the mutants that they have to do with.
 func (c *guestCourt) round(ctx context.Context, number int, round map[string]string) error {
 	results, err := c.run(ctx, fmt.Sprintf("round-%d", number), round)
+	timed := make(map[string]bool) // each result of a spec has its whole duration
 	for _, r := range results {
-		if t := c.tallies[round[r.Spec]]; t != nil {
-			c.take(t, r)
+		t := c.tallies[round[r.Spec]]
+		if t == nil {
+			continue
+		}
+		c.take(t, r)
+		if !timed[r.Spec] {
+			timed[r.Spec] = true
+			t.Duration += r.Duration
 		}
 	}
 	return err
@@ -133,13 +145,12 @@ func (c *guestCourt) round(ctx context.Context, number int, round map[string]str
 
 // take notes what a spec says of a mutant.
 func (c *guestCourt) take(t *tally, r verdict.Result) {
-	t.Duration += r.Duration
 	switch {
-	case r.Verdict == verdict.Fail && c.blamed[sighted{r.Spec, r.Clause}]:
-		t.Message = fmt.Sprintf("%s: the control breaks %s, too", r.Spec, r.Clause)
+	case r.Verdict == verdict.Fail && !c.passed[ruling{r.Spec, r.Clause}]:
+		t.Message = fmt.Sprintf("%s: the control has not passed %s", r.Spec, r.Clause)
 	case r.Verdict == verdict.Fail:
 		t.note(matrix.Sighting{Clause: r.Clause, Spec: r.Spec, Saw: r.Message})
-	case r.Undecided():
+	case !r.Verdict.Decided():
 		t.Message = fmt.Sprintf("%s: %s", r.Spec, r.Message)
 	}
 }

@@ -62,23 +62,27 @@ func TestGuestFates(t *testing.T) {
 	result := func(clause string, v verdict.Verdict, reason verdict.Reason) verdict.Result {
 		return verdict.Result{Clause: clause, Spec: spec, Verdict: v, Reason: reason, Message: "seen"}
 	}
+	good := []verdict.Result{result(mine, verdict.Pass, ""), result(other, verdict.Pass, "")}
 	for _, c := range []struct {
 		name    string
-		blamed  string // by the control
+		control []verdict.Result
 		results []verdict.Result
 		want    matrix.Fate
 	}{
-		{"found", "", []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
-		{"found beside another clause", "", []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
-		{"found beside what the control breaks", other, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
-		{"not found", "", []verdict.Result{result(mine, verdict.Pass, "")}, matrix.Survived},
-		{"not run", "", nil, matrix.Survived},
-		{"found as another clause", "", []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation)}, matrix.Mistaken},
-		{"found in the control, too", mine, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Unsound},
-		{"not judged", "", []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
+		{"found", good, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"found beside another clause", good, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"found beside what the control breaks", []verdict.Result{result(mine, verdict.Pass, ""), result(other, verdict.Fail, verdict.ProtocolViolation)}, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
+		{"not found", good, []verdict.Result{result(mine, verdict.Pass, "")}, matrix.Survived},
+		{"not run", good, nil, matrix.Survived},
+		{"found as another clause", good, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation)}, matrix.Mistaken},
+		{"found in the control, too", []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Unsound},
+		{"found where the control was not judged", []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Unsound},
+		{"the suite is at fault", good, []verdict.Result{result(mine, verdict.SuiteError, verdict.SetupFailed)}, matrix.Unsound},
+		{"not judged", good, []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
 	} {
 		m := Mutant{Name: "m", Breaks: []string{mine}}
-		court := &guestCourt{tallies: map[string]*tally{m.Name: newTally(m)}, blamed: map[sighted]bool{{spec, c.blamed}: true}}
+		court := &guestCourt{tallies: map[string]*tally{m.Name: newTally(m)}, passed: make(map[ruling]bool)}
+		court.hold(c.control)
 		for _, r := range c.results {
 			court.take(court.tallies[m.Name], r)
 		}

@@ -78,6 +78,55 @@ func TestChannelNeverStalls(t *testing.T) {
 	}
 }
 
+// TestQuestionWhereTheQueueIsFull looks at a connection whose queue has no room: the question is held back, asked once, and what
+// completes meanwhile counts as a sign of life.
+func TestQuestionWhereTheQueueIsFull(t *testing.T) {
+	const misses = 2
+	conn := &narrow{size: 1}
+	c := newChannel(1, conn, 1)
+	if err := c.post(&work{chain: make([]rdma.SendWR, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	look := func(want error) {
+		t.Helper()
+		if err := c.look(misses); !errors.Is(err, want) {
+			t.Errorf("look: %v, want %v", err, want)
+		}
+	}
+	questions := func() (n int) {
+		for _, wr := range conn.posted {
+			if wr.ID == workProgress {
+				n++
+			}
+		}
+		return n
+	}
+	look(nil) // asks
+	look(nil)
+	look(nil)
+	if n := questions(); n != 0 {
+		t.Errorf("%d questions were posted to a queue that is full", n)
+	}
+	conn.complete()
+	c.sent(false)
+	if n := questions(); n != 1 {
+		t.Errorf("%d questions were posted when there was room, must be 1", n)
+	}
+	look(nil) // something has completed since
+	for range misses {
+		look(nil)
+	}
+	look(errStuck)
+	conn.complete()
+	c.sent(true)
+	for range misses + 2 {
+		look(nil) // nothing to ask for
+	}
+	if n := questions(); n != 1 {
+		t.Errorf("%d questions in all, must be 1", n)
+	}
+}
+
 // TestChannelFreesARequestWhenItIsPosted holds a response back: its request must not be free before.
 func TestChannelFreesARequestWhenItIsPosted(t *testing.T) {
 	conn := &narrow{size: 1}

@@ -44,12 +44,12 @@ type FileAnswer struct {
 }
 
 // FileHop stands between a client and the files of its guest. It may ask the guest through next, for something else, several
-// times or not at all, and alter what comes back: a guest then looks broken that is not. Errors wrap a syscall.Errno, as
-// those of guests do.
+// times or not at all, and alter what comes back: a guest then looks broken that is not. Errors wrap a syscall.Errno, as those
+// of guests do. Calls may come from several goroutines at a time.
 type FileHop func(call FileCall, next func(FileCall) (FileAnswer, error)) (FileAnswer, error)
 
-// AlterFiles puts a hop between the client and the files of the guest; nil takes it away. Programs, content that is copied, and
-// what lies on block devices do not go through it.
+// AlterFiles puts a hop between the client and the files of the guest; nil takes it away. What is not a [FileOp] does not go
+// through it: programs, content that is copied, files that are opened, made or removed.
 func (c *Client) AlterFiles(hop FileHop) {
 	if hop == nil {
 		c.hop.Store(nil)

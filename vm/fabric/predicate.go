@@ -124,8 +124,8 @@ func Opcode(opcodes ...roce.OpCode) Predicate {
 	return RoCE(strings.Join(names, "|"), func(h *roce.BTH) bool { return slices.Contains(opcodes, h.OpCode) })
 }
 
-// ConnectionOf matches the RoCEv2 packets from whom the first match of p comes to the queue pair that it goes to, from that one
-// on.
+// ConnectionOf matches the RoCEv2 packets that go the way of the first match of p, from that one on: from the same sender to the
+// same queue pair. It keeps state, so that each is for one rail.
 func ConnectionOf(p Predicate) Predicate {
 	found, queue, from := false, uint32(0), ""
 	return Func("to the queue pair of the first "+p.String(), func(f *Frame) bool {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/mutants"
+	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
@@ -22,8 +23,9 @@ kill matrix. A mutant is dead when a spec that claims its clause has found it, a
 implementation unbroken.
 
 Mutants are the implementations of this project with a rule turned off, servers that lie as a whole, and recorded exchanges
-that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants of what only a kernel could break:
-guests of which the suite sees other files in sysfs than they have. What still has no mutant stands in the matrix, with why.
+that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants of what only a
+kernel could break: guests of which the suite sees other files than they have, or whose packets are lost where they repeat them.
+What still has no mutant stands in the matrix, with why.
 
 The page of a run shows the matrix, too: ibnbd-conformance report --matrix FILE.
 
@@ -89,17 +91,19 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if err != nil {
 		return err
 	}
+	options, err := labOptions(flags)
+	if err != nil {
+		return err
+	}
 	show := newCountdown(cmd.ErrOrStderr(), len(here))
 	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: here, Workers: flags.workers, Progress: show.row})
 	show.end()
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}
-	if err := a.mutantsInLab(cmd, flags, guests, tried); err != nil {
-		return err
-	}
+	labErr := a.mutantsInLab(cmd, options, guests, tried)
 	var coverage *matrix.Coverage
-	if len(flags.clauses)+len(flags.areas) == 0 {
+	if len(flags.clauses)+len(flags.areas) == 0 && labErr == nil {
 		c := mutants.CoverageOf(a.catalogue, slices.Concat(here, guests))
 		coverage = &c
 	}
@@ -116,28 +120,33 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if err != nil {
 		return environmentf("write kill matrix: %w", err)
 	}
+	if labErr != nil {
+		return environmentf("mutants in the lab: %w", labErr)
+	}
 	return exitWith(result.Exit.Code)
 }
 
-// mutantsInLab tries those that need guests, and adds their rows to the matrix.
-func (a *app) mutantsInLab(cmd *cobra.Command, flags mutantsFlags, guests []mutants.Mutant, tried *matrix.Matrix) error {
-	if len(guests) == 0 {
-		return nil
-	}
+// labOptions are those of the lab's runs.
+func labOptions(flags mutantsFlags) (runner.Options, error) {
 	options, err := conformance.Lab{
 		Workers:  flags.labs,
 		Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
 	}.Options()
 	if err != nil {
-		return usagef("--labs: %w", err)
+		return options, usagef("--labs: %w", err)
 	}
-	options.Command, options.Rerun = os.Args, "ibnbd-conformance run --workers 1 --spec '%s'"
+	options.Command, options.Rerun = os.Args, "ibnbd-conformance mutants --lab # '%s'"
+	return options, nil
+}
+
+// mutantsInLab tries those that need guests, and adds their rows to the matrix.
+func (a *app) mutantsInLab(cmd *cobra.Command, options runner.Options, guests []mutants.Mutant, tried *matrix.Matrix) error {
+	if len(guests) == 0 {
+		return nil
+	}
 	rows, err := mutants.RunInLab(cmd.Context(), a.catalogue, guests, options, cmd.ErrOrStderr())
-	if err != nil {
-		return environmentf("mutants in the lab: %w", err)
-	}
 	tried.Rows, tried.Duration = append(tried.Rows, rows...), time.Since(tried.Start)
-	return nil
+	return err
 }
 
 // chooseMutants finds those that break the clauses and areas of the flags: of this process, and of the lab if that is wanted.

@@ -110,7 +110,9 @@ func keeps(pattern string) func() agent.FileHop {
 func permits(pattern string, mode fs.FileMode) func() agent.FileHop {
 	return hop(agent.Stat, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
-		a.Info.Mode = mode
+		if err == nil {
+			a.Info.Mode = mode
+		}
 		return a, err
 	})
 }
@@ -119,7 +121,9 @@ func permits(pattern string, mode fs.FileMode) func() agent.FileHop {
 func leads(pattern string, change func(to string) string) func() agent.FileHop {
 	return hop(agent.Readlink, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
-		a.Target = change(a.Target)
+		if err == nil {
+			a.Target = change(a.Target)
+		}
 		return a, err
 	})
 }
@@ -141,8 +145,8 @@ func names(pattern string, change func(name string) string) func() agent.FileHop
 func lacks(option string) func(line string) bool {
 	return func(line string) bool {
 		return !slices.ContainsFunc(strings.Fields(line), func(word string) bool {
-			value, is := strings.CutPrefix(word, option+"=")
-			return is && value != ""
+			v, is := strings.CutPrefix(word, option+"=")
+			return is && v != ""
 		})
 	}
 }
@@ -152,8 +156,8 @@ func edited(option string, change func(value string) string) func(line string) s
 	return func(line string) string {
 		words := strings.Fields(line)
 		for i, word := range words {
-			if value, is := strings.CutPrefix(word, option+"="); is {
-				words[i] = option + "=" + change(value)
+			if v, is := strings.CutPrefix(word, option+"="); is {
+				words[i] = option + "=" + change(v)
 			}
 		}
 		return strings.Join(words, " ")

@@ -5,6 +5,7 @@ package lab
 import (
 	"path"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/ibnbd/ibnbd/conformance/subject"
@@ -49,12 +50,8 @@ func sessions() []Mutant {
 
 // policyOnce refuses all changes of the policy but the first.
 func policyOnce() agent.FileHop {
-	changed := false
-	return refuses(policy, syscall.EBUSY, func(string) bool {
-		before := changed
-		changed = true
-		return before
-	})()
+	var changed atomic.Bool
+	return refuses(policy, syscall.EBUSY, func(string) bool { return changed.Swap(true) })()
 }
 
 // paths are those that show paths otherwise, or steer them otherwise.

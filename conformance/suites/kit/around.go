@@ -62,7 +62,6 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 		p.NeedSysfs(role)
 	}
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
-	gomega.Expect(mutate(p, spec.FullText())).To(gomega.Succeed())
 	programLogs(p) // what was said between specs is nobody's evidence
 	p.began, p.exceeded, p.disturbed, p.foreign = time.Now(), false, false, false
 	env.starvation.begin()
@@ -74,6 +73,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	ginkgo.DeferCleanup(guard, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferCleanup(takeDown, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferOnFailure(snapshots, ginkgo.NodeTimeout(cleanTimeout))
+	gomega.Expect(mutate(p, spec.FullText())).To(gomega.Succeed())
 }, ginkgo.NodeTimeout(cleanTimeout))
 
 // mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.

@@ -11,7 +11,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// mutate makes the pair look broken to a spec that has to do with a mutant.
+// mutate makes the pair look broken to a spec that has to do with a mutant. A machine that the spec starts anew looks as it is.
 func mutate(p *Pair, spec string) error {
 	name := env.config.Mutants[spec]
 	if name == "" {

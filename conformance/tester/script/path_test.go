@@ -63,7 +63,7 @@ func (k *knocker) leave() {
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 }
 
