@@ -71,7 +71,7 @@ matrix: setup build ## judge all pairs of mainline and the reference, keys refre
 
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
-	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/...
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/... ./ci
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
