@@ -22,7 +22,7 @@ import (
 func InLab() []Mutant {
 	var all []Mutant
 	for _, m := range lab.All() {
-		all = append(all, Mutant{Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab})
+		all = append(all, Mutant{Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, slow: m.Slow})
 	}
 	return all
 }
@@ -58,7 +58,7 @@ func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant
 	return court.rows(chosen), nil
 }
 
-// guestTime is the longest that a spec may say it takes to be tried on mutants: nothing that they alter waits for a timer.
+// guestTime is the longest that a spec may say it takes to be tried on mutants that are not slow.
 const guestTime = 15 * time.Second
 
 // guestTrials puts each mutant to every spec that claims a clause of it, but for those that take long.
@@ -71,7 +71,7 @@ func guestTrials(catalogue *clauses.Catalogue, chosen []Mutant, o runner.Options
 			return nil, fmt.Errorf("specs for %s: %w", m.Name, err)
 		}
 		for _, spec := range plan.Specs {
-			if spec.Takes <= guestTime {
+			if m.slow || spec.Takes <= guestTime {
 				trials = append(trials, guestTrial{m.Name, spec})
 			}
 		}

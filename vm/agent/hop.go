@@ -10,26 +10,28 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent/internal/wire"
 )
 
-// FileOp is what is asked of files by name.
+// FileOp is what is asked of files by name, modules of the kernel among them.
 type FileOp string
 
 // The operations, each named after the method of [Client] that asks for it.
 const (
-	ReadFile  FileOp = "ReadFile"
-	WriteFile FileOp = "WriteFile"
-	Stat      FileOp = "Stat"
-	Lstat     FileOp = "Lstat" // Exists asks for it, too
-	ReadDir   FileOp = "ReadDir"
-	Readlink  FileOp = "Readlink"
-	Glob      FileOp = "Glob"
-	ReadFiles FileOp = "ReadFiles"
+	ReadFile   FileOp = "ReadFile"
+	WriteFile  FileOp = "WriteFile"
+	Stat       FileOp = "Stat"
+	Lstat      FileOp = "Lstat" // Exists asks for it, too
+	ReadDir    FileOp = "ReadDir"
+	Readlink   FileOp = "Readlink"
+	Glob       FileOp = "Glob"
+	ReadFiles  FileOp = "ReadFiles"
+	LoadModule FileOp = "LoadModule"
 )
 
 // FileCall is one question about files.
 type FileCall struct {
 	Op       FileOp
-	Path     string   // the file, or the pattern of Glob
+	Path     string   // the file, the pattern of Glob, or the name of a module
 	Patterns []string // of ReadFiles
+	Params   []string // of LoadModule
 	Data     []byte   // what WriteFile writes
 }
 
@@ -94,6 +96,8 @@ func (c *Client) ask(ctx context.Context, call FileCall) (a FileAnswer, err erro
 		for _, content := range read {
 			a.Files = append(a.Files, Content(content))
 		}
+	case LoadModule:
+		err = c.call(ctx, wire.OpLoadModule, wire.Module{Name: call.Path, Params: call.Params}, nil, nil)
 	default:
 		err = fmt.Errorf("%q is not asked of files", call.Op)
 	}

@@ -29,7 +29,8 @@ func (c *Client) RDMAResources(ctx context.Context) (RDMAResources, error) {
 // LoadModule loads a kernel module of the image by name, or any by the path of its file in the guest, after the modules
 // that it depends on. Parameters are "name=value". The errors are the kernel's; syscall.EEXIST: it was loaded already.
 func (c *Client) LoadModule(ctx context.Context, name string, params ...string) error {
-	return c.call(ctx, wire.OpLoadModule, wire.Module{Name: name, Params: params}, nil, nil)
+	_, err := c.files(ctx, FileCall{Op: LoadModule, Path: name, Params: params})
+	return err
 }
 
 // UnloadModule removes a kernel module. The errors are the kernel's: syscall.EWOULDBLOCK while it is in use,

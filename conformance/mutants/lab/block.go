@@ -5,6 +5,7 @@ package lab
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -119,7 +120,20 @@ func exports() []Mutant {
 			keeps(openSession), "IBNBD-SYSFS-030"),
 		target("search-path-can-be-changed", "dev_search_path can be written while the module is loaded",
 			permits(searchPath, 0o644), "IBNBD-SYSFS-031"),
+		target("any-parameter", "a module passes over a queue depth that is out of range", boundless, "IBTRS-SYSFS-020"),
 	}
+}
+
+// boundless loads modules without the parameters that are out of range.
+func boundless() agent.FileHop {
+	return hop(agent.LoadModule, "rtrs-server", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		call.Params = slices.DeleteFunc(slices.Clone(call.Params), func(param string) bool {
+			depth, is := strings.CutPrefix(param, "sess_queue_depth=")
+			n, err := strconv.Atoi(depth)
+			return is && (err != nil || n < 1 || n > 1<<13)
+		})
+		return ask(call)
+	})()
 }
 
 // refusals are those whose map_device says otherwise why a target does not let a device be mapped, or does not map what it

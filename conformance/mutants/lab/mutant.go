@@ -14,6 +14,7 @@ type Mutant struct {
 	Name   string   // unique: lower-case words joined by '-'
 	What   string   // the deed, in a few words
 	Breaks []string // ids of the clauses that it breaks
+	Slow   bool     // only specs that take minutes can find it
 
 	// What stands between the suite and the files of each machine. It is made anew for each spec; nil stands for nothing.
 	Target, Initiator func() agent.FileHop
@@ -24,7 +25,7 @@ type Mutant struct {
 
 // All are all mutants, in the order of their tables.
 func All() []Mutant {
-	return slices.Concat(mapping(), devices(), exports(), refusals(), sessions(), paths(), statistics(), wire())
+	return slices.Concat(mapping(), devices(), exports(), refusals(), sessions(), paths(), teardown(), statistics(), wire())
 }
 
 // Named finds a mutant.

@@ -82,6 +82,31 @@ func paths() []Mutant {
 	}
 }
 
+// teardown are those whose paths end otherwise, or too late.
+func teardown() []Mutant {
+	seen := initiator("path-never-lost", "a path is connected for ever, to those who look", looksConnected, "IBTRS-PATH-022")
+	early := target("path-without-its-disk", "a path is gone while its disk is at work", hides(targetPath), "IBTRS-PATH-021")
+	late := target("path-of-the-dead", "the path of an initiator that has lost power is kept", keeps(targetPath), "IBTRS-PATH-016")
+	all := []Mutant{seen, early, late}
+	for i := range all {
+		all[i].Slow = true
+	}
+	return all
+}
+
+// looksConnected shows all paths as connected.
+func looksConnected() agent.FileHop {
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		a, err := ask(call)
+		for i, file := range a.Files {
+			if path.Base(path.Dir(path.Dir(file.Path))) == "paths" {
+				a.Files[i].Bytes = []byte("connected\n")
+			}
+		}
+		return a, err
+	}
+}
+
 // comesBack connects a path again after it was disconnected.
 func comesBack() agent.FileHop {
 	return hop(agent.WriteFile, path.Join(clientPath, "disconnect"), func(call agent.FileCall, ask next) (agent.FileAnswer, error) {

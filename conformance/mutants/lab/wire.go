@@ -16,6 +16,16 @@ func wire() []Mutant {
 			Lost:   func(target, _ string) fabric.Predicate { return repeated(target, ofRequests) },
 		},
 		{
+			Name: "initiator-dies-of-a-loss", What: "the initiator's provider sends nothing more when it should repeat something",
+			Breaks: []string{"IBTRS-IO-035"},
+			Lost:   func(_, initiator string) fabric.Predicate { return afterALoss(initiator) },
+		},
+		{
+			Name: "target-dies-of-a-loss", What: "the target's provider sends nothing more when it should repeat something",
+			Breaks: []string{"IBTRS-IO-036"},
+			Lost:   func(target, _ string) fabric.Predicate { return afterALoss(target) },
+		},
+		{
 			Name: "initiator-asks-once", What: "the initiator's connection manager does not repeat a message that was lost",
 			Breaks: []string{"IBTRS-CONN-054"},
 			Lost:   func(_, initiator string) fabric.Predicate { return repeated(initiator, ofManagement) },
@@ -47,6 +57,16 @@ func repeated(host string, identify func(*roce.BTH) (identity, bool)) fabric.Pre
 		before := sent[id]
 		sent[id] = true
 		return before
+	})
+}
+
+// afterALoss matches what a host sends on reliable connections from its first repetition on.
+func afterALoss(host string) fabric.Predicate {
+	again, dead := repeated(host, ofRequests), false
+	return fabric.Func("from the first "+again.String(), func(f *fabric.Frame) bool {
+		dead = dead || again.Match(f)
+		header, ok := f.RoCE()
+		return dead && ok && f.From == host && header.OpCode.Class() == roce.ClassRC
 	})
 }
 

@@ -62,6 +62,30 @@ func TestRepeatedRequests(t *testing.T) {
 	}
 }
 
+// TestDeathOfALoss lets everything through until something is repeated.
+func TestDeathOfALoss(t *testing.T) {
+	p := afterALoss("client")
+	send := func(from string, psn roce.PSN, op roce.OpCode) *fabric.Frame {
+		return frame(t, from, roce.BTH{OpCode: op, DestQP: 17, PSN: psn}, make([]byte, roce.RETHLen+4))
+	}
+	for i, c := range []struct {
+		frame *fabric.Frame
+		want  bool
+	}{
+		{send("client", 5, roce.RCWriteOnly), false},
+		{send("client", 6, roce.RCWriteOnly), false},
+		{send("client", 5, roce.RCWriteOnly), true},
+		{send("client", 7, roce.RCWriteOnly), true},
+		{send("client", 7, roce.RCAcknowledge), true},
+		{send("server", 7, roce.RCWriteOnly), false},
+		{send("client", 7, roce.UDSendOnly), false},
+	} {
+		if got := p.Match(c.frame); got != c.want {
+			t.Errorf("frame %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
 // TestRepeatedManagement looks for messages of the connection manager that a host sends again.
 func TestRepeatedManagement(t *testing.T) {
 	p := repeated("client", ofManagement)
