@@ -8,8 +8,8 @@ type excuse struct {
 	clauses []string // ids, and names of whole areas
 }
 
-// excuses are all of them. A mutant lives in this process, in a recording, or or in what guests show and send;
-// what it would take more to break stands here.
+// excuses are all of them. A mutant lives in this process, in a recording, or in what guests show and send; what it would take
+// more to break stands here.
 var excuses = []excuse{
 	{"it takes two minutes in the lab to see how often a path is tried, and as long again for the control", []string{"IBTRS-PATH-007"}},
 	{"it is about an option that mainline's client does not have, and no other that the suite can run has sysfs", []string{"IBNBD-SYSFS-007"}},

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// TestAlteredFiles has a hop see every operation, turn what is asked and what is answered into something else, and go away.
+// TestAlteredFiles has a hop see every operation on files, turn what is asked and what is answered into something else, and go away.
 func TestAlteredFiles(t *testing.T) {
 	client, ctx, dir := newClient(t), testContext(t), t.TempDir()
 	for name, content := range map[string]string{"one": "1", "two": "2"} {
