@@ -95,11 +95,12 @@ func awaitWelcome(frames *wire.FrameReader, session uint64) error {
 // own, so that one that hangs in the guest's kernel holds up no other. A call ends when its context does. A guest that is
 // paused answers late; a guest that is gone makes all calls fail with ErrLost, and closes Done.
 type Client struct {
-	port net.Conn
-	conn *wire.Conn
-	mux  *yamux.Session
-	done chan struct{}
-	hop  atomic.Pointer[FileHop] // between it and the files of the guest
+	port     net.Conn
+	conn     *wire.Conn
+	mux      *yamux.Session
+	done     chan struct{}
+	hop      atomic.Pointer[FileHop]    // between it and the files of the guest
+	programs atomic.Pointer[ProgramHop] // between it and the programs of the guest
 
 	mu  sync.Mutex
 	err error // why the session ended

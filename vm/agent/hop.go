@@ -60,6 +60,26 @@ func (c *Client) AlterFiles(hop FileHop) {
 	c.hop.Store(&hop)
 }
 
+// ProgramHop stands between a client and the programs of its guest: it gives the command that is started instead.
+type ProgramHop func(Command) Command
+
+// AlterPrograms puts a hop between the client and the programs that it starts from now on; nil takes it away.
+func (c *Client) AlterPrograms(hop ProgramHop) {
+	if hop == nil {
+		c.programs.Store(nil)
+		return
+	}
+	c.programs.Store(&hop)
+}
+
+// altered is the command that is started for another.
+func (c *Client) altered(command Command) Command {
+	if hop := c.programs.Load(); hop != nil {
+		return (*hop)(command)
+	}
+	return command
+}
+
 // files asks about files, through the hop if there is one.
 func (c *Client) files(ctx context.Context, call FileCall) (FileAnswer, error) {
 	hop := c.hop.Load()

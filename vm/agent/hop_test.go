@@ -74,3 +74,26 @@ func TestAlteredFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestAlteredPrograms has a hop start another program, and go away.
+func TestAlteredPrograms(t *testing.T) {
+	client, ctx := newClient(t), testContext(t)
+	said := func() string {
+		text, err := client.Output(ctx, "echo", "one")
+		if err != nil {
+			t.Error(err)
+		}
+		return text
+	}
+	client.AlterPrograms(func(command agent.Command) agent.Command {
+		command.Args = append(command.Args, "two")
+		return command
+	})
+	if got := said(); got != "one two\n" {
+		t.Errorf("behind a hop: %q", got)
+	}
+	client.AlterPrograms(nil)
+	if got := said(); got != "one\n" {
+		t.Errorf("without the hop: %q", got)
+	}
+}

@@ -110,6 +110,7 @@ type Process struct {
 
 // Start starts a program in the guest. It runs until it ends, until it is killed, or until ctx ends.
 func (c *Client) Start(ctx context.Context, command Command) (*Process, error) {
+	command = c.altered(command)
 	st, err := c.begin(ctx, wire.OpRun, wire.Run{Path: command.Path, Args: command.Args, Env: command.Env,
 		Dir: command.Dir, Stdin: command.Stdin != nil, Timeout: command.Timeout})
 	if err != nil {

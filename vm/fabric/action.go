@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Action is what a [Fault] does: [Drop], [Duplicate], [Reorder], [Delay], [Corrupt], [Sequence] or [CarrierLoss].
+// Action is what a [Fault] does: [Drop], [Duplicate], [Reorder], [Delay], [Corrupt], [Alter], [Sequence] or [CarrierLoss].
 type Action interface {
 	// start returns the action for one run of a fault, with its own random generators where it needs some.
 	start() effect

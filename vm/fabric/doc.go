@@ -8,8 +8,8 @@
 // program that sends and receives frames itself.
 //
 // A [Frame] is one Ethernet frame on its way, and decodes itself as far as somebody asks. A [Predicate] chooses frames. A
-// [Fault] is a value that says what happens ([Drop], [Duplicate], [Reorder], [Delay], [Corrupt], [CarrierLoss], or several
-// of them in a [Sequence]) to which frames (a Predicate), to which of those (a [Pick]: the n-th, every n-th, by chance with
+// [Fault] is a value that says what happens ([Drop], [Duplicate], [Reorder], [Delay], [Corrupt], [Alter], [CarrierLoss], or
+// several of them in a [Sequence]) to which frames (a Predicate), to which of those (a [Pick]: the n-th, every n-th, by chance with
 // a seed), and when. [Rail.Inject] puts a fault on a rail and gives a [Handle] that counts, waits and removes. Whatever a
 // fault does is an [Event], so that evidence can say which frame was hit, when and by what.
 //

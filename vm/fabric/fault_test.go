@@ -291,6 +291,42 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
+// TestAlter changes the payload of one packet of two, and leaves the other as it was sent.
+func TestAlter(t *testing.T) {
+	p := newPair(t)
+	h := p.inject(t, fabric.Fault{
+		Action: fabric.Alter{What: "say bye", Change: func(frame []byte) bool {
+			at := bytes.Index(frame, []byte("hi!"))
+			return at >= 0 && copy(frame[at:], "bye") > 0
+		}},
+		Match: fabric.IsRoCE(),
+	})
+	for _, c := range []struct{ sent, want string }{{"hi!", "bye"}, {"ho!", "ho!"}} {
+		sent := packet(t, p.b.mac, p.a.mac, 5, 0xAB, []byte(c.sent))
+		before := bytes.Clone(sent)
+		p.a.send(sent)
+		_ = p.b.conn.SetReadDeadline(time.Now().Add(patience))
+		got, err := p.b.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(got, []byte(c.want)) || checkICRC(got) != roce.ICRCGood {
+			t.Errorf("%q arrived as % x, ICRC %v; want %q", c.sent, got, checkICRC(got), c.want)
+		}
+		if !bytes.Equal(sent, before) {
+			t.Errorf("%q was altered where its sender has it", c.sent)
+		}
+	}
+	if applied := h.Stats().Applied; applied != 1 {
+		t.Errorf("applied %d times, must be 1", applied)
+	}
+	for _, bad := range []fabric.Alter{{What: "nothing"}, {Change: func([]byte) bool { return false }}} {
+		if _, err := p.rail.Inject(fabric.Fault{Action: bad}); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+}
+
 func TestSequenceDoesAll(t *testing.T) {
 	p := newPair(t)
 	p.inject(t, fabric.Fault{

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fabric
+
+import (
+	"errors"
+	"slices"
+)
+
+// Alter lets other code change the frame, so that its sender looks like one that says something else. The ICRC of a RoCEv2
+// packet is made right again.
+type Alter struct {
+	What string // the deed, for evidence, such as "say that nothing has failed"
+	// Change changes bytes of the frame in place, from the destination address on, and says whether it has. It is asked again
+	// about each repetition of a packet, and must then do the same. Calls come one at a time for each rail.
+	Change func(frame []byte) bool
+}
+
+func (a Alter) start() effect {
+	return func(p *passage) bool {
+		data := slices.Clone(p.data)
+		if !a.Change(data) {
+			return false
+		}
+		reseal(data)
+		p.data, p.changed = data, true
+		return true
+	}
+}
+
+func (a Alter) check() error {
+	if a.What == "" || a.Change == nil {
+		return errors.New("alter: it has no name or changes nothing")
+	}
+	return nil
+}
+
+func (a Alter) String() string { return "alter: " + a.What }
