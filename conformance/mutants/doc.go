@@ -17,8 +17,8 @@
 //   - A client (client_*.go) is the reference's client, likewise. The provocations of package provocations judge it.
 //   - A liar (liars.go) is a server that is broken as a whole: it dies of anything odd, always succeeds, falls silent, answers
 //     late or twice, loses or reorders writes, forgets flushes, pretends to reconnect.
-//   - A module of the kernel (package lab) is mainline's, in a guest whose files are altered on their way to the suite, or whose
-//     packets are lost. The specs of the lab judge it ([RunInLab]).
+//   - A pair in guests (package lab) is mainline's or this project's, whose files, packets or arguments are altered on their way.
+//     The specs of the lab judge it ([RunInLab]).
 //   - A recording (recordings.go, package wire) is an exchange of implementations that behave, altered as if a broken one had
 //     taken part. The passive judge must find what was broken, and nothing else.
 //

@@ -3,13 +3,17 @@
 package mutants
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
@@ -22,38 +26,34 @@ import (
 func InLab() []Mutant {
 	var all []Mutant
 	for _, m := range lab.All() {
-		all = append(all, Mutant{Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, slow: m.Slow})
+		all = append(all, Mutant{
+			Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, slow: m.Slow, world: m.World, control: m.Control(), only: m.By,
+		})
 	}
 	return all
 }
 
+// Ground gives the options of runs in a world, but for what they select.
+type Ground func(lab.World) (runner.Options, error)
+
 // guestTrial is a mutant of the lab put to one of its specs.
 type guestTrial struct {
-	mutant string
-	spec   runner.Spec
+	mutant         string
+	spec           runner.Spec
+	world, control lab.World
 }
 
-// RunInLab tries mutants of the lab, side by side in so many labs as the options say: a spec has to do with one mutant at a time,
-// so that there are as many rounds as some spec has mutants, and one before them for the control. Each round is a run with a
+// RunInLab tries mutants of the lab, side by side in so many labs as the options say. In each world a spec has to do with one
+// mutant at a time, so that there are as many rounds as some spec has mutants, and one for the control. Each round is a run with a
 // report of its own. It fails when a round cannot be carried out.
-func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant, o runner.Options, out io.Writer) ([]matrix.Row, error) {
-	trials, err := guestTrials(catalogue, chosen, o)
+func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant, ground Ground, out io.Writer) ([]matrix.Row, error) {
+	trials, err := guestTrials(catalogue, chosen, ground)
 	if err != nil {
 		return nil, err
 	}
-	rounds := inRounds(trials)
-	court := &guestCourt{catalogue: catalogue, options: o, out: out, tallies: make(map[string]*tally), passed: make(map[ruling]bool)}
-	for _, m := range chosen {
-		court.tallies[m.Name] = newTally(m)
-	}
-	fmt.Fprintf(out, "%d mutants in the lab: a round for the control, and %d for them\n", len(chosen), len(rounds))
-	if err := court.control(ctx, trials); err != nil {
+	court := &guestCourt{catalogue: catalogue, ground: ground, out: out, trials: trials, controls: make(map[lab.World][]verdict.Result)}
+	if err := court.visit(ctx); err != nil {
 		return nil, err
-	}
-	for i, round := range rounds {
-		if err := court.round(ctx, i+1, round); err != nil {
-			return nil, err
-		}
 	}
 	return court.rows(chosen), nil
 }
@@ -61,18 +61,23 @@ func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant
 // guestTime is the longest that a spec may say it takes to be tried on mutants that are not slow.
 const guestTime = 15 * time.Second
 
-// guestTrials puts each mutant to every spec that claims a clause of it, but for those that take long.
-func guestTrials(catalogue *clauses.Catalogue, chosen []Mutant, o runner.Options) ([]guestTrial, error) {
+// guestTrials puts each mutant to the specs that it names, or to every one that claims a clause of it, but for those that take
+// long.
+func guestTrials(catalogue *clauses.Catalogue, chosen []Mutant, ground Ground) ([]guestTrial, error) {
 	var trials []guestTrial
 	for _, m := range chosen {
-		o.Selection = runner.Selection{Clauses: m.Clauses()}
+		o, err := ground(m.world)
+		if err != nil {
+			return nil, err
+		}
+		o.Selection = runner.Selection{Clauses: m.Clauses(), Names: m.only}
 		plan, err := runner.NewPlan(catalogue, o)
 		if err != nil {
 			return nil, fmt.Errorf("specs for %s: %w", m.Name, err)
 		}
 		for _, spec := range plan.Specs {
-			if m.slow || spec.Takes <= guestTime {
-				trials = append(trials, guestTrial{m.Name, spec})
+			if m.slow || len(m.only) > 0 || spec.Takes <= guestTime {
+				trials = append(trials, guestTrial{m.Name, spec, m.world, m.control})
 			}
 		}
 	}
@@ -93,82 +98,116 @@ func inRounds(trials []guestTrial) []map[string]string {
 	return rounds
 }
 
-// ruling is a clause that a spec has judged.
-type ruling struct{ spec, clause string }
-
 // guestCourt is what the rounds share.
 type guestCourt struct {
 	catalogue *clauses.Catalogue
-	options   runner.Options
+	ground    Ground
 	out       io.Writer
-	tallies   map[string]*tally // by mutant
-	passed    map[ruling]bool   // by the control
+	trials    []guestTrial
+
+	mu       sync.Mutex // guards the rest
+	controls map[lab.World][]verdict.Result
+	rounds   []guestRound
 }
 
-// control runs all specs on the pair as it is.
-func (c *guestCourt) control(ctx context.Context, trials []guestTrial) error {
-	unbroken := make(map[string]string)
+// guestRound is a round that was carried out.
+type guestRound struct {
+	specs   map[string]string // names of mutants
+	results []verdict.Result
+}
+
+// visit carries out all rounds: those of mainline's pair, in most of the labs, beside those of all other worlds, which are far
+// fewer and often wait.
+func (c *guestCourt) visit(ctx context.Context) error {
+	var home lab.World
+	all := worlds(c.trials)
+	elsewhere := slices.DeleteFunc(slices.Clone(all), func(w lab.World) bool { return w == home })
+	if len(elsewhere) == 0 || len(elsewhere) == len(all) {
+		return c.travel(ctx, all, func(labs int) int { return labs })
+	}
+	visits, ctx := errgroup.WithContext(ctx) // without the rounds of one the others decide nothing
+	visits.Go(func() error { return c.travel(ctx, []lab.World{home}, func(labs int) int { return max(1, labs-1) }) })
+	visits.Go(func() error { return c.travel(ctx, elsewhere, func(labs int) int { return max(1, labs/2) }) })
+	return visits.Wait()
+}
+
+// travel visits worlds one after the other, with a share of the labs.
+func (c *guestCourt) travel(ctx context.Context, way []lab.World, share func(labs int) int) error {
+	for _, w := range way {
+		o, err := c.ground(w)
+		if err == nil {
+			o.Workers = share(o.Workers)
+			err = c.visitWorld(ctx, w, o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// worlds are those that there is something to try in, or a control for.
+func worlds(trials []guestTrial) []lab.World {
+	var all []lab.World
 	for _, t := range trials {
-		unbroken[t.spec.Name] = ""
-	}
-	results, err := c.run(ctx, "control", unbroken)
-	c.hold(results)
-	return err
-}
-
-// hold takes down what the control has passed. What it has not says nothing of a mutant.
-func (c *guestCourt) hold(results []verdict.Result) {
-	for _, r := range results {
-		if r.Verdict == verdict.Pass {
-			c.passed[ruling{r.Spec, r.Clause}] = true
+		for _, w := range []lab.World{t.world, t.control} {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
 		}
 	}
+	return all
 }
 
-// round runs specs on the mutants that they have to do with.
-func (c *guestCourt) round(ctx context.Context, number int, round map[string]string) error {
-	results, err := c.run(ctx, fmt.Sprintf("round-%d", number), round)
-	timed := make(map[string]bool) // each result of a spec has its whole duration
-	for _, r := range results {
-		t := c.tallies[round[r.Spec]]
-		if t == nil {
-			continue
+// visitWorld carries out the control's round of a world, and those of its mutants.
+func (c *guestCourt) visitWorld(ctx context.Context, w lab.World, o runner.Options) error {
+	o.ReportDir = filepath.Join(o.ReportDir, w.String())
+	var own []guestTrial
+	unbroken := make(map[string]string)
+	for _, t := range c.trials {
+		if t.world == w {
+			own = append(own, t)
 		}
-		c.take(t, r)
-		if !timed[r.Spec] {
-			timed[r.Spec] = true
-			t.Duration += r.Duration
+		if t.control == w {
+			unbroken[t.spec.Name] = ""
 		}
 	}
-	return err
-}
-
-// take notes what a spec says of a mutant.
-func (c *guestCourt) take(t *tally, r verdict.Result) {
-	switch {
-	case r.Verdict == verdict.Fail && !c.passed[ruling{r.Spec, r.Clause}]:
-		t.Message = fmt.Sprintf("%s: the control has not passed %s", r.Spec, r.Clause)
-	case r.Verdict == verdict.Fail:
-		t.note(matrix.Sighting{Clause: r.Clause, Spec: r.Spec, Saw: r.Message})
-	case !r.Verdict.Decided():
-		t.Message = fmt.Sprintf("%s: %s", r.Spec, r.Message)
+	if len(unbroken) > 0 {
+		results, err := c.run(ctx, o, "control", unbroken)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.controls[w] = results
+		c.mu.Unlock()
 	}
+	for i, round := range inRounds(own) {
+		results, err := c.run(ctx, o, fmt.Sprintf("round-%d", i+1), round)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.rounds = append(c.rounds, guestRound{round, results})
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 // run carries out a round, with what the specs have to do with.
-func (c *guestCourt) run(ctx context.Context, name string, specs map[string]string) ([]verdict.Result, error) {
-	o := c.options
+func (c *guestCourt) run(ctx context.Context, o runner.Options, name string, specs map[string]string) ([]verdict.Result, error) {
+	world := filepath.Base(o.ReportDir)
 	o.ReportDir = filepath.Join(o.ReportDir, name)
 	o.Selection = runner.Selection{Names: slices.Sorted(maps.Keys(specs))}
 	o.Kit.Mutants = specs
 	plan, err := runner.NewPlan(c.catalogue, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s, %s: %w", world, name, err)
 	}
-	fmt.Fprintf(c.out, "%s: %d specs\n", name, len(plan.Specs))
-	outcome, err := runner.Run(ctx, c.catalogue, o, plan, c.out)
+	out := &labelled{to: c.out, mu: &c.mu, label: world + ": "}
+	fmt.Fprintf(out, "%s: %d specs\n", name, len(plan.Specs))
+	outcome, err := runner.Run(ctx, c.catalogue, o, plan, out)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s, %s: %w", world, name, err)
 	}
 	var results []verdict.Result
 	for _, area := range outcome.Areas {
@@ -181,11 +220,56 @@ func (c *guestCourt) run(ctx context.Context, name string, specs map[string]stri
 	return results, nil
 }
 
+// labelled writes lines with a label before each, whole pieces of them at a time.
+type labelled struct {
+	to    io.Writer
+	mu    *sync.Mutex
+	label string
+}
+
+func (l *labelled) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range bytes.Lines(p) {
+		if _, err := fmt.Fprintf(l.to, "%s%s", l.label, line); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// ruling is a clause that a spec has judged in a world.
+type ruling struct {
+	world        lab.World
+	spec, clause string
+}
+
+// passed is what controls have passed. What they have not says nothing of a mutant.
+func (c *guestCourt) passed() map[ruling]bool {
+	passed := make(map[ruling]bool)
+	for w, results := range c.controls {
+		for _, r := range results {
+			if r.Verdict == verdict.Pass {
+				passed[ruling{w, r.Spec, r.Clause}] = true
+			}
+		}
+	}
+	return passed
+}
+
 // rows are the fates, in the order of the mutants. One that was not found where some spec could not judge is unsound.
 func (c *guestCourt) rows(chosen []Mutant) []matrix.Row {
+	tallies := make(map[string]*tally)
+	for _, m := range chosen {
+		tallies[m.Name] = newTally(m)
+	}
+	passed := c.passed()
+	for _, round := range c.rounds {
+		round.count(chosen, tallies, passed)
+	}
 	var rows []matrix.Row
 	for _, m := range chosen {
-		t := c.tallies[m.Name]
+		t := tallies[m.Name]
 		doubt := t.Message
 		t.Message = ""
 		if t.settle(false); t.Fate != matrix.Killed && doubt != "" {
@@ -195,4 +279,37 @@ func (c *guestCourt) rows(chosen []Mutant) []matrix.Row {
 		rows = append(rows, t.Row)
 	}
 	return rows
+}
+
+// count notes what the specs of a round say of their mutants.
+func (g guestRound) count(chosen []Mutant, tallies map[string]*tally, passed map[ruling]bool) {
+	controls := make(map[string]lab.World)
+	for _, m := range chosen {
+		controls[m.Name] = m.control
+	}
+	timed := make(map[string]bool) // each result of a spec has its whole duration
+	for _, r := range g.results {
+		name := g.specs[r.Spec]
+		t := tallies[name]
+		if t == nil {
+			continue
+		}
+		take(t, r, passed[ruling{controls[name], r.Spec, r.Clause}])
+		if !timed[r.Spec] {
+			timed[r.Spec] = true
+			t.Duration += r.Duration
+		}
+	}
+}
+
+// take notes what a spec says of a mutant, and whether the control has passed it.
+func take(t *tally, r verdict.Result, passed bool) {
+	switch {
+	case r.Verdict == verdict.Fail && !passed:
+		t.Message = fmt.Sprintf("%s: the control has not passed %s", r.Spec, r.Clause)
+	case r.Verdict == verdict.Fail:
+		t.note(matrix.Sighting{Clause: r.Clause, Spec: r.Spec, Saw: r.Message})
+	case !r.Verdict.Decided():
+		t.Message = fmt.Sprintf("%s: %s", r.Spec, r.Message)
+	}
 }

@@ -8,18 +8,26 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
 // TestGuestTrials looks for the specs of each mutant of the lab. Each clause that it breaks must be claimed by one of them.
 func TestGuestTrials(t *testing.T) {
-	o, err := conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}.Options()
-	if err != nil {
-		t.Fatal(err)
+	ground := func(w lab.World) (runner.Options, error) {
+		l := conformance.Lab{StaticKeys: w.KeysKept, Settings: conformance.Settings{ReportDir: t.TempDir()}}
+		if w.OwnTarget {
+			l.Target = kit.Reference
+		}
+		if w.OwnInitiator {
+			l.Initiator = kit.Reference
+		}
+		return l.Options()
 	}
-	trials, err := guestTrials(clauses.MustLoad(), InLab(), o)
+	trials, err := guestTrials(clauses.MustLoad(), InLab(), ground)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +39,10 @@ func TestGuestTrials(t *testing.T) {
 		}
 	}
 	done := 0
-	for _, round := range inRounds(trials) {
-		done += len(round)
+	for _, w := range worlds(trials) {
+		for _, round := range inRounds(slices.DeleteFunc(slices.Clone(trials), func(g guestTrial) bool { return g.world != w })) {
+			done += len(round)
+		}
 	}
 	if done != len(trials) {
 		t.Errorf("%d trials in all rounds, must be %d", done, len(trials))
@@ -41,7 +51,7 @@ func TestGuestTrials(t *testing.T) {
 
 // TestRounds divides trials of which some share a spec.
 func TestRounds(t *testing.T) {
-	trial := func(mutant, spec string) guestTrial { return guestTrial{mutant, runner.Spec{Name: spec}} }
+	trial := func(mutant, spec string) guestTrial { return guestTrial{mutant: mutant, spec: runner.Spec{Name: spec}} }
 	rounds := inRounds([]guestTrial{trial("a", "one"), trial("a", "two"), trial("b", "two"), trial("c", "two"), trial("c", "three")})
 	want := []map[string]string{{"one": "a", "two": "a", "three": "c"}, {"two": "b"}, {"two": "c"}}
 	if len(rounds) != len(want) {
@@ -80,11 +90,10 @@ func TestGuestFates(t *testing.T) {
 		{"the suite is at fault", good, []verdict.Result{result(mine, verdict.SuiteError, verdict.SetupFailed)}, matrix.Unsound},
 		{"not judged", good, []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
 	} {
-		m := Mutant{Name: "m", Breaks: []string{mine}}
-		court := &guestCourt{tallies: map[string]*tally{m.Name: newTally(m)}, passed: make(map[ruling]bool)}
-		court.hold(c.control)
-		for _, r := range c.results {
-			court.take(court.tallies[m.Name], r)
+		m := Mutant{Name: "m", Breaks: []string{mine}, control: lab.World{OwnTarget: true}}
+		court := &guestCourt{
+			controls: map[lab.World][]verdict.Result{m.control: c.control},
+			rounds:   []guestRound{{map[string]string{spec: m.Name}, c.results}},
 		}
 		row := court.rows([]Mutant{m})[0]
 		if row.Fate != c.want || (row.Fate == matrix.Killed) != (row.Message == "") {

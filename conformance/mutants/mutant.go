@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
@@ -21,6 +22,10 @@ type Mutant struct {
 
 	trial trial // nil for those of the lab
 	slow  bool  // its specs wait for timers, so that it is tried first
+
+	// Of those of the lab.
+	world, control lab.World // what it is made of, and where the clauses hold
+	only           []string  // unless empty, names of the specs that must find it
 }
 
 // Clauses are the ids of the clauses that the mutant breaks, each once.

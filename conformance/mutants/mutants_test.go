@@ -71,6 +71,9 @@ func TestCoverage(t *testing.T) {
 // TestClauseWithoutMutant takes the mutants of a clause away, and gives one to a clause that is excused.
 func TestClauseWithoutMutant(t *testing.T) {
 	const lone, excused = "IBTRS-CONN-021", "IBTRS-CONN-001"
+	before := excuses
+	excuses = append(slices.Clone(excuses), excuse{"nobody has tried", []string{excused}})
+	t.Cleanup(func() { excuses = before })
 	rest := slices.DeleteFunc(All(), func(m Mutant) bool { return slices.Contains(m.Clauses(), lone) })
 	rest = append(rest, server("elsewhere", "listens elsewhere", excused, func(*bed) {}))
 	c := CoverageOf(clauses.MustLoad(), rest)

@@ -5,6 +5,7 @@ package runner
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -37,15 +38,24 @@ type Plan struct {
 // Uncovered lists the clauses of a filter that no spec of the whole suite decides.
 func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.claims.Uncovered(filter) }
 
+// previewing is held while Ginkgo builds the suite's tree, which it does for one caller at a time.
+var previewing sync.Mutex
+
+func previewSpecs() types.Report {
+	previewing.Lock()
+	defer previewing.Unlock()
+	return ginkgo.PreviewSpecs(suiteName)
+}
+
 // Claims reads which specs decide which clauses. The error is that of a suite which does not fit the catalogue.
 func Claims(catalogue *clauses.Catalogue) (*claim.Claims, error) {
-	return claim.Check(catalogue, ginkgo.PreviewSpecs(suiteName))
+	return claim.Check(catalogue, previewSpecs())
 }
 
 // NewPlan chooses the specs, and estimates what they take side by side. An error is about usage: a selection that names what is not there, or a suite that
 // does not fit the catalogue.
 func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
-	preview := ginkgo.PreviewSpecs(suiteName)
+	preview := previewSpecs()
 	claims, err := claim.Check(catalogue, preview)
 	if err != nil {
 		return nil, err

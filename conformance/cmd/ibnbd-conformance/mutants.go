@@ -13,7 +13,9 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/mutants"
+	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
@@ -23,9 +25,9 @@ kill matrix. A mutant is dead when a spec that claims its clause has found it, a
 implementation unbroken.
 
 Mutants are the implementations of this project with a rule turned off, servers that lie as a whole, and recorded exchanges
-that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants of what only a
-kernel could break: guests of which the suite sees other files than they have, or whose packets are lost where they repeat them.
-What still has no mutant stands in the matrix, with why.
+that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants that live in guests:
+pairs of which the suite sees other files or packets than they have, and what mainline itself breaks. What still has no mutant
+stands in the matrix, with why.
 
 The page of a run shows the matrix, too: ibnbd-conformance report --matrix FILE.
 
@@ -91,8 +93,8 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if err != nil {
 		return err
 	}
-	options, err := labOptions(flags)
-	if err != nil {
+	ground := groundOf(flags)
+	if _, err := ground(lab.World{}); err != nil {
 		return err
 	}
 	show := newCountdown(cmd.ErrOrStderr(), len(here))
@@ -101,7 +103,7 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}
-	labErr := a.mutantsInLab(cmd, options, guests, tried)
+	labErr := a.mutantsInLab(cmd, ground, guests, tried)
 	var coverage *matrix.Coverage
 	if len(flags.clauses)+len(flags.areas) == 0 && labErr == nil {
 		c := mutants.CoverageOf(a.catalogue, slices.Concat(here, guests))
@@ -126,25 +128,34 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	return exitWith(result.Exit.Code)
 }
 
-// labOptions are those of the lab's runs.
-func labOptions(flags mutantsFlags) (runner.Options, error) {
-	options, err := conformance.Lab{
-		Workers:  flags.labs,
-		Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
-	}.Options()
-	if err != nil {
-		return options, usagef("--labs: %w", err)
+// groundOf gives the options of the lab's runs.
+func groundOf(flags mutantsFlags) mutants.Ground {
+	return func(w lab.World) (runner.Options, error) {
+		l := conformance.Lab{
+			StaticKeys: w.KeysKept, Workers: flags.labs,
+			Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
+		}
+		if w.OwnTarget {
+			l.Target = kit.Reference
+		}
+		if w.OwnInitiator {
+			l.Initiator = kit.Reference
+		}
+		options, err := l.Options()
+		if err != nil {
+			return options, usagef("--labs: %w", err)
+		}
+		options.Command, options.Rerun = os.Args, "ibnbd-conformance mutants --lab # '%s'"
+		return options, nil
 	}
-	options.Command, options.Rerun = os.Args, "ibnbd-conformance mutants --lab # '%s'"
-	return options, nil
 }
 
 // mutantsInLab tries those that need guests, and adds their rows to the matrix.
-func (a *app) mutantsInLab(cmd *cobra.Command, options runner.Options, guests []mutants.Mutant, tried *matrix.Matrix) error {
+func (a *app) mutantsInLab(cmd *cobra.Command, ground mutants.Ground, guests []mutants.Mutant, tried *matrix.Matrix) error {
 	if len(guests) == 0 {
 		return nil
 	}
-	rows, err := mutants.RunInLab(cmd.Context(), a.catalogue, guests, options, cmd.ErrOrStderr())
+	rows, err := mutants.RunInLab(cmd.Context(), a.catalogue, guests, ground, cmd.ErrOrStderr())
 	tried.Rows, tried.Duration = append(tried.Rows, rows...), time.Since(tried.Start)
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/ibnbd/ibnbd/conformance/subject"
@@ -153,4 +155,105 @@ func refusals() []Mutant {
 		initiator("another-name-another-device", "a second writer by another name is told that the device is busy",
 			excuses(mapDevice, syscall.EPERM, syscall.EBUSY), "IBNBD-OPEN-024"),
 	}
+}
+
+// Names of specs about what goes and comes back.
+var (
+	restarted = []string{"failover on server restarted with one path: I/O fails within the bound, and everything comes back after heal"}
+	crashed   = []string{"a target whose initiator loses power keeps its name and its device from others until it has noticed, and then gives them away"}
+	unloaded  = []string{"the modules close everything on both sides when the client's are unloaded"}
+	atWork    = []string{"a target whose disk is at work answers nothing that comes while it closes the path, and does nothing twice"}
+)
+
+// returning are those of which disks, names or requests come back otherwise than they went.
+func returning() []Mutant {
+	return []Mutant{
+		initiator("gives-disks-up", "a disk that is closed does not come back, but goes away", vanishes(1), "IBNBD-FAIL-001", "IBTRS-PATH-017").by(restarted...),
+		initiator("goes-with-its-target", "a disk goes away instead of being closed when the target's modules are unloaded", vanishes(0), "IBNBD-FAIL-011").by(restarted...),
+		initiator("unloads-alone", "disks are still there when the modules have been unloaded", remembersDisks, "IBNBD-FAIL-012").by(unloaded...),
+		initiator("another-name-for-the-dead", "the name of a session that the target still has gives another session", otherName, "IBNBD-FAIL-007").by(crashed...),
+		target("does-it-twice", "the disk writes once more what came while the path was being closed", writesMore, "IBTRS-PATH-020").by(atWork...),
+	}
+}
+
+// vanishes has a disk not be there when it was seen to be closed so many times.
+func vanishes(looks int) func() agent.FileHop {
+	return func() agent.FileHop {
+		var closed atomic.Int64
+		return seen(func(files []agent.Content) []agent.Content {
+			return slices.DeleteFunc(files, func(f agent.Content) bool {
+				is, _ := path.Match(diskState, f.Path)
+				if is && strings.TrimSpace(string(f.Bytes)) == "closed" {
+					closed.Add(1)
+				}
+				return is && closed.Load() > int64(looks)
+			})
+		})
+	}
+}
+
+// remembersDisks lists the links of disks, and shows what they lead to, also when they have gone.
+func remembersDisks() agent.FileHop {
+	var mu sync.Mutex
+	known := make(map[string]agent.FileAnswer) // by path: of links and of files
+	var links []string
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		a, err := ask(call)
+		mu.Lock()
+		defer mu.Unlock()
+		link, _ := path.Match(clientLink, call.Path)
+		switch {
+		case call.Op == agent.Glob && call.Path == clientLink:
+			return agent.FileAnswer{Names: slices.Clone(links)}, err
+		case call.Op != agent.Readlink && call.Op != agent.ReadFile:
+			return a, err
+		case err != nil:
+			if before, was := known[call.Path]; was {
+				return before, nil
+			}
+			return a, err
+		case link && !slices.Contains(links, call.Path):
+			links = append(links, call.Path)
+		}
+		known[call.Path] = a
+		return a, nil
+	}
+}
+
+// otherName gives a session whose name was used before another one.
+func otherName() agent.FileHop {
+	var mu sync.Mutex
+	used := make(map[string]bool)
+	renamed := make(map[string]string)
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		mu.Lock()
+		if call.Op == agent.WriteFile && call.Path == mapDevice {
+			name := value(string(call.Data), "sessname")
+			if used[name] {
+				renamed[name] = name + "-again"
+				call.Data = []byte(edited("sessname", func(string) string { return renamed[name] })(string(call.Data)))
+			}
+			used[name] = true
+		}
+		if call.Op == agent.Readlink {
+			for name, other := range renamed {
+				call.Path = strings.ReplaceAll(call.Path, name, other)
+			}
+		}
+		mu.Unlock()
+		return ask(call)
+	}
+}
+
+// writesMore counts two writes more than there were, from the second look on.
+func writesMore() agent.FileHop {
+	const writes = 4 // of the fields of the file
+	var looked atomic.Bool
+	return shows("/sys/block/*/stat", func(line string) string {
+		fields := strings.Fields(line)
+		if n, err := strconv.Atoi(fields[writes]); err == nil && looked.Swap(true) {
+			fields[writes] = strconv.Itoa(n + 2)
+		}
+		return strings.Join(fields, " ") + "\n"
+	})()
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lab has the mutants that need a kernel: implementations that behave, in guests whose files are altered on their way to
-// the suite. What a user of such a machine would read from sysfs, or be told when writing to it, is what a broken module would
-// show. The specs of the lab judge them.
+// Package lab has the mutants that guests are needed for: implementations that behave, behind hops which alter what the suite gets
+// to see of them. The specs of the lab judge them.
 //
-// Beside them stand mutants of the RDMA provider below those modules (wire.go), which does not repeat what the wire has lost.
+//   - Files (block.go, transport.go; hops.go): what a user of a machine reads from sysfs, or is told when writing to it, is what a
+//     broken module would show. A hop alters the calls of a file operation that a mutant is about, and leaves alone whatever else
+//     the suite asks of the guest, so that only specs about those files can see it.
+//   - Packets (packets.go; alter.go): a rail alters what one side sends or gets, as if that side said or took something else.
+//   - Losses (wire.go): the RDMA provider below an implementation does not repeat what got lost.
+//   - Arguments (programs.go): this project's programs are started with others than the suite gives them.
 //
-// A hop (hops.go) alters the calls of a file operation that a mutant is about, and leaves alone whatever else the suite asks of
-// the guest, so that only specs about those files can see it. The tables (block.go, transport.go) are by who has the files.
+// Mainline's implementations need no hop where they break a clause as they are (found.go): they are mutants that were
+// found, and this project's pair, which keeps the clause, is their control. A [World] says which pair a mutant is made of.
 package lab

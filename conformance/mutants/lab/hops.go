@@ -44,6 +44,15 @@ func shows(pattern string, change func(text string) string) func() agent.FileHop
 	})
 }
 
+// seen alters what is seen of several files at once.
+func seen(change func(files []agent.Content) []agent.Content) agent.FileHop {
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		a, err := ask(call)
+		a.Files = change(a.Files)
+		return a, err
+	}
+}
+
 // always is a change after which every file says the same.
 func always(text string) func(string) string { return func(string) string { return text } }
 

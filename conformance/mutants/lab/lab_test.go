@@ -101,8 +101,9 @@ func TestRequests(t *testing.T) {
 func TestNamed(t *testing.T) {
 	for _, m := range All() {
 		found, known := Named(m.Name)
-		if !known || found.What != m.What || m.Target == nil && m.Initiator == nil && m.Lost == nil {
-			t.Errorf("%s: found %q, and it must alter something", m.Name, found.What)
+		alters := m.Target != nil || m.Initiator != nil || m.TargetPrograms != nil || m.InitiatorPrograms != nil || m.Wire != nil
+		if !known || found.What != m.What || alters == m.Found {
+			t.Errorf("%s: found %q, and it must alter something, or have been found", m.Name, found.What)
 		}
 	}
 	if _, known := Named("nobody"); known {

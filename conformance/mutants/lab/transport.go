@@ -29,6 +29,13 @@ func sessions() []Mutant {
 		initiator("session-without-directory", "a session has no directory", hides(session), "IBTRS-SYSFS-001"),
 		initiator("attempts-without-bound", "a number of attempts above 9999 is taken, and means nothing",
 			excuses(attempts, syscall.EINVAL, 0), "IBTRS-SYSFS-002"),
+		initiator("no-attempt-is-one", "max_reconnect_attempts 0 allows one attempt",
+			writes(attempts, func(text string) string {
+				if strings.TrimSpace(text) == "0" {
+					return "1"
+				}
+				return text
+			}), "IBTRS-PATH-007").by("recovery makes as many attempts as it was allowed, and no more"),
 		initiator("terse-policy", "mpath_policy shows a name and no more",
 			shows(policy, func(line string) string { name, _, _ := strings.Cut(line, " "); return name + "\n" }), "IBTRS-SYSFS-003"),
 		initiator("policy-in-lower-case", "mpath_policy refuses capital letters",
@@ -96,15 +103,14 @@ func teardown() []Mutant {
 
 // looksConnected shows all paths as connected.
 func looksConnected() agent.FileHop {
-	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
-		a, err := ask(call)
-		for i, file := range a.Files {
+	return seen(func(files []agent.Content) []agent.Content {
+		for i, file := range files {
 			if path.Base(path.Dir(path.Dir(file.Path))) == "paths" {
-				a.Files[i].Bytes = []byte("connected\n")
+				files[i].Bytes = []byte("connected\n")
 			}
 		}
-		return a, err
-	}
+		return files
+	})
 }
 
 // comesBack connects a path again after it was disconnected.

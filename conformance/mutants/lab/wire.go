@@ -13,24 +13,53 @@ func wire() []Mutant {
 		{
 			Name: "target-repeats-nothing", What: "the target's provider does not repeat a packet that was lost",
 			Breaks: []string{"IBTRS-INFO-024"},
-			Lost:   func(target, _ string) fabric.Predicate { return repeated(target, ofRequests) },
+			Wire:   func(target, _ string) fabric.Fault { return lost(repeated(target, ofRequests)) },
 		},
 		{
 			Name: "initiator-dies-of-a-loss", What: "the initiator's provider sends nothing more when it should repeat something",
 			Breaks: []string{"IBTRS-IO-035"},
-			Lost:   func(_, initiator string) fabric.Predicate { return afterALoss(initiator) },
+			By:     []string{"a reliable connection repairs it when a read request is lost", "a reliable connection repairs it when the third write request is lost"},
+			Wire:   func(_, initiator string) fabric.Fault { return lost(afterALoss(initiator)) },
 		},
 		{
 			Name: "target-dies-of-a-loss", What: "the target's provider sends nothing more when it should repeat something",
-			Breaks: []string{"IBTRS-IO-036"},
-			Lost:   func(target, _ string) fabric.Predicate { return afterALoss(target) },
+			Breaks: []string{"IBTRS-IO-036"}, By: []string{"a reliable connection repairs it when the response to a read is lost"},
+			Wire: func(target, _ string) fabric.Fault { return lost(afterALoss(target)) },
 		},
 		{
 			Name: "initiator-asks-once", What: "the initiator's connection manager does not repeat a message that was lost",
 			Breaks: []string{"IBTRS-CONN-054"},
-			Lost:   func(_, initiator string) fabric.Predicate { return repeated(initiator, ofManagement) },
+			Wire:   func(_, initiator string) fabric.Fault { return lost(repeated(initiator, ofManagement)) },
+		},
+		{
+			Name: "target-with-kept-keys-dies-of-a-loss", What: "the target's provider sends nothing more when it should repeat a packet with data, where keys are kept",
+			Breaks: []string{"IBTRS-IO-037"}, World: World{KeysKept: true},
+			By:   []string{"a reliable connection repairs it when the first packet of a read's data is lost"},
+			Wire: func(target, _ string) fabric.Fault { return lost(afterALoss(target)) },
+		},
+		{
+			Name: "half-open-for-ever", What: "a path on which INFO does not come is never given up", Breaks: []string{"IBTRS-CONN-050"},
+			World: own, By: []string{"a target ends a path on which INFO does not come"},
+			Wire: func(target, _ string) fabric.Fault { return lost(disconnects(target)) },
 		},
 	}
+}
+
+// lost loses packets.
+func lost(which fabric.Predicate) fabric.Fault {
+	return fabric.Fault{Match: which, Action: fabric.Drop{}}
+}
+
+// disconnects matches the disconnect requests of a host.
+func disconnects(host string) fabric.Predicate {
+	return fabric.Func("disconnect request of "+host, func(f *fabric.Frame) bool {
+		header, ok := f.RoCE()
+		if !ok || f.From != host {
+			return false
+		}
+		id, ok := ofManagement(header)
+		return ok && id.attribute == roce.AttrDREQ
+	})
 }
 
 // identity tells a packet of a host from all others, but not from its repetitions.

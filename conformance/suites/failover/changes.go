@@ -71,16 +71,20 @@ func outage(ctx context.Context, p *kit.Pair, devices []subject.Device, change f
 	timers := p.Initiator.Timers()
 	p.Mark("the target stops")
 	p.StopTarget(ctx)
-	p.Until(ctx, "the devices are closed", timers.Detection().Limit+slack, func() bool { return allAre(watches, "closed") })
+	p.Until(ctx, "the devices are closed", timers.Detection().Limit+slack, func() bool { return allAre("closed", watches...) })
 	change(ctx)
 	p.Mark("the target starts")
 	p.StartTarget(ctx)
-	p.Until(ctx, "the devices are open again", timers.Reconnect().Limit+slack, func() bool { return allAre(watches, "open") })
+	p.Until(ctx, "the devices are open again", timers.Reconnect().Limit+slack, func() bool { return allAre("open", watches...) })
 }
 
-func allAre(watches []*kit.Watch, state string) bool {
+// allAre says whether all devices are in a state. None may be lost meanwhile: that ends the spec.
+func allAre(state string, watches ...*kit.Watch) bool {
+	GinkgoHelper()
 	for _, w := range watches {
-		if w.State() != state {
+		is := w.State()
+		Expect(is).NotTo(Equal(kit.Gone), "state of a device")
+		if is != state {
 			return false
 		}
 	}

@@ -32,7 +32,9 @@ var _ = Describe("a target whose initiator loses power", kit.Takes(15), func() {
 			p.InitiatorPowerLoss()
 			p.InitiatorPowerBack(ctx)
 			p.Mark("the initiator is back")
-			_, err := p.TryMap(ctx, r)
+			named := p.Request(p.Export(ctx, subject.ExportSpec{})) // a disk that nobody has, so that only the name stands against it
+			named.Session = r.Session
+			_, err := p.TryMap(ctx, named)
 			Expect(err).To(HaveOccurred(), "the name of a session that the target still has")
 			other := p.Request(export)
 			other.Access = subject.ReadWrite

@@ -21,10 +21,10 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 		watch, timers := p.Watch(ctx, d), p.Initiator.Timers()
 		p.Mark("the target loses power")
 		p.PowerLoss(ctx)
-		p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return watch.State() == "closed" })
+		p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return allAre("closed", watch) })
 		p.PowerBack(ctx)
 		p.Mark("the target is back")
-		p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return watch.State() == "open" })
+		p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return allAre("open", watch) })
 	}
 
 	It("has what was flushed", claim.Clauses("IBNBD-FAIL-018", "IBNBD-IO-004"), func(ctx SpecContext) {

@@ -47,6 +47,9 @@ func claimsWithoutPath(f fault) Labels {
 	if f.server {
 		ids = append(ids, "IBTRS-PATH-017", "IBNBD-FAIL-001")
 	}
+	if f.polite {
+		ids = append(ids, "IBNBD-FAIL-011")
+	}
 	return claim.Clauses(ids...)
 }
 
@@ -103,11 +106,11 @@ func runWithoutPath(ctx SpecContext, f fault, paths int) {
 
 	broken := p.Mark("fault: " + f.name)
 	heal := f.strikeAll(ctx, p, paths)
-	p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return watch.State() == "closed" })
+	p.Until(ctx, "the device is closed", timers.Detection().Limit+slack, func() bool { return allAre("closed", watch) })
 	probe.Await(ctx, 5)
 	healed := p.Mark("heal")
 	heal(ctx)
-	p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return watch.State() == "open" })
+	p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return allAre("open", watch) })
 	back := watch.Since()
 	p.Until(ctx, "all paths are connected", timers.Reconnect().Limit+slack, func() bool { return watch.AllConnected() })
 	probe.AwaitSuccess(ctx, 10)

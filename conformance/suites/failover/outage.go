@@ -101,7 +101,7 @@ var _ = Describe("failover on a silent rail", func() {
 			Expect(p.State(ctx, device)).To(Equal("closed"))
 			healed := p.Mark("heal")
 			heal(ctx)
-			p.Until(ctx, "the device is open again", o.timers.Reconnect().Limit+slack, func() bool { return o.watch.State() == "open" })
+			p.Until(ctx, "the device is open again", o.timers.Reconnect().Limit+slack, func() bool { return allAre("open", o.watch) })
 			p.Measure("heal to device open", o.watch.Since().Sub(healed), o.timers.Reconnect())
 			o.clock.Stop(ctx)
 			p.VerifyStamped(ctx, device)

@@ -106,7 +106,10 @@ var _ = Describe("recovery", func() {
 			p.StopTarget(ctx)
 			DeferCleanup(p.StartTarget)
 			t := p.Initiator.Timers()
-			p.Until(ctx, "all attempts were made", allowed*t.Reconnect().Limit, func() bool { return some() >= allowed })
+			p.Until(ctx, "all attempts were made", allowed*t.Reconnect().Limit, func() bool {
+				Expect(none()).To(BeZero(), "attempts of a session that may not make any")
+				return some() >= allowed
+			})
 			// Whoever wanted to try once more would do so within one pause.
 			Consistently(some).WithContext(ctx).WithTimeout(t.Pause().Limit).Should(BeEquivalentTo(allowed), "attempts")
 			Expect(none()).To(BeZero(), "attempts of a session that may not make any")

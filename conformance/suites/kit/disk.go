@@ -148,6 +148,17 @@ type Reads struct {
 	errs []error
 }
 
+// DiskThere says whether the disk of a device is there. One of NBD's, of which there is a fixed number, is there as long as it
+// can be read.
+func (p *Pair) DiskThere(ctx context.Context, d subject.Device) bool {
+	ginkgo.GinkgoHelper()
+	const block = 4096
+	if p.Initiator.Info().Userland {
+		return p.ReadAt(ctx, d, make([]byte, block), 0) == nil
+	}
+	return p.Client.Exists(ctx, path.Join("/sys/block", d.Disk))
+}
+
 // StartReads starts count reads of size bytes, side by side, and returns when all of them are submitted.
 func (p *Pair) StartReads(ctx context.Context, d subject.Device, count, size int) *Reads {
 	ginkgo.GinkgoHelper()

@@ -61,6 +61,7 @@ func (p *Pair) PowerLoss(_ context.Context) {
 func (p *Pair) PowerBack(ctx context.Context) {
 	ginkgo.GinkgoHelper()
 	gomega.Expect(p.Lab.Replace(ctx, p.TargetHost)).To(gomega.Succeed())
+	p.putHops(p.TargetHost)
 	for i, e := range p.exports {
 		again, err := p.Target.Provide(ctx, e.ExportSpec)
 		gomega.Expect(err).NotTo(gomega.HaveOccurred())
@@ -79,6 +80,7 @@ func (p *Pair) InitiatorPowerLoss() {
 func (p *Pair) InitiatorPowerBack(ctx context.Context) {
 	ginkgo.GinkgoHelper()
 	gomega.Expect(p.Lab.Replace(ctx, p.InitiatorHost)).To(gomega.Succeed())
+	p.putHops(p.InitiatorHost)
 	gomega.Expect(p.Lab.Acquaint(ctx)).To(gomega.Succeed())
 	gomega.Expect(p.Initiator.Start(ctx)).To(gomega.Succeed())
 }

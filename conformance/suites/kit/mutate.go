@@ -8,10 +8,15 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
-	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// mutate makes the pair look broken to a spec that has to do with a mutant. A machine that the spec starts anew looks as it is.
+// hops stand between the suite and a machine.
+type hops struct {
+	files    agent.FileHop
+	programs agent.ProgramHop
+}
+
+// mutate makes the pair look broken to a spec that has to do with a mutant.
 func mutate(p *Pair, spec string) error {
 	name := env.config.Mutants[spec]
 	if name == "" {
@@ -21,22 +26,38 @@ func mutate(p *Pair, spec string) error {
 	if !known {
 		return fmt.Errorf("there is no mutant %q", name)
 	}
-	if m.Lost != nil {
+	if m.Wire != nil {
 		for rail := range p.Lab.Rails() {
-			p.Inject(rail, fabric.Fault{Match: m.Lost(p.TargetHost.Name(), p.InitiatorHost.Name()), Action: fabric.Drop{}})
+			p.Inject(rail, m.Wire(p.TargetHost.Name(), p.InitiatorHost.Name()))
 		}
 	}
-	for host, hop := range map[*vm.Host]func() agent.FileHop{p.TargetHost: m.Target, p.InitiatorHost: m.Initiator} {
-		if hop != nil {
-			host.Agent().AlterFiles(hop())
-		}
+	p.hops = map[*vm.Host]hops{
+		p.TargetHost:    {anew(m.Target), m.TargetPrograms},
+		p.InitiatorHost: {anew(m.Initiator), m.InitiatorPrograms},
+	}
+	for host := range p.hops {
+		p.putHops(host)
 	}
 	return nil
 }
 
-// restore shows the files as they are, so that what a spec has made can be taken down. The rails are mended with all others.
+func anew(hop func() agent.FileHop) agent.FileHop {
+	if hop == nil {
+		return nil
+	}
+	return hop()
+}
+
+// putHops puts a mutant's hops, if there are any, in front of a machine, as it is now.
+func (p *Pair) putHops(host *vm.Host) {
+	host.Agent().AlterFiles(p.hops[host].files)
+	host.Agent().AlterPrograms(p.hops[host].programs)
+}
+
+// restore shows machines as they are, so that what a spec has made can be taken down. The rails are mended with all others.
 func restore(p *Pair) {
+	p.hops = nil
 	for _, h := range p.Lab.Hosts() {
-		h.Agent().AlterFiles(nil)
+		p.putHops(h)
 	}
 }

@@ -35,6 +35,7 @@ type Pair struct {
 	named         int                   // names given out by unique
 	sequence      uint64                // of stamped writes
 	unpacked      map[*agent.Client]map[string]bool
+	hops          map[*vm.Host]hops // of the mutant that the running spec has to do with
 
 	// What the running spec has made; see takeDown.
 	began     time.Time

@@ -3,6 +3,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -65,7 +66,7 @@ func (w *Watch) sample(ctx context.Context) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if state != "" && state != w.state {
+	if state = cmp.Or(state, Gone); state != w.state {
 		w.state, w.changed = state, now
 		w.pair.happened(now, w.device.Disk, "device is "+state)
 	}
@@ -86,6 +87,9 @@ func (w *Watch) note(now time.Time, path subject.PathStatus) {
 	}
 	w.pair.happened(now, path.String(), "path is "+word)
 }
+
+// Gone is the state of a device that there is not any more.
+const Gone = "gone"
 
 // State is the state of the device as last seen.
 func (w *Watch) State() string {

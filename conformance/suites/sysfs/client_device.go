@@ -5,7 +5,6 @@ package sysfs
 import (
 	"path"
 	"syscall"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -87,16 +86,6 @@ var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
 			Expect(p.Client.Word(ctx, file("state"))).To(Equal("open"))
 			disk.Close(ctx)
 			p.Unmap(ctx, device, subject.UnmapNormal)
-		})
-
-		It("removes the disk in force mode while it is in use, and fails its I/O", kit.Takes(15), claim.Clauses("IBNBD-SYSFS-022"), func(ctx SpecContext) {
-			slow := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{Latency: 2 * time.Second})))
-			reads := p.StartReads(ctx, slow, 8, 4096)
-			p.Unmap(ctx, slow, subject.UnmapForce)
-			Expect(p.Client.Exists(ctx, path.Join("/sys/block", slow.Disk))).To(BeFalse())
-			for _, err := range reads.Wait(ctx) {
-				Expect(err).To(MatchError(syscall.EIO))
-			}
 		})
 
 		DescribeTable("refuses other text with EINVAL", claim.Clauses("IBNBD-SYSFS-023"),

@@ -21,7 +21,7 @@ const (
 	Client Kind = "client" // the reference's client, likewise, judged by the provocations of scripted servers
 	Wire   Kind = "wire"   // a recorded exchange, altered as if a broken implementation had taken part, judged from its frames
 	Liar   Kind = "liar"   // a server that is broken as a whole: it dies, falls silent, forgets or pretends
-	Lab    Kind = "lab"    // mainline's modules in guests whose files, or packets, are altered on their way, judged by the specs of the lab
+	Lab    Kind = "lab"    // a pair in guests whose files, packets or arguments are altered on their way, judged by the specs of the lab
 )
 
 // Fate is what became of a mutant.
