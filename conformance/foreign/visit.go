@@ -176,5 +176,16 @@ func (v *Visit) revive(ctx context.Context) {
 		return
 	}
 	_, err := v.control(ctx, Restart)
+	if err == nil {
+		err = v.renew()
+	}
 	v.dead = err != nil || v.awaitService(ctx) != nil
+}
+
+// renew closes the own devices and opens new ones. The old still say goodbye to queue pairs of the target that died, and would
+// refuse a connection to one of the same number of the target that came back as stale.
+func (v *Visit) renew() error {
+	err := v.ownEnd.Close()
+	v.ownEnd, v.target.Rails = ownEnd{}, nil
+	return errors.Join(err, v.openDevices())
 }

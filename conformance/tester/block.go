@@ -4,10 +4,13 @@ package tester
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // Marshal gives the bytes of a message of this project's packages, none of which can fail to encode.
@@ -98,7 +101,8 @@ func (t *Tester) Ready(ctx context.Context) (*Path, ibnbd.OpenResponse, error) {
 	return t.NewSession().Ready(ctx, t.target.Exports[0], t.Access())
 }
 
-// Ready connects the first path of a session over the first rail and opens a device.
+// Ready connects the first path of a session over the first rail and opens a device. A target takes a moment to let go what a
+// client had open that has left: as long as it says that somebody has the device, it is asked again.
 func (s *Session) Ready(ctx context.Context, device string, access ibnbd.AccessMode) (*Path, ibnbd.OpenResponse, error) {
 	p := s.NewPath(0)
 	if err := p.Connect(ctx); err != nil {
@@ -107,9 +111,27 @@ func (s *Session) Ready(ctx context.Context, device string, access ibnbd.AccessM
 	if _, err := p.SessInfo(ctx, ibnbd.Version); err != nil {
 		return p, ibnbd.OpenResponse{}, fmt.Errorf("SESS_INFO: %w", err)
 	}
-	opened, err := p.Open(ctx, device, access)
+	opened, err := p.openFree(ctx, device, access)
 	if err != nil {
 		return p, opened, fmt.Errorf("open %s: %w", device, err)
 	}
 	return p, opened, nil
+}
+
+// openFree opens a device when nobody else has it, or fails when that takes too long.
+func (p *Path) openFree(ctx context.Context, device string, access ibnbd.AccessMode) (ibnbd.OpenResponse, error) {
+	const between = 50 * time.Millisecond // two questions
+	patient, cancel := p.Session.tester.patient(ctx)
+	defer cancel()
+	for {
+		opened, err := p.Open(ctx, device, access)
+		if !errors.Is(err, ibtrs.EPERM) {
+			return opened, err
+		}
+		select {
+		case <-patient.Done():
+			return opened, err
+		case <-time.After(between):
+		}
+	}
 }

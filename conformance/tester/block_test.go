@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tester_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/tester"
+	"github.com/ibnbd/ibnbd/conformance/tester/loopback"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// TestReadyWaitsForTheOneBefore opens a device that somebody else has: one who lets it go, and one who does not.
+func TestReadyWaitsForTheOneBefore(t *testing.T) {
+	for _, lets := range []bool{true, false} {
+		l, err := loopback.Start(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := l.Target()
+		if !lets {
+			target.Patience = 300 * time.Millisecond
+		}
+		before, after := tester.New(target), tester.New(target)
+		p, opened, err := before.Ready(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		let := make(chan error, 1)
+		time.AfterFunc(100*time.Millisecond, func() {
+			if lets {
+				let <- p.CloseDevice(t.Context(), opened.DeviceID)
+			} else {
+				let <- nil
+			}
+		})
+		_, _, err = after.Ready(t.Context())
+		if lets && err != nil || !lets && !errors.Is(err, ibtrs.EPERM) {
+			t.Errorf("let go: %v, then %v", lets, err)
+		}
+		if err := errors.Join(<-let, before.Close(), after.Close(), l.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
