@@ -70,7 +70,7 @@ matrix: setup build ## judge all pairs of mainline and the reference, keys refre
 	[ -z "$$failed" ] || { echo "broken:$$failed"; exit 1; }
 
 .PHONY: lab
-lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run
+lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run, of a vendor
 	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/... ./ci
 
 .PHONY: bench

@@ -42,7 +42,7 @@ type Visit struct {
 	geometry   ibtrs.Geometry
 	keyRefresh bool
 	versions   map[string]string
-	dead       bool // the target does not serve any more, and nobody can restart it
+	dead       error // why the target does not serve any more; nil if it does
 }
 
 // Open opens the own devices and makes the first contact. A *RefusedError says what the owner must allow, or the user correct;
@@ -75,6 +75,7 @@ func (v *Visit) open(ctx context.Context) error {
 // openDevices opens a device for each own address.
 func (v *Visit) openDevices() error {
 	bySource := make(map[netip.Addr]rdma.Device)
+	var rails []tester.Rail
 	for i, addr := range v.config.Targets {
 		source, err := v.config.Place.source(i, addr)
 		if err != nil {
@@ -87,8 +88,9 @@ func (v *Visit) openDevices() error {
 			}
 			bySource[source.Addr()] = device
 		}
-		v.target.Rails = append(v.target.Rails, tester.Rail{Device: device, Addr: addr})
+		rails = append(rails, tester.Rail{Device: device, Addr: addr})
 	}
+	v.target.Rails = rails
 	return nil
 }
 
@@ -105,8 +107,8 @@ func (v *Visit) Subject() verdict.Subject {
 
 // Missing is why a spec cannot run, as the reason of a SKIP and in words; "" if it can.
 func (v *Visit) Missing(s Spec) (verdict.Reason, string) {
-	if v.dead {
-		return verdict.NoHook, "the target does not serve any more, and the control hook cannot restart it"
+	if v.dead != nil {
+		return verdict.NoHook, fmt.Sprintf("the target does not serve any more: %v", v.dead)
 	}
 	if s.Depth != 0 && int(v.geometry.QueueDepth) != s.Depth {
 		return verdict.NoHook, fmt.Sprintf("it needs a queue depth of %d, and only the owner can change that of the target, %d", s.Depth, v.geometry.QueueDepth)
@@ -175,17 +177,20 @@ func (v *Visit) revive(ctx context.Context) {
 	if v.serves(ctx) == nil {
 		return
 	}
-	_, err := v.control(ctx, Restart)
-	if err == nil {
-		err = v.renew()
+	if _, v.dead = v.control(ctx, Restart); v.dead != nil {
+		return
 	}
-	v.dead = err != nil || v.awaitService(ctx) != nil
+	if v.dead = v.renew(); v.dead == nil {
+		v.dead = v.awaitService(ctx)
+	}
 }
 
-// renew closes the own devices and opens new ones. The old still say goodbye to queue pairs of the target that died, and would
-// refuse a connection to one of the same number of the target that came back as stale.
+// renew closes the own devices and opens new ones. The old still send disconnect requests for queue pairs of the target that died. If
+// the restarted target uses the same numbers, they would refuse its connections as stale.
 func (v *Visit) renew() error {
-	err := v.ownEnd.Close()
-	v.ownEnd, v.target.Rails = ownEnd{}, nil
-	return errors.Join(err, v.openDevices())
+	if err := v.ownEnd.Close(); err != nil {
+		return err
+	}
+	v.ownEnd = ownEnd{}
+	return v.openDevices()
 }

@@ -15,9 +15,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
+	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
@@ -36,6 +38,18 @@ func InLab() []Mutant {
 // Ground gives the options of runs in a world, but for what they select.
 type Ground func(lab.World) (runner.Options, error)
 
+// In gives a lab the pair of a world.
+func In(w lab.World, l conformance.Lab) conformance.Lab {
+	l.StaticKeys = w.KeysKept
+	if w.OwnTarget {
+		l.Target = kit.Reference
+	}
+	if w.OwnInitiator {
+		l.Initiator = kit.Reference
+	}
+	return l
+}
+
 // guestTrial is a mutant of the lab put to one of its specs.
 type guestTrial struct {
 	mutant         string
@@ -43,7 +57,7 @@ type guestTrial struct {
 	world, control lab.World
 }
 
-// RunInLab tries mutants of the lab, side by side in so many labs as the options say. In each world a spec has to do with one
+// RunInLab tries mutants of the lab, side by side in as many labs as the options say. In each world a spec has to do with one
 // mutant at a time, so that there are as many rounds as some spec has mutants, and one for the control. Each round is a run with a
 // report of its own. It fails when a round cannot be carried out.
 func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant, ground Ground, out io.Writer) ([]matrix.Row, error) {
@@ -51,7 +65,7 @@ func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant
 	if err != nil {
 		return nil, err
 	}
-	court := &guestCourt{catalogue: catalogue, ground: ground, out: out, trials: trials, controls: make(map[lab.World][]verdict.Result)}
+	court := &guestCourt{catalogue: catalogue, ground: ground, out: &guarded{to: out}, trials: trials, controls: make(map[lab.World][]verdict.Result)}
 	if err := court.visit(ctx); err != nil {
 		return nil, err
 	}
@@ -102,7 +116,7 @@ func inRounds(trials []guestTrial) []map[string]string {
 type guestCourt struct {
 	catalogue *clauses.Catalogue
 	ground    Ground
-	out       io.Writer
+	out       *guarded
 	trials    []guestTrial
 
 	mu       sync.Mutex // guards the rest
@@ -122,24 +136,29 @@ func (c *guestCourt) visit(ctx context.Context) error {
 	var home lab.World
 	all := worlds(c.trials)
 	elsewhere := slices.DeleteFunc(slices.Clone(all), func(w lab.World) bool { return w == home })
-	if len(elsewhere) == 0 || len(elsewhere) == len(all) {
-		return c.travel(ctx, all, func(labs int) int { return labs })
+	o, err := c.ground(home)
+	if err != nil {
+		return err
+	}
+	labs, share := o.Workers, o.Workers/3
+	if share == 0 || len(elsewhere) == 0 || len(elsewhere) == len(all) {
+		return c.travel(ctx, all, labs)
 	}
 	visits, ctx := errgroup.WithContext(ctx) // without the rounds of one the others decide nothing
-	visits.Go(func() error { return c.travel(ctx, []lab.World{home}, func(labs int) int { return max(1, labs-1) }) })
-	visits.Go(func() error { return c.travel(ctx, elsewhere, func(labs int) int { return max(1, labs/2) }) })
+	visits.Go(func() error { return c.travel(ctx, []lab.World{home}, labs-share) })
+	visits.Go(func() error { return c.travel(ctx, elsewhere, share) })
 	return visits.Wait()
 }
 
-// travel visits worlds one after the other, with a share of the labs.
-func (c *guestCourt) travel(ctx context.Context, way []lab.World, share func(labs int) int) error {
+// travel visits worlds one after the other, with so many labs.
+func (c *guestCourt) travel(ctx context.Context, way []lab.World, labs int) error {
 	for _, w := range way {
 		o, err := c.ground(w)
-		if err == nil {
-			o.Workers = share(o.Workers)
-			err = c.visitWorld(ctx, w, o)
-		}
 		if err != nil {
+			return err
+		}
+		o.Workers = labs
+		if err := c.visitWorld(ctx, w, o); err != nil {
 			return err
 		}
 	}
@@ -173,7 +192,7 @@ func (c *guestCourt) visitWorld(ctx context.Context, w lab.World, o runner.Optio
 		}
 	}
 	if len(unbroken) > 0 {
-		results, err := c.run(ctx, o, "control", unbroken)
+		results, err := c.run(ctx, w, o, "control", unbroken)
 		if err != nil {
 			return err
 		}
@@ -182,7 +201,7 @@ func (c *guestCourt) visitWorld(ctx context.Context, w lab.World, o runner.Optio
 		c.mu.Unlock()
 	}
 	for i, round := range inRounds(own) {
-		results, err := c.run(ctx, o, fmt.Sprintf("round-%d", i+1), round)
+		results, err := c.run(ctx, w, o, fmt.Sprintf("round-%d", i+1), round)
 		if err != nil {
 			return err
 		}
@@ -194,20 +213,19 @@ func (c *guestCourt) visitWorld(ctx context.Context, w lab.World, o runner.Optio
 }
 
 // run carries out a round, with what the specs have to do with.
-func (c *guestCourt) run(ctx context.Context, o runner.Options, name string, specs map[string]string) ([]verdict.Result, error) {
-	world := filepath.Base(o.ReportDir)
+func (c *guestCourt) run(ctx context.Context, w lab.World, o runner.Options, name string, specs map[string]string) ([]verdict.Result, error) {
 	o.ReportDir = filepath.Join(o.ReportDir, name)
 	o.Selection = runner.Selection{Names: slices.Sorted(maps.Keys(specs))}
 	o.Kit.Mutants = specs
 	plan, err := runner.NewPlan(c.catalogue, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", world, name, err)
+		return nil, fmt.Errorf("%s, %s: %w", w, name, err)
 	}
-	out := &labelled{to: c.out, mu: &c.mu, label: world + ": "}
+	out := &labelled{to: c.out, label: w.String() + ": "}
 	fmt.Fprintf(out, "%s: %d specs\n", name, len(plan.Specs))
 	outcome, err := runner.Run(ctx, c.catalogue, o, plan, out)
 	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", world, name, err)
+		return nil, fmt.Errorf("%s, %s: %w", w, name, err)
 	}
 	var results []verdict.Result
 	for _, area := range outcome.Areas {
@@ -220,18 +238,23 @@ func (c *guestCourt) run(ctx context.Context, o runner.Options, name string, spe
 	return results, nil
 }
 
-// labelled writes lines with a label before each, whole pieces of them at a time.
+// guarded is a writer that several write to.
+type guarded struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// labelled writes lines with a label before each.
 type labelled struct {
-	to    io.Writer
-	mu    *sync.Mutex
+	to    *guarded
 	label string
 }
 
 func (l *labelled) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.to.mu.Lock()
+	defer l.to.mu.Unlock()
 	for line := range bytes.Lines(p) {
-		if _, err := fmt.Fprintf(l.to, "%s%s", l.label, line); err != nil {
+		if _, err := fmt.Fprintf(l.to.to, "%s%s", l.label, line); err != nil {
 			return 0, err
 		}
 	}

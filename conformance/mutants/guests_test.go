@@ -10,7 +10,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
@@ -18,14 +17,7 @@ import (
 // TestGuestTrials looks for the specs of each mutant of the lab. Each clause that it breaks must be claimed by one of them.
 func TestGuestTrials(t *testing.T) {
 	ground := func(w lab.World) (runner.Options, error) {
-		l := conformance.Lab{StaticKeys: w.KeysKept, Settings: conformance.Settings{ReportDir: t.TempDir()}}
-		if w.OwnTarget {
-			l.Target = kit.Reference
-		}
-		if w.OwnInitiator {
-			l.Initiator = kit.Reference
-		}
-		return l.Options()
+		return In(w, conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}).Options()
 	}
 	trials, err := guestTrials(clauses.MustLoad(), InLab(), ground)
 	if err != nil {
@@ -36,6 +28,16 @@ func TestGuestTrials(t *testing.T) {
 			if !slices.ContainsFunc(trials, func(g guestTrial) bool { return g.mutant == m.Name && slices.Contains(g.spec.Clauses, id) }) {
 				t.Errorf("no quick spec claims %s, which %s breaks", id, m.Name)
 			}
+		}
+	}
+	for _, g := range trials {
+		o, err := ground(g.control)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Selection = runner.Selection{Names: []string{g.spec.Name}}
+		if plan, err := runner.NewPlan(clauses.MustLoad(), o); err != nil || len(plan.Specs) != 1 {
+			t.Errorf("%s cannot be held against %q of %s: %v", g.mutant, g.spec.Name, g.control, err)
 		}
 	}
 	done := 0

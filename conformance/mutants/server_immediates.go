@@ -20,6 +20,14 @@ func immediates() []Mutant {
 				return ibtrs.MaxWireErrno + 1 - errno
 			})
 		}),
+		server("truncates-errno", "has ENOTSUPP, 524, for what it cannot do, and cuts off what does not fit", "IBTRS-IMM-005", func(b *bed) {
+			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno {
+				if errno == ibtrs.EOPNOTSUPP {
+					return ibtrs.ENOTSUPP & ibtrs.MaxWireErrno
+				}
+				return errno
+			})
+		}),
 		server("any-chunk", "answers a request for a chunk that does not exist", "IBTRS-IMM-006",
 			func(b *bed) { b.rules().AnyChunk = true }),
 		server("any-offset", "answers a request behind the end of its chunk", "IBTRS-IMM-007",

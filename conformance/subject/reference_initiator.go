@@ -278,6 +278,9 @@ func (i *ReferenceInitiator) Paths(_ context.Context, session string) ([]PathSta
 // Look gives the states of a device and of its session's paths as the client last told them.
 func (i *ReferenceInitiator) Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error) {
 	state, err = i.State(ctx, d)
+	if errors.Is(err, syscall.ENOENT) { // its session is gone, and it with that
+		return "", nil, nil
+	}
 	if err != nil && !errors.Is(err, syscall.ENODEV) {
 		return "", nil, err
 	}

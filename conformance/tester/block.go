@@ -129,6 +129,8 @@ func (p *Path) openFree(ctx context.Context, device string, access ibnbd.AccessM
 			return opened, err
 		}
 		select {
+		case <-ctx.Done():
+			return opened, context.Cause(ctx)
 		case <-patient.Done():
 			return opened, err
 		case <-time.After(between):

@@ -17,7 +17,7 @@ import (
 func (r *ServerRequest) send(errno Errno) {
 	p := r.path
 	rules := &p.server.cfg.Rules
-	errno = r.wireErrno(errno)
+	errno = errno.OnWire() // Clause IBTRS-IMM-005
 	chain := r.chain[:0]
 	if (errno == 0 || rules.DataOnError) && r.Direction == Read {
 		chain = r.appendData(chain)
@@ -46,14 +46,6 @@ func (r *ServerRequest) send(errno Errno) {
 	if err := c.post(&r.response); err != nil {
 		p.fail(err)
 	}
-}
-
-// wireErrno is what goes on the wire (Clause IBTRS-IMM-005).
-func (r *ServerRequest) wireErrno(errno Errno) Errno {
-	if r.path.server.cfg.Rules.RawErrno {
-		return errno & MaxWireErrno
-	}
-	return errno.OnWire()
 }
 
 // invalidates tells whether the response takes the client's key back (Clauses IBTRS-IO-011, IBTRS-IO-012, IBTRS-IO-034).

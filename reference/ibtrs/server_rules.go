@@ -45,7 +45,6 @@ type ServerRules struct {
 	ResponseFirst       bool  // responds, then writes the data
 	KeepChunkKey        bool  // with key refresh: never takes a chunk's key back, and tells the old one
 	WrongResponseForm   bool  // answers in the form of the other key mode
-	RawErrno            bool  // cuts an errno above 511 off instead of mapping it
 	AnswerWhenClosing   bool  // executes and answers requests on a path that is closing
 	ForgetInflight      bool  // does not wait for requests in flight when a path closes
 	ExecuteAfterLoss    bool  // executes what was received on a connection that is lost

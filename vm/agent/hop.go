@@ -60,7 +60,8 @@ func (c *Client) AlterFiles(hop FileHop) {
 	c.hop.Store(&hop)
 }
 
-// ProgramHop stands between a client and the programs of its guest: it gives the command that is started instead.
+// ProgramHop stands between a client and the programs of its guest: it gives the command that is started instead, and leaves the
+// arguments of the one that it was given as they are. Calls may come from several goroutines at a time.
 type ProgramHop func(Command) Command
 
 // AlterPrograms puts a hop between the client and the programs that it starts from now on; nil takes it away.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,7 +87,7 @@ func TestAlteredPrograms(t *testing.T) {
 		return text
 	}
 	client.AlterPrograms(func(command agent.Command) agent.Command {
-		command.Args = append(command.Args, "two")
+		command.Args = append(slices.Clone(command.Args), "two")
 		return command
 	})
 	if got := said(); got != "one two\n" {

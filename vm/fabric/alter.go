@@ -7,12 +7,13 @@ import (
 	"slices"
 )
 
-// Alter lets other code change the frame, so that its sender looks like one that says something else. The ICRC of a RoCEv2
-// packet is made right again.
+// Alter lets other code change the frame, so that its sender seems to say something else, or its receiver to be told. The ICRC of a
+// RoCEv2 packet is made right, whatever it was.
 type Alter struct {
 	What string // the deed, for evidence, such as "say that nothing has failed"
 	// Change changes bytes of the frame in place, from the destination address on, and says whether it has. It is asked again
-	// about each repetition of a packet, and must then do the same. Calls come one at a time for each rail.
+	// about each repetition of a packet, and for each destination of a flooded frame, and must then do the same. Calls come one at
+	// a time for each rail.
 	Change func(frame []byte) bool
 }
 

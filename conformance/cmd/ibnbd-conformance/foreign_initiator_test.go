@@ -45,9 +45,6 @@ func provoke(t *testing.T, here machine, hook string, env []string, args ...stri
 
 func newMachines(t *testing.T) (here, there machine) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
 	here, there = newMachine(t), newMachine(t)
 	cable(t, here, there)
 	return here, there
@@ -149,15 +146,7 @@ func newAcme(t *testing.T, there machine, change func(*ibnbd.ClientConfig)) (*ac
 		}
 		return err
 	})
-	socket := filepath.Join(t.TempDir(), "acme")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.Server{Listener: listener, Config: &http.Server{Handler: a}}
-	server.Start()
 	t.Cleanup(func() {
-		server.Close()
 		if a.mortal {
 			a.restart()
 		}
@@ -165,9 +154,27 @@ func newAcme(t *testing.T, there machine, change func(*ibnbd.ClientConfig)) (*ac
 			t.Errorf("the run has left something: %v", err)
 		}
 	})
-	// Where the race detector is on, a program would sleep for a second at its end.
-	return a, []string{acmeSocket + "=" + socket, "GORACE=atexit_sleep_ms=0"}
+	return a, serveHook(t, a)
 }
+
+// serveHook has a handler do what a control hook is called for, and gives the environment in which this program is that hook. What
+// it answers with status 501 the hook does not know, and what it answers with any other but 200 has failed.
+func serveHook(t *testing.T, handler http.Handler) []string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "hook")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}}
+	server.Start()
+	t.Cleanup(server.Close)
+	// Where the race detector is on, a program would sleep for a second at its end.
+	return []string{acmeSocket + "=" + socket, "GORACE=atexit_sleep_ms=0"}
+}
+
+// unknownAction is the status of a hook that does not know an action.
+const unknownAction = 127
 
 // ServeHTTP does an action.
 func (a *acme) ServeHTTP(w http.ResponseWriter, q *http.Request) {
@@ -293,9 +300,8 @@ func (a *acme) mapDisk(ctx context.Context, session string, server netip.AddrPor
 
 // beHook has a test that listens on a Unix socket do what the words say, and gives the status of a control hook.
 func beHook(socket string, words []string) int {
-	const unknown = 127
 	if words[0] == os.Getenv(acmeLacks) {
-		return unknown
+		return unknownAction
 	}
 	initiator := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -307,7 +313,7 @@ func beHook(socket string, words []string) int {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusNotImplemented {
-		return unknown
+		return unknownAction
 	}
 	out, status := os.Stdout, 0
 	if answer.StatusCode != http.StatusOK {

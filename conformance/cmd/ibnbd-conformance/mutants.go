@@ -15,7 +15,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/mutants"
 	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
@@ -26,7 +25,7 @@ implementation unbroken.
 
 Mutants are the implementations of this project with a rule turned off, servers that lie as a whole, and recorded exchanges
 that were altered. They run in this process: neither guests nor root are needed. With --lab come mutants that live in guests:
-pairs of which the suite sees other files or packets than they have, and what mainline itself breaks. What still has no mutant
+pairs whose files, packets or arguments are altered on their way, and what mainline itself breaks. What still has no mutant
 stands in the matrix, with why.
 
 The page of a run shows the matrix, too: ibnbd-conformance report --matrix FILE.
@@ -64,7 +63,7 @@ func newMutants(a *app) *cobra.Command {
 	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for report.txt, report.json and report.html")
 	f.IntVar(&flags.workers, "workers", 0, "mutants at a time; 0: chosen by the number of processors")
 	f.BoolVar(&flags.lab, "lab", false, "also mutants that need guests; their rounds leave reports of their own below lab/ of the report")
-	f.IntVar(&flags.labs, "labs", 5, "labs side by side, with --lab")
+	f.IntVar(&flags.labs, "labs", 6, "labs side by side, with --lab")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	for name, complete := range map[string]cobra.CompletionFunc{
 		"clause": a.completeClauses, "area": cobra.FixedCompletions(a.areaNames(), cobra.ShellCompDirectiveNoFileComp),
@@ -131,17 +130,9 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 // groundOf gives the options of the lab's runs.
 func groundOf(flags mutantsFlags) mutants.Ground {
 	return func(w lab.World) (runner.Options, error) {
-		l := conformance.Lab{
-			StaticKeys: w.KeysKept, Workers: flags.labs,
-			Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
-		}
-		if w.OwnTarget {
-			l.Target = kit.Reference
-		}
-		if w.OwnInitiator {
-			l.Initiator = kit.Reference
-		}
-		options, err := l.Options()
+		options, err := mutants.In(w, conformance.Lab{
+			Workers: flags.labs, Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
+		}).Options()
 		if err != nil {
 			return options, usagef("--labs: %w", err)
 		}

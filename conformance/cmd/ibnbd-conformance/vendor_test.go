@@ -38,6 +38,9 @@ type machine struct{ holder int }
 
 func newMachine(t *testing.T) machine {
 	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
 	holder := exec.Command("cat") // ends with its input, and so with this process
 	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	input, err := holder.StdinPipe()
@@ -124,9 +127,6 @@ const diskSize = 16 << 20
 // newVendor starts a target by the hook of ci/hooks, with server as the command line of the service.
 func newVendor(t *testing.T, server string) vendor {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
 	here, there := newMachine(t), newMachine(t)
 	cable(t, here, there)
 	dir := t.TempDir()

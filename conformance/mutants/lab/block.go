@@ -21,6 +21,7 @@ var (
 	clientLink   = path.Join(subject.RNBD.ClientLinks(), "*")
 	diskDir      = subject.RNBD.DiskFile("*", "")
 	unmapDevice  = subject.RNBD.DiskFile("*", "unmap_device")
+	diskFile     = subject.RNBD.DiskFile("*", "*")
 	diskState    = subject.RNBD.DiskFile("*", "state")
 	diskMapping  = subject.RNBD.DiskFile("*", "mapping_path")
 	exportedDisk = path.Join(subject.RNBD.ServerDevices(), "*", "block_dev")
@@ -165,7 +166,7 @@ var (
 	atWork    = []string{"a target whose disk is at work answers nothing that comes while it closes the path, and does nothing twice"}
 )
 
-// returning are those of which disks, names or requests come back otherwise than they went.
+// returning are those whose disks, names or requests do not come back as they should.
 func returning() []Mutant {
 	return []Mutant{
 		initiator("gives-disks-up", "a disk that is closed does not come back, but goes away", vanishes(1), "IBNBD-FAIL-001", "IBTRS-PATH-017").by(restarted...),
@@ -202,17 +203,18 @@ func remembersDisks() agent.FileHop {
 		mu.Lock()
 		defer mu.Unlock()
 		link, _ := path.Match(clientLink, call.Path)
+		file, _ := path.Match(diskFile, call.Path)
+		before, was := known[call.Path]
 		switch {
 		case call.Op == agent.Glob && call.Path == clientLink:
 			return agent.FileAnswer{Names: slices.Clone(links)}, err
-		case call.Op != agent.Readlink && call.Op != agent.ReadFile:
+		case !(call.Op == agent.Readlink && link || call.Op == agent.ReadFile && file):
 			return a, err
+		case err != nil && was:
+			return before, nil
 		case err != nil:
-			if before, was := known[call.Path]; was {
-				return before, nil
-			}
 			return a, err
-		case link && !slices.Contains(links, call.Path):
+		case link && !was:
 			links = append(links, call.Path)
 		}
 		known[call.Path] = a
@@ -237,7 +239,9 @@ func otherName() agent.FileHop {
 		}
 		if call.Op == agent.Readlink {
 			for name, other := range renamed {
-				call.Path = strings.ReplaceAll(call.Path, name, other)
+				if device, is := strings.CutSuffix(call.Path, "@"+name); is {
+					call.Path = device + "@" + other
+				}
 			}
 		}
 		mu.Unlock()
@@ -251,7 +255,10 @@ func writesMore() agent.FileHop {
 	var looked atomic.Bool
 	return shows("/sys/block/*/stat", func(line string) string {
 		fields := strings.Fields(line)
-		if n, err := strconv.Atoi(fields[writes]); err == nil && looked.Swap(true) {
+		if len(fields) <= writes || !looked.Swap(true) {
+			return line
+		}
+		if n, err := strconv.Atoi(fields[writes]); err == nil {
 			fields[writes] = strconv.Itoa(n + 2)
 		}
 		return strings.Join(fields, " ") + "\n"

@@ -14,7 +14,7 @@ func found() []Mutant {
 		{Name: "mainline-registers-twice", What: "mainline's target loses the path with a packet of a read's data", Breaks: []string{"IBTRS-INV-016"}, Found: true},
 		{
 			Name: "mainline-waits-for-ever", What: "mainline's initiator waits for a connection that carries nothing", Breaks: []string{"IBNBD-FAIL-028"}, Found: true,
-			By: []string{"failover on silent loss of one connection with one path: I/O fails within the bound"}, Slow: true,
+			By: []string{"failover on silent loss of one connection with one path: I/O fails within the bound"},
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ibnbd/ibnbd/conformance/subject"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
@@ -101,12 +102,90 @@ func TestRequests(t *testing.T) {
 func TestNamed(t *testing.T) {
 	for _, m := range All() {
 		found, known := Named(m.Name)
-		alters := m.Target != nil || m.Initiator != nil || m.TargetPrograms != nil || m.InitiatorPrograms != nil || m.Wire != nil
+		alters := m.Target != nil || m.Initiator != nil || m.Programs != nil || m.Wire != nil
 		if !known || found.What != m.What || alters == m.Found {
 			t.Errorf("%s: found %q, and it must alter something, or have been found", m.Name, found.What)
 		}
 	}
 	if _, known := Named("nobody"); known {
 		t.Error("there is a mutant named nobody")
+	}
+}
+
+// TestVanishing looks at a disk that is closed and opened again, through hops that have it gone after so many looks.
+func TestVanishing(t *testing.T) {
+	file := subject.RNBD.DiskFile("rnbd0", "state")
+	look := func(hop agent.FileHop, state string) int {
+		g := guest{answer: agent.FileAnswer{Files: []agent.Content{{Path: file, Bytes: []byte(state + "\n")}, {Path: "/sys/other", Bytes: []byte("closed\n")}}}}
+		a, err := hop(agent.FileCall{Op: agent.ReadFiles}, g.ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(a.Files)
+	}
+	for looks, want := range map[int][]int{0: {2, 1, 1, 1}, 1: {2, 2, 1, 1}} {
+		hop := vanishes(looks)()
+		for i, state := range []string{"open", "closed", "closed", "open"} {
+			if got := look(hop, state); got != want[i] {
+				t.Errorf("after %d looks: %d files at look %d, want %d", looks, got, i, want[i])
+			}
+		}
+	}
+}
+
+// TestRememberedDisks looks for a disk before and after it has gone.
+func TestRememberedDisks(t *testing.T) {
+	hop := remembersDisks()
+	link := strings.Replace(clientLink, "*", "dev!one@s", 1)
+	file := subject.RNBD.DiskFile("rnbd0", "session")
+	there := guest{answer: agent.FileAnswer{Target: "../rnbd0", Data: []byte("s\n")}}
+	gone := guest{err: syscall.ENOENT}
+	for _, call := range []agent.FileCall{{Op: agent.Readlink, Path: link}, {Op: agent.ReadFile, Path: file}} {
+		before, err1 := hop(call, there.ask)
+		after, err2 := hop(call, gone.ask)
+		if err1 != nil || err2 != nil || before.Target != after.Target || string(before.Data) != string(after.Data) {
+			t.Errorf("%s %s: %+v, %v; then %+v, %v", call.Op, call.Path, before, err1, after, err2)
+		}
+	}
+	if a, err := hop(agent.FileCall{Op: agent.Glob, Path: clientLink}, there.ask); err != nil || len(a.Names) != 1 || a.Names[0] != link {
+		t.Errorf("disks %v, %v", a.Names, err)
+	}
+	other := agent.FileCall{Op: agent.ReadFile, Path: "/sys/other"}
+	if _, err := hop(other, there.ask); err != nil {
+		t.Error(err)
+	}
+	if _, err := hop(other, gone.ask); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("a file that is no disk's is remembered: %v", err)
+	}
+}
+
+// TestOtherName maps twice in a session of one name, and once in one whose name only begins the same.
+func TestOtherName(t *testing.T) {
+	hop, g := otherName(), guest{}
+	for _, c := range []struct{ name, want, link string }{
+		{"s1", "s1", "x@s1"}, {"s10", "s10", "x@s10"}, {"s1", "s1-again", "x@s1-again"},
+	} {
+		for _, call := range []agent.FileCall{
+			{Op: agent.WriteFile, Path: mapDevice, Data: []byte("sessname=" + c.name + " device_path=x")}, {Op: agent.Readlink, Path: "x@" + c.name},
+		} {
+			if _, err := hop(call, g.ask); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked := g.asked[len(g.asked)-2:]
+		if got := value(string(asked[0].Data), "sessname"); got != c.want || asked[1].Path != c.link {
+			t.Errorf("session %s: %s and %s, want %s and %s", c.name, got, asked[1].Path, c.want, c.link)
+		}
+	}
+}
+
+// TestMoreWrites reads the statistics of a disk, and a line that is too short to be one.
+func TestMoreWrites(t *testing.T) {
+	hop := writesMore()
+	for i, c := range []struct{ line, want string }{{"1 2 3 4 5 6\n", "1 2 3 4 5 6\n"}, {"1 2 3 4 5 6\n", "1 2 3 4 7 6\n"}, {"1 2\n", "1 2\n"}} {
+		g := guest{answer: agent.FileAnswer{Data: []byte(c.line)}}
+		if a, err := hop(agent.FileCall{Op: agent.ReadFile, Path: "/sys/block/nullb0/stat"}, g.ask); err != nil || string(a.Data) != c.want {
+			t.Errorf("look %d: %q, %v; want %q", i, a.Data, err, c.want)
+		}
 	}
 }

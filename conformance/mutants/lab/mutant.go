@@ -14,16 +14,16 @@ type Mutant struct {
 	Name   string   // unique: lower-case words joined by '-'
 	What   string   // the deed, in a few words
 	Breaks []string // ids of the clauses that it breaks
-	Slow   bool     // only specs that take minutes can find it
-	By     []string // unless empty, names of the specs that must find it, however long they take
+	Slow   bool     // only specs that take minutes can find it, so that all are tried
+	By     []string // unless empty, names of the specs that are tried instead, however long they take
 	World  World    // the pair that it is made of
 	// Found says that nothing is altered: mainline itself breaks the clauses. What is not broken is then this project's own pair.
 	Found bool
 
 	// What stands between the suite and the files of each machine. It is made anew for each spec; nil stands for nothing.
 	Target, Initiator func() agent.FileHop
-	// What stands between the suite and the programs of each machine; nil stands for nothing.
-	TargetPrograms, InitiatorPrograms agent.ProgramHop
+	// What stands between the suite and the programs of the initiator's machine; nil stands for nothing.
+	Programs agent.ProgramHop
 	// Wire is what rails do besides to what machines of these names send; nil stands for nothing. It is asked anew for each rail
 	// and spec.
 	Wire func(target, initiator string) fabric.Fault
@@ -86,7 +86,7 @@ func target(name, what string, hop func() agent.FileHop, breaks ...string) Mutan
 	return Mutant{Name: name, What: what, Breaks: breaks, Target: hop}
 }
 
-// by names the specs that must find it.
+// by names the specs that are tried.
 func (m Mutant) by(names ...string) Mutant {
 	m.By = names
 	return m

@@ -8,22 +8,12 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// programs are those of this project's programs that are called with other arguments.
+// programs are those of this project's client that is called with other arguments.
 func programs() []Mutant {
 	return []Mutant{
 		{
-			Name: "short-of-registrations", What: "a session of more than 1025 chunks has no room for their registrations", Breaks: []string{"IBTRS-INFO-023"},
-			World: own, By: []string{"a target with a queue depth serves a session of 2048"},
-			TargetPrograms: func(c agent.Command) agent.Command {
-				if argument(c, "--queue-depth") == "2048" {
-					c.Args = append(slices.Clone(c.Args), "--max-memory", "64M")
-				}
-				return c
-			},
-		},
-		{
 			Name: "any-io-mode", What: "an I/O mode that is unknown is block I/O", Breaks: []string{"IBNBD-SYSFS-007"}, World: own,
-			InitiatorPrograms: func(c agent.Command) agent.Command {
+			Programs: func(c agent.Command) agent.Command {
 				if argument(c, "--io-mode") != "" {
 					c.Args = append(slices.Clone(c.Args), "--io-mode", "blockio") // the last word counts
 				}

@@ -18,7 +18,7 @@ func wire() []Mutant {
 		{
 			Name: "initiator-dies-of-a-loss", What: "the initiator's provider sends nothing more when it should repeat something",
 			Breaks: []string{"IBTRS-IO-035"},
-			By:     []string{"a reliable connection repairs it when a read request is lost", "a reliable connection repairs it when the third write request is lost"},
+			By:     []string{"a reliable connection repairs it when a read request is lost"},
 			Wire:   func(_, initiator string) fabric.Fault { return lost(afterALoss(initiator)) },
 		},
 		{

@@ -20,10 +20,17 @@ var _ = Describe("an initiator", func() {
 	It("refuses an I/O mode that is unknown with EINVAL", claim.Clauses("IBNBD-SYSFS-007"), func(ctx SpecContext) {
 		p := kit.Current()
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
+		for _, mode := range []string{"blockio", "fileio"} {
+			r.IOMode = mode
+			p.Unmap(ctx, p.Map(ctx, r), subject.UnmapNormal)
+			Eventually(p.Target.Sessions).WithContext(ctx).Should(BeEmpty())
+		}
 		r.IOMode = "netio"
 		_, err := p.TryMap(ctx, r)
 		Expect(err).To(MatchError(syscall.EINVAL))
-		Expect(p.Devices(ctx)).To(BeEmpty())
+		sessions, err := p.Target.Sessions(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(sessions).To(BeEmpty())
 	})
 
 	It("takes a device away by force while it is in use, and fails its I/O", kit.Takes(15), claim.Clauses("IBNBD-SYSFS-022"), func(ctx SpecContext) {

@@ -32,8 +32,8 @@ func mutate(p *Pair, spec string) error {
 		}
 	}
 	p.hops = map[*vm.Host]hops{
-		p.TargetHost:    {anew(m.Target), m.TargetPrograms},
-		p.InitiatorHost: {anew(m.Initiator), m.InitiatorPrograms},
+		p.TargetHost:    {files: anew(m.Target)},
+		p.InitiatorHost: {files: anew(m.Initiator), programs: m.Programs},
 	}
 	for host := range p.hops {
 		p.putHops(host)

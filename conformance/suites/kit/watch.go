@@ -88,7 +88,7 @@ func (w *Watch) note(now time.Time, path subject.PathStatus) {
 	w.pair.happened(now, path.String(), "path is "+word)
 }
 
-// Gone is the state of a device that there is not any more.
+// Gone is the state of a device that does not exist any more.
 const Gone = "gone"
 
 // State is the state of the device as last seen.

@@ -102,7 +102,7 @@ var _ = Describe("a target that knows the feature marker", func() {
 		Expect(err).NotTo(HaveOccurred(), "the same mode")
 	})
 
-	It("answers EOPNOTSUPP to what file I/O cannot do", claim.Clauses("IBNBD-IO-022", "IBTRS-IMM-005"), func(ctx SpecContext) {
+	It("answers EOPNOTSUPP to what file I/O cannot do", claim.Clauses("IBNBD-IO-022"), func(ctx SpecContext) {
 		path := agreed(ctx, ibnbd.FeatureIOMode)
 		opened, err := open(ctx, path, ibnbd.ReadWrite, ibnbd.FileIO)
 		Expect(err).NotTo(HaveOccurred())

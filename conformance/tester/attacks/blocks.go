@@ -4,6 +4,7 @@ package attacks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -23,7 +24,22 @@ func blocks() []Attack {
 		{Name: "a read comes as a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
 		{Name: "a device is written that was opened for reading", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
 		{Name: "I/O goes beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
+		{Name: "blocks are to be erased for good", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
 	}
+}
+
+// eraseForGood asks for what few disks can do. A kernel has numbers for that which do not fit on the wire.
+func eraseForGood(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpSecureErase, 0, opened.DeviceID, t.Base(), readSize))
+	_, err = p.Call(ctx, p.Write(message, nil), 0)
+	if err == nil || errors.Is(err, ibtrs.EOPNOTSUPP) {
+		return nil
+	}
+	return tester.Broken("IBTRS-IMM-005", "a secure erase: %s, it must succeed or be EOPNOTSUPP", tester.Outcome(err))
 }
 
 func closedDevices(ctx context.Context, t *tester.Tester) error {
