@@ -58,7 +58,22 @@ func newGuest(t *testing.T, here machine, addresses ...string) *guest {
 	})
 	plug(t, here, lab.Rails()[0])
 	here.inside(t, func() error { return addAddresses("eth1", addresses...) })
-	return &guest{lab, lab.Hosts()[0], img.Manifest.Release}
+	g := &guest{lab, lab.Hosts()[0], img.Manifest.Release}
+	if err := g.meet(t.Context(), addresses...); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// meet has the machine know addresses of its network. What its RDMA stack takes to resolve one that it does not know has been seen
+// to be all of 30 s, which is nobody's subject here.
+func (g *guest) meet(ctx context.Context, addresses ...string) error {
+	for _, address := range addresses {
+		if _, err := g.host.Agent().Output(ctx, "ping", "-c", "1", "-W", "5", address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // plug gives a machine a network card on a rail.
@@ -226,6 +241,9 @@ func (s *served) restart(ctx context.Context) error {
 func (s *served) reboot(ctx context.Context) error {
 	s.host.PowerLoss()
 	if err := s.lab.Replace(ctx, s.host); err != nil {
+		return err
+	}
+	if err := s.meet(ctx, judges[0]); err != nil {
 		return err
 	}
 	return s.provide(ctx)
