@@ -7,8 +7,8 @@
 //     broken module would show. A hop alters the calls of a file operation that a mutant is about, and leaves alone whatever else
 //     the suite asks of the guest, so that only specs about those files can see it.
 //   - Packets (packets.go; alter.go): a rail alters what one side sends or gets, as if that side said or took something else.
-//   - Losses (wire.go): the RDMA provider below an implementation does not repeat what got lost.
-//   - Arguments (programs.go): this project's programs are started with others than the suite gives them.
+//   - Losses (wire.go): the RDMA provider below an implementation does not repeat what got lost, or does not end a connection.
+//   - Arguments (programs.go): this project's client is started with others than the suite gives it.
 //
 // Mainline's implementations need no hop where they break a clause as they are (found.go): they are mutants that were
 // found, and this project's pair, which keeps the clause, is their control. A [World] says which pair a mutant is made of.

@@ -106,6 +106,9 @@ func TestNamed(t *testing.T) {
 		if !known || found.What != m.What || alters == m.Found {
 			t.Errorf("%s: found %q, and it must alter something, or have been found", m.Name, found.What)
 		}
+		if elsewhere := m.Control() != m.World; elsewhere != m.Found {
+			t.Errorf("%s of %s is held against %s", m.Name, m.World, m.Control())
+		}
 	}
 	if _, known := Named("nobody"); known {
 		t.Error("there is a mutant named nobody")

@@ -7,7 +7,8 @@ import (
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// wire are those whose RDMA provider does not repeat what got lost. What it would repeat is taken off the rails.
+// wire are those of which something that they send is missing: what their RDMA provider would repeat, and in one case the end of a
+// connection. It is taken off the rails.
 func wire() []Mutant {
 	return []Mutant{
 		{

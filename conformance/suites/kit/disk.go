@@ -142,12 +142,6 @@ func (p *Pair) MaxIO(ctx context.Context, d subject.Device) int {
 	return kib << 10
 }
 
-// Reads are reads that were started together.
-type Reads struct {
-	done sync.WaitGroup
-	errs []error
-}
-
 // DiskThere says whether the disk of a device is there. One of NBD's, of which there is a fixed number, is there as long as it
 // can be read.
 func (p *Pair) DiskThere(ctx context.Context, d subject.Device) bool {
@@ -157,6 +151,12 @@ func (p *Pair) DiskThere(ctx context.Context, d subject.Device) bool {
 		return p.ReadAt(ctx, d, make([]byte, block), 0) == nil
 	}
 	return p.Client.Exists(ctx, path.Join("/sys/block", d.Disk))
+}
+
+// Reads are reads that were started together.
+type Reads struct {
+	done sync.WaitGroup
+	errs []error
 }
 
 // StartReads starts count reads of size bytes, side by side, and returns when all of them are submitted.
