@@ -294,10 +294,7 @@ func (t *Tracker) forget(c *Connection) {
 			delete(t.flows, f.key)
 		}
 		t.dropHeld(f)
-		for _, w := range f.watchers {
-			w.gap(f)
-		}
-		f.watchers = nil
+		f.tellGap()
 	}
 	t.lastFlow = nil
 	t.leavePath(c)

@@ -38,6 +38,7 @@ type Flow struct {
 	msg       Message
 	inMessage bool
 	watchers  []watcher
+	takers    []taker
 
 	sent          uint64 // request packets
 	retransmitted uint64
@@ -67,6 +68,15 @@ type heldPacket struct {
 type watcher interface {
 	inOrder(f *Flow)
 	gap(f *Flow)
+}
+
+// takings are the acknowledgements of what is sent in a flow: its receiver gives them as long as its queue pair lives.
+type takings struct{ of *Flow }
+
+// taker waits for the acknowledgement of a packet.
+type taker struct {
+	watcher
+	psn roce.PSN
 }
 
 // keptTail is how many bytes of the end of an RDMA WRITE are kept: the longest user header in use, transport message and
@@ -253,15 +263,23 @@ func (t *Tracker) gapFound(f *Flow, first roce.PSN, n int) {
 	copy(f.gaps[1:], f.gaps[:])
 	f.gaps[0] = psnRange{first, n}
 	f.lastGap = t.now.seq
-	for _, w := range f.watchers {
-		w.gap(f)
-	}
-	f.watchers = f.watchers[:0]
+	f.tellGap()
 	f.conn.gapFound(t, f)
 	e := t.fresh(Gap)
 	e.setFlow(f)
 	e.PSN, e.Count = first, n
 	t.emit(e)
+}
+
+// tellGap tells all who waited that something was missed.
+func (f *Flow) tellGap() {
+	for _, w := range f.watchers {
+		w.gap(f)
+	}
+	for _, w := range f.takers {
+		w.gap(f)
+	}
+	f.watchers, f.takers = f.watchers[:0], f.takers[:0]
 }
 
 // takeResponse takes what the receiver of flow f's counterpart answers: acknowledgements and READ responses for requests
@@ -333,6 +351,18 @@ func (t *Tracker) acknowledged(requests *Flow, psn roce.PSN) {
 	if !requests.ackedAny || psn.After(requests.acked) {
 		requests.acked, requests.ackedAny, requests.ackedAt = psn, true, t.now.at
 	}
+	requests.taken(psn)
+}
+
+// taken tells those who waited that the receiver has what was sent up to psn.
+func (f *Flow) taken(psn roce.PSN) {
+	f.takers = slices.DeleteFunc(f.takers, func(t taker) bool {
+		if psn.Before(t.psn) {
+			return false
+		}
+		t.inOrder(f)
+		return true
+	})
 }
 
 // takeReadResponse notes the progress of READs: a response ends its own READ if it is the last, and all before it.
@@ -482,11 +512,26 @@ func (t *Tracker) finishMessage(f *Flow, p *roce.Packet, at packetTime) {
 // cleanSince reports whether everything that was sent from frame seq on was seen, up to now.
 func (f *Flow) cleanSince(seq uint64) bool { return f.lastGap < seq && len(f.held) == 0 }
 
+// maxWatchers is how many wait for a flow at a time.
+const maxWatchers = 256
+
 // watch makes w hear of the flow's next message in order or gap, whichever is first.
 func (f *Flow) watch(w watcher) bool {
-	if len(f.watchers) >= 256 {
+	if len(f.watchers) >= maxWatchers {
 		return false
 	}
 	f.watchers = append(f.watchers, w)
+	return true
+}
+
+func (t takings) cleanSince(seq uint64) bool { return t.of.cleanSince(seq) }
+
+// watch makes w hear of the first acknowledgement of what is sent from now on, or of a gap, whichever is first.
+func (t takings) watch(w watcher) bool {
+	f := t.of
+	if !f.started || len(f.takers) >= maxWatchers {
+		return false
+	}
+	f.takers = append(f.takers, taker{w, f.next})
 	return true
 }

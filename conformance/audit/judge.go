@@ -174,12 +174,14 @@ func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format strin
 	r.suspect(streams, since, format, args...)
 }
 
-// BreaksUnlessLost is the same for what is right when a path is lost: the suspicion is dropped if the path is closed before
-// all of the streams have gone on.
-func (r *Ruling) BreaksUnlessLost(b *build, streams []stream, since uint64, format string, args ...any) {
+// BreaksUnlessLost is the same for what is right when a path is lost: the suspicion is dropped if one of the paths is closed
+// before all of the streams have gone on.
+func (r *Ruling) BreaksUnlessLost(paths []*build, streams []stream, since uint64, format string, args ...any) {
 	s := r.suspect(streams, since, format, args...)
-	if !s.settled && len(b.suspicions) < keptViolations {
-		b.suspicions = append(b.suspicions, s)
+	for _, b := range paths {
+		if !s.settled && len(b.suspicions) < keptViolations {
+			b.suspicions = append(b.suspicions, s)
+		}
 	}
 }
 

@@ -100,21 +100,21 @@ var ioRules = []Rule{
 		if !known || !q.ChunkKnown {
 			return
 		}
-		if q.Reused && q.ReusedBusy > int(g.QueueDepth) {
+		switch {
+		case !q.Reused || q.ReusedBusy <= int(g.QueueDepth):
+			r.Holds()
+		case q.onOtherPath():
+			r.breaksUnlessGivenUp("%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
+		default:
 			r.BreaksUnlessMissed(answersOf(e.Session), e.seq, "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
-			return
 		}
-		r.Holds()
 	}},
 	{"IBTRS-IO-019", on(RequestSent), func(e *Event, r *Ruling) {
 		q := e.Request
 		switch {
 		case !q.ChunkKnown:
-		case q.Reused && q.rival.build != e.build:
-			// The initiator may have given the other path up, which shows on the wire only later.
-			rival := q.rival.conn
-			r.BreaksUnlessLost(q.rival.build, []stream{rival.flow(Target), rival.flow(Initiator)}, e.seq,
-				"permit %d is used again on another path before the response to its last request", q.Chunk)
+		case q.onOtherPath():
+			r.breaksUnlessGivenUp("permit %d is used again on another path before the response to its last request", q.Chunk)
 		case q.Reused:
 			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, e.seq, "permit %d is used again before the response to its last request", q.Chunk)
 		default:
@@ -132,6 +132,16 @@ var ioRules = []Rule{
 	{"IBTRS-IO-028", on(RequestSent), checkMaxIO},
 	{"IBTRS-IO-029", on(RequestAnswered, ReceiverNotReady), checkLongRun},
 	{"IBTRS-IO-033", on(RequestAnswered, ReceiverNotReady), checkReceives},
+}
+
+// breaksUnlessGivenUp blames an initiator for a permit that it has used on two paths at once, unless it had given one of them up,
+// which shows on the wire only later. It need not be the path of the first request that was seen: what is sent while the
+// neighbour does not answer lies in the network stack until long after it was sent again over the other path. Who has given a
+// path up acknowledges nothing on it any more.
+func (r *Ruling) breaksUnlessGivenUp(format string, args ...any) {
+	q := r.event.Request
+	rival, own := q.rival.conn.flow(Target), q.lane.conn.flow(Target)
+	r.BreaksUnlessLost([]*build{q.rival.build, q.lane.build}, []stream{rival, takings{rival}, takings{own}}, r.event.seq, format, args...)
 }
 
 // shape is what a request says of the length of its data, in three places, and which of them does not agree.

@@ -316,3 +316,21 @@ func TestFailoverBeforeDisconnect(t *testing.T) {
 		}
 	}
 }
+
+// TestLateCopyMeanwhile is the same at any moment of what the other path carries meanwhile: before the permit is used again,
+// while another request has it, and after. The disconnect request stays where it was, behind it.
+func TestLateCopyMeanwhile(t *testing.T) {
+	c := loadFiles(t, "testdata/late-copy-rail0.pcapng.gz", "testdata/late-copy-rail1.pcapng.gz")
+	for early := time.Duration(0); early < 200*time.Millisecond; early += time.Millisecond {
+		moved := c.clone()
+		for i := range moved {
+			if f := &moved[i]; f.Rail == "rail0" && (f.Number == 206 || f.Number == 207) {
+				f.At = f.At.Add(-early)
+			}
+		}
+		slices.SortStableFunc(moved, func(a, b Frame) int { return a.At.Compare(b.At) })
+		if broken := failures(judged(t, moved, Configuration{})); len(broken) > 0 {
+			t.Errorf("%v earlier: %v", early, broken)
+		}
+	}
+}

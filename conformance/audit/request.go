@@ -75,6 +75,9 @@ func (r *Request) Connection() *Connection { return r.lane.conn }
 // Path returns the path of the request.
 func (r *Request) Path() *Path { return r.lane.build.path }
 
+// onOtherPath reports whether the permit was still in use on another path.
+func (r *Request) onOtherPath() bool { return r.Reused && r.rival.build != r.lane.build }
+
 // unsure reports whether its answer may have been missed.
 func (r *Request) unsure() bool { return r.epoch != r.lane.epoch }
 

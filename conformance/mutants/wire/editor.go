@@ -257,6 +257,12 @@ func (e *editor) delay(i int, by time.Duration) {
 	}
 }
 
+// move has frame i come at another time.
+func (e *editor) move(i int, at time.Time) {
+	e.frames[i].At = at
+	slices.SortStableFunc(e.frames, func(a, b audit.Frame) int { return a.At.Compare(b.At) })
+}
+
 // repeat shows frame i once more, later, as it is or with a change; no sequence number is moved.
 func (e *editor) repeat(i int, later time.Duration, change func(p *roce.Packet)) {
 	p, _ := e.packet(i)

@@ -246,3 +246,36 @@ var returnMutations = []mutation{
 		e.alter(e.find(1, initiatorRequest(2, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
 	}, []string{"IBNBD-FAIL-002"}},
 }
+
+// turnsMutations break what holds when two paths carry requests in turn.
+var turnsMutations = []mutation{
+	{"a permit on two paths at once", func(e *editor) {
+		// A read of the second rail comes a moment before the answer that has freed its permit came on the first.
+		answers := e.all(from("10.0.0.1", response))
+		for _, read := range e.all(from("10.0.1.2", initiatorRequest(4, anyRead))) {
+			if answer, found := e.freed(read, answers); found {
+				e.move(read, e.frames[answer].At.Add(-time.Microsecond))
+				return
+			}
+		}
+		e.fail("no permit goes from the first rail to the second")
+	}, []string{"IBTRS-IO-019"}},
+}
+
+// freed finds the answer that came last before a request and freed its permit, if nothing of the request's side lies between.
+func (e *editor) freed(request int, answers []int) (int, bool) {
+	asks, _ := e.packet(request)
+	at, _ := slices.BinarySearch(answers, request)
+	if at == 0 {
+		return 0, false
+	}
+	last := answers[at-1]
+	for i := last; i < request; i++ {
+		if p, ok := e.packet(i); ok && p.Src == asks.Src {
+			return 0, false
+		}
+	}
+	answer, _ := e.packet(last)
+	permit, _, _, _ := ibtrs.Immediate(answer.ImmDt.Value).Response()
+	return last, permit == ibtrs.Immediate(asks.ImmDt.Value).Payload()>>19
+}

@@ -55,6 +55,7 @@ var sets = []set{
 	{"static keys", staticKeys, audit.Audit{}, staticMutations},
 	{"failover", failover, audit.Audit{}, failoverMutations},
 	{"return", comesBack, audit.Audit{}, returnMutations},
+	{"round-robin", roundRobin, audit.Audit{}, turnsMutations},
 	{"judged for round-robin", minInflight, configured(audit.Configuration{Policy: audit.RoundRobin}), []mutation{
 		{"the policy is another", asItIs, []string{"IBTRS-MP-002"}},
 	}},
