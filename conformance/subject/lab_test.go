@@ -121,8 +121,37 @@ func TestReferenceInTheLab(t *testing.T) {
 	second, err := p.initiator.Map(ctx, MapRequest{Session: "blya", Device: two.Path, Access: ReadOnly})
 	p.is("map a second device", err, nil)
 	p.testPaths(ctx, first)
+	p.testSocket(ctx, first)
 	p.testUnmap(ctx, first, second)
+	p.testKilledClient(ctx, one)
 	p.testDeath(ctx)
+}
+
+// testSocket has another program make a second disk of what a client serves on its socket: each sees what the other wrote.
+func (p *referencePair) testSocket(ctx context.Context, d Device) {
+	guest := p.client.Agent()
+	const node = "/dev/nbd150"
+	_, err := guest.Output(ctx, "nbd-client", "-unix", "/run/ibnbd/nbd/"+d.Session+".sock", "-N", d.Export, node)
+	p.is("nbd-client", err, nil)
+	_, err = guest.Output(ctx, "sh", "-c", "printf %s ghost | dd of="+node+" bs=4096 conv=sync,fsync && dd if="+d.Node+" bs=4096 count=1 iflag=direct | grep -q ghost")
+	p.is("what was written through the socket is on the disk", err, nil)
+	_, err = guest.Output(ctx, "nbd-client", "-d", node)
+	p.is("nbd-client -d", err, nil)
+}
+
+// testKilledClient takes away the disk that a killed client has left behind; else its driver cannot be unloaded.
+func (p *referencePair) testKilledClient(ctx context.Context, e Export) {
+	p.is("start initiator", p.initiator.Start(ctx), nil)
+	d, err := p.initiator.Map(ctx, MapRequest{Session: "killed", Paths: []PathAddr{p.path(0)}, Device: e.Path})
+	p.is("map", err, nil)
+	s, err := p.initiator.session(d.Session)
+	p.is("session", err, nil)
+	p.is("kill", s.process.Kill(), nil)
+	<-s.process.Done()
+	if err := p.initiator.Unmap(ctx, d, UnmapForce); err == nil {
+		p.t.Error("unmapping what a killed client had mapped succeeds")
+	}
+	p.is("stop initiator", p.initiator.Stop(ctx), nil)
 }
 
 func (p *referencePair) testPaths(ctx context.Context, d Device) {

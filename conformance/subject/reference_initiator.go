@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ type ReferenceInitiator struct {
 	reference *Reference
 	said      transcript
 
-	door nbdDoor
+	driver nbdDriver // of its disks
 
 	mu       sync.Mutex    // guards the rest, and the devices of the sessions
 	client   *agent.Client // of the machine that the sessions run on
@@ -32,7 +33,7 @@ type ReferenceInitiator struct {
 
 // NewReferenceInitiator makes the initiator on a machine.
 func NewReferenceInitiator(h LayeredHost, r *Reference) *ReferenceInitiator {
-	return &ReferenceInitiator{host: h, reference: r, door: nbdDoor{host: h}}
+	return &ReferenceInitiator{host: h, reference: r, driver: nbdDriver{host: h}}
 }
 
 // Info describes the initiator.
@@ -50,7 +51,7 @@ func (i *ReferenceInitiator) TakeLog() []byte { return i.said.Take() }
 func (i *ReferenceInitiator) Start(ctx context.Context) error {
 	err := i.reference.install(ctx, i.host, clientProgram)
 	if err == nil {
-		err = i.door.open(ctx)
+		err = i.driver.load(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("start reference initiator: %w", err)
@@ -111,24 +112,24 @@ func (i *ReferenceInitiator) Stop(ctx context.Context) error {
 	for _, d := range devices {
 		errs = append(errs, i.Unmap(ctx, d, UnmapForce))
 	}
-	if err := errors.Join(append(errs, i.door.close(ctx))...); err != nil {
+	if err := errors.Join(append(errs, i.driver.unload(ctx))...); err != nil {
 		return fmt.Errorf("stop reference initiator: %w", err)
 	}
 	return nil
 }
 
-// Map starts a client, or has the one of the session map another device, and makes a disk of it.
+// Map starts a client, or has the one of the session map another device. Either makes a disk of it.
 func (i *ReferenceInitiator) Map(ctx context.Context, r MapRequest) (Device, error) {
 	s, err := i.mapExport(ctx, r)
 	if err != nil {
 		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
 	}
-	d := Device{Session: r.Session, Export: r.Device}
-	if d.Disk, err = i.attach(ctx, s, r.Device); err != nil {
-		err = errors.Join(err, i.giveUp(ctx, s, d, UnmapForce))
+	d := Device{Session: r.Session, Export: r.Device, Node: s.node(r.Device)}
+	if d.Node == "" {
+		err := errors.Join(syscall.ENODEV, i.giveUp(ctx, s, d, UnmapForce))
 		return Device{}, fmt.Errorf("map %q succeeded but gave no disk: %w", r.Line(), err)
 	}
-	d.Node = "/dev/" + d.Disk
+	d.Disk = path.Base(d.Node)
 	i.add(s, d)
 	return d, nil
 }
@@ -154,7 +155,7 @@ const ackTimeout = 19
 
 // mapArgs are the arguments of the command that maps a device.
 func mapArgs(r MapRequest) []string {
-	args := []string{"map", "--provider", "verbs", "--verbose", "--ack-timeout", strconv.Itoa(ackTimeout)}
+	args := []string{"map", "--disk", "--provider", "verbs", "--verbose", "--ack-timeout", strconv.Itoa(ackTimeout)}
 	for _, p := range r.Paths {
 		args = append(args, "--path", pathArg(p))
 	}
@@ -175,17 +176,6 @@ func pathArg(p PathAddr) string {
 	return p.Source.String() + "@" + p.Destination.String()
 }
 
-// attach makes a disk of a device that the client has mapped.
-func (i *ReferenceInitiator) attach(ctx context.Context, s *referenceSession, export string) (disk string, err error) {
-	st := s.now()
-	for _, d := range st.Devices {
-		if d.Path == export {
-			return i.door.attach(ctx, st.NBD, d)
-		}
-	}
-	return "", fmt.Errorf("the client does not have it: %w", syscall.ENODEV)
-}
-
 // tell has the client of a session do something, and waits until the changes that it made have been seen.
 func (i *ReferenceInitiator) tell(ctx context.Context, s *referenceSession, args ...string) error {
 	text, err := run(ctx, i.host, clientProgram, append(args, "--json", "--session", s.name)...)
@@ -199,18 +189,16 @@ func (i *ReferenceInitiator) tell(ctx context.Context, s *referenceSession, args
 	return s.await(ctx, st.Change)
 }
 
-// Unmap takes the disk away and gives the device back. The client of a session ends with its last device.
+// Unmap has the client take the disk away and give the device back. The client of a session ends with its last device.
 func (i *ReferenceInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode) error {
 	s, err := i.session(d.Session)
 	if err != nil || !i.has(s, d) {
 		return fmt.Errorf("unmap %s: it is not mapped: %w", d.Disk, syscall.ENODEV)
 	}
-	if mode == UnmapNormal {
-		if err := i.door.idle(ctx, d); err != nil {
-			return fmt.Errorf("unmap %s: %w", d.Disk, err)
-		}
+	if s.ended() {
+		err = i.driver.detach(ctx, d.Disk) // which it has left behind
 	}
-	if err := errors.Join(i.door.detach(ctx, d.Disk), i.giveUp(ctx, s, d, mode)); err != nil {
+	if err := errors.Join(err, i.giveUp(ctx, s, d, mode)); err != nil {
 		return fmt.Errorf("unmap %s (%s): %w", d.Disk, mode, err)
 	}
 	return nil
@@ -225,6 +213,9 @@ func (i *ReferenceInitiator) giveUp(ctx context.Context, s *referenceSession, d 
 	var err error
 	if !s.ended() {
 		err = i.tell(ctx, s, args...)
+	}
+	if mode == UnmapNormal && errors.Is(err, syscall.EBUSY) {
+		return err // it keeps it
 	}
 	if i.drop(s, d) {
 		err = errors.Join(err, s.awaitEnd(ctx))

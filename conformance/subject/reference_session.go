@@ -18,7 +18,6 @@ type clientStatus struct {
 	Change  uint64 // grows with every change of what is not a counter
 	Session string
 	Policy  string
-	NBD     string `json:"nbd_socket"`
 	Devices []clientDevice
 	Paths   []struct {
 		Name, State string
@@ -28,9 +27,7 @@ type clientStatus struct {
 
 // clientDevice is a device that a client has mapped.
 type clientDevice struct {
-	Path, State string
-	Block       int `json:"block_bytes"`
-	MaxIO       int `json:"max_io_bytes"`
+	Path, State, Node string
 }
 
 // referenceSession is a client that runs, as it tells of itself: it writes a line whenever its state has changed, so nobody
@@ -92,6 +89,16 @@ func (s *referenceSession) now() clientStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
+}
+
+// node is the path of the disk of a device that it has mapped, "" if there is none.
+func (s *referenceSession) node(export string) string {
+	for _, d := range s.now().Devices {
+		if d.Path == export {
+			return d.Node
+		}
+	}
+	return ""
 }
 
 // await waits until the client has told of a change.

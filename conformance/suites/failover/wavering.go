@@ -77,8 +77,8 @@ var _ = Describe("failover with a wavering wire", func() {
 			clock := p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})
 			app := start(ctx, p, device, writing)
 			broken := p.Mark("silent loss")
-			heal := p.Lose(0, kit.BothWays)
-			clock.Await(ctx, someIOs) // a second, as a device on the other rail counts it
+			heal := p.Lose(0, kit.ToTarget) // what the target sends is for others to repeat
+			clock.Await(ctx, someIOs)       // a second, as a device on the other rail counts it
 			p.Mark("heal")
 			heal(ctx)
 			app.goesOn(ctx)

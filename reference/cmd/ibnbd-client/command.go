@@ -13,7 +13,7 @@ import (
 )
 
 const long = `Maps block devices of an IBNBD server, which mainline Linux calls RNBD, and serves them to the system through NBD on
-a Unix socket, so that nbd-client, qemu-img, nbdcopy, fio and others can use them.`
+a Unix socket, so that nbd-client, qemu-img, nbdcopy, fio and others can use them, or as block devices of the kernel.`
 
 const example = `  ibnbd-client map --path 127.0.0.1@127.0.0.2 ram0 &
   nbdcopy file.img "$(ibnbd-client list --uri ram0)"
@@ -41,11 +41,12 @@ func newMapCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "map DEVICE...", Short: "Map devices and serve them through NBD until they are unmapped",
 		Long: `Maps devices of a server over one session and serves them through NBD on one Unix socket, each as an export with the
-device's path as its name. It stays in the foreground until every device is unmapped, or SIGINT or SIGTERM comes.
+device's path as its name; with --disk as block devices of the kernel, too. It stays in the foreground until every device is
+unmapped, or SIGINT or SIGTERM comes.
 
 If a client with the session that --session names is running, the devices are mapped in that session, whose options stay
 what they are, and the command returns.`,
-		Example: "  ibnbd-client map --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
+		Example: "  ibnbd-client map --disk --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return runMap(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &o, &m, args)
 		},
@@ -53,6 +54,7 @@ what they are, and the command returns.`,
 	o.addFlags(c)
 	f := c.Flags()
 	f.StringVar(&m.socket, "nbd", "", "Unix `SOCKET` to serve NBD on; default is one named after the session")
+	f.BoolVar(&m.disk, "disk", false, "make a block device of each as well, /dev/nbd<N>; for root, with the kernel's module nbd loaded")
 	f.StringVar(&m.access, "access", "rw", "ro, rw or migration")
 	f.StringVar(&m.ioMode, "io-mode", "blockio", "blockio or fileio")
 	f.BoolVar(&m.json, "json", false, "write the state of the session as a line of JSON, at first and whenever it has changed")
@@ -79,7 +81,7 @@ func newUnmapCommand() *cobra.Command {
 		},
 	}
 	o.addFlags(c)
-	c.Flags().BoolVarP(&force, "force", "f", false, "also while I/O is in flight")
+	c.Flags().BoolVarP(&force, "force", "f", false, "also while I/O is in flight, or its block device is in use")
 	return c
 }
 

@@ -23,7 +23,7 @@ import (
 // mapOptions are what a person can choose about mapping.
 type mapOptions struct {
 	socket, access, ioMode string
-	json                   bool
+	disk, json             bool
 }
 
 func (m *mapOptions) modes() (access ibnbd.AccessMode, mode ibnbd.IOMode, err error) {
@@ -47,6 +47,7 @@ type mapper struct {
 	options *sessionOptions
 	nbd     nbd.Server
 	socket  string
+	disks   disks
 	news    *news
 	end     context.CancelFunc
 	log     *slog.Logger
@@ -84,7 +85,7 @@ func serveMapped(ctx context.Context, out, stderr io.Writer, o *sessionOptions, 
 	return r.serve(ctx, out, m.json)
 }
 
-// add maps a device and offers it.
+// add maps a device and offers it, to the kernel too if that is wanted.
 func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 	access, mode, err := m.modes()
 	if err != nil {
@@ -93,6 +94,11 @@ func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 	d, err := r.conn.Map(ctx, path, access, mode)
 	if err != nil {
 		return err
+	}
+	if m.disk {
+		if err := r.disks.attach(d); err != nil {
+			return errors.Join(err, d.Unmap(ctx, true))
+		}
 	}
 	r.nbd.Add(path, nbd.FromDevice(d))
 	return nil
@@ -112,7 +118,7 @@ func (r *mapper) serve(ctx context.Context, out io.Writer, asJSON bool) error {
 	if asJSON {
 		r.news.out = out
 	} else {
-		printURIs(out, r.state().Devices)
+		printDoors(out, r.state().Devices)
 	}
 	r.nbd.Log = r.log
 	return r.serveDoors(ctx, commands, door)
@@ -137,9 +143,10 @@ func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) er
 // uri is how NBD programs name an export on a Unix socket.
 func uri(socket, export string) string { return "nbd+unix:///" + export + "?socket=" + socket }
 
-func printURIs(out io.Writer, devices []deviceStatus) {
+// printDoors says where each device can be used: the node of its block device, or its NBD URI.
+func printDoors(out io.Writer, devices []deviceStatus) {
 	for _, d := range devices {
-		fmt.Fprintln(out, d.URI)
+		fmt.Fprintln(out, d.door())
 	}
 }
 
@@ -151,10 +158,10 @@ func (r *mapper) close() error {
 	defer cancel()
 	var errs []error
 	for _, d := range r.conn.Devices() {
-		if err := d.Flush(ctx); err != nil && d.State() == ibnbd.DeviceOpen {
+		if err := errors.Join(r.disks.settle(ctx, d), d.Flush(ctx)); err != nil && d.State() == ibnbd.DeviceOpen {
 			errs = append(errs, err)
 		}
-		errs = append(errs, d.Unmap(ctx, true))
+		errs = append(errs, r.disks.detach(d), d.Unmap(ctx, true))
 	}
 	return errors.Join(append(errs, r.conn.Close())...)
 }
@@ -165,7 +172,12 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 		if d.Path() != path {
 			continue
 		}
-		err := d.Unmap(ctx, force)
+		if !force {
+			if err := r.disks.settle(ctx, d); err != nil {
+				return err
+			}
+		}
+		err := errors.Join(r.disks.detach(d), d.Unmap(ctx, force))
 		if err == nil {
 			r.log.Info("unmapped", "device", path)
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,11 @@ type deviceStatus struct {
 	MaxIO  int    `json:"max_io_bytes"`
 	Access string `json:"access"`
 	URI    string `json:"uri"`
+	Node   string `json:"node,omitempty"` // of its block device
 }
+
+// door is where the device can be used.
+func (d deviceStatus) door() string { return cmp.Or(d.Node, d.URI) }
 
 type pathStatus struct {
 	Name  string           `json:"name"`
@@ -53,7 +58,7 @@ func (r *mapper) state() status {
 	for _, d := range r.conn.Devices() {
 		st.Devices = append(st.Devices, deviceStatus{
 			Path: d.Path(), State: d.State().String(), Size: d.Size(), Block: d.BlockSize(), MaxIO: d.MaxIO(),
-			Access: d.Access().String(), URI: uri(r.socket, d.Path()),
+			Access: d.Access().String(), URI: uri(r.socket, d.Path()), Node: r.disks.node(d),
 		})
 	}
 	for _, p := range s.Paths() {
@@ -100,7 +105,7 @@ func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) er
 	}
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"session", "device", "state", "bytes", "access", "NBD"})
+	t.AppendHeader(table.Row{"session", "device", "state", "bytes", "access", "block device or NBD"})
 	found := false
 	for _, st := range all {
 		for _, d := range st.Devices {
@@ -111,7 +116,7 @@ func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) er
 			if uriOnly {
 				fmt.Fprintln(out, d.URI)
 			}
-			t.AppendRow(table.Row{st.Session, d.Path, d.State, d.Size, d.Access, d.URI})
+			t.AppendRow(table.Row{st.Session, d.Path, d.State, d.Size, d.Access, d.door()})
 		}
 	}
 	switch {

@@ -52,7 +52,7 @@ func (o *sessionOptions) running(ctx context.Context) (socket string, running bo
 func join(ctx context.Context, out io.Writer, socket string, m *mapOptions, paths []string) error {
 	for _, path := range paths {
 		var st status
-		query := url.Values{"device": {path}, "access": {m.access}, "io-mode": {m.ioMode}}
+		query := url.Values{"device": {path}, "access": {m.access}, "io-mode": {m.ioMode}, "disk": {strconv.FormatBool(m.disk)}}
 		if err := control.Ask(ctx, socket, http.MethodPost, "/map?"+query.Encode(), &st); err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func join(ctx context.Context, out io.Writer, socket string, m *mapOptions, path
 			}
 			continue
 		}
-		printURIs(out, st.only(path))
+		printDoors(out, st.only(path))
 	}
 	return nil
 }
@@ -128,7 +128,8 @@ func (r *mapper) handler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, r.status()) })
 	for name, do := range map[string]func(ctx context.Context, form url.Values) error{
 		"map": func(ctx context.Context, form url.Values) error {
-			return r.add(ctx, form.Get("device"), &mapOptions{access: form.Get("access"), ioMode: form.Get("io-mode")})
+			m := mapOptions{access: form.Get("access"), ioMode: form.Get("io-mode"), disk: form.Get("disk") == "true"}
+			return r.add(ctx, form.Get("device"), &m)
 		},
 		"unmap": func(ctx context.Context, form url.Values) error {
 			return r.unmap(ctx, form.Get("device"), form.Get("force") == "true")
