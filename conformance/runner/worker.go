@@ -128,6 +128,7 @@ func runSpecs(o orders) {
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	suite.FocusStrings = []string{exactly(o.Specs)}
 	suite.RandomSeed = o.Seed
+	suite.RandomizeAllSpecs = os.Getenv(kit.LongFirst) != "" // else a container would come as early as the longest spec in it
 	suite.Timeout = kit.RunTimeout
 	reporter.NoColor, reporter.VeryVerbose, reporter.SilenceSkips = true, true, true
 	gomega.RegisterFailHandler(ginkgo.Fail)
