@@ -86,6 +86,8 @@ func (c *crowd) intact(ctx context.Context) error {
 	return nil
 }
 
+// placeOf is the place of the i-th of several I/Os that are under way at once. They do not touch, or the kernel might make one
+// request of two.
 func placeOf(i int) int64 { return probeOffset + int64(2*i*probeSize) }
 
 func sequenceOf(i int) uint64 { return uint64(10 + i) }

@@ -175,8 +175,8 @@ func reversed(ctx context.Context, p *Play) error {
 	var held []*script.Request
 	v.Do(func() {
 		for i := range reads {
-			sector := uint64(probeSector + i*probeSize/stamp.Sector)
-			copy(v.Disk.Content[sector*stamp.Sector:], tester.Stamped(sector, probeSize, 1))
+			place := placeOf(i)
+			copy(v.Disk.Content[place:], tester.Stamped(uint64(place/stamp.Sector), probeSize, 1))
 		}
 		v.Script.Serve = func(r *script.Request) {
 			if len(held) == reads || r.IO.Sector < probeSector {
@@ -197,9 +197,9 @@ func reversed(ctx context.Context, p *Play) error {
 	var all sync.WaitGroup
 	for i := range reads {
 		all.Go(func() {
-			b, err := d.Read(patience, probeOffset+int64(i*probeSize), probeSize)
+			b, err := d.Read(patience, placeOf(i), probeSize)
 			if err == nil {
-				err = stamp.Check(b, uint64(probeSector+i*probeSize/stamp.Sector), stamp.Stamp{Writer: 1, Sequence: 1})
+				err = stamp.Check(b, uint64(placeOf(i)/stamp.Sector), stamp.Stamp{Writer: 1, Sequence: 1})
 			}
 			errs[i] = err
 		})
