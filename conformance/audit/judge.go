@@ -4,6 +4,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -179,7 +180,8 @@ func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format strin
 func (r *Ruling) BreaksUnlessLost(paths []*build, streams []stream, since uint64, format string, args ...any) {
 	s := r.suspect(streams, since, format, args...)
 	for _, b := range paths {
-		if !s.settled && len(b.suspicions) < keptViolations {
+		b.suspicions = slices.DeleteFunc(b.suspicions, func(s *suspicion) bool { return s.settled })
+		if !s.settled && len(b.suspicions) < maxWatchers {
 			b.suspicions = append(b.suspicions, s)
 		}
 	}

@@ -104,7 +104,7 @@ var ioRules = []Rule{
 		case !q.Reused || q.ReusedBusy <= int(g.QueueDepth):
 			r.Holds()
 		case q.onOtherPath():
-			r.breaksUnlessGivenUp("%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
+			r.breaksUnlessGivenUp(answersOf(e.Session), "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
 		default:
 			r.BreaksUnlessMissed(answersOf(e.Session), e.seq, "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
 		}
@@ -114,7 +114,7 @@ var ioRules = []Rule{
 		switch {
 		case !q.ChunkKnown:
 		case q.onOtherPath():
-			r.breaksUnlessGivenUp("permit %d is used again on another path before the response to its last request", q.Chunk)
+			r.breaksUnlessGivenUp(nil, "permit %d is used again on another path before the response to its last request", q.Chunk)
 		case q.Reused:
 			r.BreaksUnlessMissed([]stream{q.rival.conn.flow(Target)}, e.seq, "permit %d is used again before the response to its last request", q.Chunk)
 		default:
@@ -137,11 +137,13 @@ var ioRules = []Rule{
 // breaksUnlessGivenUp blames an initiator for a permit that it has used on two paths at once, unless it had given one of them up,
 // which shows on the wire only later. It need not be the path of the first request that was seen: what is sent while the
 // neighbour does not answer lies in the network stack until long after it was sent again over the other path. Who has given a
-// path up acknowledges nothing on it any more.
-func (r *Ruling) breaksUnlessGivenUp(format string, args ...any) {
+// path up sends nothing new on it, and acknowledges nothing any more: on both paths both must be seen, and that no answer was
+// missed, which would have come in streams of the target.
+func (r *Ruling) breaksUnlessGivenUp(answers []stream, format string, args ...any) {
 	q := r.event.Request
-	rival, own := q.rival.conn.flow(Target), q.lane.conn.flow(Target)
-	r.BreaksUnlessLost([]*build{q.rival.build, q.lane.build}, []stream{rival, takings{rival}, takings{own}}, r.event.seq, format, args...)
+	rival, own := q.rival.conn, q.lane.conn
+	streams := append(answers, rival.flow(Target), rival.flow(Initiator), own.flow(Initiator), takings{rival.flow(Target)}, takings{own.flow(Target)})
+	r.BreaksUnlessLost([]*build{q.rival.build, q.lane.build}, streams, r.event.seq, format, args...)
 }
 
 // shape is what a request says of the length of its data, in three places, and which of them does not agree.
