@@ -5,6 +5,7 @@
 package subject
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
@@ -123,11 +124,51 @@ func TestReferenceInTheLab(t *testing.T) {
 	p.testPaths(ctx, first)
 	p.testSocket(ctx, first)
 	p.testUnmap(ctx, first, second)
+	p.testClosed(ctx)
+	p.testTerminated(ctx, one)
 	p.testKilledClient(ctx, one)
 	p.testDeath(ctx)
 }
 
-// testSocket has another program make a second disk of what a client serves on its socket: each sees what the other wrote.
+// testClosed unmaps a disk with a cache that nothing can be flushed to, since its path is closed.
+func (p *referencePair) testClosed(ctx context.Context) {
+	p.is("start initiator", p.initiator.Start(ctx), nil)
+	e, err := p.target.Provide(ctx, ExportSpec{Name: "cached", SizeMiB: 1, Cache: true})
+	p.is("provide", err, nil)
+	d, err := p.initiator.Map(ctx, MapRequest{Session: "closed", Paths: []PathAddr{p.path(0)}, Device: e.Path})
+	p.is("map", err, nil)
+	p.is("disconnect", p.initiator.DisconnectPath(ctx, d.Session, p.path(0)), nil)
+	p.awaitState(ctx, d, "closed")
+	p.is("unmap a closed device", p.initiator.Unmap(ctx, d, UnmapNormal), nil)
+}
+
+// testTerminated tells a client to end while its disk is open, with data that is in memory yet: the server has it in the end.
+func (p *referencePair) testTerminated(ctx context.Context, e Export) {
+	d, err := p.initiator.Map(ctx, MapRequest{Session: "terminated", Paths: []PathAddr{p.path(0)}, Device: e.Path})
+	p.is("map", err, nil)
+	file, err := p.client.Agent().Open(ctx, d.Node, syscall.O_RDWR)
+	p.is("open", err, nil)
+	late := bytes.Repeat([]byte("late"), e.BlockSize/4)
+	_, err = file.WriteAt(ctx, late, 0)
+	p.is("write into memory", err, nil)
+	s, err := p.initiator.session(d.Session)
+	p.is("session", err, nil)
+	p.is("terminate", s.process.Signal(syscall.SIGTERM), nil)
+	<-s.process.Done()
+	p.is("close", file.Close(ctx), nil)
+	p.is("unmap", p.initiator.Unmap(ctx, d, UnmapForce), nil)
+	disk, err := p.server.Agent().Open(ctx, "/dev/"+e.Disk, syscall.O_RDONLY)
+	p.is("open the server's disk", err, nil)
+	got := make([]byte, len(late))
+	_, err = disk.ReadAt(ctx, got, 0)
+	p.is("read the server's disk", err, nil)
+	p.is("close the server's disk", disk.Close(ctx), nil)
+	if !bytes.Equal(got, late) {
+		p.t.Errorf("the server's disk begins with %q, want %q", got[:8], late[:8])
+	}
+}
+
+// testSocket has another program make a second disk of what a client serves on its socket, and write there.
 func (p *referencePair) testSocket(ctx context.Context, d Device) {
 	guest := p.client.Agent()
 	const node = "/dev/nbd150"
@@ -141,7 +182,6 @@ func (p *referencePair) testSocket(ctx context.Context, d Device) {
 
 // testKilledClient takes away the disk that a killed client has left behind; else its driver cannot be unloaded.
 func (p *referencePair) testKilledClient(ctx context.Context, e Export) {
-	p.is("start initiator", p.initiator.Start(ctx), nil)
 	d, err := p.initiator.Map(ctx, MapRequest{Session: "killed", Paths: []PathAddr{p.path(0)}, Device: e.Path})
 	p.is("map", err, nil)
 	s, err := p.initiator.session(d.Session)

@@ -35,8 +35,12 @@ func (n nbdDriver) load(ctx context.Context) error {
 
 func (n nbdDriver) unload(ctx context.Context) error { return unload(ctx, n.host, "nbd") }
 
-// detach takes a disk away whose program has ended without doing so; its I/O in flight fails.
+// detach takes a disk away if its program has ended without doing so; its I/O in flight fails.
 func (n nbdDriver) detach(ctx context.Context, disk string) error {
-	_, err := n.host.Agent().Output(ctx, "nbd-client", "-d", "/dev/"+disk)
+	there, err := n.host.Agent().Exists(ctx, "/sys/block/"+disk+"/pid")
+	if err != nil || !there {
+		return err
+	}
+	_, err = n.host.Agent().Output(ctx, "nbd-client", "-d", "/dev/"+disk)
 	return err
 }

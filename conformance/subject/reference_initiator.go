@@ -196,7 +196,7 @@ func (i *ReferenceInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode
 		return fmt.Errorf("unmap %s: it is not mapped: %w", d.Disk, syscall.ENODEV)
 	}
 	if s.ended() {
-		err = i.driver.detach(ctx, d.Disk) // which it has left behind
+		err = i.driver.detach(ctx, d.Disk) // if it has left that behind
 	}
 	if err := errors.Join(err, i.giveUp(ctx, s, d, mode)); err != nil {
 		return fmt.Errorf("unmap %s (%s): %w", d.Disk, mode, err)
@@ -214,13 +214,23 @@ func (i *ReferenceInitiator) giveUp(ctx context.Context, s *referenceSession, d 
 	if !s.ended() {
 		err = i.tell(ctx, s, args...)
 	}
-	if mode == UnmapNormal && errors.Is(err, syscall.EBUSY) {
-		return err // it keeps it
+	if err != nil {
+		if kept, look := i.keeps(ctx, d); look != nil || kept {
+			return errors.Join(err, look)
+		}
 	}
 	if i.drop(s, d) {
 		err = errors.Join(err, s.awaitEnd(ctx))
 	}
 	return err
+}
+
+// keeps asks the clients whether one of them still has a device.
+func (i *ReferenceInitiator) keeps(ctx context.Context, d Device) (bool, error) {
+	all, err := i.stat(ctx)
+	return slices.ContainsFunc(all, func(st clientStatus) bool {
+		return st.Session == d.Session && slices.ContainsFunc(st.Devices, func(other clientDevice) bool { return other.Path == d.Export })
+	}), err
 }
 
 // Devices lists what is mapped.
@@ -323,13 +333,9 @@ func (i *ReferenceInitiator) Policy(_ context.Context, session string) (string, 
 
 // Requests asks the clients for their counters.
 func (i *ReferenceInitiator) Requests(ctx context.Context, session string, p PathAddr) (uint64, error) {
-	text, err := run(ctx, i.host, clientProgram, "stat", "--json")
+	all, err := i.stat(ctx)
 	if err != nil {
 		return 0, err
-	}
-	var all []clientStatus
-	if err := json.Unmarshal(text, &all); err != nil {
-		return 0, fmt.Errorf("counters of the clients: %w", err)
 	}
 	for _, st := range all {
 		for _, path := range st.Paths {
@@ -339,4 +345,17 @@ func (i *ReferenceInitiator) Requests(ctx context.Context, session string, p Pat
 		}
 	}
 	return 0, fmt.Errorf("counters of path %s of session %s: %w", p, session, syscall.ENOENT)
+}
+
+// stat asks all clients for their state, with counters.
+func (i *ReferenceInitiator) stat(ctx context.Context) ([]clientStatus, error) {
+	text, err := run(ctx, i.host, clientProgram, "stat", "--json")
+	if err != nil {
+		return nil, err
+	}
+	var all []clientStatus
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("state of the clients: %w", err)
+	}
+	return all, nil
 }

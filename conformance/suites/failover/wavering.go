@@ -77,7 +77,7 @@ var _ = Describe("failover with a wavering wire", func() {
 			clock := p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})
 			app := start(ctx, p, device, writing)
 			broken := p.Mark("silent loss")
-			heal := p.Lose(0, kit.ToTarget) // what the target sends is for others to repeat
+			heal := p.Lose(0, kit.ToTarget) // so that nothing that the target sends is lost
 			clock.Await(ctx, someIOs)       // a second, as a device on the other rail counts it
 			p.Mark("heal")
 			heal(ctx)

@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // disks are the block devices of the kernel that devices of this program have. A device that has none is passed over.
@@ -19,13 +21,15 @@ type disks struct {
 
 // attach makes a block device of a device.
 func (k *disks) attach(d *ibnbd.Device) error {
-	// Its I/O ends with the device, not with the program, which has things to write when it is told to end.
-	disk, err := nbd.AttachToKernel(context.Background(), nbd.FromDevice(d), d.MaxIO())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	disk, err := nbd.AttachToKernel(nbd.FromDevice(d), d.MaxIO())
 	if err != nil {
 		return err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if d.State() == ibnbd.DeviceUnmapped { // while this went on; nobody else will take it away
+		return errors.Join(fmt.Errorf("it was unmapped meanwhile: %w", ibtrs.ENODEV), disk.Detach())
+	}
 	if k.of == nil {
 		k.of = make(map[*ibnbd.Device]*nbd.KernelDisk)
 	}
@@ -33,10 +37,14 @@ func (k *disks) attach(d *ibnbd.Device) error {
 	return nil
 }
 
+// find gives the block device of a device, nil if there is none or if somebody has taken it away.
 func (k *disks) find(d *ibnbd.Device) *nbd.KernelDisk {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.of[d]
+	if disk := k.of[d]; disk != nil && !disk.Gone() {
+		return disk
+	}
+	return nil
 }
 
 // node is the path of the block device, "" if there is none.
@@ -47,16 +55,24 @@ func (k *disks) node(d *ibnbd.Device) string {
 	return ""
 }
 
-// settle has everything written that went to the block device; it fails while somebody uses that.
-func (k *disks) settle(ctx context.Context, d *ibnbd.Device) error {
+// inUse gives EBUSY while somebody uses the block device.
+func (k *disks) inUse(d *ibnbd.Device) error {
+	if disk := k.find(d); disk != nil {
+		return disk.InUse()
+	}
+	return nil
+}
+
+// sync has everything written that went to the block device.
+func (k *disks) sync(ctx context.Context, d *ibnbd.Device) error {
 	disk := k.find(d)
 	if disk == nil {
 		return nil
 	}
-	settled := make(chan error, 1)
-	go func() { settled <- disk.Settle() }()
+	written := make(chan error, 1)
+	go func() { written <- disk.Sync() }()
 	select {
-	case err := <-settled:
+	case err := <-written:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("write what is in memory of %s: %w", disk.Node(), context.Cause(ctx))
@@ -65,12 +81,12 @@ func (k *disks) settle(ctx context.Context, d *ibnbd.Device) error {
 
 // detach takes the block device away.
 func (k *disks) detach(d *ibnbd.Device) error {
-	disk := k.find(d)
+	k.mu.Lock()
+	disk := k.of[d]
+	delete(k.of, d)
+	k.mu.Unlock()
 	if disk == nil {
 		return nil
 	}
-	k.mu.Lock()
-	delete(k.of, d)
-	k.mu.Unlock()
 	return disk.Detach()
 }

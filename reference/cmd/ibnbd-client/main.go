@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command ibnbd-client maps block devices of an IBNBD server and serves them to the system through NBD.
+// Command ibnbd-client maps block devices of an IBNBD server and serves them to the system through NBD, or as
+// block devices by the kernel's NBD driver.
 package main
 
 import (

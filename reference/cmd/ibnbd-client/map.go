@@ -158,10 +158,10 @@ func (r *mapper) close() error {
 	defer cancel()
 	var errs []error
 	for _, d := range r.conn.Devices() {
-		if err := errors.Join(r.disks.settle(ctx, d), d.Flush(ctx)); err != nil && d.State() == ibnbd.DeviceOpen {
+		if err := errors.Join(r.disks.sync(ctx, d), d.Flush(ctx)); err != nil && d.State() == ibnbd.DeviceOpen {
 			errs = append(errs, err)
 		}
-		errs = append(errs, r.disks.detach(d), d.Unmap(ctx, true))
+		errs = append(errs, r.giveBack(ctx, d, true))
 	}
 	return errors.Join(append(errs, r.conn.Close())...)
 }
@@ -173,11 +173,11 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 			continue
 		}
 		if !force {
-			if err := r.disks.settle(ctx, d); err != nil {
+			if err := r.settle(ctx, d); err != nil {
 				return err
 			}
 		}
-		err := errors.Join(r.disks.detach(d), d.Unmap(ctx, force))
+		err := r.giveBack(ctx, d, force)
 		if err == nil {
 			r.log.Info("unmapped", "device", path)
 		}
@@ -187,4 +187,30 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 		return err
 	}
 	return fmt.Errorf("device %q is not mapped: %w", path, ibtrs.ENODEV)
+}
+
+// settle readies a device to be given back: nobody uses its block device, and what was written to that is written. A device
+// that is closed can write no more.
+func (r *mapper) settle(ctx context.Context, d *ibnbd.Device) error {
+	if err := r.disks.inUse(d); err != nil {
+		return err
+	}
+	if err := r.disks.sync(ctx, d); err != nil && d.State() == ibnbd.DeviceOpen {
+		return err
+	}
+	return nil
+}
+
+// giveBack unmaps a device and takes its block device away: by force before, so that nothing waits on it, else when it is sure
+// that the device goes.
+func (r *mapper) giveBack(ctx context.Context, d *ibnbd.Device, force bool) error {
+	var errs []error
+	if force {
+		errs = append(errs, r.disks.detach(d))
+	}
+	errs = append(errs, d.Unmap(ctx, force))
+	if d.State() == ibnbd.DeviceUnmapped {
+		errs = append(errs, r.disks.detach(d))
+	}
+	return errors.Join(errs...)
 }

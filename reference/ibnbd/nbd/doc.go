@@ -8,5 +8,7 @@
 // disconnect, with simple replies. Each connection has one goroutine that reads commands and as many as are in flight
 // that execute them; replies go out in the order in which commands end.
 //
+// [AttachToKernel] makes a block device of a Disk: the kernel's NBD driver is its client, without a handshake.
+//
 // Source: the protocol document of the NBD project, doc/proto.md.
 package nbd

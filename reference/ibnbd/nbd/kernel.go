@@ -18,27 +18,29 @@ import (
 )
 
 // KernelDisk is a block device of the kernel's NBD driver, /dev/nbd<N>, with a Disk of this process behind it. A process that
-// ends without Detach leaves it behind, and all of its I/O fails; nbd-client -d takes it away.
+// ends without Detach leaves it behind: new I/O fails, and what is in flight waits until nbd-client -d takes it away.
 type KernelDisk struct {
 	index uint32
+	gone  chan struct{} // closed when the driver has let go
 }
 
-// AttachToKernel makes a block device of a disk, which serves it until Detach. Its requests have up to maxIO bytes; larger
-// ones are split by the kernel. Errors wrap a syscall.Errno: ENOENT if the driver is not loaded, EPERM without
+// AttachToKernel makes a block device of a disk, until Detach or until somebody else takes it away. Its requests have up to
+// limit bytes; larger ones are split by the kernel. The error is ENOENT if the driver is not loaded, EPERM without
 // CAP_SYS_ADMIN.
-func AttachToKernel(ctx context.Context, d Disk, maxIO int) (*KernelDisk, error) {
+func AttachToKernel(d Disk, limit int) (*KernelDisk, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fmt.Errorf("attach to the kernel: %w", err)
 	}
 	defer theirs.Close() // the kernel has its own reference
-	k := &KernelDisk{}
+	k := &KernelDisk{gone: make(chan struct{})}
 	go func() {
+		defer close(k.gone)
 		defer ours.Close()
-		_ = newTransmission(ours, d).run(ctx) // it fails when the kernel lets go, which is the end of it
+		_ = newTransmission(ours, d).run(context.Background()) // however it ends, the driver has let go
 	}()
 	if err = k.connect(theirs, d.Info()); err == nil {
-		err = k.limit(maxIO)
+		err = k.limit(limit)
 	}
 	if err != nil {
 		ours.Close()
@@ -89,10 +91,11 @@ func (k *KernelDisk) connect(socket *os.File, info Info) error {
 	return errors.New("it does not say which disk it took")
 }
 
-// limit sets the size of the largest request.
-func (k *KernelDisk) limit(maxIO int) error {
+// limit sets the size of the largest request in bytes, as far as the driver has it: from a page on.
+func (k *KernelDisk) limit(bytes int) error {
+	bytes = min(max(bytes, os.Getpagesize()), maxIO)
 	name := filepath.Join("/sys/block", filepath.Base(k.Node()), "queue/max_sectors_kb")
-	err := os.WriteFile(name, []byte(strconv.Itoa(maxIO/1024)), 0)
+	err := os.WriteFile(name, []byte(strconv.Itoa(bytes/1024)), 0)
 	if err != nil {
 		return errors.Join(err, k.Detach())
 	}
@@ -102,20 +105,29 @@ func (k *KernelDisk) limit(maxIO int) error {
 // Node is the path of the block device.
 func (k *KernelDisk) Node() string { return "/dev/nbd" + strconv.Itoa(int(k.index)) }
 
+// Gone reports whether the driver has let go of it. Its number may be that of somebody else's disk then.
+func (k *KernelDisk) Gone() bool {
+	select {
+	case <-k.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Detach takes the block device away. I/O that is in flight fails.
 func (k *KernelDisk) Detach() error {
+	if k.Gone() {
+		return nil
+	}
 	if _, err := tellDriver(commandDisconnect, nl.NewRtAttr(attrIndex, nl.Uint32Attr(k.index))); err != nil {
 		return fmt.Errorf("detach %s: %w", k.Node(), err)
 	}
 	return nil
 }
 
-// Settle has what was written to the block device and is still in memory written to the disk behind it, which takes as long
-// as that takes. It fails with EBUSY while a process has the block device open.
-func (k *KernelDisk) Settle() error {
-	if err := k.unused(); err != nil {
-		return err
-	}
+// Sync has what was written to the block device and is still in memory written to the disk behind it.
+func (k *KernelDisk) Sync() error {
 	f, err := os.Open(k.Node())
 	if err != nil {
 		return err
@@ -123,12 +135,14 @@ func (k *KernelDisk) Settle() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (k *KernelDisk) unused() error {
-	held, err := os.OpenFile(k.Node(), os.O_RDONLY|unix.O_EXCL, 0) // not while it is mounted, or part of another disk
+// InUse gives EBUSY while the block device is mounted or claimed in another way, or while a process has it open under its usual
+// name; of the processes of others only root can tell.
+func (k *KernelDisk) InUse() error {
+	claimed, err := os.OpenFile(k.Node(), os.O_RDONLY|unix.O_EXCL, 0)
 	if err != nil {
 		return err
 	}
-	if err := held.Close(); err != nil {
+	if err := claimed.Close(); err != nil {
 		return err
 	}
 	open, err := filepath.Glob("/proc/[0-9]*/fd/*")
@@ -163,8 +177,11 @@ const (
 // tellDriver has the driver do something and gives its answers.
 func tellDriver(command uint8, attributes ...*nl.RtAttr) ([][]byte, error) {
 	family, err := netlink.GenlFamilyGet(familyName)
-	if err != nil {
+	if errors.Is(err, syscall.ENOENT) {
 		return nil, fmt.Errorf("it is not loaded (modprobe nbd): %w", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	request := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_ACK)
 	request.AddData(&nl.Genlmsg{Command: command, Version: familyVersion})

@@ -17,7 +17,7 @@ func TestNoDriver(t *testing.T) {
 	if _, err := os.Stat("/sys/module/nbd"); err == nil {
 		t.Skip("driver-loaded: this machine has the kernel's NBD driver")
 	}
-	_, err := nbd.AttachToKernel(t.Context(), &ram{data: make([]byte, 4096)}, 4096)
+	_, err := nbd.AttachToKernel(&ram{data: make([]byte, 4096)}, 4096)
 	if !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), "modprobe nbd") {
 		t.Errorf("AttachToKernel: %v", err)
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
+// Default is the provider that is left.
+const Default = "verbs"
+
 func openSoft(addr netip.Addr) (rdma.Device, error) {
 	return nil, fmt.Errorf("provider soft: device with address %s: %w: build without `-tags nosoft`", addr, rdma.ErrUnavailable)
 }

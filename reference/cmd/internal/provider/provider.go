@@ -23,9 +23,6 @@ var providers = map[string]func(netip.Addr) (rdma.Device, error){
 	"verbs": openVerbs,
 }
 
-// Default is the provider that needs nothing from the system.
-const Default = "soft"
-
 // Names are the names of all providers.
 func Names() []string {
 	var names []string

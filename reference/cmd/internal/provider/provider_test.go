@@ -17,6 +17,8 @@ func TestEach(t *testing.T) {
 	for _, name := range Names() {
 		dev, err := Open(name, addr)
 		switch {
+		case name == "soft" && (err == nil) != (Default == "soft"):
+			t.Errorf("soft, where %s is the default: %v", Default, err)
 		case err == nil:
 			if err := dev.Close(); err != nil {
 				t.Errorf("%s: close: %v", name, err)

@@ -11,6 +11,9 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
+// Default is the provider that needs nothing from the system.
+const Default = "soft"
+
 func openSoft(addr netip.Addr) (rdma.Device, error) {
 	link, err := soft.OpenUDP(addr)
 	if err != nil {
