@@ -146,6 +146,7 @@ func conclude(ctx ginkgo.SpecContext) {
 	e := env.evidence
 	gomega.Expect(e.stop()).To(gomega.Succeed())
 	spec := ginkgo.CurrentSpecReport()
+	env.broken = env.broken || spec.Failed() && env.pair.disturbed // the wire may be what did not come back
 	var err error
 	env.passive, err = env.pair.judgePackets(ctx, e, spec.FullText())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
