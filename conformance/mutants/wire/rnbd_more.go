@@ -251,7 +251,7 @@ var returnMutations = []mutation{
 var turnsMutations = []mutation{
 	{"a permit on two paths at once", func(e *editor) {
 		// A read of the second rail comes a moment before the answer that has freed its permit came on the first.
-		answers := e.all(from("10.0.0.1", response))
+		answers := e.all(from(server, response))
 		for _, read := range e.all(from("10.0.1.2", initiatorRequest(4, anyRead))) {
 			if answer, found := e.freed(read, answers); found {
 				e.move(read, e.frames[answer].At.Add(-time.Microsecond))
