@@ -72,12 +72,12 @@ matrix: setup build ## judge all pairs of mainline and the reference, keys refre
 
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run, of a vendor
-	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/subject ./conformance/cmd/... ./ci
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/ibnbd/subject ./conformance/cmd/... ./ci
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
 	go test -run '^$$' -bench . ./...
-	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/audit ./conformance/subject
+	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/audit ./conformance/ibnbd/subject
 
 .PHONY: clean
 clean: ## remove what was built, the cache of guest images included

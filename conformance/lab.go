@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	_ "github.com/ibnbd/ibnbd/conformance/suites" // the specs
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"

@@ -6,8 +6,8 @@ import (
 	"maps"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 func TestSubjects(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/reference/roce"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ibnbd/ibnbd/conformance/tester"
-	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 )
 
 // Consent is what the owner of a target allows. Its zero value allows reads.

@@ -5,7 +5,7 @@ package foreign
 import (
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 )
 
 // What a provocation takes about, on an initiator that behaves.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )

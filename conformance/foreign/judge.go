@@ -13,9 +13,9 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/tester"
-	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
-	"github.com/ibnbd/ibnbd/conformance/tester/script"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/script"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/tester"
-	"github.com/ibnbd/ibnbd/conformance/tester/attacks"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )

@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/subject"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )

@@ -15,7 +15,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/fabric"

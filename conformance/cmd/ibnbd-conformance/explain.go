@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/mutants"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 )
 
 const explainHelp = `Explain one or more clauses: what is required and of whom, where the requirement comes from, what is accepted where

@@ -19,9 +19,9 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/tester"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
-	"github.com/ibnbd/ibnbd/conformance/tester/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 )
 
 const initiatorHelp = `With --role initiator it is an initiator that somebody else runs. Scripted servers wait for it on the addresses of --source

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/subject"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
@@ -282,7 +282,7 @@ func TestGuestAsTarget(t *testing.T) {
 			broken = append(broken, c.ID)
 		}
 	}
-	// As in the lab (baselines/mainline.yaml), but for what only a kernel log shows.
+	// As in the lab (ibnbd/baselines/mainline.yaml), but for what only a kernel log shows.
 	if want := []string{"IBTRS-CONN-032", "IBNBD-FAIL-021"}; !slices.Equal(broken, want) {
 		t.Errorf("broken are %v, must be %v\n%s", broken, want, got.stdout)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance"
-	"github.com/ibnbd/ibnbd/conformance/mutants"
-	"github.com/ibnbd/ibnbd/conformance/mutants/lab"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"

@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance"
-	"github.com/ibnbd/ibnbd/conformance/baselines"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/suites/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 	"github.com/ibnbd/ibnbd/vm"
@@ -256,7 +256,7 @@ func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
 	}
 	baseline, err := verdict.ReadBaseline(strings.NewReader(baselines.Mainline), a.catalogue)
 	if err != nil {
-		return nil, "", environmentf("baselines/mainline.yaml: %w", err)
+		return nil, "", environmentf("conformance/ibnbd/baselines/mainline.yaml: %w", err)
 	}
-	return baseline, "conformance/baselines/mainline.yaml", nil
+	return baseline, "conformance/ibnbd/baselines/mainline.yaml", nil
 }

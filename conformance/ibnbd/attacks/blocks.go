@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+func blocks() []Attack {
+	return []Attack{
+		{Name: "I/O is sent to devices that are not open", Does: Writes, Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
+		{Name: "size and data of an IO message differ", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
+		{Name: "a flush has any sector", Clauses: []string{"IBNBD-IO-004"}, Run: flushAnywhere},
+		{Name: "a read has the flag FUA", Clauses: []string{"IBNBD-IO-010"}, Instead: Alarming, Run: fuaRead},
+		{Name: "an operation is unknown", Does: Writes, Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
+		{Name: "a write comes as a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
+		{Name: "a read comes as a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
+		{Name: "a device is written that was opened for reading", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
+		{Name: "I/O goes beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
+		{Name: "blocks are to be erased for good", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
+	}
+}
+
+// eraseForGood asks for what few disks can do. A kernel has numbers for that which do not fit on the wire.
+func eraseForGood(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpSecureErase, 0, opened.DeviceID, t.Base(), readSize))
+	_, err = p.Call(ctx, p.Write(message, nil), 0)
+	if err == nil || errors.Is(err, ibtrs.EOPNOTSUPP) {
+		return nil
+	}
+	return tester.Broken("IBTRS-IMM-005", "a secure erase: %s, it must succeed or be EOPNOTSUPP", tester.Outcome(err))
+}
+
+func closedDevices(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.CloseDevice(ctx, opened.DeviceID); err != nil {
+		return err
+	}
+	for _, id := range []uint32{opened.DeviceID, opened.DeviceID + 1, nobody, 1 << 31, math.MaxUint32} {
+		_, read := p.ReadAt(ctx, id, 0, readSize)
+		write := p.WriteAt(ctx, id, 0, make([]byte, readSize))
+		for _, err := range []error{read, write} {
+			if err := answered("IBNBD-IO-002", err, ibtrs.ENOTCONN); err != nil {
+				return fmt.Errorf("device %d: %w", id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// otherSize declares more and less than is sent, and than there is room for.
+func otherSize(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	const length = 4096
+	for _, size := range []uint32{0, 512, 2 * length, math.MaxUint32} {
+		read := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, opened.DeviceID, t.Base(), size))
+		write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), size))
+		for _, r := range []tester.Request{p.Read(read, length), p.Write(write, make([]byte, length))} {
+			_, err := p.Call(ctx, r, 0)
+			if err := answered("IBNBD-IO-003", err, ibtrs.EINVAL); err != nil {
+				return fmt.Errorf("size %d with %d bytes of data: %w", size, length, err)
+			}
+		}
+	}
+	return nil
+}
+
+func flushAnywhere(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sector := range []uint64{0, 1, 1 << 40, math.MaxUint64} {
+		for _, flags := range []uint32{0, ibnbd.FlagSync, ibnbd.FlagSync | ibnbd.FlagFUA} {
+			_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpFlush, flags, opened.DeviceID, sector, 0)), 0), 0)
+			if err := succeeded("IBNBD-IO-004", err); err != nil {
+				return fmt.Errorf("flush of sector %#x with flags %#x: %w", sector, flags, err)
+			}
+		}
+	}
+	return nil
+}
+
+func fuaRead(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, ibnbd.FlagSync|ibnbd.FlagFUA, opened.DeviceID, 0, readSize)), readSize), readSize)
+	return succeeded("IBNBD-IO-010", err)
+}
+
+// unchanged writes stamped blocks, does something, and looks whether they are still there.
+func unchanged(ctx context.Context, clause string, p *tester.Path, device uint32, do func(sector uint64) error) error {
+	const sector, size = 56, 4096
+	if err := p.WriteAt(ctx, device, sector, tester.Stamped(sector, size, 5)); err != nil {
+		return err
+	}
+	if err := do(sector); err != nil {
+		return err
+	}
+	return succeeded(clause, p.CheckStamped(ctx, device, sector, size, 5))
+}
+
+func unknownOperations(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	return unchanged(ctx, "IBNBD-IO-011", p, opened.DeviceID, func(sector uint64) error {
+		for _, op := range []ibnbd.Op{6, 7, 0x80, 0xFF} {
+			message := tester.Marshal(ibnbd.NewIORequest(op, 0, opened.DeviceID, t.Base()+sector, readSize))
+			for _, r := range []tester.Request{p.Write(message, make([]byte, readSize)), p.Read(message, readSize)} {
+				a, err := p.Do(ctx, r)
+				if err != nil || a.Errno != ibtrs.EOPNOTSUPP || !a.Untouched(0) {
+					return tester.Broken("IBNBD-IO-011", "operation %d: %s, errno %s, data came: %t; it must be EOPNOTSUPP",
+						op, tester.Outcome(err), a.Errno, !a.Untouched(0))
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func writeAsRead(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	return unchanged(ctx, "IBNBD-IO-013", p, opened.DeviceID, func(sector uint64) error {
+		_, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base()+sector, readSize)), readSize), 0)
+		return answered("IBNBD-IO-013", err, ibtrs.EINVAL)
+	})
+}
+
+func readAsWrite(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, opened.DeviceID, 0, readSize))
+	_, err = p.Call(ctx, p.Write(message, make([]byte, readSize)), 0)
+	return answered("IBNBD-IO-014", err, ibtrs.EINVAL)
+}
+
+func writeReadOnly(ctx context.Context, t *tester.Tester) error {
+	writer, device, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	reader, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	return unchanged(ctx, "IBNBD-IO-015", writer, device.DeviceID, func(sector uint64) error {
+		return answered("IBNBD-IO-015", reader.WriteAt(ctx, opened.DeviceID, sector, make([]byte, readSize)), ibtrs.EROFS)
+	})
+}
+
+// beyondEnd reads and writes over the end of the device, and far behind it.
+func beyondEnd(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	const size = 4096
+	capacity := opened.Capacity - t.Base()
+	last := capacity - size/512
+	if err := p.WriteAt(ctx, opened.DeviceID, last, tester.Stamped(last, size, 6)); err != nil {
+		return fmt.Errorf("write of the last blocks: %w", err)
+	}
+	for _, sector := range []uint64{last + 1, capacity, capacity + 8, 1 << 54, math.MaxUint64 - 7} {
+		_, read := p.ReadAt(ctx, opened.DeviceID, sector, size)
+		write := p.WriteAt(ctx, opened.DeviceID, sector, make([]byte, size))
+		for _, err := range []error{read, write} {
+			if err := failed("IBNBD-IO-016", err); err != nil {
+				return fmt.Errorf("%d bytes from sector %d of %d: %w", size, t.Base()+sector, opened.Capacity, err)
+			}
+		}
+	}
+	return succeeded("IBNBD-IO-016", p.CheckStamped(ctx, opened.DeviceID, last, size, 6))
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attacks
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// rejected judges the end of a connection request that must be refused with one of some numbers.
+func rejected(clause string, err error, want ...ibtrs.Errno) error {
+	var reject *tester.RejectError
+	switch {
+	case err == nil:
+		return tester.Broken(clause, "the connection was accepted, it must be rejected with %v", want)
+	case errors.As(err, &reject) && slices.Contains(want, reject.Errno):
+		return nil
+	}
+	return tester.Broken(clause, "%v; it must be rejected with %v", err, want)
+}
+
+// answered judges the end of a request that must be answered with one of some numbers; 0 is success.
+func answered(clause string, err error, want ...ibtrs.Errno) error {
+	var errno ibtrs.Errno
+	if (err == nil || errors.As(err, &errno)) && slices.Contains(want, errno) {
+		return nil
+	}
+	return tester.Broken(clause, "%s, the answer must be %v", tester.Outcome(err), want)
+}
+
+// failed judges the end of a request that must be answered with any error number.
+func failed(clause string, err error) error {
+	var errno ibtrs.Errno
+	if errors.As(err, &errno) {
+		return nil
+	}
+	return tester.Broken(clause, "%s, the answer must be an error", tester.Outcome(err))
+}
+
+// succeeded judges what must succeed.
+func succeeded(clause string, err error) error {
+	if err != nil {
+		return tester.Broken(clause, "%s, it must succeed", tester.Outcome(err))
+	}
+	return nil
+}
+
+// closed judges whether the target closes a path.
+func closed(ctx context.Context, clause string, p *tester.Path) error {
+	if err := p.AwaitClosed(ctx); err != nil {
+		return tester.Broken(clause, "%v", err)
+	}
+	return nil
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// using are uses that are no attack at all: a target that endures everything must also do what it is there for.
+func using() []Attack {
+	return []Attack{
+		{Name: "others read what was written as soon as it is acknowledged", Does: Writes, Clauses: []string{"IBTRS-IO-031", "IBNBD-IO-001"}, Run: readByOthers},
+		{Name: "blocks are discarded", Does: Writes, Clauses: []string{"IBNBD-IO-006"}, Run: discard},
+		{Name: "blocks are zeroed", Does: Writes, Clauses: []string{"IBNBD-IO-007"}, Run: zero},
+		{Name: "a device is read to its end", Clauses: []string{"IBNBD-OPEN-001", "IBNBD-OPEN-002"}, Run: readToEnd},
+		{Name: "a device is described to a client of mainline", Clauses: []string{"IBNBD-COMPAT-004"}, Run: describe},
+		{Name: "clients of every access mode share a device", Does: Writes, Clauses: []string{
+			"IBNBD-OPEN-008", "IBNBD-OPEN-009", "IBNBD-OPEN-010", "IBNBD-OPEN-011", "IBNBD-OPEN-019",
+		}, Run: share},
+		{Name: "a device is closed while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
+		{Name: "names are as long as they may be", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
+		{Name: "SESS_INFO comes with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
+		{Name: "requests take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
+		{Name: "a client comes back by a new incarnation of its path", Clauses: []string{"IBNBD-FAIL-014"}, Run: comeBack},
+		{Name: "its queue depth is 1", Depth: 1, Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: depthOne},
+	}
+}
+
+// How much is written and read by others: more than a hundred requests, so that a target that fails one of a hundred is found.
+const (
+	sharedWrites = 120
+	sharedBlocks = 8 // that are used in turn
+	sharedSize   = 4096
+)
+
+// readByOthers writes blocks, and has another session read each as soon as its write is answered.
+func readByOthers(ctx context.Context, t *tester.Tester) error {
+	writer, device, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	reader, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	for i := range uint64(sharedWrites) {
+		sector := i % sharedBlocks * (sharedSize / ibnbd.SectorSize)
+		if err := writer.WriteAt(ctx, device.DeviceID, sector, tester.Stamped(sector, sharedSize, i)); err != nil {
+			return tester.Broken("IBNBD-IO-001", "write %d: %s", i, tester.Outcome(err))
+		}
+		stale := reader.CheckStamped(ctx, opened.DeviceID, sector, sharedSize, i)
+		if stale == nil {
+			continue
+		}
+		if err := awaitStamped(ctx, t, reader, opened.DeviceID, sector, i); err != nil {
+			return tester.Broken("IBNBD-IO-001", "write %d was acknowledged, and is not there: %v", i, err)
+		}
+		return tester.Broken("IBTRS-IO-031", "write %d was acknowledged, and done later: %v", i, stale)
+	}
+	return nil
+}
+
+// awaitStamped reads again until what was written is there, at most for the target's patience.
+func awaitStamped(ctx context.Context, t *tester.Tester, p *tester.Path, device uint32, sector, sequence uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Target().Patience)
+	defer cancel()
+	again := time.NewTicker(t.Target().Patience / 30)
+	defer again.Stop()
+	for {
+		err := p.CheckStamped(ctx, device, sector, sharedSize, sequence)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-again.C:
+		}
+	}
+}
+
+// A range of blocks, and those on both sides of it.
+const (
+	rangeSector, rangeSectors = 16, 16
+	besideSector, behind      = rangeSector - besideSize/ibnbd.SectorSize, rangeSector + rangeSectors
+	besideSize                = 4096
+)
+
+// between writes the blocks of a range and on both sides of it, does something to the range, and looks for those beside it.
+func between(ctx context.Context, clause string, p *tester.Path, device uint32, op ibnbd.Op) error {
+	for _, sector := range []uint64{besideSector, rangeSector, rangeSector + rangeSectors/2, behind} {
+		if err := p.WriteAt(ctx, device, sector, tester.Stamped(sector, besideSize, 8)); err != nil {
+			return err
+		}
+	}
+	message := ibnbd.NewIORequest(op, 0, device, p.Base()+rangeSector, rangeSectors*ibnbd.SectorSize)
+	_, err := p.Call(ctx, p.Write(tester.Marshal(message), nil), 0)
+	if err := succeeded(clause, err); err != nil {
+		return err
+	}
+	for _, sector := range []uint64{besideSector, behind} {
+		if err := p.CheckStamped(ctx, device, sector, besideSize, 8); err != nil {
+			return tester.Broken(clause, "beside the range: %v", err)
+		}
+	}
+	return nil
+}
+
+func discard(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if opened.MaxDiscardSectors < rangeSectors {
+		return fmt.Errorf("it discards %d sectors at most: %w", opened.MaxDiscardSectors, ErrInapplicable)
+	}
+	return between(ctx, "IBNBD-IO-006", p, opened.DeviceID, ibnbd.OpDiscard)
+}
+
+func zero(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if opened.MaxWriteZeroesSectors < rangeSectors {
+		return fmt.Errorf("it zeroes %d sectors at most: %w", opened.MaxWriteZeroesSectors, ErrInapplicable)
+	}
+	if err := between(ctx, "IBNBD-IO-007", p, opened.DeviceID, ibnbd.OpWriteZeroes); err != nil {
+		return err
+	}
+	data, err := p.ReadAt(ctx, opened.DeviceID, rangeSector, rangeSectors*ibnbd.SectorSize)
+	if err != nil {
+		return err
+	}
+	for i, b := range data {
+		if b != 0 {
+			return tester.Broken("IBNBD-IO-007", "byte %d of the range is %#x, it must be zero", i, b)
+		}
+	}
+	return nil
+}
+
+// readToEnd holds what a target says of the size of a device against where its reads end.
+func readToEnd(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	logical, physical := opened.LogicalBlockSize, opened.PhysicalBlockSize
+	if logical < ibnbd.SectorSize || bits.OnesCount16(logical) != 1 || physical%logical != 0 || physical == 0 {
+		return tester.Broken("IBNBD-OPEN-002", "blocks of %d bytes, physical blocks of %d bytes", logical, physical)
+	}
+	size := uint32(logical)
+	end := opened.Capacity - t.Base()
+	if _, err := p.ReadAt(ctx, opened.DeviceID, end-uint64(size)/ibnbd.SectorSize, size); err != nil {
+		return tester.Broken("IBNBD-OPEN-001", "a read of the last of %d sectors: %s", opened.Capacity, tester.Outcome(err))
+	}
+	_, err = p.ReadAt(ctx, opened.DeviceID, end, size)
+	return failed("IBNBD-OPEN-001", err)
+}
+
+// describe looks at what a client of version 2 that shows no marker is told.
+func describe(ctx context.Context, t *tester.Tester) error {
+	_, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	if unknown := opened.CachePolicy &^ (ibnbd.CacheFUA | ibnbd.CacheWriteBack); opened.Rotational != 0 || unknown != 0 {
+		return tester.Broken("IBNBD-COMPAT-004", "bytes 44 and 45 of the reply are %#x and %#x, they must be 0 and a cache policy",
+			opened.Rotational, opened.CachePolicy)
+	}
+	return nil
+}
+
+// share opens the device in three sessions, which is as few as will do: a target has memory for each.
+func share(ctx context.Context, t *tester.Tester) error {
+	export := t.Target().Exports[0]
+	first, device, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	moving, moved, err := t.NewSession().Ready(ctx, export, ibnbd.Migration)
+	if err := succeeded("IBNBD-OPEN-008", err); err != nil {
+		return err
+	}
+	third := t.NewSession().NewPath(0)
+	if err := third.Connect(ctx); err != nil {
+		return err
+	}
+	for _, mode := range []ibnbd.AccessMode{ibnbd.ReadWrite, ibnbd.Migration} {
+		_, err := third.Open(ctx, export, mode)
+		if err := answered("IBNBD-OPEN-009", err, ibtrs.EPERM); err != nil {
+			return fmt.Errorf("a third writer with access mode %s: %w", mode, err)
+		}
+	}
+	_, err = third.Open(ctx, export, ibnbd.ReadOnly)
+	if err := succeeded("IBNBD-OPEN-011", err); err != nil {
+		return err
+	}
+	if err := first.CloseDevice(ctx, device.DeviceID); err != nil {
+		return err
+	}
+	_, err = first.Open(ctx, export, ibnbd.ReadWrite)
+	if err := answered("IBNBD-OPEN-010", err, ibtrs.EPERM); err != nil {
+		return err
+	}
+	if err := moving.CloseDevice(ctx, moved.DeviceID); err != nil {
+		return err
+	}
+	_, err = first.Open(ctx, export, ibnbd.ReadWrite)
+	return succeeded("IBNBD-OPEN-019", err)
+}
+
+// closeBesideWrite sends CLOSE behind a write, on the same connection, where answers cannot overtake each other.
+func closeBesideWrite(ctx context.Context, t *tester.Tester) error {
+	const clause, cid, written, closed = "IBNBD-OPEN-023", 1, 0, 1
+	p, opened, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if p.Geometry.QueueDepth <= closed {
+		return fmt.Errorf("its queue depth is %d: %w", p.Geometry.QueueDepth, ErrInapplicable)
+	}
+	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), besideSize)
+	goodbye := ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: opened.DeviceID}
+	for _, r := range []tester.Request{
+		p.Into(p.Write(tester.Marshal(write), make([]byte, besideSize)), written), p.Into(p.Write(tester.Marshal(goodbye), nil), closed),
+	} {
+		if err := p.Post(r); err != nil {
+			return err
+		}
+	}
+	for _, chunk := range []uint32{written, closed} {
+		answer, err := p.Answer(ctx, cid)
+		switch {
+		case err != nil:
+			return tester.Broken(clause, "%s", tester.Outcome(err))
+		case answer.Chunk != chunk:
+			return tester.Broken(clause, "CLOSE was answered before the write in front of it")
+		case answer.Errno != 0:
+			return tester.Broken(clause, "chunk %d was answered with %s", chunk, answer.Errno)
+		}
+	}
+	return nil
+}
+
+// longNames has a session name of 254 characters, and looks for a device whose path has as many.
+func longNames(ctx context.Context, t *tester.Tester) error {
+	const longest = 254
+	s := t.NewSession()
+	s.Name += strings.Repeat("n", longest-len(s.Name))
+	p := s.NewPath(0)
+	if err := p.DialAll(ctx); err != nil {
+		return err
+	}
+	if err := succeeded("IBNBD-LIM-004", p.Info(ctx)); err != nil {
+		return fmt.Errorf("a session name of %d characters: %w", longest, err)
+	}
+	const folder = "nosuch/"
+	_, err := p.Open(ctx, folder+strings.Repeat("p", longest-len(folder)), ibnbd.ReadOnly)
+	return answered("IBNBD-LIM-004", err, ibtrs.ENOENT)
+}
+
+// marker asks for features without the marker, and with it.
+func marker(ctx context.Context, t *tester.Tester) error {
+	p := t.NewSession().NewPath(0)
+	if err := p.Connect(ctx); err != nil {
+		return err
+	}
+	plain, err := p.SessInfo(ctx, ibnbd.Version)
+	if err != nil {
+		return err
+	}
+	if plain.Marker == ibnbd.Marker {
+		return tester.Broken("IBNBD-COMPAT-006", "the marker is answered to a client that showed none")
+	}
+	for _, offer := range []ibnbd.Features{0, ibnbd.FeatureFlags, ibnbd.AllFeatures} {
+		b, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewSessInfo(offer)), ibnbd.SessInfoSize), ibnbd.SessInfoSize)
+		if err != nil {
+			return err
+		}
+		answer, err := ibnbd.ParseSessInfoResponse(b)
+		if err != nil {
+			return err
+		}
+		if answer.Marker == ibnbd.Marker && answer.Features&^offer != 0 {
+			return tester.Broken("IBNBD-COMPAT-006", "features %#x were offered, and %#x are answered", offer, answer.Features)
+		}
+	}
+	return nil
+}
+
+// depthOne uses the only chunk of a target again and again, on all connections: with depth 1 an immediate has no bits for the
+// chunk, and send queues are at their smallest.
+func depthOne(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	if p.Geometry.QueueDepth != 1 {
+		return fmt.Errorf("its queue depth is %d: %w", p.Geometry.QueueDepth, ErrInapplicable)
+	}
+	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, opened.DeviceID, t.Base(), readSize))
+	for i := range 100 {
+		r := p.Read(message, readSize)
+		r.CID = uint16(1 + i%(tester.Connections-1))
+		_, err := p.Call(ctx, r, readSize)
+		switch {
+		case errors.Is(err, tester.ErrClosed):
+			return tester.Broken("IBTRS-IMM-012", "request %d: %s", i, tester.Outcome(err))
+		case err != nil:
+			return tester.Broken("IBTRS-IO-032", "request %d: %s", i, tester.Outcome(err))
+		}
+	}
+	return nil
+}
+
+// takeTurns reads in one chunk and in another, in turn: a response too many is that of the other chunk.
+func takeTurns(ctx context.Context, t *tester.Tester) error {
+	p, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	const chunks = 2
+	if p.Geometry.QueueDepth < chunks {
+		return fmt.Errorf("its queue depth is %d: %w", p.Geometry.QueueDepth, ErrInapplicable)
+	}
+	for i := range uint32(2 * chunks) {
+		if _, err := p.Call(ctx, p.Into(readOf(p, opened.DeviceID, 0, readSize), i%chunks), readSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comeBack gives a path up and builds it again at once, with the next incarnation. The target may say that it is still busy with
+// the old one.
+func comeBack(ctx context.Context, t *tester.Tester) error {
+	p, _, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	if err := p.Disconnect(ctx); err != nil {
+		return err
+	}
+	again := p.Session.NewPath(0)
+	again.Request = p.Request
+	again.Request.Incarnation++
+	if err := knockAgain(ctx, t, again); err != nil {
+		return tester.Broken("IBNBD-FAIL-014", "the next incarnation of a path: %v", err)
+	}
+	return succeeded("IBNBD-FAIL-014", readAgain(ctx, t, again))
+}
+
+// knockAgain asks for the connections of a path until the target has done with what it was before, at most for its patience.
+func knockAgain(ctx context.Context, t *tester.Tester, p *tester.Path) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Target().Patience)
+	defer cancel()
+	pause := time.NewTicker(t.Target().Patience / 30)
+	defer pause.Stop()
+	for {
+		err := p.DialAll(ctx)
+		var reject *tester.RejectError
+		if !errors.As(err, &reject) || reject.Errno != ibtrs.EBUSY && reject.Errno != ibtrs.ECONNRESET {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-pause.C:
+		}
+	}
+}
+
+// readAgain exchanges INFO, opens the device and reads.
+func readAgain(ctx context.Context, t *tester.Tester, p *tester.Path) error {
+	if err := p.Info(ctx); err != nil {
+		return err
+	}
+	opened, err := p.Open(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	_, err = p.ReadAt(ctx, opened.DeviceID, 0, readSize)
+	return err
+}

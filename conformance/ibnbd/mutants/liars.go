@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// liar makes a mutant of a server that keeps its keys and is broken as a whole.
+func liar(name, what string, breaks []string, spoil func(b *bed)) Mutant {
+	return Mutant{Name: name, What: what, Breaks: breaks, Kind: matrix.Liar, trial: serverTrial{kept, spoil, nil}}
+}
+
+// few requests are enough for a bystander to be served at first.
+const few = 12
+
+// eventually has all answers from some request on given in another way.
+func (b *bed) eventually(otherwise func(answer func())) {
+	requests := 0
+	b.rules().Intercept = func(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
+		b.mu.Lock()
+		requests++
+		begun := requests > few
+		b.mu.Unlock()
+		if begun {
+			otherwise(answer)
+		} else {
+			answer()
+		}
+	}
+}
+
+// readByOthers is the attack that has the most requests.
+const readByOthers = "others read what was written as soon as it is acknowledged"
+
+// liars are servers that look like servers.
+func liars() []Mutant {
+	served := []string{"IBNBD-IO-001", attacks.Survival}
+	return []Mutant{
+		liar("dies-of-anything-odd", "dies of whatever no polite client sends", []string{attacks.Survival}, func(b *bed) {
+			b.seesConnect(func(r *ibtrs.ConnRequest) {
+				if r.Magic != ibtrs.Magic || r.Version != ibtrs.Version || r.CID >= r.ConnectionCount || r.Reserved != [11]byte{} {
+					b.die()
+				}
+			})
+			dies(func(w *written) bool { return !known(w) || nonzero(blockPadding, w.header) })(b)
+		}),
+		liar("always-succeeds", "answers every request with success", []string{
+			"IBNBD-MSG-011", "IBNBD-OPEN-003", "IBNBD-OPEN-005", "IBNBD-OPEN-007", "IBNBD-IO-002", "IBNBD-IO-003", "IBNBD-IO-011",
+			"IBNBD-IO-015", "IBNBD-IO-016",
+		}, func(b *bed) { b.editErrno(func(uint32, ibtrs.Errno) ibtrs.Errno { return 0 }) }),
+		liar("falls-silent", "answers a few requests, and then nothing", served, func(b *bed) { b.eventually(func(func()) {}) }).by(readByOthers),
+		liar("answers-late", "answers a few requests, and then so late that nobody waits any more", served, func(b *bed) {
+			b.eventually(func(answer func()) { time.AfterFunc(2*hasty, answer) })
+		}).by(readByOthers),
+		liar("answers-twice", "answers some requests twice", []string{"IBTRS-IMM-003"}, func(b *bed) {
+			b.rules().Intercept = func(_ *ibtrs.ServerPath, chunk uint32, _ ibtrs.Errno, answer func()) {
+				answer()
+				if chunk == 1 { // which the bystander leaves alone
+					answer()
+				}
+			}
+		}),
+		liar("loses-every-hundredth-write", "acknowledges every hundredth write without doing it", []string{"IBNBD-IO-001"},
+			on(func(disk backend.Backend) backend.Backend { return &forgetfulDisk{Backend: disk} })),
+		liar("reorders", "does every tenth write behind the one that follows it", []string{"IBNBD-IO-001"},
+			on(func(disk backend.Backend) backend.Backend { return &disorderlyDisk{Backend: disk} })),
+		liar("pretends-to-reconnect", "takes a path that comes back, and answers nothing on it", []string{"IBNBD-FAIL-014"}, func(b *bed) {
+			b.rules().Intercept = func(p *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
+				if p.Incarnation() == 1 {
+					answer()
+				}
+			}
+		}),
+		crashed("forgets-flushes", "answers a flush without flushing", "IBNBD-FAIL-018", rule(func(r *ibnbd.ServerRules) { r.IgnoreFlush = true })),
+		crashed("forgets-fua", "takes a FUA write for any other", "IBNBD-IO-009", rule(func(r *ibnbd.ServerRules) { r.IgnoreFUA = true })),
+	}
+}
+
+// crashTrial is a server on a disk with a volatile cache, which loses power.
+type crashTrial struct{ spoil func(b *bed) }
+
+func crashed(name, what, clause string, spoil func(b *bed)) Mutant {
+	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Liar, trial: crashTrial{spoil}}
+}
+
+// specs are those of what a crash must not undo.
+func (t crashTrial) specs(clauses []string) []spec {
+	var all []spec
+	for _, d := range attacks.Durabilities() {
+		if !slices.ContainsFunc(d.Clauses, func(id string) bool { return slices.Contains(clauses, id) }) {
+			continue
+		}
+		all = append(all, spec{
+			name: d.Name,
+			run:  func(ctx context.Context, on side) (findings, error) { return t.crash(ctx, d, on) },
+		})
+	}
+	return all
+}
+
+// crash lets a server of its own lose power.
+func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (findings, error) {
+	var disks []volatileDisk // which outlive the server
+	var unmade error
+	l, err := loopback.Start(func(cfg *ibnbd.ServerConfig) {
+		cfg.Transport.Timers.Teardown = hasty
+		for i, e := range cfg.Exports {
+			disk, err := newVolatileDisk(e.Backend)
+			unmade = errors.Join(unmade, err)
+			cfg.Exports[i].Backend = disk
+			disks = append(disks, disk)
+		}
+		if on.broken {
+			t.spoil(newBed(cfg))
+		}
+	})
+	if err = errors.Join(err, unmade); err != nil {
+		return nil, fmt.Errorf("start a server: %w", err)
+	}
+	target := l.Target()
+	target.Patience = on.patience
+	err = d.Endure(ctx, target, func(context.Context) error {
+		return l.Restart(func() {
+			for _, disk := range disks {
+				disk.memory.PowerLoss()
+			}
+		})
+	})
+	if closed := l.Close(); closed != nil && !on.broken {
+		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
+	}
+	return judged(ctx, err, on)
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provocations
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/reference/rdma"
+)
+
+// Initiator is what is provoked, as its user can use it.
+type Initiator interface {
+	// Map opens a session of its own to a server, with a path to each of the addresses, which are all the server's, and maps
+	// its disk for writing. The error has the errno that the initiator gave.
+	Map(ctx context.Context, server ...netip.Addr) (Disk, error)
+	// MapOrdinary maps a disk of an ordinary server, which nobody else uses.
+	MapOrdinary(ctx context.Context) (Disk, error)
+	// Timers are the configured times of the initiator.
+	Timers() subject.Timers
+}
+
+// Disk is a mapped device. Offsets and sizes are bytes, multiples of 4096; errors have the errno that the user sees.
+type Disk interface {
+	Read(ctx context.Context, offset int64, size int) ([]byte, error)
+	Write(ctx context.Context, offset int64, data []byte) error
+	Flush(ctx context.Context) error
+	// Size fails with ErrFixed where the size does not follow that of the mapped device.
+	Size(ctx context.Context) (int64, error)
+	// AwaitState waits until the device is "open" or "closed".
+	AwaitState(ctx context.Context, state string) error
+	// Reconnect tries once to connect the first path of the device's session, now.
+	Reconnect(ctx context.Context) error
+	// AddPath adds a path to another address of the server to the device's session, and RemovePath takes one out.
+	AddPath(ctx context.Context, server netip.Addr) error
+	RemovePath(ctx context.Context, server netip.Addr) error
+	// MapAnother maps another disk of the server over the device's session, and gives it up at once.
+	MapAnother(ctx context.Context) error
+	// Unmap gives the device up, by force.
+	Unmap(ctx context.Context) error
+}
+
+// Why a provocation cannot be judged with some initiator. Whether it has lived on is judged nevertheless.
+var (
+	ErrFixed    = errors.New("the size of the disk is fixed while it is mapped")
+	ErrNoNumber = errors.New("nobody tells the number of the error") // wrapped by an error of the initiator
+)
+
+// The states of a device.
+const (
+	open   = "open"
+	closed = "closed"
+)
+
+// Ground is where initiator and scripted servers meet.
+type Ground struct {
+	Initiator Initiator
+	// Devices are those that servers can be put on, as many as the provocation needs.
+	Devices []rdma.Device
+	// Patience is how long the initiator may take for what needs no timer; 0 means DefaultPatience.
+	Patience time.Duration
+}
+
+// DefaultPatience outlasts what a busy machine does under emulation.
+const DefaultPatience = 6 * time.Second

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package initiator
+
+import (
+	"errors"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+)
+
+var _ = Describe("an initiator lives on when", func() {
+	for _, c := range provocations.All() {
+		It(c.Name, claim.Clauses(append([]string{c.Survives()}, c.Clauses...)...), takes(c), func(ctx SpecContext) { endure(ctx, c) })
+	}
+})
+
+// endure runs a provocation. An initiator that did not survive it is not waited for.
+func endure(ctx SpecContext, c provocations.Provocation) {
+	p := kit.Current()
+	err := provocations.Execute(ctx, ground(ctx, p, c.Needs()), c)
+	var broken *tester.Violation
+	if !errors.As(err, &broken) {
+		if errors.Is(err, provocations.ErrFixed) {
+			witness.Skip(verdict.NoTool, "%v", err)
+		}
+		Expect(err).NotTo(HaveOccurred())
+		return
+	}
+	if broken.Clause == c.Survives() {
+		p.InitiatorHost.Machine().Kill()
+	}
+	witness.BrokeClause(broken.Clause, verdict.ProtocolViolation, "%v", err)
+}
+
+// DeadlyLabel marks provocations that are known to have killed an initiator.
+const DeadlyLabel = "deadly"
+
+// takes says how long a provocation takes: where it kills or alarms, the next spec needs new guests.
+func takes(c provocations.Provocation) []any {
+	const usual, costly, waiting, alarming = 1, 50, 100, 15
+	var decorators []any
+	switch {
+	case c.Slow:
+		decorators = append(kit.Takes(waiting), kit.Extended)
+	case c.Costly || c.Survives() == provocations.Deadly:
+		decorators = append(kit.Takes(costly), kit.Extended)
+	case c.Survives() == provocations.Alarming:
+		decorators = kit.Takes(alarming)
+	default:
+		decorators = kit.Takes(usual)
+	}
+	if c.Survives() == provocations.Deadly {
+		decorators = append(decorators, Label(DeadlyLabel))
+	}
+	return decorators
+}
+
+// ground puts scripted servers on the rails, in turn.
+func ground(ctx SpecContext, p *kit.Pair, servers int) provocations.Ground {
+	const rails = 2
+	g := provocations.Ground{Initiator: &labInitiator{pair: p}}
+	for i := range servers {
+		rail, number := i%rails, i/rails
+		g.Devices = append(g.Devices, p.StationAt(rail, number))
+		p.Acquaint(ctx, p.InitiatorHost, rail, number)
+	}
+	return g
+}

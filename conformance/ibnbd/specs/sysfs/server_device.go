@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sysfs
+
+import (
+	"path"
+	"syscall"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
+)
+
+var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRole), func() {
+	var (
+		p      *kit.Pair
+		export subject.Export
+		device subject.Device
+	)
+
+	BeforeEach(func(ctx SpecContext) {
+		p = kit.Current()
+		export = p.Export(ctx, subject.ExportSpec{})
+		device = p.Map(ctx, p.Request(export))
+	})
+
+	session := func(file string) string {
+		return path.Join(p.TargetDialect().ServerSession(export.Disk, device.Session), file)
+	}
+
+	It("has a link block_dev to its disk", kit.Smoke, claim.Clauses("IBNBD-SYSFS-027"), func(ctx SpecContext) {
+		target := p.Server.Link(ctx, path.Join(p.TargetDialect().ServerDevices(), export.Disk, "block_dev"))
+		Expect(target).To(HaveSuffix(path.Join("block", export.Disk)))
+	})
+
+	It("shows 0 in read_only for a read-write mapping", claim.Clauses("IBNBD-SYSFS-028"), func(ctx SpecContext) {
+		Expect(p.Server.Word(ctx, session("read_only"))).To(Equal("0"))
+	})
+
+	It("shows 1 in read_only for a read-only mapping", claim.Clauses("IBNBD-SYSFS-028"), func(ctx SpecContext) {
+		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
+		r.Access = subject.ReadOnly
+		d := p.Map(ctx, r)
+		file := path.Join(p.TargetDialect().ServerSession(path.Base(r.Device), d.Session), "read_only")
+		Expect(p.Server.Word(ctx, file)).To(Equal("1"))
+	})
+
+	It("shows the path as the client sent it", claim.Clauses("IBNBD-SYSFS-029"), func(ctx SpecContext) {
+		Expect(p.Server.Word(ctx, session("mapping_path"))).To(Equal(export.Path))
+	})
+
+	It("shows its files as read-only", claim.Clauses("IBNBD-SYSFS-028", "IBNBD-SYSFS-029"), func(ctx SpecContext) {
+		Expect(p.Server.Mode(ctx, session("read_only"))).To(Equal("0444"))
+		Expect(p.Server.Mode(ctx, session("mapping_path"))).To(Equal("0444"))
+	})
+
+	It("loses its session with the mapping, and its directory with the last session", kit.Smoke, claim.Clauses("IBNBD-SYSFS-030"), func(ctx SpecContext) {
+		other := p.Request(export)
+		other.Access = subject.ReadOnly
+		second := p.Map(ctx, other)
+		dir := path.Join(p.TargetDialect().ServerDevices(), export.Disk)
+
+		p.Unmap(ctx, device, subject.UnmapNormal)
+		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, device.Session))).To(BeFalse())
+		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, second.Session))).To(BeTrue())
+
+		p.Unmap(ctx, second, subject.UnmapNormal)
+		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(dir).Should(BeFalse())
+	})
+
+	Describe("force_close", claim.Clauses("IBNBD-SYSFS-034"), func() {
+		It("makes later I/O fail and leaves the client's state open", func(ctx SpecContext) {
+			Expect(p.ReadAt(ctx, device, make([]byte, 4096), 0)).To(Succeed())
+			Expect(p.Server.Write(ctx, session("force_close"), "1")).To(Succeed())
+			Expect(p.State(ctx, device)).To(Equal("open"))
+			Expect(p.ReadAt(ctx, device, make([]byte, 4096), 0)).To(MatchError(syscall.EIO))
+		})
+
+		It("refuses other text with EINVAL", func(ctx SpecContext) {
+			Expect(p.Server.Write(ctx, session("force_close"), "0")).To(MatchError(syscall.EINVAL))
+			Expect(p.ReadAt(ctx, device, make([]byte, 4096), 0)).To(Succeed())
+		})
+	})
+})
