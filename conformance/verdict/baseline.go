@@ -26,6 +26,7 @@ import (
 //	    owner: who answers for this entry
 //	    reason: why it fails
 //	    expires: 2030-06-30        # the last day on which the entry holds
+//	    packets: |                 # optional: the lines of a timeline that show it
 type Baseline struct {
 	Expected []ExpectedFailure `yaml:"expected"`
 }
@@ -40,6 +41,7 @@ type ExpectedFailure struct {
 	Owner   string       `yaml:"owner" json:"owner"`
 	Reason  string       `yaml:"reason" json:"reason"`
 	Expires Day          `yaml:"expires" json:"expires"`
+	Packets string       `yaml:"packets,omitempty" json:"packets,omitempty"`
 }
 
 // Day is a calendar day written as 2006-01-02.

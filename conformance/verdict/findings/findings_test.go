@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package findings_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/findings"
+)
+
+var update = flag.Bool("update", false, "write the document instead of comparing with it")
+
+// The document says what the baseline says.
+func TestDocumentIsCurrent(t *testing.T) {
+	const document, baselineFile = "../../../docs/findings.md", "../../ibnbd/baselines/mainline.yaml"
+	catalogue, err := clauses.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	baseline, err := verdict.LoadBaseline(baselineFile, catalogue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	if err := findings.Markdown(&page, catalogue, baseline, "mainline"); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(document, []byte(page.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(there), page.String()); diff != "" {
+		t.Fatalf("docs/findings.md is not what the baseline says; 'go test ./conformance/verdict/findings -update' writes it:\n%s", diff)
+	}
+}
+
+// A clause that nobody knows is not rendered as if it were one.
+func TestUnknownClause(t *testing.T) {
+	catalogue, err := clauses.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := &verdict.Baseline{Expected: []verdict.ExpectedFailure{{Clause: "IBNBD-IO-999", Subject: "mainline-*"}}}
+	if err := findings.Markdown(&strings.Builder{}, catalogue, bad, "mainline"); err == nil || !strings.Contains(err.Error(), "IBNBD-IO-999") {
+		t.Fatalf("error %v: must name the clause", err)
+	}
+}
