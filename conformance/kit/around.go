@@ -73,7 +73,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	ginkgo.DeferCleanup(guard, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferCleanup(takeDown, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferOnFailure(snapshots, ginkgo.NodeTimeout(cleanTimeout))
-	gomega.Expect(mutate(p, spec.FullText())).To(gomega.Succeed())
+	gomega.Expect(alter(p, spec.FullText())).To(gomega.Succeed())
 }, ginkgo.NodeTimeout(cleanTimeout))
 
 // mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.

@@ -27,7 +27,7 @@ type Config struct {
 	Options   subject.TargetOptions // with which the target serves, unless a spec says otherwise
 	ReportDir string                // where evidence goes
 	KeepAll   bool                  // keep the evidence of specs that passed, too
-	Mutants   map[string]string     // by the name of a spec: the mutant of package lab that it has to do with
+	Mutants   map[string]string     // by the name of a spec: the mutant that it has to do with, see [AlterBy]
 }
 
 // The names of implementations.

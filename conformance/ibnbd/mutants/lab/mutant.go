@@ -5,6 +5,7 @@ package lab
 import (
 	"slices"
 
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
@@ -64,6 +65,17 @@ func (m Mutant) Control() World {
 func All() []Mutant {
 	return slices.Concat(mapping(), devices(), exports(), refusals(), returning(), sessions(), paths(), teardown(), statistics(), wire(),
 		packets(), messages(), data(), programs(), found())
+}
+
+// Alteration is what the suite gets to see of the pair.
+func (m Mutant) Alteration() kit.Alteration {
+	return kit.Alteration{Target: m.Target, Initiator: m.Initiator, Programs: m.Programs, Wire: m.Wire}
+}
+
+// AlterationOf finds the alteration of a mutant by its name.
+func AlterationOf(name string) (kit.Alteration, bool) {
+	m, known := Named(name)
+	return m.Alteration(), known
 }
 
 // Named finds a mutant.
