@@ -91,7 +91,7 @@ func (t *Tracker) takeManagement(p *roce.Packet) {
 		return
 	}
 	src, dst := p.Src, p.Dst
-	private := message.LayerPayload()
+	private := message.PrivateData()
 	switch m := message.(type) {
 	case *roce.CMReq:
 		t.takeREQ(src, dst, &mad, m, private, from)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // Trackers and endpoints may decode, check and build without allocating. The
@@ -16,7 +17,7 @@ func TestNoAllocations(t *testing.T) {
 	frames := allFrames(t)
 	var p roce.Packet
 	out := make([]byte, 0, 8192)
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	for _, c := range []struct {
 		name string
 		do   func(frame []byte)

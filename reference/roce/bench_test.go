@@ -11,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // allFrames gives the frames of every capture that are RoCEv2.
@@ -49,12 +50,12 @@ func overFrames(b *testing.B, do func(frame []byte) error) {
 var errBadICRC = errors.New("ICRC is not good")
 
 func BenchmarkParser(b *testing.B) {
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	overFrames(b, parser.Decode)
 }
 
 func BenchmarkParserICRC(b *testing.B) {
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	overFrames(b, func(frame []byte) error {
 		if err := parser.Decode(frame); err != nil {
 			return err
@@ -99,7 +100,7 @@ func BenchmarkPacketRebuild(b *testing.B) {
 func BenchmarkNewPacket(b *testing.B) {
 	overFrames(b, func(frame []byte) error {
 		p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.DecodeOptions{NoCopy: true})
-		if p.Layer(roce.LayerTypeBTH) == nil {
+		if p.Layer(layer.TypeBTH) == nil {
 			return roce.ErrNotRoCE
 		}
 		return nil

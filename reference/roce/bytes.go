@@ -2,11 +2,7 @@
 
 package roce
 
-import (
-	"encoding/binary"
-
-	"github.com/google/gopacket"
-)
+import "encoding/binary"
 
 // be is the order of every field but the ICRC.
 var be = binary.BigEndian
@@ -25,18 +21,18 @@ func bit(set bool, n uint) byte {
 	return 0
 }
 
-// header is a header of fixed length that can write itself.
-type header interface {
-	size() int    // length in bytes
-	put(b []byte) // writes exactly size bytes
+// Header is a header of fixed length. Put wants room for Len bytes; Decode
+// reads as many and ignores what follows.
+type Header interface {
+	Len() int
+	Put(b []byte)
+	Decode(data []byte) error
 }
 
-// prepend writes a header in front of what the buffer holds.
-func prepend(b gopacket.SerializeBuffer, h header) error {
-	room, err := b.PrependBytes(h.size())
-	if err != nil {
-		return err
+// need fails if data has fewer than size bytes.
+func need(data []byte, header string, size int) error {
+	if len(data) < size {
+		return tooShort(header, "length", len(data), size, ErrTruncated)
 	}
-	h.put(room)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // rocePackets is the number of RoCEv2 packets in each capture, as counted by
@@ -72,7 +73,7 @@ func TestCapturesThroughLayers(t *testing.T) {
 			count := 0
 			for i, frame := range c.frames {
 				p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
-				bth, ok := p.Layer(roce.LayerTypeBTH).(*roce.BTH)
+				bth, ok := p.Layer(layer.TypeBTH).(*layer.BTH)
 				if !ok {
 					continue
 				}
@@ -80,7 +81,7 @@ func TestCapturesThroughLayers(t *testing.T) {
 				if fail := p.ErrorLayer(); fail != nil {
 					t.Fatalf("frame %d: %v", i+1, fail.Error())
 				}
-				if got := roce.CheckPacketICRC(p); got != roce.ICRCGood {
+				if got := layer.CheckPacketICRC(p); got != roce.ICRCGood {
 					t.Fatalf("frame %d: ICRC is %v", i+1, got)
 				}
 				if got := serialize(t, p, gopacket.SerializeOptions{}); !bytes.Equal(got, frame) {
@@ -97,7 +98,7 @@ func TestCapturesThroughLayers(t *testing.T) {
 
 // checkComputed spoils all that is computed and has it computed again. gopacket
 // also computes the UDP checksum, which RoCEv2 leaves zero and its ICRC ignores.
-func checkComputed(t *testing.T, number int, p gopacket.Packet, bth *roce.BTH, frame []byte) {
+func checkComputed(t *testing.T, number int, p gopacket.Packet, bth *layer.BTH, frame []byte) {
 	t.Helper()
 	bth.ICRC, bth.PadCnt, bth.Pad = 0, 3, []byte{1, 2, 3, 4}
 	got := serialize(t, p, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true})
@@ -110,12 +111,12 @@ func checkComputed(t *testing.T, number int, p gopacket.Packet, bth *roce.BTH, f
 
 // The parser sees the same layers as gopacket.NewPacket does.
 func TestParserAgreesWithNewPacket(t *testing.T) {
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	for _, c := range captures(t) {
 		for i, frame := range c.frames {
 			err := parser.Decode(frame)
 			p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
-			if isRoCE := p.Layer(roce.LayerTypeBTH) != nil; isRoCE == errors.Is(err, roce.ErrNotRoCE) {
+			if isRoCE := p.Layer(layer.TypeBTH) != nil; isRoCE == errors.Is(err, roce.ErrNotRoCE) {
 				t.Fatalf("%s: frame %d: parser says %v", c.name, i+1, err)
 			} else if !isRoCE {
 				continue

@@ -5,8 +5,6 @@ package roce
 import (
 	"errors"
 	"fmt"
-
-	"github.com/google/gopacket"
 )
 
 // Lengths of the fixed part of each CM message in bytes. The private data fills
@@ -44,13 +42,13 @@ const (
 	KindOther               // in a MRA the LAP, in a REJ neither REQ nor REP
 )
 
-// CMMessage is a CM message: the part of a MAD after the common header. As a
-// decoded layer, LayerPayload is its private data, always in full length: the
-// wire does not tell how much of it the sender meant.
+// CMMessage is a CM message: the part of a MAD after the common header.
 type CMMessage interface {
-	gopacket.DecodingLayer
-	gopacket.SerializableLayer
-	header
+	Header
+
+	// PrivateData is that of a decoded message, always in full length: the wire
+	// does not tell how much of it the sender meant.
+	PrivateData() []byte
 
 	// Attribute is the message type.
 	Attribute() AttributeID
@@ -91,28 +89,6 @@ func newCMMessage(a AttributeID) CMMessage {
 	return nil
 }
 
-// cmLayerType gives the layer type of a message, plain payload for one whose
-// layout is not known here.
-func cmLayerType(a AttributeID) gopacket.LayerType {
-	switch a {
-	case AttrREQ:
-		return LayerTypeCMReq
-	case AttrMRA:
-		return LayerTypeCMMra
-	case AttrREJ:
-		return LayerTypeCMRej
-	case AttrREP:
-		return LayerTypeCMRep
-	case AttrRTU:
-		return LayerTypeCMRtu
-	case AttrDREQ:
-		return LayerTypeCMDreq
-	case AttrDREP:
-		return LayerTypeCMDrep
-	}
-	return gopacket.LayerTypePayload
-}
-
 // ErrNotCM says that a management datagram is no CM message whose layout is
 // known: another class or version, or an attribute known by name only.
 var ErrNotCM = errors.New("not a known CM message")
@@ -122,7 +98,7 @@ var ErrNotCM = errors.New("not a known CM message")
 // that wraps ErrNotCM. The message refers to the bytes of mad.
 func DecodeCM(mad []byte) (MAD, CMMessage, error) {
 	var m MAD
-	if err := m.DecodeFromBytes(mad, gopacket.NilDecodeFeedback); err != nil {
+	if err := m.Decode(mad); err != nil {
 		return m, nil, err
 	}
 	if !m.IsCM() {
@@ -132,7 +108,7 @@ func DecodeCM(mad []byte) (MAD, CMMessage, error) {
 	if msg == nil {
 		return m, nil, fmt.Errorf("%v: %w", m.AttributeID, ErrNotCM)
 	}
-	if err := msg.DecodeFromBytes(m.LayerPayload(), gopacket.NilDecodeFeedback); err != nil {
+	if err := msg.Decode(mad[MADHeaderLen:]); err != nil {
 		return m, nil, err
 	}
 	return m, msg, nil
@@ -143,37 +119,33 @@ func DecodeCM(mad []byte) (MAD, CMMessage, error) {
 // zeros. Private data beyond the room of the message is an [Error].
 func AppendCM(b []byte, m *MAD, msg CMMessage, private []byte) ([]byte, error) {
 	m.AttributeID = msg.Attribute()
-	if room := MADDataLen - msg.size(); len(private) > room {
+	if room := MADDataLen - msg.Len(); len(private) > room {
 		return b, tooLong("CM "+m.AttributeID.String(), "private data length", len(private), room)
 	}
 	at := len(b)
 	b = append(b, make([]byte, MADLen)...)
 	out := b[at:]
-	m.put(out)
-	msg.put(out[MADHeaderLen:])
-	copy(out[MADHeaderLen+msg.size():], private)
+	m.Put(out)
+	msg.Put(out[MADHeaderLen:])
+	copy(out[MADHeaderLen+msg.Len():], private)
 	return b, nil
 }
 
-// takeCM splits the data of a MAD after the fixed part of a message. The private
-// data must be there in full.
-func (c *chained) takeCM(data []byte, name string, size int, df gopacket.DecodeFeedback) error {
-	if len(data) < MADDataLen {
-		df.SetTruncated()
-		return tooShort(name, "length", len(data), MADDataLen, ErrTruncated)
+// privateData is what every CM message has behind its fixed part.
+type privateData struct{ data []byte }
+
+// PrivateData gives the private data of a decoded message in full length.
+func (p *privateData) PrivateData() []byte { return p.data }
+
+// take notes the private data behind the first size bytes of the data of a MAD,
+// which must be there in full.
+func (p *privateData) take(data []byte, message string, size int) error {
+	if err := need(data, message, MADDataLen); err != nil {
+		return err
 	}
 	if len(data) > MADDataLen {
-		return tooLong(name, "length", len(data), MADDataLen)
+		return tooLong(message, "length", len(data), MADDataLen)
 	}
-	return c.take(data, name, size, df)
-}
-
-// serializeCM writes a message in front of its private data.
-func serializeCM(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions, name string, msg CMMessage) error {
-	if opts.FixLengths {
-		if err := padTo(b, name, "private data length", MADDataLen-msg.size()); err != nil {
-			return err
-		}
-	}
-	return prepend(b, msg)
+	p.data = data[size:]
+	return nil
 }

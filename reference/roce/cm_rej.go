@@ -2,13 +2,11 @@
 
 package roce
 
-import "github.com/google/gopacket"
-
 // CMRej is the message REJ, reject (InfiniBand Architecture Specification,
 // volume 1, chapter 12.6.7). Linux 6.12 leaves LocalCommID 0 when it rejects a
 // REQ before it has disclosed an id (measured).
 type CMRej struct {
-	chained
+	privateData
 	LocalCommID     uint32           // of the sender
 	RemoteCommID    uint32           // of the receiver
 	MessageRejected CMMessageKind    // 2 bits: which message is rejected
@@ -19,24 +17,15 @@ type CMRej struct {
 	Info            [rejInfoLen]byte // additional reject information (ARI)
 }
 
-// LayerType gives LayerTypeCMRej.
-func (r *CMRej) LayerType() gopacket.LayerType { return LayerTypeCMRej }
-
-// CanDecode gives LayerTypeCMRej.
-func (r *CMRej) CanDecode() gopacket.LayerClass { return LayerTypeCMRej }
-
-// NextLayerType gives plain payload, for the private data.
-func (r *CMRej) NextLayerType() gopacket.LayerType { return gopacket.LayerTypePayload }
-
 // Attribute gives AttrREJ.
 func (r *CMRej) Attribute() AttributeID { return AttrREJ }
 
 // CommIDs gives the communication ids of the sender and of the receiver.
 func (r *CMRej) CommIDs() (local, remote uint32) { return r.LocalCommID, r.RemoteCommID }
 
-// DecodeFromBytes decodes the data of a MAD; the private data is the payload.
-func (r *CMRej) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := r.takeCM(data, "CM REJ", rejLen, df); err != nil {
+// Decode decodes the data of a MAD, private data included.
+func (r *CMRej) Decode(data []byte) error {
+	if err := r.take(data, "CM REJ", rejLen); err != nil {
 		return err
 	}
 	r.LocalCommID, r.RemoteCommID = be.Uint32(data), be.Uint32(data[4:])
@@ -47,16 +36,11 @@ func (r *CMRej) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-// SerializeTo writes the message in front of the private data that the buffer
-// holds. With FixLengths the private data is padded with zeros to its full
-// length.
-func (r *CMRej) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
-	return serializeCM(b, opts, "CM REJ", r)
-}
+// Len gives rejLen.
+func (r *CMRej) Len() int { return rejLen }
 
-func (r *CMRej) size() int { return rejLen }
-
-func (r *CMRej) put(b []byte) {
+// Put writes the message, without private data, at the beginning of b.
+func (r *CMRej) Put(b []byte) {
 	be.PutUint32(b, r.LocalCommID)
 	be.PutUint32(b[4:], r.RemoteCommID)
 	b[8] = byte(r.MessageRejected)<<6 | r.Reserved6&0x3F

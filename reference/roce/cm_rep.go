@@ -2,12 +2,10 @@
 
 package roce
 
-import "github.com/google/gopacket"
-
 // CMRep is the message REP, reply to a request for communication (InfiniBand
 // Architecture Specification, volume 1, chapter 12.6.8).
 type CMRep struct {
-	chained
+	privateData
 	LocalCommID        uint32 // of the sender
 	RemoteCommID       uint32 // of the receiver
 	LocalQKey          uint32 // queue key, datagram only
@@ -26,24 +24,15 @@ type CMRep struct {
 	LocalCAGUID        uint64
 }
 
-// LayerType gives LayerTypeCMRep.
-func (r *CMRep) LayerType() gopacket.LayerType { return LayerTypeCMRep }
-
-// CanDecode gives LayerTypeCMRep.
-func (r *CMRep) CanDecode() gopacket.LayerClass { return LayerTypeCMRep }
-
-// NextLayerType gives plain payload, for the private data.
-func (r *CMRep) NextLayerType() gopacket.LayerType { return gopacket.LayerTypePayload }
-
 // Attribute gives AttrREP.
 func (r *CMRep) Attribute() AttributeID { return AttrREP }
 
 // CommIDs gives the communication ids of the sender and of the receiver.
 func (r *CMRep) CommIDs() (local, remote uint32) { return r.LocalCommID, r.RemoteCommID }
 
-// DecodeFromBytes decodes the data of a MAD; the private data is the payload.
-func (r *CMRep) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := r.takeCM(data, "CM REP", repLen, df); err != nil {
+// Decode decodes the data of a MAD, private data included.
+func (r *CMRep) Decode(data []byte) error {
+	if err := r.take(data, "CM REP", repLen); err != nil {
 		return err
 	}
 	r.LocalCommID, r.RemoteCommID = be.Uint32(data), be.Uint32(data[4:])
@@ -63,16 +52,11 @@ func (r *CMRep) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-// SerializeTo writes the message in front of the private data that the buffer
-// holds. With FixLengths the private data is padded with zeros to its full
-// length.
-func (r *CMRep) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
-	return serializeCM(b, opts, "CM REP", r)
-}
+// Len gives repLen.
+func (r *CMRep) Len() int { return repLen }
 
-func (r *CMRep) size() int { return repLen }
-
-func (r *CMRep) put(b []byte) {
+// Put writes the message, without private data, at the beginning of b.
+func (r *CMRep) Put(b []byte) {
 	be.PutUint32(b, r.LocalCommID)
 	be.PutUint32(b[4:], r.RemoteCommID)
 	be.PutUint32(b[8:], r.LocalQKey)

@@ -2,8 +2,6 @@
 
 package roce
 
-import "github.com/google/gopacket"
-
 // TransportType is the transport service that a REQ asks for.
 type TransportType uint8
 
@@ -19,7 +17,7 @@ const (
 // Specification, volume 1, chapter 12.6.5). The private data of a REQ to the
 // RDMA IP CM service begins with an [IPCM].
 type CMReq struct {
-	chained
+	privateData
 	LocalCommID        uint32 // of the sender
 	Reserved4          uint8  // byte 4
 	VendorID           uint32 // 24 bits
@@ -48,21 +46,6 @@ type CMReq struct {
 	Primary, Alternate CMPath
 }
 
-// LayerType gives LayerTypeCMReq.
-func (r *CMReq) LayerType() gopacket.LayerType { return LayerTypeCMReq }
-
-// CanDecode gives LayerTypeCMReq.
-func (r *CMReq) CanDecode() gopacket.LayerClass { return LayerTypeCMReq }
-
-// NextLayerType gives the IP addressing of a REQ to the RDMA IP CM service,
-// else plain payload.
-func (r *CMReq) NextLayerType() gopacket.LayerType {
-	if _, _, ok := r.ServiceID.IP(); ok {
-		return LayerTypeIPCM
-	}
-	return gopacket.LayerTypePayload
-}
-
 // Attribute gives AttrREQ.
 func (r *CMReq) Attribute() AttributeID { return AttrREQ }
 
@@ -70,9 +53,9 @@ func (r *CMReq) Attribute() AttributeID { return AttrREQ }
 // The receiver has none yet: remote is 0.
 func (r *CMReq) CommIDs() (local, remote uint32) { return r.LocalCommID, 0 }
 
-// DecodeFromBytes decodes the data of a MAD; the private data is the payload.
-func (r *CMReq) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := r.takeCM(data, "CM REQ", reqLen, df); err != nil {
+// Decode decodes the data of a MAD, private data included.
+func (r *CMReq) Decode(data []byte) error {
+	if err := r.take(data, "CM REQ", reqLen); err != nil {
 		return err
 	}
 	r.LocalCommID = be.Uint32(data)
@@ -101,16 +84,11 @@ func (r *CMReq) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-// SerializeTo writes the message in front of the private data that the buffer
-// holds. With FixLengths the private data is padded with zeros to its full
-// length.
-func (r *CMReq) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
-	return serializeCM(b, opts, "CM REQ", r)
-}
+// Len gives reqLen.
+func (r *CMReq) Len() int { return reqLen }
 
-func (r *CMReq) size() int { return reqLen }
-
-func (r *CMReq) put(b []byte) {
+// Put writes the message, without private data, at the beginning of b.
+func (r *CMReq) Put(b []byte) {
 	be.PutUint32(b, r.LocalCommID)
 	b[4] = r.Reserved4
 	putUint24(b[5:], r.VendorID)
@@ -135,14 +113,14 @@ func (r *CMReq) put(b []byte) {
 
 // IPCM gives the IP addressing at the head of the private data, and the private
 // data of the application after it. It fails if the service id is not one of
-// the RDMA IP CM service, or if the layer was not decoded from bytes.
-func (r *CMReq) IPCM() (*IPCM, error) {
+// the RDMA IP CM service, or if the message was not decoded from bytes.
+func (r *CMReq) IPCM() (addressing *IPCM, application []byte, err error) {
 	if _, _, ok := r.ServiceID.IP(); !ok {
-		return nil, notExactly("CM REQ", "service id prefix", int(r.ServiceID>>ipServiceShift), ipServicePrefix)
+		return nil, nil, notExactly("CM REQ", "service id prefix", int(r.ServiceID>>ipServiceShift), ipServicePrefix)
 	}
-	c := &IPCM{}
-	if err := c.DecodeFromBytes(r.LayerPayload(), gopacket.NilDecodeFeedback); err != nil {
-		return nil, err
+	addressing = &IPCM{}
+	if err := addressing.Decode(r.data); err != nil {
+		return nil, nil, err
 	}
-	return c, nil
+	return addressing, r.data[IPCMLen:], nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/gopacket"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // cmVectors are datagrams that Linux 6.12 rxe sent. The bytes that are not
@@ -137,7 +138,7 @@ func TestCMVectors(t *testing.T) {
 			if diff := cmp.Diff(v.msg, msg, ignore); diff != "" {
 				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
-			private := msg.LayerPayload()
+			private := msg.PrivateData()
 			if !bytes.HasPrefix(private, v.private) || len(bytes.TrimLeft(private[len(v.private):], "\x00")) > 0 {
 				t.Errorf("private data %x, want %x and zeros", private, v.private)
 			}
@@ -156,21 +157,21 @@ func TestREQAddressing(t *testing.T) {
 		t.Fatal(err)
 	}
 	req := msg.(*roce.CMReq)
-	ip, err := req.IPCM()
+	ip, application, err := req.IPCM()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ip.SrcAddr().String() != "10.0.0.2" || ip.DstAddr().String() != "10.0.0.1" || ip.SrcPort != 55051 {
 		t.Errorf("addressing is %+v", ip)
 	}
-	if got := ip.LayerPayload(); len(got) != roce.REQIPPrivateLen || !bytes.HasPrefix(got, []byte("PRIVDATA")) {
-		t.Errorf("application private data is %q", got)
+	if len(application) != roce.REQIPPrivateLen || !bytes.HasPrefix(application, []byte("PRIVDATA")) {
+		t.Errorf("application private data is %q", application)
 	}
 	if fl := roce.CMFlowLabel(ip.SrcPort, 7777); fl != req.Primary.FlowLabel {
 		t.Errorf("flow label by rdma_cm is %#x, the REQ has %#x", fl, req.Primary.FlowLabel)
 	}
 	req.ServiceID = 0x123456789
-	if _, err := req.IPCM(); !errors.Is(err, roce.ErrMalformed) {
+	if _, _, err := req.IPCM(); !errors.Is(err, roce.ErrMalformed) {
 		t.Errorf("another service: %v, want ErrMalformed", err)
 	}
 }
@@ -193,15 +194,16 @@ func TestIPCMAddresses(t *testing.T) {
 func TestCMRefusesWrongLengths(t *testing.T) {
 	for _, c := range []struct {
 		msg  roce.CMMessage
+		same gopacket.SerializableLayer
 		room int
 	}{
-		{&roce.CMReq{}, 92},
-		{&roce.CMMra{}, 222},
-		{&roce.CMRej{}, 148},
-		{&roce.CMRep{}, 196},
-		{&roce.CMRtu{}, 224},
-		{&roce.CMDreq{}, 220},
-		{&roce.CMDrep{}, 224},
+		{&roce.CMReq{}, &layer.CMReq{}, 92},
+		{&roce.CMMra{}, &layer.CMMra{}, 222},
+		{&roce.CMRej{}, &layer.CMRej{}, 148},
+		{&roce.CMRep{}, &layer.CMRep{}, 196},
+		{&roce.CMRtu{}, &layer.CMRtu{}, 224},
+		{&roce.CMDreq{}, &layer.CMDreq{}, 220},
+		{&roce.CMDrep{}, &layer.CMDrep{}, 224},
 	} {
 		m := roce.NewCMHeader(0, 1)
 		whole, err := roce.AppendCM(nil, &m, c.msg, make([]byte, c.room))
@@ -218,7 +220,7 @@ func TestCMRefusesWrongLengths(t *testing.T) {
 			t.Errorf("%v of 257 bytes: %v, want ErrTooLong", c.msg.Attribute(), err)
 		}
 		buf := gopacket.NewSerializeBuffer()
-		err = gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, &m, c.msg, gopacket.Payload("x"))
+		err = gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, layer.MADOf(m), c.same, gopacket.Payload("x"))
 		if err != nil || len(buf.Bytes()) != roce.MADLen {
 			t.Errorf("%v with FixLengths: %v, %d bytes", c.msg.Attribute(), err, len(buf.Bytes()))
 		}
@@ -230,11 +232,9 @@ func TestCMRefusesWrongLengths(t *testing.T) {
 
 func TestCMKnownByNameOnly(t *testing.T) {
 	m := roce.NewCMHeader(roce.AttrSIDRReq, 1)
-	buf := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, &m); err != nil {
-		t.Fatal(err)
-	}
-	got, msg, err := roce.DecodeCM(buf.Bytes())
+	datagram := make([]byte, roce.MADLen)
+	m.Put(datagram)
+	got, msg, err := roce.DecodeCM(datagram)
 	if !errors.Is(err, roce.ErrNotCM) || msg != nil || got.AttributeID.String() != "SIDR_REQ" {
 		t.Errorf("SIDR_REQ: %v, %v, %v", got.AttributeID, msg, err)
 	}

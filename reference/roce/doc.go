@@ -12,16 +12,10 @@
 // is one table, in opcode_table.go. An unassigned opcode has no extension
 // headers: what follows its BTH is payload.
 //
-// There are two ways in, over the same header types:
-//
-//   - [Packet] decodes a frame, an IP packet or the payload of a UDP socket
-//     without allocating, and builds legal packets. Trackers, wires and
-//     endpoints use it.
-//   - gopacket's layers: importing this package makes gopacket.NewPacket
-//     understand port 4791, and [Parser] is a gopacket.DecodingLayerParser for
-//     it. Each header is a layer that decodes and serializes. With FixLengths
-//     and ComputeChecksums off, what is in the structs goes out bit by bit,
-//     reserved bits included, so that every illegal packet can be made.
+// [Packet] decodes a frame, an IP packet or the payload of a UDP socket without
+// allocating, and builds legal packets. Each header is a struct with one field
+// for each field on the wire, reserved bits included. Package layer gives the
+// headers to gopacket, for captures and for tests that make illegal packets.
 //
 // Datagrams to queue pair 1 carry a [MAD]; those of connection management carry
 // a [CMMessage]: [CMReq], [CMMra], [CMRej], [CMRep], [CMRtu], [CMDreq] or
@@ -30,17 +24,16 @@
 // name only. [DecodeCM] and [AppendCM] take and give whole datagrams.
 //
 // The invariant CRC covers the IP and UDP headers too, so that no layer can
-// check it alone: [Packet.CheckICRC], [Parser.CheckICRC] and [CheckPacketICRC]
-// give an [ICRCVerdict]. The UDP length says where it lies, never the captured
-// length. A socket hides the IPv4 identification, which the ICRC covers;
-// [RecoverIPv4ID] solves for it.
+// check it alone: [Packet.CheckICRC] gives an [ICRCVerdict]. The UDP length says
+// where it lies, never the captured length. A socket hides the IPv4
+// identification, which the ICRC covers; [RecoverIPv4ID] solves for it.
 //
 // The rest is arithmetic: [PSN], [MTUCode], [Packets] and [Segment], the tables
 // behind [Syndrome], [RNRTime], [Credits] and [ACKTimeout], [GID], [ServiceID]
 // and [SourcePort].
 //
 // Nothing here keeps state between packets, starts a goroutine or opens a
-// socket. A Packet or Parser belongs to one goroutine at a time. Every length is
+// socket. A Packet belongs to one goroutine at a time. Every length is
 // checked before it is used; what is wrong is an [Error] that names header,
 // field, value and limit.
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // An endpoint builds a SEND; a wire spoils a field of it and seals it again; a
@@ -55,13 +56,13 @@ func ExamplePacket() {
 // A test makes a packet that no endpoint would send: an acknowledgement with a
 // payload, a reserved syndrome and reserved bits set. All lengths and checksums
 // are right.
-func ExampleBTH_SetHeadersForICRC() {
+func Example_layers() {
 	ip := &layers.IPv4{
 		Version: 4, TTL: 64, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolUDP,
 		SrcIP: net.IP{10, 0, 0, 2}, DstIP: net.IP{10, 0, 0, 1},
 	}
 	udp := &layers.UDP{SrcPort: 0xC000, DstPort: roce.UDPPort}
-	bth := &roce.BTH{OpCode: roce.RCAcknowledge, PKey: roce.DefaultPKey, DestQP: 0x11, Reserved7: 0x55}
+	bth := layer.BTHOf(roce.BTH{OpCode: roce.RCAcknowledge, PKey: roce.DefaultPKey, DestQP: 0x11, Reserved7: 0x55})
 	bth.SetHeadersForICRC(ip, udp)
 	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 		fmt.Println(err)
@@ -69,14 +70,14 @@ func ExampleBTH_SetHeadersForICRC() {
 	}
 	buf := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		ip, udp, bth, &roce.AETH{Syndrome: 0x47, MSN: 1}, gopacket.Payload("abc"))
+		ip, udp, bth, layer.Of(roce.AETH{Syndrome: 0x47, MSN: 1}), gopacket.Payload("abc"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 
 	p := gopacket.NewPacket(buf.Bytes(), layers.LayerTypeIPv4, gopacket.Default)
-	fmt.Println(p.Layer(roce.LayerTypeAETH).(*roce.AETH).Syndrome, roce.CheckPacketICRC(p))
+	fmt.Println(p.Layer(layer.TypeAETH).(*layer.AETH).Header.Syndrome, layer.CheckPacketICRC(p))
 	// Output:
 	// reserved syndrome 0x47 good
 }

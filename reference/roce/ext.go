@@ -81,7 +81,3 @@ func (e Ext) String() string {
 
 // first gives the header of the set that stands first on the wire, 0 if none.
 func (e Ext) first() Ext { return e & -e }
-
-// after gives the header of the set that follows header h on the wire, 0 if
-// h is the last.
-func (e Ext) after(h Ext) Ext { return (e &^ (h | (h - 1))).first() }

@@ -2,20 +2,17 @@
 
 package roce
 
-import "github.com/google/gopacket"
-
 // FETH is the flush extended transport header (InfiniBand Architecture
 // Specification, memory placement extensions annex).
 type FETH struct {
-	chained
 	Reserved    uint32 // 26 bits
 	Selectivity uint8  // 2 bits: 0 address range, 1 memory region
 	Placement   uint8  // 4 bits: 1 global visibility, 2 persistence
 }
 
-// DecodeFromBytes decodes the first FETHLen bytes; the rest is the payload.
-func (f *FETH) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := f.take(data, "FETH", FETHLen, df); err != nil {
+// Decode decodes the first FETHLen bytes; the rest is the payload.
+func (f *FETH) Decode(data []byte) error {
+	if err := need(data, "FETH", FETHLen); err != nil {
 		return err
 	}
 	v := be.Uint32(data)
@@ -23,22 +20,13 @@ func (f *FETH) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-func (f *FETH) put(b []byte) {
+// Put writes the header at the beginning of b.
+func (f *FETH) Put(b []byte) {
 	be.PutUint32(b, f.Reserved<<6|uint32(f.Selectivity&3)<<4|uint32(f.Placement&0x0F))
 }
 
-// LayerType gives LayerTypeFETH.
-func (f *FETH) LayerType() gopacket.LayerType { return LayerTypeFETH }
+// Kind gives ExtFETH.
+func (f *FETH) Kind() Ext { return ExtFETH }
 
-// CanDecode gives LayerTypeFETH.
-func (f *FETH) CanDecode() gopacket.LayerClass { return LayerTypeFETH }
-
-// NextLayerType gives what follows by the opcode of the packet.
-func (f *FETH) NextLayerType() gopacket.LayerType { return f.nextExt(ExtFETH) }
-
-// SerializeTo writes the header in front of what the buffer holds.
-func (f *FETH) SerializeTo(b gopacket.SerializeBuffer, _ gopacket.SerializeOptions) error {
-	return prepend(b, f)
-}
-
-func (f *FETH) size() int { return FETHLen }
+// Len gives FETHLen.
+func (f *FETH) Len() int { return FETHLen }

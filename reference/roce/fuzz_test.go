@@ -13,6 +13,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // seedsPerTarget bounds the corpus that a fuzz target takes from the captures.
@@ -48,6 +49,12 @@ func seedFrames(tb testing.TB) (frames [][]byte) {
 		}
 	}
 	return frames
+}
+
+// layerUnderTest is what every layer is.
+type layerUnderTest interface {
+	gopacket.DecodingLayer
+	gopacket.SerializableLayer
 }
 
 // fuzzLayer fuzzes one decoder: it must not panic, and what it decodes it must
@@ -91,83 +98,83 @@ func checkError(t *testing.T, err error) {
 }
 
 func FuzzBTH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeBTH, func() layerUnderTest { return &roce.BTH{} })
+	fuzzLayer(f, layer.TypeBTH, func() layerUnderTest { return &layer.BTH{} })
 }
 
 func FuzzXRCETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeXRCETH, func() layerUnderTest { return &roce.XRCETH{} })
+	fuzzLayer(f, layer.TypeXRCETH, func() layerUnderTest { return &layer.XRCETH{} })
 }
 
 func FuzzDETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeDETH, func() layerUnderTest { return &roce.DETH{} })
+	fuzzLayer(f, layer.TypeDETH, func() layerUnderTest { return &layer.DETH{} })
 }
 
 func FuzzFETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeFETH, func() layerUnderTest { return &roce.FETH{} })
+	fuzzLayer(f, layer.TypeFETH, func() layerUnderTest { return &layer.FETH{} })
 }
 
 func FuzzRETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeRETH, func() layerUnderTest { return &roce.RETH{} })
+	fuzzLayer(f, layer.TypeRETH, func() layerUnderTest { return &layer.RETH{} })
 }
 
 func FuzzAtomicETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeAtomicETH, func() layerUnderTest { return &roce.AtomicETH{} })
+	fuzzLayer(f, layer.TypeAtomicETH, func() layerUnderTest { return &layer.AtomicETH{} })
 }
 
 func FuzzAETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeAETH, func() layerUnderTest { return &roce.AETH{} })
+	fuzzLayer(f, layer.TypeAETH, func() layerUnderTest { return &layer.AETH{} })
 }
 
 func FuzzAtomicAckETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeAtomicAckETH, func() layerUnderTest { return &roce.AtomicAckETH{} })
+	fuzzLayer(f, layer.TypeAtomicAckETH, func() layerUnderTest { return &layer.AtomicAckETH{} })
 }
 
 func FuzzImmDt(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeImmDt, func() layerUnderTest { return &roce.ImmDt{} })
+	fuzzLayer(f, layer.TypeImmDt, func() layerUnderTest { return &layer.ImmDt{} })
 }
 
 func FuzzIETH(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeIETH, func() layerUnderTest { return &roce.IETH{} })
+	fuzzLayer(f, layer.TypeIETH, func() layerUnderTest { return &layer.IETH{} })
 }
 
 func FuzzCNPReserved(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCNPReserved, func() layerUnderTest { return &roce.CNPReserved{} })
+	fuzzLayer(f, layer.TypeCNPReserved, func() layerUnderTest { return &layer.CNPReserved{} })
 }
 
 func FuzzMAD(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeMAD, func() layerUnderTest { return &roce.MAD{} })
+	fuzzLayer(f, layer.TypeMAD, func() layerUnderTest { return &layer.MAD{} })
 }
 
 func FuzzCMReq(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMReq, func() layerUnderTest { return &roce.CMReq{} })
+	fuzzLayer(f, layer.TypeCMReq, func() layerUnderTest { return &layer.CMReq{} })
 }
 
 func FuzzCMMra(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMMra, func() layerUnderTest { return &roce.CMMra{} })
+	fuzzLayer(f, layer.TypeCMMra, func() layerUnderTest { return &layer.CMMra{} })
 }
 
 func FuzzCMRej(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMRej, func() layerUnderTest { return &roce.CMRej{} })
+	fuzzLayer(f, layer.TypeCMRej, func() layerUnderTest { return &layer.CMRej{} })
 }
 
 func FuzzCMRep(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMRep, func() layerUnderTest { return &roce.CMRep{} })
+	fuzzLayer(f, layer.TypeCMRep, func() layerUnderTest { return &layer.CMRep{} })
 }
 
 func FuzzCMRtu(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMRtu, func() layerUnderTest { return &roce.CMRtu{} })
+	fuzzLayer(f, layer.TypeCMRtu, func() layerUnderTest { return &layer.CMRtu{} })
 }
 
 func FuzzCMDreq(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMDreq, func() layerUnderTest { return &roce.CMDreq{} })
+	fuzzLayer(f, layer.TypeCMDreq, func() layerUnderTest { return &layer.CMDreq{} })
 }
 
 func FuzzCMDrep(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeCMDrep, func() layerUnderTest { return &roce.CMDrep{} })
+	fuzzLayer(f, layer.TypeCMDrep, func() layerUnderTest { return &layer.CMDrep{} })
 }
 
 func FuzzIPCM(f *testing.F) {
-	fuzzLayer(f, roce.LayerTypeIPCM, func() layerUnderTest { return &roce.IPCM{} })
+	fuzzLayer(f, layer.TypeIPCM, func() layerUnderTest { return &layer.IPCM{} })
 }
 
 // FuzzPacket decodes a frame in all three ways. They must agree on what is a
@@ -178,7 +185,7 @@ func FuzzPacket(f *testing.F) {
 		f.Add(frame)
 		f.Add(frame[:len(frame)-6])
 	}
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	var p roce.Packet
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		err := p.Decode(frame)
@@ -195,14 +202,14 @@ func FuzzPacket(f *testing.F) {
 		if p.CheckICRC() == roce.ICRCGood {
 			checkGood(t, &p, frame)
 		}
-		if !parser.Has(roce.LayerTypeBTH) {
+		if !parser.Has(layer.TypeBTH) {
 			t.Fatalf("Packet sees %v, Parser %v: %v", p.BTH.OpCode, parser.Decoded, parserErr)
 		}
 		if got, want := parser.CheckICRC(), p.CheckICRC(); got != want {
 			t.Fatalf("ICRC is %v to Parser and %v to Packet", got, want)
 		}
 		np := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.DecodeOptions{SkipDecodeRecovery: true})
-		if got, want := roce.CheckPacketICRC(np), p.CheckICRC(); got != want {
+		if got, want := layer.CheckPacketICRC(np), p.CheckICRC(); got != want {
 			t.Fatalf("ICRC is %v to NewPacket and %v to Packet", got, want)
 		}
 	})
@@ -273,12 +280,12 @@ func FuzzDecodeCM(f *testing.F) {
 			checkError(t, err)
 			return
 		}
-		got, err := roce.AppendCM(nil, &m, msg, msg.LayerPayload())
+		got, err := roce.AppendCM(nil, &m, msg, msg.PrivateData())
 		if err != nil || !bytes.Equal(got, data) {
 			t.Fatalf("built again: %v\n%x\nwant\n%x", err, got, data)
 		}
 		if req, ok := msg.(*roce.CMReq); ok {
-			if c, err := req.IPCM(); err == nil {
+			if c, _, err := req.IPCM(); err == nil {
 				c.SrcAddr()
 			}
 		}

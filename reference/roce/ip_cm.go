@@ -2,11 +2,7 @@
 
 package roce
 
-import (
-	"net/netip"
-
-	"github.com/google/gopacket"
-)
+import "net/netip"
 
 // IPCMLen is the length of an IPCM in bytes.
 const IPCMLen = 36
@@ -19,9 +15,8 @@ const (
 
 // IPCM is the IP addressing information at the head of the private data of a
 // REQ to the RDMA IP CM service (InfiniBand Architecture Specification, annex
-// A11). Its payload is the private data of the application, 56 bytes.
+// A11). The private data of the application follows, 56 bytes.
 type IPCM struct {
-	chained
 	MajorVersion uint8    // 4 bits: 0
 	MinorVersion uint8    // 4 bits: 0
 	IPVersion    uint8    // 4 bits: 4 or 6
@@ -75,18 +70,9 @@ func (c *IPCM) addr(b [16]byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// LayerType gives LayerTypeIPCM.
-func (c *IPCM) LayerType() gopacket.LayerType { return LayerTypeIPCM }
-
-// CanDecode gives LayerTypeIPCM.
-func (c *IPCM) CanDecode() gopacket.LayerClass { return LayerTypeIPCM }
-
-// NextLayerType gives plain payload, for the private data of the application.
-func (c *IPCM) NextLayerType() gopacket.LayerType { return gopacket.LayerTypePayload }
-
-// DecodeFromBytes decodes the first 36 bytes; the rest is the payload.
-func (c *IPCM) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := c.take(data, "IP CM", IPCMLen, df); err != nil {
+// Decode decodes the first 36 bytes; the rest is the payload.
+func (c *IPCM) Decode(data []byte) error {
+	if err := need(data, "IP CM", IPCMLen); err != nil {
 		return err
 	}
 	c.MajorVersion, c.MinorVersion = data[0]>>4, data[0]&0x0F
@@ -97,17 +83,6 @@ func (c *IPCM) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-// SerializeTo writes the addressing in front of the application's private data.
-// With FixLengths that is padded with zeros to 56 bytes.
-func (c *IPCM) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
-	if opts.FixLengths {
-		if err := padTo(b, "IP CM", "private data length", REQIPPrivateLen); err != nil {
-			return err
-		}
-	}
-	return prepend(b, c)
-}
-
 // AppendPrivate appends the private data of a REQ: the addressing and the
 // application's own data, at most 56 bytes.
 func (c *IPCM) AppendPrivate(b, application []byte) ([]byte, error) {
@@ -116,13 +91,15 @@ func (c *IPCM) AppendPrivate(b, application []byte) ([]byte, error) {
 	}
 	at := len(b)
 	b = append(b, make([]byte, IPCMLen)...)
-	c.put(b[at:])
+	c.Put(b[at:])
 	return append(b, application...), nil
 }
 
-func (c *IPCM) size() int { return IPCMLen }
+// Len gives IPCMLen.
+func (c *IPCM) Len() int { return IPCMLen }
 
-func (c *IPCM) put(b []byte) {
+// Put writes the header at the beginning of b.
+func (c *IPCM) Put(b []byte) {
 	b[0] = c.MajorVersion<<4 | c.MinorVersion&0x0F
 	b[1] = c.IPVersion<<4 | c.Reserved&0x0F
 	be.PutUint16(b[2:], c.SrcPort)

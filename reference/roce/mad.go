@@ -2,11 +2,7 @@
 
 package roce
 
-import (
-	"fmt"
-
-	"github.com/google/gopacket"
-)
+import "fmt"
 
 // Lengths and fixed values of management datagrams.
 const (
@@ -53,10 +49,8 @@ func (a AttributeID) String() string {
 }
 
 // MAD is the common header of a management datagram (InfiniBand Architecture
-// Specification, volume 1, chapter 13.4). Serialized with FixLengths, the
-// datagram is padded with zeros to 256 bytes.
+// Specification, volume 1, chapter 13.4).
 type MAD struct {
-	chained
 	BaseVersion       uint8
 	MgmtClass         uint8
 	ClassVersion      uint8
@@ -84,24 +78,9 @@ func NewCMHeader(a AttributeID, transactionID uint64) MAD {
 // IsCM reports whether the data is laid out as a CM message of class version 2.
 func (m *MAD) IsCM() bool { return m.MgmtClass == ClassCM && m.ClassVersion == ClassVersionCM }
 
-// LayerType gives LayerTypeMAD.
-func (m *MAD) LayerType() gopacket.LayerType { return LayerTypeMAD }
-
-// CanDecode gives LayerTypeMAD.
-func (m *MAD) CanDecode() gopacket.LayerClass { return LayerTypeMAD }
-
-// NextLayerType gives the CM message by attribute; plain payload for other
-// classes and for attributes that are known by name only.
-func (m *MAD) NextLayerType() gopacket.LayerType {
-	if !m.IsCM() {
-		return gopacket.LayerTypePayload
-	}
-	return cmLayerType(m.AttributeID)
-}
-
-// DecodeFromBytes decodes the common header; the data is the payload.
-func (m *MAD) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
-	if err := m.take(data, "MAD", MADHeaderLen, df); err != nil {
+// Decode decodes the common header; the data is the payload.
+func (m *MAD) Decode(data []byte) error {
+	if err := need(data, "MAD", MADHeaderLen); err != nil {
 		return err
 	}
 	m.BaseVersion, m.MgmtClass, m.ClassVersion, m.Method = data[0], data[1], data[2], data[3]
@@ -114,19 +93,11 @@ func (m *MAD) DecodeFromBytes(data []byte, df gopacket.DecodeFeedback) error {
 	return nil
 }
 
-// SerializeTo writes the header in front of the data that the buffer holds.
-func (m *MAD) SerializeTo(b gopacket.SerializeBuffer, opts gopacket.SerializeOptions) error {
-	if opts.FixLengths {
-		if err := padTo(b, "MAD", "data length", MADDataLen); err != nil {
-			return err
-		}
-	}
-	return prepend(b, m)
-}
+// Len gives MADHeaderLen.
+func (m *MAD) Len() int { return MADHeaderLen }
 
-func (m *MAD) size() int { return MADHeaderLen }
-
-func (m *MAD) put(b []byte) {
+// Put writes the header at the beginning of b.
+func (m *MAD) Put(b []byte) {
 	b[0], b[1], b[2], b[3] = m.BaseVersion, m.MgmtClass, m.ClassVersion, m.Method
 	be.PutUint16(b[4:], m.Status)
 	be.PutUint16(b[6:], m.ClassSpecific)
@@ -134,19 +105,4 @@ func (m *MAD) put(b []byte) {
 	be.PutUint16(b[16:], uint16(m.AttributeID))
 	be.PutUint16(b[18:], m.Reserved)
 	be.PutUint32(b[20:], m.AttributeModifier)
-}
-
-// padTo lengthens with zeros what the buffer holds to size bytes. It fails if
-// there are more.
-func padTo(b gopacket.SerializeBuffer, name, field string, size int) error {
-	n := len(b.Bytes())
-	if n > size {
-		return tooLong(name, field, n, size)
-	}
-	room, err := b.AppendBytes(size - n)
-	if err != nil {
-		return err
-	}
-	clear(room)
-	return nil
 }

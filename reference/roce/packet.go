@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
-
-	"github.com/google/gopacket"
 )
 
 // EtherTypes and IP protocol numbers.
@@ -26,7 +24,7 @@ const (
 // MAC is an Ethernet address.
 type MAC [6]byte
 
-// Packet is one RoCEv2 packet, decoded without gopacket and without allocating:
+// Packet is one RoCEv2 packet, decoded without allocating:
 // for trackers, wires and endpoints, which reuse one Packet for many frames. The
 // slices in it refer to the decoded bytes.
 //
@@ -215,7 +213,7 @@ func (p *Packet) DecodeUDP(src, dst netip.AddrPort, payload []byte) error {
 func (p *Packet) decodeUDPPayload(data []byte) error {
 	want := int(p.UDPLength) - udpLen
 	p.dgm, p.Payload, p.Truncated = data, nil, len(data) < want
-	if err := p.BTH.decode(data, want); err != nil {
+	if err := p.BTH.Decode(data, want); err != nil {
 		return err
 	}
 	rest := p.BTH.Payload
@@ -232,28 +230,27 @@ func (p *Packet) decodeUDPPayload(data []byte) error {
 
 // decodeExt decodes one extension header at the beginning of data.
 func (p *Packet) decodeExt(h Ext, data []byte) error {
-	df := gopacket.NilDecodeFeedback
 	switch h {
 	case ExtXRCETH:
-		return p.XRCETH.DecodeFromBytes(data, df)
+		return p.XRCETH.Decode(data)
 	case ExtDETH:
-		return p.DETH.DecodeFromBytes(data, df)
+		return p.DETH.Decode(data)
 	case ExtFETH:
-		return p.FETH.DecodeFromBytes(data, df)
+		return p.FETH.Decode(data)
 	case ExtRETH:
-		return p.RETH.DecodeFromBytes(data, df)
+		return p.RETH.Decode(data)
 	case ExtAtomicETH:
-		return p.AtomicETH.DecodeFromBytes(data, df)
+		return p.AtomicETH.Decode(data)
 	case ExtAETH:
-		return p.AETH.DecodeFromBytes(data, df)
+		return p.AETH.Decode(data)
 	case ExtAtomicAckETH:
-		return p.AtomicAckETH.DecodeFromBytes(data, df)
+		return p.AtomicAckETH.Decode(data)
 	case ExtImmDt:
-		return p.ImmDt.DecodeFromBytes(data, df)
+		return p.ImmDt.Decode(data)
 	case ExtIETH:
-		return p.IETH.DecodeFromBytes(data, df)
+		return p.IETH.Decode(data)
 	}
-	return p.CNPReserved.DecodeFromBytes(data, df)
+	return p.CNPReserved.Decode(data)
 }
 
 // Has reports whether the packet has an extension header.
@@ -261,7 +258,7 @@ func (p *Packet) Has(h Ext) bool { return p.BTH.OpCode.Ext().Has(h) }
 
 // IsMAD reports whether the payload is a management datagram: a UD SEND Only to
 // queue pair 1 with its queue key. [DecodeCM] takes the payload.
-func (p *Packet) IsMAD() bool { return p.BTH.OpCode == UDSendOnly && isGSI(&p.BTH, &p.DETH) }
+func (p *Packet) IsMAD() bool { return p.BTH.OpCode == UDSendOnly && IsGSI(&p.BTH, &p.DETH) }
 
 // CheckICRC judges the ICRC of the decoded packet.
 func (p *Packet) CheckICRC() ICRCVerdict {

@@ -84,7 +84,7 @@ func (p *Packet) appendHeaders(b []byte) []byte {
 	at, n := len(b), p.BTH.OpCode.HeaderLen()
 	var room [BTHLen + 64]byte // no opcode has 64 bytes of extension headers
 	b = append(b, room[:n]...)
-	p.BTH.put(b[at:])
+	p.BTH.Put(b[at:])
 	at += BTHLen
 	for ext := p.BTH.OpCode.Ext(); ext != 0; ext &= ext - 1 {
 		h := ext.first()
@@ -98,25 +98,25 @@ func (p *Packet) appendHeaders(b []byte) []byte {
 func (p *Packet) putExt(h Ext, b []byte) {
 	switch h {
 	case ExtXRCETH:
-		p.XRCETH.put(b)
+		p.XRCETH.Put(b)
 	case ExtDETH:
-		p.DETH.put(b)
+		p.DETH.Put(b)
 	case ExtFETH:
-		p.FETH.put(b)
+		p.FETH.Put(b)
 	case ExtRETH:
-		p.RETH.put(b)
+		p.RETH.Put(b)
 	case ExtAtomicETH:
-		p.AtomicETH.put(b)
+		p.AtomicETH.Put(b)
 	case ExtAETH:
-		p.AETH.put(b)
+		p.AETH.Put(b)
 	case ExtAtomicAckETH:
-		p.AtomicAckETH.put(b)
+		p.AtomicAckETH.Put(b)
 	case ExtImmDt:
-		p.ImmDt.put(b)
+		p.ImmDt.Put(b)
 	case ExtIETH:
-		p.IETH.put(b)
+		p.IETH.Put(b)
 	case ExtCNP:
-		p.CNPReserved.put(b)
+		p.CNPReserved.Put(b)
 	}
 }
 

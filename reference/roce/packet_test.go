@@ -12,6 +12,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // sample builds a frame: a WRITE Only with Immediate of five bytes.
@@ -71,7 +72,7 @@ func TestPacketEncapsulations(t *testing.T) {
 			if err != nil || !bytes.Equal(again, frame[:len(frame)-3]) {
 				t.Errorf("built again: %v\n%x\nwant\n%x", err, again, frame)
 			}
-			parser := roce.NewParser()
+			parser := layer.NewParser()
 			if err := parser.Decode(frame); err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +138,7 @@ func TestICRCWrongOnPurpose(t *testing.T) {
 // decoders, and never a verdict on the ICRC.
 func TestCutFrames(t *testing.T) {
 	frame := sample(t, nil)
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	for n := range frame {
 		var p roce.Packet
 		err := p.Decode(frame[:n])
@@ -155,8 +156,8 @@ func TestCutFrames(t *testing.T) {
 			t.Errorf("cut to %d bytes: parser says %v, truncated %v, ICRC %v", n, err, parser.Truncated, parser.CheckICRC())
 		}
 		np := gopacket.NewPacket(frame[:n], layers.LayerTypeEthernet, gopacket.Default)
-		if n >= sampleBTH+12 && roce.CheckPacketICRC(np) != roce.ICRCAbsent {
-			t.Errorf("cut to %d bytes: NewPacket's ICRC is %v", n, roce.CheckPacketICRC(np))
+		if n >= sampleBTH+12 && layer.CheckPacketICRC(np) != roce.ICRCAbsent {
+			t.Errorf("cut to %d bytes: NewPacket's ICRC is %v", n, layer.CheckPacketICRC(np))
 		}
 	}
 }
@@ -194,12 +195,12 @@ func TestForeignFrames(t *testing.T) {
 			if err := p.Decode(c.frame); !errors.Is(err, c.want) {
 				t.Errorf("Packet: %v, want %v", err, c.want)
 			}
-			parser := roce.NewParser()
+			parser := layer.NewParser()
 			if err := parser.Decode(c.frame); err == nil && !parser.Truncated {
 				t.Error("Parser: no error")
 			}
 			np := gopacket.NewPacket(c.frame, layers.LayerTypeEthernet, gopacket.Default)
-			if errors.Is(c.want, roce.ErrNotRoCE) && np.Layer(roce.LayerTypeBTH) != nil {
+			if errors.Is(c.want, roce.ErrNotRoCE) && np.Layer(layer.TypeBTH) != nil {
 				t.Error("NewPacket: has a BTH")
 			}
 		})
@@ -235,15 +236,15 @@ func TestErrorsNameFieldValueAndLimit(t *testing.T) {
 func TestSourcePortDecidesNothing(t *testing.T) {
 	dns := sample(t, func(p *roce.Packet) { p.SrcPort, p.DstPort = roce.UDPPort, 53 })
 	p := gopacket.NewPacket(dns, layers.LayerTypeEthernet, gopacket.Default)
-	if p.Layer(roce.LayerTypeBTH) != nil {
+	if p.Layer(layer.TypeBTH) != nil {
 		t.Error("4791 to 53 is decoded as RoCEv2")
 	}
 	other := sample(t, func(p *roce.Packet) { p.SrcPort, p.DstPort = roce.UDPPort, 60000 })
 	p = gopacket.NewPacket(other, layers.LayerTypeEthernet, gopacket.Default)
-	if p.Layer(roce.LayerTypeBTH) != nil || p.ErrorLayer() != nil || p.ApplicationLayer() == nil {
+	if p.Layer(layer.TypeBTH) != nil || p.ErrorLayer() != nil || p.ApplicationLayer() == nil {
 		t.Errorf("4791 to 60000: layers %v", p.Layers())
 	}
-	parser := roce.NewParser()
+	parser := layer.NewParser()
 	if err := parser.Decode(other); !errors.Is(err, roce.ErrNotRoCE) || !parser.Has(gopacket.LayerTypePayload) {
 		t.Errorf("4791 to 60000: parser says %v, layers %v", err, parser.Decoded)
 	}
@@ -259,7 +260,7 @@ func TestUnknownOpcode(t *testing.T) {
 		t.Errorf("opcode %v, payload %q, ICRC %v", p.BTH.OpCode, p.Payload, p.CheckICRC())
 	}
 	np := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
-	if np.ErrorLayer() != nil || np.Layer(roce.LayerTypeBTH) == nil {
+	if np.ErrorLayer() != nil || np.Layer(layer.TypeBTH) == nil {
 		t.Errorf("layers %v", np.Layers())
 	}
 }
@@ -319,11 +320,11 @@ func TestBuildRefuses(t *testing.T) {
 // With FixLengths and ComputeChecksums off every illegal packet can be made.
 func TestIllegalPacketsGoOutAsTheyAre(t *testing.T) {
 	buf := gopacket.NewSerializeBuffer()
-	bth := roce.BTH{
+	bth := layer.BTHOf(roce.BTH{
 		OpCode: 0xFF, Solicited: true, MigReq: true, PadCnt: 3, TVer: 0xF, PKey: 0x1234, FECN: true, Reserved6: 0x3F,
 		DestQP: 0xABCDEF, Reserved7: 0x7F, PSN: 0xFEDCBA, Pad: []byte{1, 2, 3, 4, 5}, ICRC: 0x04030201,
-	}
-	err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{}, &bth, &roce.XRCETH{Reserved: 9, SRQ: 8}, gopacket.Payload("x"))
+	})
+	err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{}, bth, layer.Of(roce.XRCETH{Reserved: 9, SRQ: 8}), gopacket.Payload("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +335,7 @@ func TestIllegalPacketsGoOutAsTheyAre(t *testing.T) {
 }
 
 func TestComputedICRCNeedsHeaders(t *testing.T) {
-	bth := &roce.BTH{}
+	bth := &layer.BTH{}
 	err := bth.SerializeTo(gopacket.NewSerializeBuffer(), gopacket.SerializeOptions{ComputeChecksums: true})
 	if err == nil {
 		t.Fatal("no error without IP and UDP layers")

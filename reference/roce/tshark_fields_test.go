@@ -15,6 +15,8 @@ type sight struct {
 	mad *roce.MAD
 	msg roce.CMMessage
 	ip  *roce.IPCM
+
+	application []byte // private data behind the IP addressing
 }
 
 // agreement pairs a field of tshark with our value for it: an integer, a bool,
@@ -54,6 +56,29 @@ func inMAD(get func(m *roce.MAD) any) func(s *sight) any {
 		}
 		return get(s.mad)
 	}
+}
+
+// madData gives what follows the header of a management datagram.
+func madData(s *sight) any {
+	if s.mad == nil {
+		return nil
+	}
+	return s.Payload[roce.MADHeaderLen:]
+}
+
+// application gives the private data behind the IP addressing.
+func application(s *sight) any {
+	if s.ip == nil {
+		return nil
+	}
+	return s.application
+}
+
+// written gives the bytes of a header.
+func written(h roce.Header) []byte {
+	b := make([]byte, h.Len())
+	h.Put(b)
+	return b
 }
 
 // in gives get's value for CM messages of one type.
@@ -147,17 +172,17 @@ var agreements = []agreement{
 	{field: "infiniband.bth.a", ours: func(s *sight) any { return s.BTH.AckReq }},
 	{field: "infiniband.bth.reserved7", ours: func(s *sight) any { return s.BTH.Reserved7 }},
 	{field: "infiniband.bth.psn", ours: func(s *sight) any { return uint32(s.BTH.PSN) }},
-	{field: "infiniband.bth", ours: func(s *sight) any { return s.BTH.Contents }},
+	{field: "infiniband.bth", ours: func(s *sight) any { return written(baseHeader{&s.BTH}) }},
 	{
 		field: "infiniband.invariant.crc", ours: func(s *sight) any { return s.BTH.ICRC },
 		theirs: func(s *sight) any { return bits.ReverseBytes32(s.BTH.ICRC) }, why: whyCRCOrder,
 	},
 
-	{field: "infiniband.deth", ours: has(roce.ExtDETH, func(s *sight) any { return s.DETH.Contents })},
+	{field: "infiniband.deth", ours: has(roce.ExtDETH, func(s *sight) any { return written(&s.DETH) })},
 	{field: "infiniband.deth.q_key", ours: has(roce.ExtDETH, func(s *sight) any { return s.DETH.QKey })},
 	{field: "infiniband.deth.srcqp", ours: has(roce.ExtDETH, func(s *sight) any { return s.DETH.SrcQP })},
 
-	{field: "infiniband.reth", ours: has(roce.ExtRETH, func(s *sight) any { return s.RETH.Contents })},
+	{field: "infiniband.reth", ours: has(roce.ExtRETH, func(s *sight) any { return written(&s.RETH) })},
 	{field: "infiniband.reth.va", ours: func(s *sight) any {
 		if s.Has(roce.ExtAtomicETH) {
 			return s.AtomicETH.VA
@@ -172,13 +197,13 @@ var agreements = []agreement{
 	}},
 	{field: "infiniband.reth.dmalen", ours: has(roce.ExtRETH, func(s *sight) any { return s.RETH.DMALen })},
 
-	{field: "infiniband.atomiceth", ours: has(roce.ExtAtomicETH, func(s *sight) any { return s.AtomicETH.Contents })},
+	{field: "infiniband.atomiceth", ours: has(roce.ExtAtomicETH, func(s *sight) any { return written(&s.AtomicETH) })},
 	{field: "infiniband.atomiceth.swapdt", ours: has(roce.ExtAtomicETH, func(s *sight) any { return s.AtomicETH.SwapAdd })},
 	{field: "infiniband.atomiceth.cmpdt", ours: has(roce.ExtAtomicETH, func(s *sight) any { return s.AtomicETH.Compare })},
-	{field: "infiniband.atomicacketh", ours: has(roce.ExtAtomicAckETH, func(s *sight) any { return s.AtomicAckETH.Contents })},
+	{field: "infiniband.atomicacketh", ours: has(roce.ExtAtomicAckETH, func(s *sight) any { return written(&s.AtomicAckETH) })},
 	{field: "infiniband.atomicacketh.origremdt", ours: has(roce.ExtAtomicAckETH, func(s *sight) any { return s.AtomicAckETH.Original })},
 
-	{field: "infiniband.aeth", ours: has(roce.ExtAETH, func(s *sight) any { return s.AETH.Contents })},
+	{field: "infiniband.aeth", ours: has(roce.ExtAETH, func(s *sight) any { return written(&s.AETH) })},
 	{field: "infiniband.aeth.syndrome", ours: has(roce.ExtAETH, func(s *sight) any { return uint8(s.AETH.Syndrome) })},
 	{field: "infiniband.aeth.syndrome.reserved", ours: has(roce.ExtAETH, func(s *sight) any { return uint8(s.AETH.Syndrome) >> 7 })},
 	{field: "infiniband.aeth.syndrome.opcode", ours: has(roce.ExtAETH, func(s *sight) any { return uint8(s.AETH.Syndrome) >> 5 & 3 })},
@@ -188,8 +213,8 @@ var agreements = []agreement{
 	{field: "infiniband.aeth.syndrome.error_code", ours: syndrome(3)},
 	{field: "infiniband.aeth.msn", ours: has(roce.ExtAETH, func(s *sight) any { return s.AETH.MSN })},
 
-	{field: "infiniband.immdt", ours: has(roce.ExtImmDt, func(s *sight) any { return s.ImmDt.Contents })},
-	{field: "infiniband.ieth", ours: has(roce.ExtIETH, func(s *sight) any { return s.IETH.Contents })},
+	{field: "infiniband.immdt", ours: has(roce.ExtImmDt, func(s *sight) any { return written(&s.ImmDt) })},
+	{field: "infiniband.ieth", ours: has(roce.ExtIETH, func(s *sight) any { return written(&s.IETH) })},
 
 	{field: "infiniband.mad.baseversion", ours: inMAD(func(m *roce.MAD) any { return m.BaseVersion })},
 	{field: "infiniband.mad.mgmtclass", ours: inMAD(func(m *roce.MAD) any { return m.MgmtClass })},
@@ -200,11 +225,11 @@ var agreements = []agreement{
 	{field: "infiniband.mad.transactionid", ours: inMAD(func(m *roce.MAD) any { return m.TransactionID })},
 	{field: "infiniband.mad.attributeid", ours: inMAD(func(m *roce.MAD) any { return uint16(m.AttributeID) })},
 	{field: "infiniband.mad.attributemodifier", ours: inMAD(func(m *roce.MAD) any { return m.AttributeModifier })},
-	{field: "infiniband.mad.data", ours: inMAD(func(m *roce.MAD) any { return m.LayerPayload() })},
+	{field: "infiniband.mad.data", ours: madData},
 
 	{field: "infiniband.cm.req", ours: inReq(func(r *roce.CMReq) any { return r.LocalCommID })},
 	{field: "infiniband.cm.req.serviceid", ours: inReq(func(r *roce.CMReq) any { return uint64(r.ServiceID) })},
-	{field: "infiniband.cm.req.serviceid.prefix", ours: ipService(func(r *roce.CMReq) any { return r.Contents[8:13] })},
+	{field: "infiniband.cm.req.serviceid.prefix", ours: ipService(func(r *roce.CMReq) any { return written(r)[8:13] })},
 	{field: "infiniband.cm.req.serviceid.protocol", ours: ipService(func(r *roce.CMReq) any { p, _, _ := r.ServiceID.IP(); return p })},
 	{field: "infiniband.cm.req.serviceid.dport", ours: ipService(func(r *roce.CMReq) any { _, p, _ := r.ServiceID.IP(); return p })},
 	{field: "infiniband.cm.req.localcaguid", ours: inReq(func(r *roce.CMReq) any { return r.LocalCAGUID })},
@@ -295,10 +320,10 @@ var agreements = []agreement{
 		if _, _, ok := r.ServiceID.IP(); ok {
 			return nil
 		}
-		return r.LayerPayload()
+		return r.PrivateData()
 	})},
 
-	{field: "infiniband.cm.req.ip_cm", ours: ipService(func(r *roce.CMReq) any { return r.LayerPayload() })},
+	{field: "infiniband.cm.req.ip_cm", ours: ipService(func(r *roce.CMReq) any { return r.PrivateData() })},
 	{field: "infiniband.cm.req.ip_cm.majv", ours: inIPCM(func(c *roce.IPCM) any { return c.MajorVersion })},
 	{field: "infiniband.cm.req.ip_cm.minv", ours: inIPCM(func(c *roce.IPCM) any { return c.MinorVersion })},
 	{field: "infiniband.cm.req.ip_cm.ipv", ours: inIPCM(func(c *roce.IPCM) any { return c.IPVersion })},
@@ -308,7 +333,7 @@ var agreements = []agreement{
 	{field: "infiniband.cm.req.ip_cm.dip4", ours: ipVersion(4, func(c *roce.IPCM) any { return c.DstAddr() })},
 	{field: "infiniband.cm.req.ip_cm.sip6", ours: ipVersion(6, func(c *roce.IPCM) any { return c.SrcAddr() })},
 	{field: "infiniband.cm.req.ip_cm.dip6", ours: ipVersion(6, func(c *roce.IPCM) any { return c.DstAddr() })},
-	{field: "infiniband.cm.req.ip_cm.private", ours: inIPCM(func(c *roce.IPCM) any { return c.LayerPayload() })},
+	{field: "infiniband.cm.req.ip_cm.private", ours: application},
 
 	{field: "infiniband.cm.rep", ours: inRep(func(r *roce.CMRep) any { return r.LocalCommID })},
 	{field: "infiniband.cm.rep.remotecommid", ours: inRep(func(r *roce.CMRep) any { return r.RemoteCommID })},
@@ -325,7 +350,7 @@ var agreements = []agreement{
 	{field: "infiniband.cm.rep.srq", ours: inRep(func(r *roce.CMRep) any { return r.SRQ })},
 	{field: "infiniband.cm.rep.reserved", ours: inRep(func(r *roce.CMRep) any { return r.Reserved })},
 	{field: "infiniband.cm.rep.localcaguid", ours: inRep(func(r *roce.CMRep) any { return r.LocalCAGUID })},
-	{field: "infiniband.cm.rep.private", ours: inRep(func(r *roce.CMRep) any { return r.LayerPayload() })},
+	{field: "infiniband.cm.rep.private", ours: inRep(func(r *roce.CMRep) any { return r.PrivateData() })},
 
 	{field: "infiniband.cm.rej.localcommid", ours: inRej(func(r *roce.CMRej) any { return r.LocalCommID })},
 	{field: "infiniband.cm.rej.remotecommid", ours: inRej(func(r *roce.CMRej) any { return r.RemoteCommID })},
@@ -338,18 +363,18 @@ var agreements = []agreement{
 	{field: "infiniband.cm.rej.reserved1", ours: inRej(func(r *roce.CMRej) any { return r.Reserved1 })},
 	{field: "infiniband.cm.rej.reason", ours: inRej(func(r *roce.CMRej) any { return uint16(r.Reason) })},
 	{field: "infiniband.cm.rej.ari", ours: inRej(func(r *roce.CMRej) any { return r.Info[:] })},
-	{field: "infiniband.cm.rej.private", ours: inRej(func(r *roce.CMRej) any { return r.LayerPayload() })},
+	{field: "infiniband.cm.rej.private", ours: inRej(func(r *roce.CMRej) any { return r.PrivateData() })},
 
 	{field: "infiniband.cm.rtu.localcommid", ours: in(func(r *roce.CMRtu) any { return r.LocalCommID })},
 	{field: "infiniband.cm.rtu.remotecommid", ours: in(func(r *roce.CMRtu) any { return r.RemoteCommID })},
-	{field: "infiniband.cm.rtu.private", ours: in(func(r *roce.CMRtu) any { return r.LayerPayload() })},
+	{field: "infiniband.cm.rtu.private", ours: in(func(r *roce.CMRtu) any { return r.PrivateData() })},
 	{field: "infiniband.cm.dreq.localcommid", ours: in(func(d *roce.CMDreq) any { return d.LocalCommID })},
 	{field: "infiniband.cm.dreq.remotecommid", ours: in(func(d *roce.CMDreq) any { return d.RemoteCommID })},
 	{field: "infiniband.cm.req.remoteqpneecn", ours: in(func(d *roce.CMDreq) any { return d.RemoteQPN })},
-	{field: "infiniband.cm.dreq.private", ours: in(func(d *roce.CMDreq) any { return d.LayerPayload() })},
+	{field: "infiniband.cm.dreq.private", ours: in(func(d *roce.CMDreq) any { return d.PrivateData() })},
 	{field: "infiniband.cm.drsp.localcommid", ours: in(func(d *roce.CMDrep) any { return d.LocalCommID })},
 	{field: "infiniband.cm.drsp.remotecommid", ours: in(func(d *roce.CMDrep) any { return d.RemoteCommID })},
-	{field: "infiniband.cm.drsp.private", ours: in(func(d *roce.CMDrep) any { return d.LayerPayload() })},
+	{field: "infiniband.cm.drsp.private", ours: in(func(d *roce.CMDrep) any { return d.PrivateData() })},
 }
 
 // ipService gives get's value for a REQ to the RDMA IP CM service.

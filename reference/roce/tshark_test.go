@@ -163,7 +163,7 @@ func look(frame []byte) *sight {
 	mad, msg, _ := roce.DecodeCM(s.Payload)
 	s.mad, s.msg = &mad, msg
 	if req, ok := msg.(*roce.CMReq); ok {
-		s.ip, _ = req.IPCM()
+		s.ip, s.application, _ = req.IPCM()
 	}
 	return s
 }
@@ -333,12 +333,11 @@ func randomCM(t *testing.T, r *rand.Rand, a roce.AttributeID) []byte {
 		copy(data[56:], gid[:])
 		copy(data[72:], gid[:])
 	}
-	buf := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{}, &m, gopacket.Payload(data)); err != nil {
-		t.Fatal(err)
-	}
+	datagram := make([]byte, roce.MADHeaderLen, roce.MADLen)
+	m.Put(datagram)
+	datagram = append(datagram, data...)
 	return sample(t, func(p *roce.Packet) {
 		p.BTH.OpCode, p.BTH.DestQP = roce.UDSendOnly, roce.GSIQPN
-		p.DETH.QKey, p.DETH.SrcQP, p.Payload = roce.GSIQKey, roce.GSIQPN, buf.Bytes()
+		p.DETH.QKey, p.DETH.SrcQP, p.Payload = roce.GSIQKey, roce.GSIQPN, datagram
 	})
 }

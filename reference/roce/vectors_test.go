@@ -14,6 +14,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // vectors are whole packets whose ICRC was made or accepted by others. Of the two
@@ -138,13 +139,13 @@ func TestVectorsThroughLayers(t *testing.T) {
 			if fail := p.ErrorLayer(); fail != nil {
 				t.Fatal(fail.Error())
 			}
-			if got := roce.CheckPacketICRC(p); got != roce.ICRCGood {
+			if got := layer.CheckPacketICRC(p); got != roce.ICRCGood {
 				t.Errorf("ICRC is %v, want good", got)
 			}
 			if got := serialize(t, p, gopacket.SerializeOptions{}); !bytes.Equal(got, data) {
 				t.Errorf("as it is:\n%x\nwant\n%x", got, data)
 			}
-			bth := p.Layer(roce.LayerTypeBTH).(*roce.BTH)
+			bth := p.Layer(layer.TypeBTH).(*layer.BTH)
 			bth.ICRC, bth.PadCnt, bth.Pad = 0, 0, nil
 			got := serialize(t, p, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true})
 			tail := data[len(data)-4:]
@@ -171,7 +172,7 @@ func serialize(tb testing.TB, p gopacket.Packet, opts gopacket.SerializeOptions)
 		if err := udp.SetNetworkLayerForChecksum(p.NetworkLayer()); err != nil {
 			tb.Fatal(err)
 		}
-		p.Layer(roce.LayerTypeBTH).(*roce.BTH).SetHeadersForICRC(p.NetworkLayer(), udp)
+		p.Layer(layer.TypeBTH).(*layer.BTH).SetHeadersForICRC(p.NetworkLayer(), udp)
 	}
 	buf := gopacket.NewSerializeBuffer()
 	if err := gopacket.SerializeLayers(buf, opts, all...); err != nil {

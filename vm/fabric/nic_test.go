@@ -16,6 +16,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
@@ -204,7 +205,7 @@ func packet(t testing.TB, to, from fabric.MAC, psn roce.PSN, immediate uint32, p
 		SrcIP: net.IP{10, 0, 0, from[5]}, DstIP: net.IP{10, 0, 0, to[5]},
 	}
 	udp := &layers.UDP{SrcPort: 50000, DstPort: roce.UDPPort}
-	bth := &roce.BTH{OpCode: roce.RCWriteOnlyImm, PKey: roce.DefaultPKey, DestQP: 0x12, AckReq: true, PSN: psn}
+	bth := layer.BTHOf(roce.BTH{OpCode: roce.RCWriteOnlyImm, PKey: roce.DefaultPKey, DestQP: 0x12, AckReq: true, PSN: psn})
 	bth.SetHeadersForICRC(ip, udp)
 	extension := make([]byte, roce.RETHLen)
 	extension = binary.BigEndian.AppendUint32(extension, immediate)

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/google/gopacket"
-
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
@@ -32,7 +30,7 @@ func (f *Frame) Immediate() (immediate uint32, ok bool) {
 // decodeRoCE reads the UDP datagram data[p.udp:p.end] as a RoCEv2 packet.
 func (p *packet) decodeRoCE(data []byte) {
 	at := p.udp + udpHeader
-	if p.bth.DecodeFromBytes(data[at:p.end], gopacket.NilDecodeFeedback) == nil {
+	if p.bth.Decode(data[at:p.end], p.end-at) == nil {
 		p.transport = at
 	}
 }

@@ -159,13 +159,13 @@ func (w *witness) management(number int, p *roce.Packet, m roce.CMMessage) {
 		}
 	case *roce.CMRej:
 		if d := w.requests[endpoint{p.Dst, m.RemoteCommID}]; d != nil && m.Reason == roce.RejConsumer {
-			w.reject(number, m.LayerPayload(), d)
+			w.reject(number, m.PrivateData(), d)
 		}
 	}
 }
 
 func (w *witness) request(number int, p *roce.Packet, m *roce.CMReq) {
-	private := m.LayerPayload()
+	private := m.PrivateData()
 	if _, _, ok := m.ServiceID.IP(); ok {
 		private = private[roce.IPCMLen:]
 	}
@@ -202,7 +202,7 @@ func (w *witness) accept(number int, p *roce.Packet, m *roce.CMRep, d *dialogue)
 	w.queuePairs[d.client] = &channel{dialogue: d}
 	r := w.row(number)
 	if d.protocol == "srp" {
-		response := must[srp.LoginRsp](w, number)(srp.ParseLoginRsp(m.LayerPayload()))
+		response := must[srp.LoginRsp](w, number)(srp.ParseLoginRsp(m.PrivateData()))
 		if response.Flags&srp.LoginImmediate != 0 {
 			d.immediate = d.wanted
 		}
@@ -210,7 +210,7 @@ func (w *witness) accept(number int, p *roce.Packet, m *roce.CMRep, d *dialogue)
 		r.number("srp_rdma.login_rsp.flags", uint64(response.Flags))
 		return
 	}
-	response := must[ibtrs.ConnResponse](w, number)(ibtrs.ParseConnResponse(m.LayerPayload()))
+	response := must[ibtrs.ConnResponse](w, number)(ibtrs.ParseConnResponse(m.PrivateData()))
 	d.path.g = must[ibtrs.Geometry](w, number)(response.Geometry())
 	r.number("ibtrs.conn_response.queue_depth", uint64(response.QueueDepth))
 	r.number("ibtrs.conn_response.max_io_size", uint64(response.MaxIOSize))

@@ -30,12 +30,11 @@ const (
 	clientProgram = "ibnbd-client"
 )
 
-// BuildReference compiles the programs into a directory, which Go's build cache makes quick when nothing has changed. They
-// have verbs as their only provider: guests need no other, and specs start a program at every turn. It works inside a
-// checkout of the project alone.
+// BuildReference compiles the programs into a directory, which Go's build cache makes quick when nothing has changed. It works
+// inside a checkout of the project alone.
 func BuildReference(ctx context.Context, dir, version string) (*Reference, error) {
 	const commands = "github.com/ibnbd/ibnbd/reference/cmd/"
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "verbs,verbs_static,nosoft", "-trimpath", "-buildvcs=false",
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "verbs,verbs_static", "-trimpath", "-buildvcs=false",
 		"-ldflags=-s -w", "-o", dir+string(filepath.Separator), commands+serverProgram, commands+clientProgram)
 	build.Env = append(os.Environ(), "CGO_ENABLED=1", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {

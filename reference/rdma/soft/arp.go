@@ -2,17 +2,29 @@
 
 package soft
 
-import (
-	"net/netip"
+import "net/netip"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
+// An ARP packet of Ethernet and IPv4 (RFC 826): the kinds and lengths of the addresses, the operation, then hardware and protocol
+// address of the sender and of the target.
+const (
+	arpLen       = 28
+	arpOperation = 6
+	arpSenderMAC = 8
+	arpSenderIP  = 14
+	arpTargetMAC = 18
+	arpTargetIP  = 24
+
+	arpRequest = 1
+	arpReply   = 2
 )
+
+// arpKinds is how each ARP packet of Ethernet and IPv4 begins: hardware type 1, protocol IPv4, addresses of 6 and 4 bytes.
+var arpKinds = [arpOperation]byte{0, 1, 0x08, 0x00, 6, 4}
 
 // solicit asks the link for the MAC address of a neighbour.
 func (l *FrameLink) solicit(addr netip.Addr) {
 	if addr.Is4() {
-		l.sendARP(layers.ARPRequest, broadcast, mac{}, addr)
+		l.sendARP(arpRequest, broadcast, mac{}, addr)
 		return
 	}
 	l.sendSolicitation(addr)
@@ -21,7 +33,7 @@ func (l *FrameLink) solicit(addr netip.Addr) {
 // announce tells the link who has the address now.
 func (l *FrameLink) announce() {
 	if l.addr.Is4() {
-		l.sendARP(layers.ARPRequest, broadcast, mac{}, l.addr)
+		l.sendARP(arpRequest, broadcast, mac{}, l.addr)
 		return
 	}
 	l.sendAdvertisement(allNodes, multicastMAC(allNodes), false)
@@ -29,38 +41,38 @@ func (l *FrameLink) announce() {
 
 // sendARP sends an ARP request or reply.
 func (l *FrameLink) sendARP(operation uint16, to, targetMAC mac, target netip.Addr) {
-	own, other := l.addr.As4(), target.As4()
-	l.sendLayers(
-		&layers.Ethernet{SrcMAC: l.mac[:], DstMAC: to[:], EthernetType: layers.EthernetTypeARP},
-		&layers.ARP{
-			AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4,
-			HwAddressSize: 6, ProtAddressSize: 4, Operation: operation,
-			SourceHwAddress: l.mac[:], SourceProtAddress: own[:],
-			DstHwAddress: targetMAC[:], DstProtAddress: other[:],
-		},
-	)
+	frame := l.newFrame(to, etherTypeARP, arpLen)
+	arp := frame[ethernetLen:]
+	copy(arp, arpKinds[:])
+	be.PutUint16(arp[arpOperation:], operation)
+	copy(arp[arpSenderMAC:], l.mac[:])
+	copy(arp[arpSenderIP:], l.addr.AsSlice())
+	copy(arp[arpTargetMAC:], targetMAC[:])
+	copy(arp[arpTargetIP:], target.AsSlice())
+	_ = l.frames.Send(frame) // what is lost is asked again
 }
 
-// sendLayers sends a frame of gopacket layers.
-func (l *FrameLink) sendLayers(all ...gopacket.SerializableLayer) {
-	b := gopacket.NewSerializeBuffer()
-	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(b, options, all...); err != nil {
-		panic(err) // the layers are made here, from checked addresses
-	}
-	_ = l.frames.Send(b.Bytes()) // what is lost is asked again
+// minFrame is the length of the shortest Ethernet frame, without its check sequence; what is shorter is padded with zeros.
+const minFrame = 60
+
+// newFrame makes an Ethernet frame of this link with room for so many bytes.
+func (l *FrameLink) newFrame(to mac, kind uint16, size int) []byte {
+	frame := make([]byte, max(minFrame, ethernetLen+size))
+	copy(frame, to[:])
+	copy(frame[6:], l.mac[:])
+	be.PutUint16(frame[12:], kind)
+	return frame
 }
 
 // onARP answers requests for this link's address and learns from those that speak to it.
 func (l *FrameLink) onARP(frame []byte) {
-	var arp layers.ARP
-	err := arp.DecodeFromBytes(frame[ethernetLen:], gopacket.NilDecodeFeedback)
-	if err != nil || arp.HwAddressSize != 6 || arp.ProtAddressSize != 4 || arp.Protocol != layers.EthernetTypeIPv4 || !l.addr.Is4() {
+	arp := frame[ethernetLen:]
+	if len(arp) < arpLen || [arpOperation]byte(arp) != arpKinds || !l.addr.Is4() {
 		return
 	}
-	sender, target := netip.AddrFrom4([4]byte(arp.SourceProtAddress)), netip.AddrFrom4([4]byte(arp.DstProtAddress))
-	from := mac(arp.SourceHwAddress)
-	if sender == l.addr || !sender.IsValid() {
+	sender, target := netip.AddrFrom4([4]byte(arp[arpSenderIP:])), netip.AddrFrom4([4]byte(arp[arpTargetIP:]))
+	from := mac(arp[arpSenderMAC:])
+	if sender == l.addr {
 		return
 	}
 	switch {
@@ -68,8 +80,8 @@ func (l *FrameLink) onARP(frame []byte) {
 		if !sender.IsUnspecified() {
 			l.neighbours.learn(sender, from)
 		}
-		if arp.Operation == layers.ARPRequest {
-			l.sendARP(layers.ARPReply, from, from, sender)
+		if be.Uint16(arp[arpOperation:]) == arpRequest {
+			l.sendARP(arpReply, from, from, sender)
 		}
 	case target == sender: // it announces itself
 		l.neighbours.refresh(sender, from)

@@ -170,7 +170,7 @@ func (m *manager) onREP(in incoming, rep *roce.CMRep) {
 	}
 	g.remoteID, g.remoteGUID, g.remoteQPN = rep.LocalCommID, rep.LocalCAGUID, rep.LocalQPN
 	c := g.conn
-	c.peerData = append([]byte(nil), rep.LayerPayload()...)
+	c.peerData = append([]byte(nil), rep.PrivateData()...)
 	w := c.wireActive(rep)
 	g.ackTimeout = w.ackTimeout
 	c.qp.start(w)
@@ -244,7 +244,7 @@ func (m *manager) onREJ(rej *roce.CMRej) {
 	if g == nil {
 		return
 	}
-	err := error(&rdma.RejectError{Reason: uint16(rej.Reason), PrivateData: append([]byte(nil), rej.LayerPayload()...)})
+	err := error(&rdma.RejectError{Reason: uint16(rej.Reason), PrivateData: append([]byte(nil), rej.PrivateData()...)})
 	switch g.state {
 	case cmREQSent:
 		m.giveUp(g, err)

@@ -216,11 +216,11 @@ func (m *manager) examine(req *roce.CMReq) (l *listener, remote netip.AddrPort, 
 	case peer.Is4() != own.Is4() || peer.IsUnspecified() || peer.IsMulticast():
 		return no(roce.RejUnsupportedRequest)
 	}
-	ip, err := req.IPCM()
+	ip, application, err := req.IPCM()
 	if err != nil || !m.goodIPCM(ip) && !rules.IgnoreIPCM {
 		return no(roce.RejConsumer)
 	}
-	return l, netip.AddrPortFrom(ip.SrcAddr(), ip.SrcPort), ip.LayerPayload(), nil
+	return l, netip.AddrPortFrom(ip.SrcAddr(), ip.SrcPort), application, nil
 }
 
 // goodIPCM checks the IP header in a REQ's private data.

@@ -2,19 +2,31 @@
 
 package soft
 
-import (
-	"net/netip"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-)
+import "net/netip"
 
 const (
 	ipProtoICMPv6 = 58
 	ndHopLimit    = 255 // of every neighbour discovery message: it has not passed a router (RFC 4861)
+)
 
-	naSolicited = 0x40 // flags of a neighbour advertisement
+// A neighbour solicitation or advertisement (RFC 4861, sections 4.3 and 4.4): ICMPv6 type, code and check sum, flags, the address
+// that is asked for, and options of a type, a length in units of 8 bytes and a value.
+const (
+	ndSolicitation  = 135
+	ndAdvertisement = 136
+
+	ndChecksum = 2
+	ndFlags    = 4
+	ndTarget   = 8
+	ndLen      = 24 // without options
+
+	naSolicited = 0x40 // flags of an advertisement
 	naOverride  = 0x20
+
+	ndOptionUnit   = 8
+	ndOptionHeader = 2
+	ndSourceMAC    = 1 // option of a solicitation: the MAC address of the sender
+	ndTargetMAC    = 2 // option of an advertisement: the MAC address of the target
 )
 
 var allNodes = netip.MustParseAddr("ff02::1")
@@ -34,10 +46,7 @@ func multicastMAC(addr netip.Addr) mac {
 // sendSolicitation asks for the owner of an address.
 func (l *FrameLink) sendSolicitation(target netip.Addr) {
 	to := solicitedNode(target)
-	l.sendICMPv6(to, multicastMAC(to), layers.ICMPv6TypeNeighborSolicitation, &layers.ICMPv6NeighborSolicitation{
-		TargetAddress: target.AsSlice(),
-		Options:       layers.ICMPv6Options{{Type: layers.ICMPv6OptSourceAddress, Data: l.mac[:]}},
-	})
+	l.sendDiscovery(to, multicastMAC(to), ndSolicitation, 0, target, ndSourceMAC)
 }
 
 // sendAdvertisement tells that this link has its address.
@@ -46,79 +55,83 @@ func (l *FrameLink) sendAdvertisement(to netip.Addr, toMAC mac, solicited bool) 
 	if solicited {
 		flags |= naSolicited
 	}
-	l.sendICMPv6(to, toMAC, layers.ICMPv6TypeNeighborAdvertisement, &layers.ICMPv6NeighborAdvertisement{
-		Flags:         flags,
-		TargetAddress: l.addr.AsSlice(),
-		Options:       layers.ICMPv6Options{{Type: layers.ICMPv6OptTargetAddress, Data: l.mac[:]}},
-	})
+	l.sendDiscovery(to, toMAC, ndAdvertisement, flags, l.addr, ndTargetMAC)
 }
 
-func (l *FrameLink) sendICMPv6(to netip.Addr, toMAC mac, kind uint8, message gopacket.SerializableLayer) {
-	ip := &layers.IPv6{
-		Version: 6, NextHeader: layers.IPProtocolICMPv6, HopLimit: ndHopLimit, SrcIP: l.addr.AsSlice(), DstIP: to.AsSlice(),
-	}
-	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(kind, 0)}
-	if err := icmp.SetNetworkLayerForChecksum(ip); err != nil {
-		panic(err) // it is IPv6
-	}
-	l.sendLayers(&layers.Ethernet{SrcMAC: l.mac[:], DstMAC: toMAC[:], EthernetType: layers.EthernetTypeIPv6}, ip, icmp, message)
+// sendDiscovery sends a neighbour discovery message with this link's MAC address as its one option.
+func (l *FrameLink) sendDiscovery(to netip.Addr, toMAC mac, kind, flags uint8, target netip.Addr, option uint8) {
+	const size = ndLen + ndOptionUnit
+	frame := l.newFrame(toMAC, etherTypeIPv6, ipv6Len+size)
+	ip := frame[ethernetLen:]
+	ip[0] = 6 << 4
+	be.PutUint16(ip[4:], size)
+	ip[6], ip[7] = ipProtoICMPv6, ndHopLimit
+	copy(ip[8:], l.addr.AsSlice())
+	copy(ip[24:], to.AsSlice())
+	m := ip[ipv6Len : ipv6Len+size]
+	m[0], m[ndFlags] = kind, flags
+	copy(m[ndTarget:], target.AsSlice())
+	m[ndLen], m[ndLen+1] = option, 1
+	copy(m[ndLen+ndOptionHeader:], l.mac[:])
+	be.PutUint16(m[ndChecksum:], ^icmpv6Sum(ip, m))
+	_ = l.frames.Send(frame) // what is lost is asked again
+}
+
+// icmpv6Sum is the sum over an ICMPv6 message and the addresses of its IPv6 header; with a right check sum it is 0xFFFF.
+func icmpv6Sum(ip, message []byte) uint16 {
+	return onesSum(uint32(onesSum(ipProtoICMPv6+uint32(len(message)), ip[8:40])), message)
 }
 
 // onICMPv6 handles neighbour solicitations and advertisements; all else is ignored.
 func (l *FrameLink) onICMPv6(frame []byte) {
-	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy)
-	ip, ok := p.NetworkLayer().(*layers.IPv6)
-	if !ok || ip.HopLimit != ndHopLimit || !goodICMPv6(ip) {
+	ip := frame[ethernetLen:]
+	length := int(be.Uint16(ip[4:]))
+	if ip[7] != ndHopLimit || length < ndLen || len(ip) < ipv6Len+length {
 		return
 	}
-	src, _ := netip.AddrFromSlice(ip.SrcIP)
-	switch m := p.Layer(layers.LayerTypeICMPv6NeighborSolicitation).(type) {
-	case *layers.ICMPv6NeighborSolicitation:
-		l.onSolicitation(src, mac(frame[6:12]), m)
+	m := ip[ipv6Len : ipv6Len+length]
+	if m[1] != 0 || icmpv6Sum(ip, m) != 0xFFFF {
+		return
 	}
-	switch m := p.Layer(layers.LayerTypeICMPv6NeighborAdvertisement).(type) {
-	case *layers.ICMPv6NeighborAdvertisement:
-		l.onAdvertisement(m)
+	target := netip.AddrFrom16([16]byte(m[ndTarget:]))
+	switch m[0] {
+	case ndSolicitation:
+		l.onSolicitation(netip.AddrFrom16([16]byte(ip[8:])), mac(frame[6:]), target, m[ndLen:])
+	case ndAdvertisement:
+		if at, told := macOption(m[ndLen:], ndTargetMAC); told && target != l.addr {
+			l.neighbours.refresh(target, at)
+		}
 	}
 }
 
-// goodICMPv6 checks the check sum, which covers the addresses.
-func goodICMPv6(ip *layers.IPv6) bool {
-	body := ip.LayerPayload()
-	if int(ip.Length) != len(body) {
-		return false
-	}
-	sum := onesSum(ipProtoICMPv6+uint32(len(body)), ip.LayerContents()[8:40])
-	return onesSum(uint32(sum), body) == 0xFFFF
-}
-
-func (l *FrameLink) onSolicitation(src netip.Addr, from mac, m *layers.ICMPv6NeighborSolicitation) {
-	target, ok := netip.AddrFromSlice(m.TargetAddress)
-	if !ok || target != l.addr {
+func (l *FrameLink) onSolicitation(src netip.Addr, from mac, target netip.Addr, options []byte) {
+	if target != l.addr {
 		return
 	}
 	if src.IsUnspecified() { // somebody asks whether the address is free
 		l.sendAdvertisement(allNodes, multicastMAC(allNodes), false)
 		return
 	}
-	at := from
-	for _, o := range m.Options {
-		if o.Type == layers.ICMPv6OptSourceAddress && len(o.Data) >= len(at) {
-			at = mac(o.Data[:len(at)])
-		}
+	at, told := macOption(options, ndSourceMAC)
+	if !told {
+		at = from
 	}
 	l.neighbours.learn(src, at)
 	l.sendAdvertisement(src, at, true)
 }
 
-func (l *FrameLink) onAdvertisement(m *layers.ICMPv6NeighborAdvertisement) {
-	target, ok := netip.AddrFromSlice(m.TargetAddress)
-	if !ok || target == l.addr {
-		return
-	}
-	for _, o := range m.Options {
-		if o.Type == layers.ICMPv6OptTargetAddress && len(o.Data) >= len(mac{}) {
-			l.neighbours.refresh(target, mac(o.Data[:len(mac{})]))
+// macOption finds a MAC address among the options of a message. An option of length 0 ends the search: such a message is to be
+// ignored (RFC 4861, section 4.6).
+func macOption(options []byte, kind uint8) (at mac, found bool) {
+	for len(options) >= ndOptionUnit {
+		size := int(options[1]) * ndOptionUnit
+		if size == 0 || size > len(options) {
+			return mac{}, false
 		}
+		if options[0] == kind {
+			return mac(options[ndOptionHeader:]), true
+		}
+		options = options[size:]
 	}
+	return mac{}, false
 }

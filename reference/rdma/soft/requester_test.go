@@ -293,7 +293,7 @@ func TestReadRetry(t *testing.T) {
 		r.a.Inject(soft.Fault{Stage: soft.Sealed, Change: func(p *soft.Packet) {
 			if p.OpCode() == roce.RCReadRequest {
 				var h roce.RETH
-				must(t, h.DecodeFromBytes(p.Ext(), nil))
+				must(t, h.Decode(p.Ext()))
 				requests = append(requests, describeREAD(p.PSN().Sub(psnA), h.VA-r.memB.Addr(), h.DMALen))
 			}
 		}})

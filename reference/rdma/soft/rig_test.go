@@ -17,6 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 )
 
 // rig is a pair with known sequence numbers, at whose server packets can be thrown that no device would send, in the name
@@ -175,9 +176,9 @@ func (r *rig) build(x thrown, src, dst netip.Addr, qpn uint32, psn roce.PSN, add
 	addr += uint64(x.addr)
 	ip := &layers.IPv4{Version: 4, IHL: 5, TTL: 64, Id: 0x1234, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolUDP, SrcIP: net.IP(src.AsSlice()), DstIP: net.IP(dst.AsSlice())}
 	udp := &layers.UDP{SrcPort: 50_000, DstPort: roce.UDPPort}
-	bth := &roce.BTH{OpCode: x.op, PKey: roce.DefaultPKey, DestQP: qpn, AckReq: x.ack, PSN: psn, ICRCXor: x.seal}
+	bth := layer.BTHOf(roce.BTH{OpCode: x.op, PKey: roce.DefaultPKey, DestQP: qpn, AckReq: x.ack, PSN: psn, ICRCXor: x.seal})
 	if x.edit != nil {
-		x.edit(bth)
+		x.edit(&bth.BTH)
 	}
 	must(r.t, udp.SetNetworkLayerForChecksum(ip))
 	bth.SetHeadersForICRC(ip, udp)
@@ -198,15 +199,15 @@ func (r *rig) build(x thrown, src, dst netip.Addr, qpn uint32, psn roce.PSN, add
 func (x *thrown) header(kind roce.Ext, addr uint64, key uint32) gopacket.SerializableLayer {
 	switch kind {
 	case roce.ExtRETH:
-		return &roce.RETH{VA: addr, RKey: key, DMALen: x.length}
+		return layer.Of(roce.RETH{VA: addr, RKey: key, DMALen: x.length})
 	case roce.ExtAtomicETH:
-		return &roce.AtomicETH{VA: addr, RKey: key, SwapAdd: x.swap, Compare: x.compare}
+		return layer.Of(roce.AtomicETH{VA: addr, RKey: key, SwapAdd: x.swap, Compare: x.compare})
 	case roce.ExtAETH:
-		return &roce.AETH{Syndrome: x.aeth, MSN: x.msn}
+		return layer.Of(roce.AETH{Syndrome: x.aeth, MSN: x.msn})
 	case roce.ExtImmDt:
-		return &roce.ImmDt{Value: x.imm}
+		return layer.Of(roce.ImmDt{Value: x.imm})
 	case roce.ExtIETH:
-		return &roce.IETH{RKey: x.imm}
+		return layer.Of(roce.IETH{RKey: x.imm})
 	}
 	return gopacket.Payload(make([]byte, kind.Len()))
 }

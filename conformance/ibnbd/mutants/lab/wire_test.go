@@ -10,6 +10,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ibnbd/ibnbd/reference/roce"
+	"github.com/ibnbd/ibnbd/reference/roce/layer"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
@@ -24,11 +25,12 @@ func frame(t *testing.T, from string, bth roce.BTH, rest []byte) *fabric.Frame {
 	if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 		t.Fatal(err)
 	}
-	bth.SetHeadersForICRC(ip, udp)
+	base := layer.BTHOf(bth)
+	base.SetHeadersForICRC(ip, udp)
 	buffer := gopacket.NewSerializeBuffer()
 	mac := make(net.HardwareAddr, 6)
 	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		&layers.Ethernet{SrcMAC: mac, DstMAC: mac, EthernetType: layers.EthernetTypeIPv4}, ip, udp, &bth, gopacket.Payload(rest))
+		&layers.Ethernet{SrcMAC: mac, DstMAC: mac, EthernetType: layers.EthernetTypeIPv4}, ip, udp, base, gopacket.Payload(rest))
 	if err != nil {
 		t.Fatal(err)
 	}

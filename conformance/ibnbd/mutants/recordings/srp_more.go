@@ -104,7 +104,7 @@ var moreSRPMutations = []mutation{
 		accept.LocalCommID++
 		accept.LocalQPN++
 		accept.RemoteCommID = first.(*roce.CMReq).LocalCommID
-		e.message(reject, &accept, slices.Clone(message.LayerPayload()))
+		e.message(reject, &accept, slices.Clone(message.PrivateData()))
 		e.set(reply, repPrivate+4, 0, 0, 0, 1)
 	}, []string{"SRP-CRED-001", "SRP-CRED-004", "SRP-CRED-012"}},
 	{"relogin with the old queue pair", func(e *editor) {

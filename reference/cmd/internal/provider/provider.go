@@ -2,8 +2,7 @@
 
 // Package provider opens RDMA devices by the name of their provider, as the programs take it with --provider.
 //
-// Build tags say which there are: verbs adds verbs, nosoft leaves soft out. A program without soft starts in a third of the
-// time, because gopacket's layers, which soft reads packets with, take longer to initialise than all the rest.
+// The build tag verbs adds the provider verbs.
 package provider
 
 import (
@@ -13,8 +12,12 @@ import (
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 	"github.com/ibnbd/ibnbd/reference/rdma/verbs"
 )
+
+// Default is the provider that needs nothing from the system.
+const Default = "soft"
 
 // providers open the device with a local address. A provider that this program was built without stays in the table; its
 // error says how to build it.
@@ -49,6 +52,18 @@ func openVerbs(addr netip.Addr) (rdma.Device, error) {
 	dev, err := verbs.Open(addr, verbs.Config{})
 	if err != nil {
 		return nil, fmt.Errorf("provider %w", err)
+	}
+	return dev, nil
+}
+
+func openSoft(addr netip.Addr) (rdma.Device, error) {
+	link, err := soft.OpenUDP(addr)
+	if err != nil {
+		return nil, err
+	}
+	dev, err := soft.Open(link, soft.Config{})
+	if err != nil {
+		return nil, err
 	}
 	return dev, nil
 }

@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package roce
+package layer
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+
+	"github.com/ibnbd/ibnbd/reference/roce"
 )
+
+// Lengths of the headers below the BTH in bytes.
+const (
+	ipv4Len = 20
+	ipv6Len = 40
+	udpLen  = 8
+)
+
+var be = binary.BigEndian
 
 // CheckPacketICRC judges the ICRC of a packet that gopacket has decoded. A
 // packet without IP or UDP layer is unverifiable.
-func CheckPacketICRC(p gopacket.Packet) ICRCVerdict {
+func CheckPacketICRC(p gopacket.Packet) roce.ICRCVerdict {
 	ip, udp := p.NetworkLayer(), p.TransportLayer()
 	if ip == nil || udp == nil {
-		return ICRCUnverifiable
+		return roce.ICRCUnverifiable
 	}
-	return CheckICRC(ip.LayerContents(), udp.LayerContents(), udp.LayerPayload())
+	return roce.CheckICRC(ip.LayerContents(), udp.LayerContents(), udp.LayerPayload())
 }
 
 // computeICRC sums rest (BTH to pad) with the headers that will be serialized
@@ -28,7 +40,7 @@ func (b *BTH) computeICRC(rest []byte, fix bool) (uint32, error) {
 	}
 	udpLength := b.udp.Length
 	if fix {
-		udpLength = uint16(udpLen + len(rest) + ICRCLen)
+		udpLength = uint16(udpLen + len(rest) + roce.ICRCLen)
 	}
 	var udp [udpLen]byte
 	be.PutUint16(udp[0:], uint16(b.udp.SrcPort))
@@ -39,7 +51,7 @@ func (b *BTH) computeICRC(rest []byte, fix bool) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ICRC(ip, udp[:], rest)
+	return roce.ICRC(ip, udp[:], rest)
 }
 
 // ipHeader writes the covered fields of an IP layer; the others stay zero. With

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package roce
+package layer
 
 import (
 	"errors"
@@ -8,18 +8,20 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
+
+	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
 // UDP is gopacket's UDP layer, but it hands a datagram to RoCEv2 by its
 // destination port alone. A source port of 4791 says nothing.
 type UDP struct{ layers.UDP }
 
-// NextLayerType gives LayerTypeBTH for destination port 4791 and never else.
+// NextLayerType gives TypeBTH for destination port 4791 and never else.
 func (u *UDP) NextLayerType() gopacket.LayerType {
-	if u.DstPort == UDPPort {
-		return LayerTypeBTH
+	if u.DstPort == roce.UDPPort {
+		return TypeBTH
 	}
-	if u.SrcPort == UDPPort {
+	if u.SrcPort == roce.UDPPort {
 		return u.DstPort.LayerType()
 	}
 	return u.UDP.NextLayerType()
@@ -105,22 +107,22 @@ func NewParser() *Parser {
 }
 
 // Decode decodes a frame; Decoded then says which layers are valid. A frame
-// that is not RoCEv2 gives [ErrNotRoCE].
+// that is not RoCEv2 gives [roce.ErrNotRoCE].
 func (p *Parser) Decode(frame []byte) error {
 	err := p.parser.DecodeLayers(frame, &p.Decoded)
 	p.Truncated = p.parser.Truncated
-	if !p.Has(LayerTypeBTH) && (err == nil || !isOurs(err)) {
+	if !p.Has(TypeBTH) && (err == nil || !isOurs(err)) {
 		if err == nil {
-			return ErrNotRoCE
+			return roce.ErrNotRoCE
 		}
-		return fmt.Errorf("%w: %w", ErrNotRoCE, err)
+		return fmt.Errorf("%w: %w", roce.ErrNotRoCE, err)
 	}
 	return err
 }
 
-// isOurs tells an error of this package from one of gopacket's layers.
+// isOurs tells an error of package roce from one of gopacket's layers.
 func isOurs(err error) bool {
-	var e *Error
+	var e *roce.Error
 	return errors.As(err, &e)
 }
 
@@ -135,13 +137,13 @@ func (p *Parser) Has(t gopacket.LayerType) bool {
 }
 
 // CheckICRC judges the ICRC of the last frame.
-func (p *Parser) CheckICRC() ICRCVerdict {
-	if !p.Has(LayerTypeBTH) {
-		return ICRCUnverifiable
+func (p *Parser) CheckICRC() roce.ICRCVerdict {
+	if !p.Has(TypeBTH) {
+		return roce.ICRCUnverifiable
 	}
 	ip := p.IPv4.Contents
 	if p.Has(layers.LayerTypeIPv6) {
 		ip = p.IPv6.Contents
 	}
-	return CheckICRC(ip, p.UDP.Contents, p.UDP.Payload)
+	return roce.CheckICRC(ip, p.UDP.Contents, p.UDP.Payload)
 }
