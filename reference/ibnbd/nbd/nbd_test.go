@@ -72,6 +72,13 @@ func serve(t *testing.T, disks map[string]nbd.Disk) (uri func(export string) str
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOn(t, l, disks)
+	return func(export string) string { return nbd.URI(path, export) }
+}
+
+// serveOn offers disks where somebody listens.
+func serveOn(t *testing.T, l net.Listener, disks map[string]nbd.Disk) *nbd.Server {
+	t.Helper()
 	s := &nbd.Server{}
 	for name, d := range disks {
 		s.Add(name, d)
@@ -85,7 +92,7 @@ func serve(t *testing.T, disks map[string]nbd.Disk) (uri func(export string) str
 			t.Error(err)
 		}
 	})
-	return func(export string) string { return "nbd+unix:///" + export + "?socket=" + path }
+	return s
 }
 
 // run runs a program of Debian's packages libnbd-bin or qemu-utils, which ci/setup installs.
