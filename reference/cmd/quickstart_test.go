@@ -67,7 +67,12 @@ func (b *bench) run(name string, args ...string) string {
 // start starts a program and waits until it says a word. stop waits for its end, after a signal unless that is 0.
 func (b *bench) start(word, name string, args ...string) (stop func(signal syscall.Signal)) {
 	b.t.Helper()
-	c := b.command(name, args...)
+	return b.startCommand(word, b.command(name, args...))
+}
+
+func (b *bench) startCommand(word string, c *exec.Cmd) (stop func(signal syscall.Signal)) {
+	b.t.Helper()
+	name := filepath.Base(c.Path)
 	said := &watcher{word: word, seen: make(chan struct{})}
 	c.Stdout, c.Stderr = said, said
 	if err := c.Start(); err != nil {
@@ -179,6 +184,7 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --queue-depth 70000", "--queue-depth 70000 must be 1 to 65535"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --chunk-size 100K", "must be a power of two"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --heartbeat-misses 0", "heartbeat misses are 0"},
+		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --metrics 10.0.0.1:80", `--metrics: address "10.0.0.1:80" must be unix:PATH`},
 		{"ibnbd-server --no-such-option", "unknown flag"},
 		{"ibnbd-client bench ram0 --path 127.71.0.2 --op trim", `--op "trim" is none of read, write, randread, randwrite`},
 		{"ibnbd-client", "say what to do"},
@@ -197,15 +203,26 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			words := strings.Fields(tc.args)
-			text, err := b.command(words[0], words[1:]...).CombinedOutput()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 2 {
-				t.Errorf("ended with %v, want exit code 2", err)
-			}
-			if s := string(text); !strings.Contains(s, tc.want) || strings.Count(s, "\n") != 1 {
-				t.Errorf("said %q, want one line with %q", s, tc.want)
-			}
+			expectUsage(t, b.command(words[0], words[1:]...), tc.want)
 		})
+	}
+}
+
+// expectUsage runs a command that must end with exit code 2 and one line that has all words.
+func expectUsage(t *testing.T, c *exec.Cmd, words ...string) {
+	t.Helper()
+	text, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		t.Errorf("ended with %v, want exit code 2", err)
+	}
+	for _, want := range words {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("said %q, want %q", text, want)
+		}
+	}
+	if strings.Count(string(text), "\n") != 1 {
+		t.Errorf("said %q, want one line", text)
 	}
 }
 

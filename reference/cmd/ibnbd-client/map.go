@@ -69,20 +69,37 @@ func runMap(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *ma
 func serveMapped(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) (err error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	r := &mapper{options: o, end: end, log: o.newLog(stderr), socket: m.socket, news: newNews()}
+	r := &mapper{options: o, end: end, log: o.newLog(stderr), news: newNews()}
+	if r.socket, err = o.sockets(m.socket); err != nil {
+		return err
+	}
 	if r.conn, err = o.connect(ctx, r.log, r.news.changed); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if r.socket == "" {
-		r.socket = filepath.Join(program.RunDir(), "nbd", r.conn.Session().Name()+".sock")
-	}
 	for _, path := range paths {
 		if err := r.add(ctx, path, m); err != nil {
 			return err
 		}
 	}
 	return r.serve(ctx, out, m.json)
+}
+
+// sockets checks where a client of its own will listen before it does anything, and gives the absolute path of the socket for
+// NBD, so that its URIs hold in every directory.
+func (o *sessionOptions) sockets(nbd string) (string, error) {
+	name := o.sessionName()
+	if nbd == "" {
+		nbd = filepath.Join(program.RunDir(), "nbd", name+".sock")
+	}
+	nbd, err := filepath.Abs(nbd)
+	if err != nil {
+		return "", err
+	}
+	if err := control.CheckSocketPath(nbd); err != nil {
+		return "", err
+	}
+	return nbd, control.CheckSocketPath(controlSocket(name))
 }
 
 // add maps a device and offers it, to the kernel too if that is wanted.
@@ -139,9 +156,6 @@ func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) er
 	all.Wait()
 	return errors.Join(errs...)
 }
-
-// uri is how NBD programs name an export on a Unix socket.
-func uri(socket, export string) string { return "nbd+unix:///" + export + "?socket=" + socket }
 
 // printDoors says where each device can be used: the node of its block device, or its NBD URI.
 func printDoors(out io.Writer, devices []deviceStatus) {

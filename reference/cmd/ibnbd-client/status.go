@@ -10,12 +10,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -58,7 +61,7 @@ func (r *mapper) state() status {
 	for _, d := range r.conn.Devices() {
 		st.Devices = append(st.Devices, deviceStatus{
 			Path: d.Path(), State: d.State().String(), Size: d.Size(), Block: d.BlockSize(), MaxIO: d.MaxIO(),
-			Access: d.Access().String(), URI: uri(r.socket, d.Path()), Node: r.disks.node(d),
+			Access: d.Access().String(), URI: nbd.URI(r.socket, d.Path()), Node: r.disks.node(d),
 		})
 	}
 	for _, p := range s.Paths() {
@@ -84,11 +87,15 @@ func (r *mapper) status() status {
 
 // clients asks all running clients for their status, with the sockets they can be told things on.
 func clients(ctx context.Context) (sockets []string, all []status, err error) {
-	found, err := filepath.Glob(filepath.Join(clientSockets(), "*.sock"))
-	if err != nil {
+	found, err := os.ReadDir(clientSockets())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	for _, socket := range found {
+	for _, entry := range found {
+		if !strings.HasSuffix(entry.Name(), ".sock") {
+			continue
+		}
+		socket := filepath.Join(clientSockets(), entry.Name())
 		var st status
 		if err := control.Ask(ctx, socket, http.MethodGet, "/status", &st); err != nil {
 			continue // it ended without taking its socket along

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -31,7 +32,7 @@ func (o *options) plan() (*plan, error) {
 	if !provider.Known(o.provider) {
 		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
 	}
-	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest} {
+	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planDoors} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -114,6 +115,19 @@ func (o *options) planRest(p *plan) error {
 	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
 	if err := t.Timers.Validate(); err != nil {
 		return &program.UsageError{Err: err}
+	}
+	return nil
+}
+
+func (o *options) planDoors(*plan) error {
+	if err := control.CheckSocketPath(o.control); err != nil {
+		return program.Usagef("--control: %w", err)
+	}
+	if o.metrics == "" {
+		return nil
+	}
+	if err := control.CheckLocal(o.metrics); err != nil {
+		return program.Usagef("--metrics: %w", err)
 	}
 	return nil
 }

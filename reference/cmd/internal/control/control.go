@@ -20,6 +20,10 @@ import (
 
 // Listen listens on a Unix socket at path. One that a program left behind which is gone is replaced.
 func Listen(path string) (net.Listener, error) {
+	path = filePath(path)
+	if err := CheckSocketPath(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -40,16 +44,26 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// CheckLocal refuses what ListenLocal does not take.
+func CheckLocal(where string) error {
+	if path, ok := strings.CutPrefix(where, "unix:"); ok {
+		return CheckSocketPath(path)
+	}
+	if addr, err := netip.ParseAddrPort(where); err != nil || !addr.Addr().IsLoopback() || addr.Port() == 0 {
+		return fmt.Errorf("address %q must be unix:PATH, or a loopback address and a port, such as 127.0.0.1:9480", where)
+	}
+	return nil
+}
+
 // ListenLocal listens on "unix:PATH", or on a port of a loopback address. Anything that others can reach is refused.
 func ListenLocal(where string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(where, "unix:"); ok {
 		return Listen(path)
 	}
-	addr, err := netip.ParseAddrPort(where)
-	if err != nil || !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("address %q must be unix:PATH, or a loopback address and a port, such as 127.0.0.1:9480", where)
+	if err := CheckLocal(where); err != nil {
+		return nil, err
 	}
-	return net.Listen("tcp", addr.String())
+	return net.Listen("tcp", where)
 }
 
 // shutdownWait is how long answers that are on their way may take when a program ends.
@@ -89,6 +103,10 @@ const maxAnswer = 16 << 20
 
 // Ask sends a request to the program that listens on a Unix socket, and reads its JSON into answer unless that is nil.
 func Ask(ctx context.Context, socket, method, path string, answer any) error {
+	socket = filePath(socket)
+	if err := CheckSocketPath(socket); err != nil {
+		return err
+	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}

@@ -58,11 +58,17 @@ func Main(root *cobra.Command, args []string, stderr io.Writer) int {
 		return ExitOK
 	}
 	tell(stderr, root.Name(), err, asJSON)
-	var usage *UsageError
-	if errors.As(err, &usage) || !started {
+	if isUsage(err) || !started {
 		return ExitUsage
 	}
 	return ExitError
+}
+
+// isUsage tells mistakes in what a person has typed, or has set in the environment.
+func isUsage(err error) bool {
+	var usage *UsageError
+	var socket *control.SocketPathError
+	return errors.As(err, &usage) || errors.As(err, &socket)
 }
 
 // tell writes an error as one line.
