@@ -36,13 +36,14 @@ type Info struct {
 }
 
 // flags are the transmission flags of the disk. Several connections may be used, because a flush on one covers what was
-// acknowledged on the others.
-func (i Info) flags() uint16 {
+// acknowledged on the others. Zeroes are always fast: no data goes to the server for them, as it does for a write.
+func (i Info) flags(structured bool) uint16 {
 	f := uint16(txHasFlags | txFUA | txMultiConn)
 	for _, b := range []struct {
 		set  bool
 		flag uint16
-	}{{i.WriteCache, txFlush}, {i.ReadOnly, txReadOnly}, {i.Rotational, txRotational}, {i.Trim, txTrim}, {i.WriteZeroes, txWriteZeroes}} {
+	}{{i.WriteCache, txFlush}, {i.ReadOnly, txReadOnly}, {i.Rotational, txRotational}, {i.Trim, txTrim},
+		{i.WriteZeroes, txWriteZeroes | txFastZero}, {structured, txSendDF}} {
 		if b.set {
 			f |= b.flag
 		}
@@ -68,7 +69,7 @@ func errnoOf(err error) uint32 {
 		return errNoMem
 	case syscall.EINVAL:
 		return errInval
-	case syscall.ENOSPC:
+	case syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG:
 		return errNoSpace
 	case syscall.EOPNOTSUPP:
 		return errNotSup

@@ -37,7 +37,7 @@ func AttachToKernel(d Disk, limit int) (*KernelDisk, error) {
 	go func() {
 		defer close(k.gone)
 		defer ours.Close()
-		_ = newTransmission(ours, d).run(context.Background()) // however it ends, the driver has let go
+		_ = newTransmission(ours, choice{disk: d}).run(context.Background()) // however it ends, the driver has let go
 	}()
 	if err = k.connect(theirs, d.Info()); err == nil {
 		err = k.limit(limit)
@@ -71,7 +71,7 @@ func (k *KernelDisk) connect(socket *os.File, info Info) error {
 	answers, err := tellDriver(commandConnect,
 		nl.NewRtAttr(attrSizeBytes, nl.Uint64Attr(uint64(info.Size))),
 		nl.NewRtAttr(attrBlockSizeBytes, nl.Uint64Attr(uint64(info.BlockSize))),
-		nl.NewRtAttr(attrServerFlags, nl.Uint64Attr(uint64(info.flags()))),
+		nl.NewRtAttr(attrServerFlags, nl.Uint64Attr(uint64(info.flags(false)))),
 		sockets)
 	if err != nil {
 		return err

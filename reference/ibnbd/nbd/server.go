@@ -33,14 +33,14 @@ func (s *Server) Add(name string, d Disk) {
 	s.disks[name] = d
 }
 
-// disk finds a disk. The empty name is that of the first one.
-func (s *Server) disk(name string) Disk {
+// find gives a disk, nil if there is none, and its name: the empty one is that of the first disk.
+func (s *Server) find(name string) (Disk, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if name == "" && len(s.names) > 0 {
 		name = s.names[0]
 	}
-	return s.disks[name]
+	return s.disks[name], name
 }
 
 func (s *Server) list() []string {
@@ -86,9 +86,9 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	defer c.Close()
-	d, err := s.negotiate(c)
-	if err != nil || d == nil {
+	chosen, err := s.negotiate(c)
+	if err != nil || chosen.disk == nil {
 		return err
 	}
-	return newTransmission(c, d).run(ctx)
+	return newTransmission(c, chosen).run(ctx)
 }

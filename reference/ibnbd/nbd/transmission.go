@@ -14,9 +14,9 @@ import (
 
 // transmission is the second phase of a connection: commands and replies.
 type transmission struct {
+	choice
 	conn   net.Conn
 	in     *bufio.Reader
-	disk   Disk
 	info   Info
 	places chan struct{} // one for each command in flight
 	spare  sync.Pool     // of *command
@@ -30,13 +30,16 @@ type command struct {
 	cookie      uint64
 	offset      uint64
 	length      uint32
-	head        [replySize]byte
-	buffer      []byte
+	buffer      []byte // what is written, or was read
+
+	runs   []extent    // of what was read, or looked at
+	head   []byte      // of the reply
+	pieces net.Buffers // the reply
 }
 
-func newTransmission(c net.Conn, d Disk) *transmission {
+func newTransmission(c net.Conn, chosen choice) *transmission {
 	return &transmission{
-		conn: c, in: bufio.NewReaderSize(c, 64<<10), disk: d, info: d.Info(), places: make(chan struct{}, maxInFlight),
+		choice: chosen, conn: c, in: bufio.NewReaderSize(c, 64<<10), info: chosen.disk.Info(), places: make(chan struct{}, maxInFlight),
 	}
 }
 
@@ -80,33 +83,43 @@ func (t *transmission) read() (*command, error) {
 	}
 	c.flags, c.kind, c.cookie = be.Uint16(head[4:]), be.Uint16(head[6:]), be.Uint64(head[8:])
 	c.offset, c.length = be.Uint64(head[16:]), be.Uint32(head[24:])
-	if c.kind != cmdRead && c.kind != cmdWrite {
+	if c.kind != cmdWrite {
 		return c, nil
 	}
-	if c.length > maxIO {
-		return nil, fmt.Errorf("command for %d bytes, at most %d are allowed", c.length, maxIO)
-	}
-	if cap(c.buffer) < int(c.length) {
-		c.buffer = make([]byte, c.length)
-	}
-	c.buffer = c.buffer[:c.length]
-	if c.kind == cmdWrite {
-		if _, err := io.ReadFull(t.in, c.buffer); err != nil {
-			return nil, fmt.Errorf("data of a write: %w", err)
-		}
-	}
-	return c, nil
+	return c, t.data(c)
 }
 
-// execute gives the error number of the reply.
-func (t *transmission) execute(ctx context.Context, c *command) uint32 {
-	if errno := t.check(c); errno != 0 {
-		return errno
+// data reads the data of a write. That of one that is too long is passed over.
+func (t *transmission) data(c *command) (err error) {
+	if c.length > maxIO {
+		_, err = io.CopyN(io.Discard, t.in, int64(c.length))
+	} else {
+		c.resize(int(c.length))
+		_, err = io.ReadFull(t.in, c.buffer)
+	}
+	if err != nil {
+		return fmt.Errorf("data of a write: %w", err)
+	}
+	return nil
+}
+
+func (c *command) resize(n int) {
+	if cap(c.buffer) < n {
+		c.buffer = make([]byte, n)
+	}
+	c.buffer = c.buffer[:n]
+}
+
+// execute does what a command asks for, if it may.
+func (t *transmission) execute(ctx context.Context, c *command) error {
+	if err := t.check(c); err != nil {
+		return err
 	}
 	offset, length, fua := int64(c.offset), int64(c.length), c.flags&cmdFlagFUA != 0
 	var err error
 	switch c.kind {
 	case cmdRead:
+		c.resize(int(c.length))
 		err = t.disk.ReadAt(ctx, c.buffer, offset)
 	case cmdWrite:
 		err = t.disk.WriteAt(ctx, c.buffer, offset, fua)
@@ -116,45 +129,11 @@ func (t *transmission) execute(ctx context.Context, c *command) uint32 {
 		err = t.disk.Trim(ctx, offset, length)
 	case cmdWriteZeroes:
 		err = t.disk.WriteZeroes(ctx, offset, length, c.flags&cmdFlagNoHole != 0)
+	case cmdBlockStatus:
+		err = t.lookAt(ctx, c)
 	}
 	if err == nil && fua && (c.kind == cmdTrim || c.kind == cmdWriteZeroes) {
 		err = t.disk.Flush(ctx)
 	}
-	return errnoOf(err)
-}
-
-// check refuses commands that the disk was not offered for.
-func (t *transmission) check(c *command) uint32 {
-	size, block := uint64(t.info.Size), uint64(t.info.BlockSize)
-	switch {
-	case c.kind == cmdFlush:
-		return 0
-	case c.kind > cmdWriteZeroes || c.kind == cmdDisconnect || c.kind == cmdTrim+1:
-		return errInval
-	case c.kind != cmdRead && t.info.ReadOnly:
-		return errPerm
-	case c.offset > size || uint64(c.length) > size-c.offset:
-		if c.kind == cmdRead {
-			return errInval
-		}
-		return errNoSpace
-	case c.offset%block != 0 || uint64(c.length)%block != 0:
-		return errInval
-	}
-	return 0
-}
-
-// reply tells the client how a command has ended, with the data of a read.
-func (t *transmission) reply(c *command, errno uint32) error {
-	be.PutUint32(c.head[:], magicReply)
-	be.PutUint32(c.head[4:], errno)
-	be.PutUint64(c.head[8:], c.cookie)
-	pieces := net.Buffers{c.head[:]}
-	if c.kind == cmdRead && errno == 0 {
-		pieces = append(pieces, c.buffer)
-	}
-	t.out.Lock()
-	defer t.out.Unlock()
-	_, err := pieces.WriteTo(t.conn)
 	return err
 }

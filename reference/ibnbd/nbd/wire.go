@@ -8,7 +8,8 @@ const (
 	magicOption      = 0x49484156454f5054 // IHAVEOPT
 	magicOptionReply = 0x0003e889045565a9
 	magicRequest     = 0x25609513
-	magicReply       = 0x67446698
+	magicReply       = 0x67446698 // of a simple reply
+	magicChunk       = 0x668e33ef // of a chunk of a structured reply
 )
 
 // Handshake flags, of the server and of the client.
@@ -24,6 +25,9 @@ const (
 	optList       = 3
 	optInfo       = 6
 	optGo         = 7
+	optStructured = 8
+	optListMeta   = 9
+	optSetMeta    = 10
 )
 
 // Replies to options.
@@ -31,9 +35,11 @@ const (
 	repAck        = 1
 	repServer     = 2
 	repInfo       = 3
+	repMeta       = 4
 	repErrUnsup   = 1<<31 + 1
 	repErrInvalid = 1<<31 + 3
 	repErrUnknown = 1<<31 + 6
+	repErrTooBig  = 1<<31 + 9
 )
 
 // Kinds of information in a reply to info and go.
@@ -51,7 +57,9 @@ const (
 	txRotational  = 1 << 4
 	txTrim        = 1 << 5
 	txWriteZeroes = 1 << 6
+	txSendDF      = 1 << 7
 	txMultiConn   = 1 << 8
+	txFastZero    = 1 << 11
 )
 
 // Commands.
@@ -62,12 +70,34 @@ const (
 	cmdFlush       = 3
 	cmdTrim        = 4
 	cmdWriteZeroes = 6
+	cmdBlockStatus = 7
 )
 
 // Command flags.
 const (
-	cmdFlagFUA    = 1 << 0
-	cmdFlagNoHole = 1 << 1
+	cmdFlagFUA      = 1 << 0
+	cmdFlagNoHole   = 1 << 1
+	cmdFlagDF       = 1 << 2
+	cmdFlagReqOne   = 1 << 3
+	cmdFlagFastZero = 1 << 4
+)
+
+// Chunks of structured replies.
+const (
+	chunkDone = 1 << 0 // flag: the last chunk of the reply
+
+	chunkNone       = 0
+	chunkOffsetData = 1
+	chunkOffsetHole = 2
+	chunkStatus     = 5
+	chunkError      = 1<<15 + 1
+)
+
+// The one metadata context of this server.
+const (
+	allocation   = "base:allocation"
+	allocationID = 1
+	stateZero    = 1 << 1 // of an extent: it reads as zeroes
 )
 
 // Errors of the protocol, which are numbers of their own.
@@ -84,6 +114,7 @@ const (
 const (
 	requestSize  = 28
 	replySize    = 16
+	chunkSize    = 20       // header of a chunk
 	maxOption    = 64 << 10 // bytes of data in an option
 	maxName      = 4096     // bytes in the name of an export
 	oldPadding   = 124      // zeroes behind the answer to export name, for clients without flagNoZeroes
