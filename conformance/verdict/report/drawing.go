@@ -10,35 +10,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
-// barWidth is the width of a timing's drawing in SVG units.
-const barWidth = 200
-
-// bar is a measured time drawn to the scale of its bounds.
-type bar struct {
-	Width             int
-	Value             float64 // length of the bar
-	AtLeast, AtMost   float64 // places of the bounds
-	HasLeast, HasMost bool
-	Class             string
-}
-
-// newBar draws a timing: the largest of value and bounds takes most of the width.
-func newBar(t verdict.Timing) bar {
-	largest := max(t.Value, t.AtLeast, t.AtMost, 1)
-	scale := func(d time.Duration) float64 { return 0.94 * barWidth * float64(d) / float64(largest) }
-	b := bar{
-		Width: barWidth, Value: scale(t.Value), AtLeast: scale(t.AtLeast), AtMost: scale(t.AtMost),
-		HasLeast: t.AtLeast > 0, HasMost: t.AtMost > 0, Class: verdictClass(verdict.Pass),
-	}
-	switch {
-	case !t.Within():
-		b.Class = verdictClass(verdict.Fail)
-	case !b.HasLeast && !b.HasMost:
-		b.Class = verdictClass(verdict.Skip)
-	}
-	return b
-}
-
 // Size of a plot in SVG units: the area of the curves, and a line of text for each event above it.
 const (
 	plotWidth  = 640

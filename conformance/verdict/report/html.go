@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -22,7 +23,6 @@ var page = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
 	"bounds":   bounds,
 	"formula":  formula,
 	"frames":   frames,
-	"bar":      newBar,
 	"plot":     newPlot,
 	"class":    verdictClass,
 	"join":     strings.Join,
@@ -43,11 +43,22 @@ type view struct {
 	WordClass string
 	Machine   string
 	Groups    []group
-	Timings   []timed
+	Measures  []measure
 	Shares    []share
 	LeftOut   []omission
 	Matrix    *matrix.Report // nil: none is shown
 }
+
+// Urgent are the groups that keep a run from holding.
+func (v view) Urgent() []group {
+	return slices.DeleteFunc(slices.Clone(v.Groups), func(g group) bool { return !g.urgent() })
+}
+
+// Known are the other groups: what is expected, and advice.
+func (v view) Known() []group { return slices.DeleteFunc(slices.Clone(v.Groups), group.urgent) }
+
+// Open says whether the clauses of an area are shown at once: those of one where something is broken.
+func (v view) Open(area verdict.AreaOutcome) bool { return area.Counts[verdict.Fail] > area.Warnings }
 
 // LeftOutCount counts the clauses that were left out.
 func (v view) LeftOutCount() int {
@@ -67,7 +78,7 @@ func HTML(w io.Writer, o *verdict.Outcome) error { return HTMLWithMatrix(w, o, n
 func HTMLWithMatrix(w io.Writer, o *verdict.Outcome, m *matrix.Report) error {
 	v := view{
 		Outcome: o, Machine: machine(o.Header.Environment),
-		Groups: groups(o), Timings: timings(o), Shares: divide(o.Counts, o.Warnings), LeftOut: omissions(o), Matrix: m,
+		Groups: groups(o), Measures: measures(o), Shares: divide(o.Counts, o.Warnings), LeftOut: omissions(o), Matrix: m,
 	}
 	v.Word, v.WordClass = headline(o.Exit.Code)
 	if err := page.Execute(w, v); err != nil {

@@ -74,6 +74,7 @@ func TestSchemaKnowsEveryField(t *testing.T) {
 	run.Header.Selection = "area TEST-WIRE"
 	run.Header.Specs = map[string][]string{"TEST-WIRE-001": {"a spec"}}
 	run.Header.Baseline[0].Spec, run.Header.Baseline[0].Role = "the target keeps rule 5", clauses.Target
+	run.Header.Baseline[0].Packets = "00:01.5 REJ"
 	run.Results[0].Role = clauses.Target
 	run.Results[0].Timings[0].Clauses = []string{"TEST-WIRE-001"}
 	o, err := verdict.Judge(catalogue(t), run)

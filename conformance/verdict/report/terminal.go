@@ -153,25 +153,42 @@ func (t *terminal) countRow(name string, shares, columns []share) table.Row {
 	return row
 }
 
+// timings writes what was measured, kind by kind: each time beside its bound, and under which fault.
 func (t *terminal) timings(o *verdict.Outcome) {
-	measured := timings(o)
-	if len(measured) == 0 {
-		return
-	}
-	w := t.table()
-	w.AppendHeader(table.Row{"Clause", "Measured", "Value", "Bound", "", "Follows from"})
-	for _, m := range measured {
-		mark := t.colored(verdict.Pass, "ok")
-		if !m.Within() {
-			mark = t.colored(verdict.Fail, "OVER")
+	for _, m := range measures(o) {
+		t.line("%s  %s", m.Name, strings.Join(m.Clauses, ", "))
+		for i, l := range m.Limits {
+			if l.Formula != "" {
+				t.wrapped("  ", fmt.Sprintf("%s: %s", l.Bound, l.Formula))
+			}
+			for _, row := range m.Rows {
+				if m.limitOf(row) == i {
+					t.timing(row)
+				}
+			}
 		}
-		if m.AtLeast == 0 && m.AtMost == 0 {
-			mark = ""
-		}
-		w.AppendRow(table.Row{m.Clause, m.Name, seconds(m.Value), bounds(m.Timing), mark, formula(m.Timing)})
+		t.line("")
 	}
-	w.SetColumnConfigs(append(rightAligned(3, 4), table.ColumnConfig{Number: 6, WidthMax: t.options.Width / 2}))
-	t.line("%s\n", w.Render())
+}
+
+// timing writes one measured time. What does not fit into the line goes on below itself.
+func (t *terminal) timing(row timed) {
+	const before = "%10s  %s  "
+	mark := t.colored(verdict.Pass, "ok  ")
+	switch {
+	case !row.Within():
+		mark = t.colored(verdict.Fail, "OVER")
+	case row.AtLeast == 0 && row.AtMost == 0:
+		mark = "    "
+	}
+	const indent = 18
+	for i, line := range strings.Split(text.WrapSoft(row.Spec, t.options.Width-indent), "\n") {
+		if i == 0 {
+			t.line(before+"%s", seconds(row.Value), mark, strings.TrimRight(line, " "))
+			continue
+		}
+		t.line("%*s%s", indent, "", strings.TrimRight(line, " "))
+	}
 }
 
 // attention has the most urgent last, where a person looks first.
@@ -255,7 +272,7 @@ func (t *terminal) decisive(o *verdict.Outcome) {
 		return
 	}
 	for _, g := range groups(o) {
-		if g.Verdict == verdict.ExpectedFail || g.Verdict == warning {
+		if !g.urgent() {
 			continue
 		}
 		for _, c := range g.Clauses {

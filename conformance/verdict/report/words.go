@@ -145,6 +145,9 @@ type group struct {
 	Clauses    []verdict.ClauseOutcome
 }
 
+// urgent says whether the group keeps a run from holding.
+func (g group) urgent() bool { return g.Verdict != verdict.ExpectedFail && g.Verdict != warning }
+
 // groups returns the clauses that need a person's eye, most urgent first. Empty groups are left out.
 func groups(o *verdict.Outcome) []group {
 	all := []group{
