@@ -141,7 +141,7 @@ func decideSkip(f types.Failure, found map[verdict.Verdict]Finding) (verdict.Ver
 }
 
 func describe(f types.Failure) string {
-	text := f.Message
+	text := plain(f.Message)
 	if f.ForwardedPanic != "" {
 		text += ": " + f.ForwardedPanic
 	}
