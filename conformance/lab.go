@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
@@ -24,7 +24,8 @@ import (
 
 // Lab judges a target and an initiator against each other, on virtual machines.
 type Lab struct {
-	Target     string // what is under test as the target, one of kit.Implementations; "" stands for mainline
+	Protocol   string // one of [Protocols] that has specs; "" stands for the first
+	Target     string // what is under test as the target, an implementation of the protocol; "" stands for the first
 	Initiator  string // the same for the initiator
 	Kernel     string // of the guests, one of image.Kernels(); "" stands for image.DefaultKernel
 	MTU        int    // of the guests' network cards in bytes, vm.MinMTU to vm.MaxMTU; 0 stands for vm.LargeMTU
@@ -60,32 +61,63 @@ func (l Lab) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
 
 // Options are what package runner wants to know for such a run.
 func (l Lab) Options() (runner.Options, error) {
-	l.Target, l.Initiator = cmp.Or(l.Target, kit.Mainline), cmp.Or(l.Initiator, kit.Mainline)
-	l.Kernel, l.MTU = cmp.Or(l.Kernel, image.DefaultKernel), cmp.Or(l.MTU, vm.LargeMTU)
-	l.Workers, l.Seed = cmp.Or(l.Workers, 1), cmp.Or(l.Seed, time.Now().UnixNano())
-	if err := l.check(); err != nil {
+	p, err := l.protocol()
+	if err != nil {
 		return runner.Options{}, err
 	}
-	keys := subject.KeyMode(!l.StaticKeys)
+	known := p.Implementations
+	l.Target, l.Initiator = cmp.Or(l.Target, known[0].Name), cmp.Or(l.Initiator, known[0].Name)
+	l.Kernel, l.MTU = cmp.Or(l.Kernel, image.DefaultKernel), cmp.Or(l.MTU, vm.LargeMTU)
+	l.Workers, l.Seed = cmp.Or(l.Workers, 1), cmp.Or(l.Seed, time.Now().UnixNano())
+	if err := l.check(known); err != nil {
+		return runner.Options{}, err
+	}
+	target, _ := implementation.Named(known, l.Target)
+	initiator, _ := implementation.Named(known, l.Initiator)
 	return runner.Options{
-		Selection: l.Selection,
-		Subjects:  subjects(l, keys),
-		Image:     image.Spec{Kernel: l.Kernel, Modules: []string{"rnbd"}},
+		Selection:       l.Selection,
+		Subjects:        l.subjects(target, initiator),
+		Implementations: []implementation.Facts{target, initiator},
+		Image:           image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known)},
 		Kit: kit.Config{
-			Lab:    vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU},
-			Target: l.Target, Initiator: l.Initiator, Options: subject.TargetOptions{Keys: keys}, KeepAll: l.KeepEvidence,
+			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU},
+			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(), KeepAll: l.KeepEvidence,
 		},
 		ReportDir: l.ReportDir, Baseline: l.Baseline, Workers: l.Workers, Seed: l.Seed, Tool: l.tool(), Rerun: rerun,
 	}, nil
 }
 
+// protocol is the one whose specs are run.
+func (l Lab) protocol() (protocol.Protocol, error) {
+	name := cmp.Or(l.Protocol, Protocols()[0].Name)
+	p, _ := protocol.Named(Protocols(), name)
+	if p.Lab == nil {
+		return p, refuse("Protocol %q is not one that has specs", name)
+	}
+	return p, nil
+}
+
+// abilities are those that this run gives the target, or takes from it.
+func (l Lab) abilities() map[clauses.Ability]bool {
+	return map[clauses.Ability]bool{clauses.KeyRefresh: !l.StaticKeys, clauses.StaticKeys: l.StaticKeys}
+}
+
+// subjects describes what is under test for the record.
+func (l Lab) subjects(target, initiator implementation.Facts) []verdict.Subject {
+	return []verdict.Subject{
+		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.tool(), l.Kernel)},
+		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.tool(), l.Kernel)},
+	}
+}
+
 // mostWorkers is more than any machine has memory for.
 const mostWorkers = 64
 
-func (l Lab) check() error {
+func (l Lab) check(known []implementation.Facts) error {
+	names := implementation.Names(known)
 	for field, name := range map[string]string{"Target": l.Target, "Initiator": l.Initiator} {
-		if !slices.Contains(kit.Implementations, name) {
-			return refuse("%s %q is not one of %s", field, name, strings.Join(kit.Implementations, ", "))
+		if !slices.Contains(names, name) {
+			return refuse("%s %q is not one of %s", field, name, strings.Join(names, ", "))
 		}
 	}
 	switch {
@@ -105,8 +137,11 @@ func Worker() {
 	if len(os.Args) != 2 || os.Args[1] != runner.WorkerArgument {
 		return
 	}
-	if err := runner.Work(context.Background(), os.Stdin); err != nil {
+	if err := Work(context.Background(), os.Stdin); err != nil {
 		os.Exit(int(verdict.ExitEnvironment)) // the supervisor knows more
 	}
 	os.Exit(int(verdict.ExitHolds))
 }
+
+// Work does a share of a run, of which the orders come from in; see [runner.Work].
+func Work(ctx context.Context, in io.Reader) error { return runner.Work(ctx, in, labOf) }

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 func TestSubjects(t *testing.T) {
@@ -19,34 +17,42 @@ func TestSubjects(t *testing.T) {
 		name           string
 		project, sysfs clauses.Force
 	}{
-		{kit.Mainline, clauses.Advisory, clauses.Binding},
-		{kit.Reference, clauses.Binding, clauses.NotApplicable},
+		{"mainline", clauses.Advisory, clauses.Binding},
+		{"reference", clauses.Binding, clauses.NotApplicable},
 	} {
-		for _, keys := range []subject.KeyMode{subject.KeysKept, subject.KeysRefreshed} {
-			subjects := subjects(Lab{Target: c.name, Initiator: c.name, Kernel: "6.12"}, keys)
-			target := subjects[0]
+		for _, static := range []bool{true, false} {
+			o, err := Lab{Target: c.name, Initiator: c.name, StaticKeys: static, Settings: Settings{ReportDir: "x"}}.Options()
+			if err != nil {
+				t.Fatal(err)
+			}
+			target := o.Subjects[0]
 			if got, why := project.Force(target.Subject); got != c.project {
 				t.Errorf("a rule of the project is %s for %s: %s", got, c.name, why)
 			}
 			if got, why := sysfs.Force(target.Subject); got != c.sysfs {
 				t.Errorf("a rule of sysfs is %s for %s: %s", got, c.name, why)
 			}
-			if target.Abilities[clauses.KeyRefresh] != bool(keys) || target.Abilities[clauses.StaticKeys] == bool(keys) {
-				t.Errorf("%s with key mode %v has the abilities %v", c.name, keys, target.Abilities)
+			if target.Abilities[clauses.KeyRefresh] == static || target.Abilities[clauses.StaticKeys] != static {
+				t.Errorf("%s with static keys %v has the abilities %v", c.name, static, target.Abilities)
 			}
 			for i, role := range []clauses.Role{clauses.Target, clauses.Initiator} {
-				if subjects[i].Role != role || !strings.HasPrefix(subjects[i].Name, c.name+"-") {
-					t.Errorf("subject %d is %s %q", i, subjects[i].Role, subjects[i].Name)
+				if o.Subjects[i].Role != role || !strings.HasPrefix(o.Subjects[i].Name, c.name+"-") {
+					t.Errorf("subject %d is %s %q", i, o.Subjects[i].Role, o.Subjects[i].Name)
 				}
 			}
 		}
 	}
 }
 
-func TestEveryImplementationIsDescribed(t *testing.T) {
-	for _, name := range kit.Implementations {
-		if _, known := implementations[name]; !known {
-			t.Errorf("nothing is known of %q", name)
+// TestWorkersFindTheirProtocol: by the name that is in their orders.
+func TestWorkersFindTheirProtocol(t *testing.T) {
+	o, err := Lab{Settings: Settings{ReportDir: "x"}}.Options()
+	if err != nil || labOf(o.Kit.Protocol) == nil {
+		t.Errorf("no lab for %q, %v", o.Kit.Protocol, err)
+	}
+	for _, name := range []string{"", "srp", "nvme"} {
+		if labOf(name) != nil {
+			t.Errorf("a lab for %q", name)
 		}
 	}
 }

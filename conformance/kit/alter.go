@@ -21,12 +21,6 @@ type Alteration struct {
 	Wire func(target, initiator string) fabric.Fault
 }
 
-// alterations finds those that [Config.Mutants] names.
-var alterations = func(string) (Alteration, bool) { return Alteration{}, false }
-
-// AlterBy sets the function that finds the alterations which [Config.Mutants] names.
-func AlterBy(named func(name string) (Alteration, bool)) { alterations = named }
-
 // hops stand between the suite and a machine.
 type hops struct {
 	files    agent.FileHop
@@ -34,26 +28,29 @@ type hops struct {
 }
 
 // alter makes the pair look broken to a spec for which the configuration names an alteration.
-func alter(p *Pair, spec string) error {
+func alter(t *Testbed, spec string) error {
 	name := env.config.Mutants[spec]
 	if name == "" {
 		return nil
 	}
-	a, known := alterations(name)
+	if env.protocol.Alteration == nil {
+		return fmt.Errorf("there is no mutant %q of this protocol", name)
+	}
+	a, known := env.protocol.Alteration(name)
 	if !known {
 		return fmt.Errorf("there is no mutant %q", name)
 	}
 	if a.Wire != nil {
-		for rail := range p.Lab.Rails() {
-			p.Inject(rail, a.Wire(p.TargetHost.Name(), p.InitiatorHost.Name()))
+		for rail := range t.Lab.Rails() {
+			t.Inject(rail, a.Wire(t.TargetHost.Name(), t.InitiatorHost.Name()))
 		}
 	}
-	p.hops = map[*vm.Host]hops{
-		p.TargetHost:    {files: anew(a.Target)},
-		p.InitiatorHost: {files: anew(a.Initiator), programs: a.Programs},
+	t.hops = map[*vm.Host]hops{
+		t.TargetHost:    {files: anew(a.Target)},
+		t.InitiatorHost: {files: anew(a.Initiator), programs: a.Programs},
 	}
-	for host := range p.hops {
-		p.putHops(host)
+	for host := range t.hops {
+		t.putHops(host)
 	}
 	return nil
 }
@@ -66,15 +63,15 @@ func anew(hop func() agent.FileHop) agent.FileHop {
 }
 
 // putHops puts the hops of an alteration, if there are any, in front of a machine, as it is now.
-func (p *Pair) putHops(host *vm.Host) {
-	host.Agent().AlterFiles(p.hops[host].files)
-	host.Agent().AlterPrograms(p.hops[host].programs)
+func (t *Testbed) putHops(host *vm.Host) {
+	host.Agent().AlterFiles(t.hops[host].files)
+	host.Agent().AlterPrograms(t.hops[host].programs)
 }
 
 // restore shows machines as they are, so that what a spec has made can be taken down. The rails are mended with all others.
-func restore(p *Pair) {
-	p.hops = nil
-	for _, h := range p.Lab.Hosts() {
-		p.putHops(h)
+func restore(t *Testbed) {
+	t.hops = nil
+	for _, h := range t.Lab.Hosts() {
+		t.putHops(h)
 	}
 }

@@ -40,7 +40,7 @@ const (
 
 func init() {
 	gomega.SetDefaultEventuallyTimeout(eventuallyTimeout)
-	gomega.SetDefaultEventuallyPollingInterval(samplePeriod)
+	gomega.SetDefaultEventuallyPollingInterval(SamplePeriod)
 	ginkgo.AddTreeConstructionNodeArgsTransformer(boundSpecs)
 }
 
@@ -57,65 +57,64 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 		ginkgo.Skip("this spec runs elsewhere")
 	}
 	spec := ginkgo.CurrentSpecReport()
-	p := Current()
-	if role := sysfsRole(spec.Labels()); role != "" {
-		p.NeedSysfs(role)
-	}
+	subjects := Current()
+	subjects.Begin(spec.Labels())
 	gomega.Expect(mend(ctx)).To(gomega.Succeed())
-	programLogs(p) // what was said between specs is nobody's evidence
-	p.began, p.exceeded, p.disturbed, p.foreign = time.Now(), false, false, false
+	subjects.TakeLogs() // what was said between specs is nobody's evidence
+	t := env.testbed
+	t.began, t.exceeded, t.disturbed, t.foreign = time.Now(), false, false, false
 	env.starvation.begin()
 	var err error
-	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), p.Lab, p.TargetHost, p.InitiatorHost)
+	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), t.Lab, t.hosts()...)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	// Last in, first out.
 	ginkgo.DeferCleanup(conclude, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferCleanup(guard, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferCleanup(takeDown, ginkgo.NodeTimeout(cleanTimeout))
 	ginkgo.DeferOnFailure(snapshots, ginkgo.NodeTimeout(cleanTimeout))
-	gomega.Expect(alter(p, spec.FullText())).To(gomega.Succeed())
+	gomega.Expect(alter(t, spec.FullText())).To(gomega.Succeed())
 }, ginkgo.NodeTimeout(cleanTimeout))
 
 // mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.
 func mend(ctx context.Context) error {
-	p := env.pair
-	for _, h := range p.Lab.Hosts() {
+	t := env.testbed
+	for _, h := range t.Lab.Hosts() {
 		env.broken = env.broken || dead(h)
 	}
 	if !env.broken {
 		return nil
 	}
-	if err := p.Lab.ReplaceAll(ctx); err != nil {
+	if err := t.Lab.ReplaceAll(ctx); err != nil {
 		return err
 	}
-	if err := p.Lab.Acquaint(ctx); err != nil {
+	if err := t.Lab.Acquaint(ctx); err != nil {
 		return err
 	}
 	env.broken = false
-	return p.start(ctx)
+	return start(ctx, t, env.subjects)
 }
 
 // snapshots keeps the sysfs of a failed spec as it was when it failed.
 func snapshots(ctx ginkgo.SpecContext) {
-	gomega.Expect(env.evidence.keepSysfs(ctx, env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+	gomega.Expect(env.evidence.keepSysfs(ctx, env.testbed.hosts()...)).To(gomega.Succeed())
 }
 
 // takeDown removes everything that the spec has made. What cannot be taken down is the subject's fault: the spec made it by
 // the subject's own means.
 func takeDown(ctx ginkgo.SpecContext) {
-	p := env.pair
-	restore(p)
-	for i := len(p.ends) - 1; i >= 0; i-- {
-		p.ends[i]()
+	t := env.testbed
+	restore(t)
+	for _, end := range slices.Backward(t.ends) {
+		end()
 	}
-	replaced, err := p.Lab.Reset(ctx)
+	replaced, err := t.Lab.Reset(ctx)
 	env.broken = env.broken || len(replaced) > 0
 	errs := []error{err}
-	for _, d := range p.disks {
+	for _, d := range t.disks {
 		errs = append(errs, d.Close(ctx))
 	}
-	errs = append(errs, p.unmapAll(ctx))
-	p.disks, p.written, p.ends, p.exports = nil, nil, nil, nil
+	errs = append(errs, env.subjects.TakeDown(ctx))
+	t.disks, t.written, t.ends = nil, nil, nil
 	if err := errors.Join(errs...); err != nil {
 		env.broken = true
 		witness.Broke(verdict.LeftBehind, "what the spec made cannot be taken down: %v", err)
@@ -124,17 +123,19 @@ func takeDown(ctx ginkgo.SpecContext) {
 
 // guard looks at what the spec cannot see. Whatever it finds, the next spec gets new hosts.
 func guard(ctx ginkgo.SpecContext) {
-	p := env.pair
+	t := env.testbed
 	replaced := env.broken // a machine that took its subject with it: the new one has none
 	env.broken = true
-	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
+	for _, h := range t.hosts() {
 		if dead(h) {
 			witness.Broke(verdict.SubjectDead, "%s died: %v", h.Name(), h.Err())
 		}
 		checkKernelLog(ctx, h, env.evidence.kernelFrom[h])
 	}
-	checkPrograms(p)
-	for _, h := range []*vm.Host{p.TargetHost, p.InitiatorHost} {
+	for _, died := range env.subjects.Died() {
+		witness.Broke(verdict.SubjectDead, "%v", died)
+	}
+	for _, h := range t.hosts() {
 		awaitBaseline(ctx, h, env.baselines[h])
 	}
 	env.broken = replaced
@@ -146,17 +147,17 @@ func conclude(ctx ginkgo.SpecContext) {
 	e := env.evidence
 	gomega.Expect(e.stop()).To(gomega.Succeed())
 	spec := ginkgo.CurrentSpecReport()
-	env.broken = env.broken || spec.Failed() && env.pair.disturbed // the wire may be what did not come back
+	env.broken = env.broken || spec.Failed() && env.testbed.disturbed // the wire may be what did not come back
 	var err error
-	env.passive, err = env.pair.judgePackets(ctx, e, spec.FullText())
+	env.passive, err = judgePackets(ctx, env.testbed, e, spec.FullText())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	if !spec.Failed() && !env.pair.exceeded && !broken(env.passive) && !env.config.KeepAll {
+	if !spec.Failed() && !env.testbed.exceeded && !broken(env.passive) && !env.config.KeepAll {
 		gomega.Expect(e.drop()).To(gomega.Succeed())
 		return
 	}
-	gomega.Expect(e.keep(env.pair.TargetHost, env.pair.InitiatorHost)).To(gomega.Succeed())
+	gomega.Expect(e.keep(env.testbed.hosts()...)).To(gomega.Succeed())
 	gomega.Expect(e.keepTimeline(ctx)).To(gomega.Succeed())
-	gomega.Expect(e.keepLogs(programLogs(env.pair))).To(gomega.Succeed())
+	gomega.Expect(e.keepLogs(env.subjects.TakeLogs())).To(gomega.Succeed())
 }
 
 // broken says whether one of the results breaks its clause.

@@ -20,20 +20,22 @@ type ConnectRequest struct {
 
 // WatchConnectRequests notes the connection requests on all rails from now on, until the spec ends, and gives those seen so far,
 // in order.
-func (p *Pair) WatchConnectRequests() (seen func() []ConnectRequest) {
-	rails := make([]int, len(p.Lab.Rails()))
+func (t *Testbed) WatchConnectRequests() (seen func() []ConnectRequest) {
+	rails := make([]int, len(t.Lab.Rails()))
 	for rail := range rails {
 		rails[rail] = rail
 	}
-	return p.watchConnectRequests(rails...)
+	return t.watchConnectRequests(rails...)
 }
 
 // CountConnectRequests counts what WatchConnectRequests notes.
-func (p *Pair) CountConnectRequests() (count func() int64) { return counted(p.WatchConnectRequests()) }
+func (t *Testbed) CountConnectRequests() (count func() int64) {
+	return counted(t.WatchConnectRequests())
+}
 
 // CountConnectRequestsOn does so on one rail.
-func (p *Pair) CountConnectRequestsOn(rail int) (count func() int64) {
-	return counted(p.watchConnectRequests(rail))
+func (t *Testbed) CountConnectRequestsOn(rail int) (count func() int64) {
+	return counted(t.watchConnectRequests(rail))
 }
 
 func counted(seen func() []ConnectRequest) func() int64 {
@@ -42,10 +44,10 @@ func counted(seen func() []ConnectRequest) func() int64 {
 
 // CountStaleConnections counts the rejects (CM REJ) on all rails, from now on, that say that the connection manager itself takes the
 // queue pair of a request for one of an old connection.
-func (p *Pair) CountStaleConnections() (count func() int64) {
+func (t *Testbed) CountStaleConnections() (count func() int64) {
 	var stale atomic.Int64
-	for _, rail := range p.Lab.Rails() {
-		p.atEnd(rail.Hook(func(f *fabric.Frame) {
+	for _, rail := range t.Lab.Rails() {
+		t.AtEnd(rail.Hook(func(f *fabric.Frame) {
 			if reject, ok := connectMessage(f.Data).(*roce.CMRej); ok && reject.Reason == roce.RejStaleConnection {
 				stale.Add(1)
 			}
@@ -54,11 +56,11 @@ func (p *Pair) CountStaleConnections() (count func() int64) {
 	return stale.Load
 }
 
-func (p *Pair) watchConnectRequests(rails ...int) func() []ConnectRequest {
+func (t *Testbed) watchConnectRequests(rails ...int) func() []ConnectRequest {
 	var mu sync.Mutex
 	var seen []ConnectRequest
 	for _, rail := range rails {
-		p.atEnd(p.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
+		t.AtEnd(t.Lab.Rails()[rail].Hook(func(f *fabric.Frame) {
 			if request, ok := connectMessage(f.Data).(*roce.CMReq); ok {
 				mu.Lock()
 				defer mu.Unlock()

@@ -15,10 +15,18 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
+
+// BlockDevice is a block device of the initiator's machine: what a subject has mapped.
+type BlockDevice interface {
+	// NodePath is where its node is, such as /dev/sda.
+	NodePath() string
+}
+
+// diskName is the kernel's name of a block device.
+func diskName(d BlockDevice) string { return path.Base(d.NodePath()) }
 
 // Disk is a mapped device that a spec has open, past the page cache (O_DIRECT). It is closed after the spec at the latest.
 type Disk struct {
@@ -27,20 +35,20 @@ type Disk struct {
 }
 
 // Open opens a device for reading and writing.
-func (p *Pair) Open(ctx context.Context, d subject.Device) *Disk {
+func (t *Testbed) Open(ctx context.Context, d BlockDevice) *Disk {
 	ginkgo.GinkgoHelper()
-	disk, err := p.open(ctx, p.InitiatorHost, d.Node, syscall.O_RDWR|syscall.O_DIRECT)
-	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "open %s", d.Node)
+	disk, err := t.open(ctx, t.InitiatorHost, d.NodePath(), syscall.O_RDWR|syscall.O_DIRECT)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "open %s", d.NodePath())
 	return disk
 }
 
-func (p *Pair) open(ctx context.Context, host *vm.Host, node string, flags int) (*Disk, error) {
+func (t *Testbed) open(ctx context.Context, host *vm.Host, node string, flags int) (*Disk, error) {
 	file, err := host.Agent().Open(ctx, node, flags)
 	if err != nil {
 		return nil, err
 	}
 	disk := &Disk{file: file}
-	p.disks = append(p.disks, disk)
+	t.disks = append(t.disks, disk)
 	return disk, nil
 }
 
@@ -54,7 +62,7 @@ func (d *Disk) Close(ctx context.Context) error {
 }
 
 // use opens a device, does something with it and closes it. The error is that of the first thing that failed.
-func (p *Pair) use(ctx context.Context, host *vm.Host, node string, flags int, do func(*agent.File) error) error {
+func (t *Testbed) use(ctx context.Context, host *vm.Host, node string, flags int, do func(*agent.File) error) error {
 	file, err := host.Agent().Open(ctx, node, flags)
 	if err != nil {
 		return err
@@ -67,20 +75,30 @@ func (p *Pair) use(ctx context.Context, host *vm.Host, node string, flags int, d
 }
 
 // ReadAt fills buf from a byte offset of the device.
-func (p *Pair) ReadAt(ctx context.Context, d subject.Device, buf []byte, offset int64) error {
-	return p.readFrom(ctx, p.InitiatorHost, d.Node, buf, offset)
+func (t *Testbed) ReadAt(ctx context.Context, d BlockDevice, buf []byte, offset int64) error {
+	return t.ReadFrom(ctx, t.InitiatorHost, d.NodePath(), buf, offset)
 }
 
-func (p *Pair) readFrom(ctx context.Context, host *vm.Host, node string, buf []byte, offset int64) error {
-	return p.use(ctx, host, node, syscall.O_RDONLY|syscall.O_DIRECT, func(f *agent.File) error {
+// ReadFrom fills buf from a byte offset of a block device of either host, past all caches.
+func (t *Testbed) ReadFrom(ctx context.Context, host *vm.Host, node string, buf []byte, offset int64) error {
+	return t.use(ctx, host, node, syscall.O_RDONLY|syscall.O_DIRECT, func(f *agent.File) error {
 		n, err := f.ReadAt(ctx, buf, offset)
 		return wholly("read", n, len(buf), err)
 	})
 }
 
 // WriteAt writes buf at a byte offset of the device.
-func (p *Pair) WriteAt(ctx context.Context, d subject.Device, buf []byte, offset int64) error {
-	return p.use(ctx, p.InitiatorHost, d.Node, syscall.O_RDWR|syscall.O_DIRECT, func(f *agent.File) error {
+func (t *Testbed) WriteAt(ctx context.Context, d BlockDevice, buf []byte, offset int64) error {
+	return t.use(ctx, t.InitiatorHost, d.NodePath(), syscall.O_RDWR|syscall.O_DIRECT, func(f *agent.File) error {
+		n, err := f.WriteAt(ctx, buf, offset)
+		return wholly("write", n, len(buf), err)
+	})
+}
+
+// WriteDurably writes buf at a byte offset of the device and returns when the device says that it is durable: O_DSYNC.
+func (t *Testbed) WriteDurably(ctx context.Context, d BlockDevice, buf []byte, offset int64) error {
+	flags := syscall.O_RDWR | syscall.O_DIRECT | syscall.O_DSYNC
+	return t.use(ctx, t.InitiatorHost, d.NodePath(), flags, func(f *agent.File) error {
 		n, err := f.WriteAt(ctx, buf, offset)
 		return wholly("write", n, len(buf), err)
 	})
@@ -94,63 +112,46 @@ func wholly(what string, n, want int, err error) error {
 }
 
 // Flush makes the device's volatile cache durable.
-func (p *Pair) Flush(ctx context.Context, d subject.Device) error {
-	return p.use(ctx, p.InitiatorHost, d.Node, syscall.O_RDWR, func(f *agent.File) error { return f.Sync(ctx) })
+func (t *Testbed) Flush(ctx context.Context, d BlockDevice) error {
+	return t.use(ctx, t.InitiatorHost, d.NodePath(), syscall.O_RDWR, func(f *agent.File) error { return f.Sync(ctx) })
 }
 
 // Discard discards a range in bytes.
-func (p *Pair) Discard(ctx context.Context, d subject.Device, offset, length int64) error {
-	return p.use(ctx, p.InitiatorHost, d.Node, syscall.O_RDWR, func(f *agent.File) error { return f.Discard(ctx, offset, length) })
+func (t *Testbed) Discard(ctx context.Context, d BlockDevice, offset, length int64) error {
+	return t.use(ctx, t.InitiatorHost, d.NodePath(), syscall.O_RDWR, func(f *agent.File) error { return f.Discard(ctx, offset, length) })
 }
 
 // ZeroOut zeroes a range in bytes.
-func (p *Pair) ZeroOut(ctx context.Context, d subject.Device, offset, length int64) error {
-	return p.use(ctx, p.InitiatorHost, d.Node, syscall.O_RDWR, func(f *agent.File) error { return f.ZeroOut(ctx, offset, length) })
+func (t *Testbed) ZeroOut(ctx context.Context, d BlockDevice, offset, length int64) error {
+	return t.use(ctx, t.InitiatorHost, d.NodePath(), syscall.O_RDWR, func(f *agent.File) error { return f.ZeroOut(ctx, offset, length) })
 }
 
 // Fill writes one byte value over a range.
-func (p *Pair) Fill(ctx context.Context, d subject.Device, offset int64, length int, value byte) {
+func (t *Testbed) Fill(ctx context.Context, d BlockDevice, offset int64, length int, value byte) {
 	ginkgo.GinkgoHelper()
-	gomega.Expect(p.WriteAt(ctx, d, bytes.Repeat([]byte{value}, length), offset)).To(gomega.Succeed())
+	gomega.Expect(t.WriteAt(ctx, d, bytes.Repeat([]byte{value}, length), offset)).To(gomega.Succeed())
 }
 
 // Size gives the size of a device in bytes.
-func (p *Pair) Size(ctx context.Context, d subject.Device) int64 {
+func (t *Testbed) Size(ctx context.Context, d BlockDevice) int64 {
 	ginkgo.GinkgoHelper()
-	sectors, err := strconv.ParseInt(p.Client.Word(ctx, path.Join("/sys/block", d.Disk, "size")), 10, 64)
+	sectors, err := strconv.ParseInt(t.Client.Word(ctx, path.Join("/sys/block", diskName(d), "size")), 10, 64)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return sectors * 512
 }
 
 // Queue gives a property of the device's request queue.
-func (p *Pair) Queue(ctx context.Context, d subject.Device, name string) string {
+func (t *Testbed) Queue(ctx context.Context, d BlockDevice, name string) string {
 	ginkgo.GinkgoHelper()
-	return p.Client.Word(ctx, path.Join("/sys/block", d.Disk, "queue", name))
-}
-
-// ExportQueue gives a property of the export's request queue on the target.
-func (p *Pair) ExportQueue(ctx context.Context, e subject.Export, name string) string {
-	ginkgo.GinkgoHelper()
-	return p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "queue", name))
+	return t.Client.Word(ctx, path.Join("/sys/block", diskName(d), "queue", name))
 }
 
 // MaxIO is the largest request in bytes that the device takes without splitting it.
-func (p *Pair) MaxIO(ctx context.Context, d subject.Device) int {
+func (t *Testbed) MaxIO(ctx context.Context, d BlockDevice) int {
 	ginkgo.GinkgoHelper()
-	kib, err := strconv.Atoi(p.Queue(ctx, d, "max_sectors_kb"))
+	kib, err := strconv.Atoi(t.Queue(ctx, d, "max_sectors_kb"))
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return kib << 10
-}
-
-// DiskThere says whether the disk of a device is there. One of NBD's, of which there is a fixed number, is there as long as it
-// can be read.
-func (p *Pair) DiskThere(ctx context.Context, d subject.Device) bool {
-	ginkgo.GinkgoHelper()
-	const block = 4096
-	if p.Initiator.Info().Userland {
-		return p.ReadAt(ctx, d, make([]byte, block), 0) == nil
-	}
-	return p.Client.Exists(ctx, path.Join("/sys/block", d.Disk))
 }
 
 // Reads are reads that were started together.
@@ -160,10 +161,10 @@ type Reads struct {
 }
 
 // StartReads starts count reads of size bytes, side by side, and returns when all of them are submitted.
-func (p *Pair) StartReads(ctx context.Context, d subject.Device, count, size int) *Reads {
+func (t *Testbed) StartReads(ctx context.Context, d BlockDevice, count, size int) *Reads {
 	ginkgo.GinkgoHelper()
-	disk := p.Open(ctx, d)
-	blocks := int(p.Size(ctx, d)) / size
+	disk := t.Open(ctx, d)
+	blocks := int(t.Size(ctx, d)) / size
 	r := &Reads{errs: make([]error, count)}
 	var submitted sync.WaitGroup
 	for i := range count {
@@ -195,11 +196,11 @@ func (r *Reads) Wait(ctx context.Context) []error {
 }
 
 // Fio runs fio on a device, with direct I/O and the given options, and expects it to succeed.
-func (p *Pair) Fio(ctx context.Context, d subject.Device, options ...string) {
+func (t *Testbed) Fio(ctx context.Context, d BlockDevice, options ...string) {
 	ginkgo.GinkgoHelper()
-	p.unpack(ctx, p.InitiatorHost, "fio")
-	args := append([]string{"--name=spec", "--filename=" + d.Node, "--direct=1", "--ioengine=libaio", "--thread"}, options...)
-	result, err := p.InitiatorHost.Agent().Run(ctx, agent.Command{Path: "fio", Args: args})
+	t.unpack(ctx, t.InitiatorHost, "fio")
+	args := append([]string{"--name=spec", "--filename=" + d.NodePath(), "--direct=1", "--ioengine=libaio", "--thread"}, options...)
+	result, err := t.InitiatorHost.Agent().Run(ctx, agent.Command{Path: "fio", Args: args})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	gomega.Expect(result.Err()).NotTo(gomega.HaveOccurred(), "fio %s\n%s", strings.Join(options, " "), result.Stdout)
 }

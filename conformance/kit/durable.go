@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/ibnbd/ibnbd/conformance/disk"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -18,6 +17,9 @@ type durable struct {
 	dir  string
 	stop func() error
 }
+
+// DurableDisk is the kernel's name of that disk on the target's machine.
+const DurableDisk = "vda"
 
 // durableSize is enough for what specs write: 8 MiB.
 const durableSize = 8 << 20
@@ -41,8 +43,3 @@ func provideDurable(spec *vm.Spec, host string) (d *durable, err error) {
 
 // close ends the disk. Its machine must have ended before.
 func (d *durable) close() error { return errors.Join(d.stop(), os.RemoveAll(d.dir)) }
-
-// DurableExport is the export of a disk that outlives the target's machine. It has a volatile write cache, and when
-// [Pair.PowerLoss] takes the power away it forgets all that was not flushed, or written with FUA. What earlier specs wrote is
-// still on it.
-func (p *Pair) DurableExport() subject.Export { return subject.Export{Path: "dev/vda", Disk: "vda"} }

@@ -78,20 +78,6 @@ func (e *evidence) stop() error { return e.recording.Close() }
 // drop removes everything.
 func (e *evidence) drop() error { return os.RemoveAll(e.path("")) }
 
-// talker is a subject that keeps a log of its own, beside that of the kernel.
-type talker interface{ TakeLog() []byte }
-
-// programLogs are what the subjects of a pair have said since this was last asked, by the names of files.
-func programLogs(p *Pair) map[string][]byte {
-	logs := make(map[string][]byte)
-	for name, s := range map[string]any{"target.log": p.Target, "initiator.log": p.Initiator} {
-		if t, talks := s.(talker); talks {
-			logs[name] = t.TakeLog()
-		}
-	}
-	return logs
-}
-
 // keepLogs adds what the subjects have said.
 func (e *evidence) keepLogs(logs map[string][]byte) error {
 	var errs []error
@@ -132,12 +118,13 @@ func (e *evidence) keepKernelLog(h *vm.Host) error {
 	return os.WriteFile(e.path(file), []byte(text.String()), 0o644)
 }
 
-// snapshot prints every readable file of the subjects' sysfs directories, each line with the file's name. Of the kernel's NBD
-// devices only those that are connected say something.
-const snapshot = `for d in /sys/devices/virtual/*nbd-client /sys/devices/virtual/*nbd-server /sys/devices/virtual/*trs-client ` +
-	`/sys/devices/virtual/*trs-server /sys/block/*nbd[0-9]*; do [ -e "$d" ] || continue; ` +
-	`case $d in */nbd*) [ -e "$d/pid" ] || continue;; esac; ` +
-	`find "$d/" -type f -perm -444 | sort | xargs -r grep -H "" 2>&1; done; true`
+// snapshot prints every readable file of sysfs directories, given by a pattern each, with the file's name in each line. Of the
+// kernel's NBD devices only those that are connected say something.
+func snapshot(dirs []string) string {
+	return `for d in ` + strings.Join(dirs, " ") + `; do [ -e "$d" ] || continue; ` +
+		`case $d in */nbd*) [ -e "$d/pid" ] || continue;; esac; ` +
+		`find "$d/" -type f -perm -444 | sort | xargs -r grep -H "" 2>&1; done; true`
+}
 
 // keepSysfs keeps what the subjects show in sysfs now.
 func (e *evidence) keepSysfs(ctx context.Context, hosts ...*vm.Host) error {
@@ -145,7 +132,7 @@ func (e *evidence) keepSysfs(ctx context.Context, hosts ...*vm.Host) error {
 		if dead(h) {
 			continue
 		}
-		result, err := h.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", snapshot}})
+		result, err := h.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", snapshot(env.protocol.SysfsDirs)}})
 		if err != nil {
 			return fmt.Errorf("snapshot of sysfs on %s: %w", h.Name(), err)
 		}

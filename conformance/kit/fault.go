@@ -22,21 +22,21 @@ const (
 )
 
 // Lose drops every frame of a rail in a direction, without a sound, until heal is called.
-func (p *Pair) Lose(rail int, d Direction) (heal func(context.Context)) {
+func (t *Testbed) Lose(rail int, d Direction) (heal func(context.Context)) {
 	ginkgo.GinkgoHelper()
 	match := map[Direction]fabric.Predicate{
 		BothWays:    fabric.Any(),
-		ToTarget:    fabric.ToPort(p.TargetHost.Name()),
-		ToInitiator: fabric.ToPort(p.InitiatorHost.Name()),
+		ToTarget:    fabric.ToPort(t.TargetHost.Name()),
+		ToInitiator: fabric.ToPort(t.InitiatorHost.Name()),
 	}[d]
-	return p.Inject(rail, fabric.Fault{Match: match, Action: fabric.Drop{}})
+	return t.Inject(rail, fabric.Fault{Match: match, Action: fabric.Drop{}})
 }
 
 // Inject puts a fault on a rail until heal is called, or the spec ends.
-func (p *Pair) Inject(rail int, f fabric.Fault) (heal func(context.Context)) {
+func (t *Testbed) Inject(rail int, f fabric.Fault) (heal func(context.Context)) {
 	ginkgo.GinkgoHelper()
-	p.disturbed = true
-	handle, err := p.Lab.Rails()[rail].Inject(f)
+	t.disturbed = true
+	handle, err := t.Lab.Rails()[rail].Inject(f)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return func(context.Context) {
 		ginkgo.GinkgoHelper()
@@ -45,51 +45,29 @@ func (p *Pair) Inject(rail int, f fabric.Fault) (heal func(context.Context)) {
 }
 
 // LoseCarrier takes the carrier of a rail away at both ends, until heal is called.
-func (p *Pair) LoseCarrier(rail int) (heal func(context.Context)) {
+func (t *Testbed) LoseCarrier(rail int) (heal func(context.Context)) {
 	ginkgo.GinkgoHelper()
-	return p.Inject(rail, fabric.Fault{Action: fabric.CarrierLoss{}})
+	return t.Inject(rail, fabric.Fault{Action: fabric.CarrierLoss{}})
 }
 
 // PowerLoss ends the target's machine as a power failure does, and its disk forgets what is not durable.
-func (p *Pair) PowerLoss(_ context.Context) {
-	p.disturbed = true
-	p.TargetHost.PowerLoss()
+func (t *Testbed) PowerLoss(_ context.Context) {
+	t.disturbed = true
+	t.TargetHost.PowerLoss()
 	env.durable.PowerLoss()
 }
 
-// PowerBack boots the target's machine again, with the exports that it had (empty, as they lay in memory), and serves.
-func (p *Pair) PowerBack(ctx context.Context) {
-	ginkgo.GinkgoHelper()
-	gomega.Expect(p.Lab.Replace(ctx, p.TargetHost)).To(gomega.Succeed())
-	p.putHops(p.TargetHost)
-	for i, e := range p.exports {
-		again, err := p.Target.Provide(ctx, e.ExportSpec)
-		gomega.Expect(err).NotTo(gomega.HaveOccurred())
-		p.exports[i] = again
-	}
-	gomega.Expect(p.Target.Start(ctx, p.targetOptions)).To(gomega.Succeed())
-}
-
 // InitiatorPowerLoss ends the initiator's machine as a power failure does. What the spec has mapped is forgotten.
-func (p *Pair) InitiatorPowerLoss() {
-	p.disturbed = true
-	p.InitiatorHost.PowerLoss()
-}
-
-// InitiatorPowerBack boots the initiator's machine again, and makes it ready to map.
-func (p *Pair) InitiatorPowerBack(ctx context.Context) {
-	ginkgo.GinkgoHelper()
-	gomega.Expect(p.Lab.Replace(ctx, p.InitiatorHost)).To(gomega.Succeed())
-	p.putHops(p.InitiatorHost)
-	gomega.Expect(p.Lab.Acquaint(ctx)).To(gomega.Succeed())
-	gomega.Expect(p.Initiator.Start(ctx)).To(gomega.Succeed())
+func (t *Testbed) InitiatorPowerLoss() {
+	t.disturbed = true
+	t.InitiatorHost.PowerLoss()
 }
 
 // RemoveRDMADevice takes the initiator's RDMA device of a rail out of its machine, until it is put back.
-func (p *Pair) RemoveRDMADevice(ctx context.Context, rail int) (putBack func(context.Context)) {
+func (t *Testbed) RemoveRDMADevice(ctx context.Context, rail int) (putBack func(context.Context)) {
 	ginkgo.GinkgoHelper()
-	p.disturbed = true
-	nic, machine := p.InitiatorHost.NIC(rail), p.InitiatorHost.Agent()
+	t.disturbed = true
+	nic, machine := t.InitiatorHost.NIC(rail), t.InitiatorHost.Agent()
 	_, err := machine.Output(ctx, "rdma", "link", "delete", nic.RDMA)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return func(ctx context.Context) {
@@ -100,26 +78,28 @@ func (p *Pair) RemoveRDMADevice(ctx context.Context, rail int) (putBack func(con
 }
 
 // Hang stops the target's machine in its tracks; its memory stays as it is.
-func (p *Pair) Hang(ctx context.Context) {
+func (t *Testbed) Hang(ctx context.Context) {
 	ginkgo.GinkgoHelper()
-	p.disturbed = true
-	gomega.Expect(p.TargetHost.Hang(ctx)).To(gomega.Succeed())
+	t.disturbed = true
+	gomega.Expect(t.TargetHost.Hang(ctx)).To(gomega.Succeed())
 }
 
 // Unhang lets a hung machine go on.
-func (p *Pair) Unhang(ctx context.Context) {
+func (t *Testbed) Unhang(ctx context.Context) {
 	ginkgo.GinkgoHelper()
-	gomega.Expect(p.TargetHost.Resume(ctx)).To(gomega.Succeed())
+	gomega.Expect(t.TargetHost.Resume(ctx)).To(gomega.Succeed())
 }
 
-// StopTarget takes the target down in good order; its exports stay.
-func (p *Pair) StopTarget(ctx context.Context) {
+// Break puts a fault on a rail and gives a function that waits until it has hit a frame, and takes it away. A spec whose fault
+// hits nothing fails.
+func (t *Testbed) Break(rail int, f fabric.Fault) (struck func(context.Context)) {
 	ginkgo.GinkgoHelper()
-	gomega.Expect(p.Target.Stop(ctx)).To(gomega.Succeed())
-}
-
-// StartTarget makes a stopped target serve again, with the options that it had.
-func (p *Pair) StartTarget(ctx context.Context) {
-	ginkgo.GinkgoHelper()
-	gomega.Expect(p.Target.Start(ctx, p.targetOptions)).To(gomega.Succeed())
+	t.disturbed = true
+	handle, err := t.Lab.Rails()[rail].Inject(f)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return func(ctx context.Context) {
+		ginkgo.GinkgoHelper()
+		gomega.Expect(handle.WaitApplied(ctx, 1)).To(gomega.Succeed(), "%s", f)
+		gomega.Expect(handle.Remove()).To(gomega.Succeed())
+	}
 }

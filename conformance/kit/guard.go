@@ -44,18 +44,6 @@ func checkKernelLog(ctx context.Context, host *vm.Host, from vm.Mark) {
 	}
 }
 
-// mortal is a subject that is a program, which can end by itself while its machine lives on.
-type mortal interface{ Died() error }
-
-// checkPrograms fails the spec when a subject's program has ended that should run.
-func checkPrograms(p *Pair) {
-	for _, s := range []any{p.Target, p.Initiator} {
-		if m, is := s.(mortal); is && m.Died() != nil {
-			witness.Broke(verdict.SubjectDead, "%v", m.Died())
-		}
-	}
-}
-
 // resources are the RDMA objects of one host that a subject can leak, counted for each device: "rxe0 qp" and so on.
 type resources map[string]uint64
 
@@ -103,7 +91,7 @@ const leakTime = 40 * time.Second
 func awaitBaseline(ctx context.Context, host *vm.Host, baseline resources) {
 	deadline := time.NewTimer(leakTime)
 	defer deadline.Stop()
-	sample := time.NewTicker(samplePeriod)
+	sample := time.NewTicker(SamplePeriod)
 	defer sample.Stop()
 	for {
 		now, err := rdmaResources(ctx, host)

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
-
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 )
 
 // SmokeLabel marks the specs of a smoke run: a few of each kind, in under a minute.
@@ -29,7 +27,6 @@ var Extended = ginkgo.Label(ExtendedLabel)
 const (
 	takesPrefix = "takes:"
 	railsPrefix = "rails:"
-	sysfsPrefix = "sysfs:"
 )
 
 // usualTime is what a spec takes that does not say otherwise.
@@ -77,17 +74,4 @@ func RailsOf(labels []string) int {
 		}
 	}
 	return rails
-}
-
-// Sysfs is the decorator of specs that judge the sysfs files of one role. They do not apply to a subject without sysfs.
-func Sysfs(role subject.Role) ginkgo.Labels { return ginkgo.Label(sysfsPrefix + string(role)) }
-
-// sysfsRole is the role whose sysfs the labels speak of, or "".
-func sysfsRole(labels []string) subject.Role {
-	for _, label := range labels {
-		if role, ok := strings.CutPrefix(label, sysfsPrefix); ok {
-			return subject.Role(role)
-		}
-	}
-	return ""
 }

@@ -14,17 +14,17 @@ import (
 
 // unpack brings a layer of the image to a host, once for each machine that the host has: programs that few specs need are
 // not in what every machine boots.
-func (p *Pair) unpack(ctx context.Context, host *vm.Host, layer string) {
+func (t *Testbed) unpack(ctx context.Context, host *vm.Host, layer string) {
 	ginkgo.GinkgoHelper()
 	client := host.Agent()
-	if p.unpacked[client] == nil {
-		p.unpacked[client] = make(map[string]bool)
+	if t.unpacked[client] == nil {
+		t.unpacked[client] = make(map[string]bool)
 	}
-	if p.unpacked[client][layer] {
+	if t.unpacked[client][layer] {
 		return
 	}
-	if err := client.Unpack(ctx, p.Lab.Spec().Image.Layers[layer]); err != nil {
+	if err := client.Unpack(ctx, t.Lab.Spec().Image.Layers[layer]); err != nil {
 		witness.Broke(verdict.SetupFailed, "layer %s: %v", layer, err)
 	}
-	p.unpacked[client][layer] = true
+	t.unpacked[client][layer] = true
 }

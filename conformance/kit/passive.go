@@ -7,31 +7,29 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
-// The passive judge looks at the packets of every spec, whatever the spec is about.
-
-// timed are the clauses that the passive judge decides by when frames were seen. Behind a wire that a spec breaks, or beside a
-// host that it stops, a frame is seen late and the next one right behind it, which is nobody's fault.
-var timed = map[string]bool{"IBTRS-HB-001": true, "IBTRS-HB-002": true, "IBTRS-PATH-009": true}
+// The passive judge of the protocol looks at the packets of every spec, whatever the spec is about.
 
 // judgePackets lets the passive judge read what a spec has recorded. What the packets do not speak of gives no result, and
 // neither does what they leave open: a recording is whole, so the spec itself has hidden the rest, by a wire that it broke.
-// Where somebody was on the wire who is not under test, nothing is judged.
-func (p *Pair) judgePackets(ctx context.Context, e *evidence, spec string) ([]verdict.Result, error) {
-	if p.foreign {
+// Behind a wire that a spec breaks, or beside a host that it stops, a frame is seen late and the next one right behind it,
+// which is nobody's fault: clauses that are decided by the times of frames are left out then. Where somebody was on the wire
+// who is not under test, nothing is judged.
+func judgePackets(ctx context.Context, t *Testbed, e *evidence, spec string) ([]verdict.Result, error) {
+	if t.foreign {
 		return nil, nil
 	}
-	found, err := audit.JudgeFiles(ctx, audit.Configuration{}, e.recording.Paths()...)
+	found, err := env.protocol.Judge(ctx, e.recording.Paths()...)
 	if err != nil {
 		return nil, err
 	}
 	var results []verdict.Result
 	for _, r := range found {
-		if p.disturbed && timed[r.Clause] {
+		if t.disturbed && slices.Contains(env.protocol.TimedClauses, r.Clause) {
 			continue
 		}
 		switch r.Verdict {
@@ -61,7 +59,7 @@ func (e *evidence) keepTimeline(ctx context.Context) error {
 		return err
 	}
 	e.show(verdict.OtherFile, name, "what the packets mean to storage, with their frames")
-	return errors.Join(audit.WriteTimeline(ctx, file, timelineEnd, e.recording.Paths()...), file.Close())
+	return errors.Join(env.protocol.WriteTimeline(ctx, file, timelineEnd, e.recording.Paths()...), file.Close())
 }
 
 // relative makes the paths of evidence relative to the directory of the report.

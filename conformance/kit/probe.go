@@ -18,7 +18,6 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm/agent"
@@ -54,19 +53,19 @@ type Probe struct {
 }
 
 // Probe starts a probe on a device. It ends with the spec at the latest.
-func (p *Pair) Probe(ctx context.Context, d subject.Device, o ProbeOptions) *Probe {
+func (t *Testbed) Probe(ctx context.Context, d BlockDevice, o ProbeOptions) *Probe {
 	ginkgo.GinkgoHelper()
-	client := p.InitiatorHost.Agent()
+	client := t.InitiatorHost.Agent()
 	clock, err := client.Clock(ctx)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	options := ioprobe.Options{Device: d.Node, Write: o.Write, Interval: cmp.Or(o.Interval, probeInterval), Span: probeSpan}
+	options := ioprobe.Options{Device: d.NodePath(), Write: o.Write, Interval: cmp.Or(o.Interval, probeInterval), Span: probeSpan}
 	reader, writer := io.Pipe()
 	pr := &Probe{client: client, clock: clock, lines: writer, news: make(chan struct{})}
 	pr.read.Go(func() { pr.follow(reader) })
 	// The prober lives as long as the spec wants, not as long as the call that started it.
 	pr.process, err = client.Start(context.WithoutCancel(ctx), agent.Command{Path: agent.GuestProgram, Args: options.Args(), Stdout: writer})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
-	p.atEnd(pr.abandon)
+	t.AtEnd(pr.abandon)
 	// A program that has not come so far would die of the signal that is to stop it.
 	pr.wait(ctx, "its own beginning", func() bool { return len(pr.records) > 0 })
 	return pr
@@ -250,14 +249,14 @@ func (o IOs) age(r ioprobe.Record) time.Duration {
 }
 
 // Plot puts the rates of I/Os and of errors on the record of the spec, second by second.
-func (p *Pair) Plot(o IOs) {
+func (t *Testbed) Plot(o IOs) {
 	good, bad := make(map[int]float64), make(map[int]float64)
 	last := 0
 	for _, r := range o.records {
 		if r.Event != ioprobe.IO {
 			continue
 		}
-		second := int(o.at(r.Complete).Sub(p.began) / time.Second)
+		second := int(o.at(r.Complete).Sub(t.began) / time.Second)
 		last = max(last, second)
 		if r.Errno == 0 {
 			good[second]++
@@ -276,13 +275,13 @@ func (p *Pair) Plot(o IOs) {
 
 // VerifyWrites reads what a probe has written, block by block: each must hold the last write that was acknowledged, or a
 // later one that was not. An older one was lost, or overtaken by a write that should have been dead.
-func (p *Pair) VerifyWrites(ctx context.Context, o IOs, d subject.Device) {
+func (t *Testbed) VerifyWrites(ctx context.Context, o IOs, d BlockDevice) {
 	ginkgo.GinkgoHelper()
-	gomega.Expect(p.LostWrites(ctx, o, d)).To(gomega.BeEmpty(), "blocks of acknowledged writes")
+	gomega.Expect(t.LostWrites(ctx, o, d)).To(gomega.BeEmpty(), "blocks of acknowledged writes")
 }
 
 // LostWrites lists the blocks that do not hold the last write to them that was acknowledged, or a later one.
-func (p *Pair) LostWrites(ctx context.Context, o IOs, d subject.Device) []string {
+func (t *Testbed) LostWrites(ctx context.Context, o IOs, d BlockDevice) []string {
 	ginkgo.GinkgoHelper()
 	acknowledged := make(map[int64]ioprobe.Record)
 	for _, r := range o.records {
@@ -294,7 +293,7 @@ func (p *Pair) LostWrites(ctx context.Context, o IOs, d subject.Device) []string
 	}
 	gomega.Expect(acknowledged).NotTo(gomega.BeEmpty(), "acknowledged writes of the probe")
 	content := make([]byte, probeSpan)
-	gomega.Expect(p.ReadAt(ctx, d, content, 0)).To(gomega.Succeed())
+	gomega.Expect(t.ReadAt(ctx, d, content, 0)).To(gomega.Succeed())
 	var wrong []string
 	for _, offset := range slices.Sorted(maps.Keys(acknowledged)) {
 		r := acknowledged[offset]

@@ -5,7 +5,6 @@ package kit
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
@@ -20,21 +19,21 @@ const stationHost = 77
 
 // Station is an RDMA device of this process on a rail, which goes away after the spec. What it sends is none of the
 // subjects' doing: the packets of the spec are not judged.
-func (p *Pair) Station(rail int) *soft.Device {
+func (t *Testbed) Station(rail int) *soft.Device {
 	ginkgo.GinkgoHelper()
-	return p.StationAt(rail, 0)
+	return t.StationAt(rail, 0)
 }
 
 // StationAt is Station, with a number below 100 for each of several on one rail.
-func (p *Pair) StationAt(rail, number int) *soft.Device {
+func (t *Testbed) StationAt(rail, number int) *soft.Device {
 	ginkgo.GinkgoHelper()
-	p.foreign = true
+	t.foreign = true
 	host := stationHost + number
-	wire, err := p.Lab.Rails()[rail].Attach(StationName(number), fabric.DefaultQueue)
+	wire, err := t.Lab.Rails()[rail].Attach(StationName(number), fabric.DefaultQueue)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(wire.Close) // also when a failed spec leaves the device in use
 	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
-		MAC: vm.MAC(rail, host), Prefix: vm.IPv4(rail, host), MTU: p.Lab.Spec().MTU,
+		MAC: vm.MAC(rail, host), Prefix: vm.IPv4(rail, host), MTU: t.Lab.Spec().MTU,
 	})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	device, err := soft.Open(link, soft.Config{})
@@ -45,7 +44,7 @@ func (p *Pair) StationAt(rail, number int) *soft.Device {
 
 // Acquaint makes a host's kernel know a station of this process for good, so that it need not ask for it: what resolving an
 // address takes is nobody's subject here, and has been seen to be all of 30 s.
-func (p *Pair) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
+func (t *Testbed) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
 	ginkgo.GinkgoHelper()
 	station := stationHost + number
 	_, err := host.Agent().Output(ctx, "/bin/ip", "neighbour", "replace", vm.IPv4(rail, station).Addr().String(),
@@ -55,6 +54,3 @@ func (p *Pair) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
 
 // StationName is the name that a station has on its rail, for predicates of faults.
 func StationName(number int) string { return fmt.Sprintf("tester%d", number) }
-
-// TargetAddr is the IPv4 address of the target on a rail.
-func (p *Pair) TargetAddr(rail int) netip.Addr { return p.TargetHost.NIC(rail).IPv4.Addr() }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -27,18 +27,19 @@ import (
 
 // Options say what a user wants of a run.
 type Options struct {
-	Selection    Selection
-	Subjects     []verdict.Subject // one target and one initiator
-	Image        image.Spec        // what the hosts of the labs boot
-	Kit          kit.Config        // the lab and the subjects; image, accelerator and directories are filled in by Run
-	ReportDir    string            // where journal, reports and evidence go
-	Baseline     *verdict.Baseline // expected failures; nil for none
-	BaselineFile string
-	Workers      int      // labs side by side; at least 1
-	Seed         int64    // of the order of specs
-	Tool         string   // version of the program
-	Command      []string // as the user typed it
-	Rerun        string   // how to run one spec again; %s is its name
+	Selection       Selection
+	Subjects        []verdict.Subject      // one target and one initiator
+	Implementations []implementation.Facts // of the subjects
+	Image           image.Spec             // what the hosts of the labs boot
+	Kit             kit.Config             // the lab and the subjects; image, accelerator, programs and directories are filled in by Run
+	ReportDir       string                 // where journal, reports and evidence go
+	Baseline        *verdict.Baseline      // expected failures; nil for none
+	BaselineFile    string
+	Workers         int      // labs side by side; at least 1
+	Seed            int64    // of the order of specs
+	Tool            string   // version of the program
+	Command         []string // as the user typed it
+	Rerun           string   // how to run one spec again; %s is its name
 }
 
 // Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. An
@@ -79,22 +80,26 @@ func (o *Options) prepare(ctx context.Context, labs int, show *progress) (err er
 		return err
 	}
 	o.Kit.Lab.Accelerator = choice.Accelerator
-	if err := o.buildReference(ctx, show); err != nil {
+	if err := o.build(ctx, show); err != nil {
 		return err
 	}
 	show.say("guests run on %s: %s", choice.Accelerator, brief(choice.Reason))
 	return nil
 }
 
-// buildReference compiles the programs of the reference, if that is under test.
-func (o *Options) buildReference(ctx context.Context, show *progress) (err error) {
-	if o.Kit.Target != kit.Reference && o.Kit.Initiator != kit.Reference {
-		return nil
-	}
-	show.say("compiling the reference")
-	o.Kit.Reference, err = subject.BuildReference(ctx, filepath.Join(o.ReportDir, programsDir), o.Tool)
-	if err != nil {
-		return &EnvironmentError{fmt.Sprintf("%v; run inside a checkout of the project, with Go and the packages of ci/packages.txt installed", err)}
+// build compiles the programs of the subjects, once where both are of one implementation.
+func (o *Options) build(ctx context.Context, show *progress) error {
+	o.Kit.Programs, o.Kit.Version = filepath.Join(o.ReportDir, programsDir), o.Tool
+	built := make(map[string]bool)
+	for _, f := range o.Implementations {
+		if f.Build == nil || built[f.Name] {
+			continue
+		}
+		built[f.Name] = true
+		show.say("compiling the %s", f.Name)
+		if err := f.Build(ctx, o.Kit.Programs); err != nil {
+			return &EnvironmentError{fmt.Sprintf("%v; run inside a checkout of the project, with Go and the packages of ci/packages.txt installed", err)}
+		}
 	}
 	return nil
 }

@@ -275,8 +275,12 @@ func workerOf(t *testing.T, lines *bufio.Scanner) int {
 }
 
 func TestWorkThatNobodyOrdered(t *testing.T) {
-	for name, input := range map[string]string{"nothing": "", "no specs": "{}", "no pipe": `{"Specs": ["a"]}`} {
-		if err := Work(t.Context(), strings.NewReader(input)); !errors.Is(err, errNotStarted) {
+	labOf := func(name string) *kit.Protocol { return map[string]*kit.Protocol{"known": {}}[name] }
+	for name, input := range map[string]string{
+		"nothing": "", "no specs": "{}",
+		"no protocol": `{"Specs": ["a"]}`, "no pipe": `{"Specs": ["a"], "Kit": {"Protocol": "known"}}`,
+	} {
+		if err := Work(t.Context(), strings.NewReader(input), labOf); !errors.Is(err, errNotStarted) {
 			t.Errorf("%s: error %v, want %v", name, err, errNotStarted)
 		}
 	}

@@ -45,12 +45,16 @@ const messageDescriptor = 3
 // errNotStarted is that of a worker which somebody has typed.
 var errNotStarted = errors.New("a worker is started by 'ibnbd-conformance run', not by hand")
 
-// Work is the whole life of a worker process. It reads its orders from in and runs those of their specs that it claims first;
-// what Ginkgo prints goes to standard output. Its findings go to the supervisor; the error is only for a worker that was not
-// started by one.
-func Work(ctx context.Context, in io.Reader) error {
+// Work is the whole life of a worker process. It reads its orders from in, finds the protocol that they name, and runs those of
+// their specs that it claims first; what Ginkgo prints goes to standard output. Its findings go to the supervisor; the error is
+// only for a worker that was not started by one.
+func Work(ctx context.Context, in io.Reader, protocolOf func(name string) *kit.Protocol) error {
 	var o orders
 	if err := json.NewDecoder(in).Decode(&o); err != nil || len(o.Specs) == 0 {
+		return errNotStarted
+	}
+	protocol := protocolOf(o.Kit.Protocol)
+	if protocol == nil {
 		return errNotStarted
 	}
 	var stat unix.Stat_t
@@ -59,7 +63,7 @@ func Work(ctx context.Context, in io.Reader) error {
 	}
 	unix.CloseOnExec(messageDescriptor) // the machines of the lab have nothing to tell
 	out := newSender(os.NewFile(messageDescriptor, "supervisor"))
-	kit.Configure(o.Kit)
+	kit.Configure(o.Kit, *protocol)
 	tell(out, o)
 	runSpecs(o)
 	if out.err != nil {

@@ -45,6 +45,16 @@ type Result struct {
 // what a spec before it has left. It is worth running again, alone.
 func (r Result) Undecided() bool { return r.Verdict == Inconclusive || r.Reason == SetupFailed }
 
+// Bound is a time that a user can rely on, and how it follows from what was configured.
+type Bound struct {
+	AtLeast time.Duration // 0 where sooner is better
+	Limit   time.Duration
+	Formula string
+}
+
+// String gives the limit and its derivation.
+func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formula) }
+
 // Timing is a measured time beside its bounds.
 type Timing struct {
 	// Name says what was measured, e.g. "I/O stall".

@@ -79,7 +79,7 @@ func (f benchFlags) work(ctx context.Context, in io.Reader, out, progress io.Wri
 		return environmentf("%w", err)
 	}
 	var err error
-	spec.Image, err = image.Build(ctx, image.Spec{Kernel: f.kernel, Modules: []string{"rnbd"}}, func(step string) { fmt.Fprintln(progress, step) })
+	spec.Image, err = image.Build(ctx, image.Spec{Kernel: f.kernel, Modules: moduleSets()}, func(step string) { fmt.Fprintln(progress, step) })
 	if err != nil {
 		return environmentf("%w", err)
 	}

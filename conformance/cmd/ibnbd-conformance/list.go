@@ -101,7 +101,7 @@ func (s *selection) flags(catalogue *clauses.Catalogue) []selectionFlag {
 	return []selectionFlag{
 		{"area", "areas, e.g. IBTRS-CONN", &s.areas, areas},
 		{"level", "levels", &s.levels, words(clauses.Must, clauses.Should, clauses.May)},
-		{"dialect", "dialects that the clause holds for", &s.dialects, words(clauses.IBNBD, clauses.RNBD, clauses.SRP)},
+		{"dialect", "dialects that the clause holds for", &s.dialects, words(dialects()...)},
 		{"role", "roles that the clause judges", &s.roles, words(clauses.Target, clauses.Initiator)},
 		{"decided-by", "how it is decided", &s.decidedBy, words(clauses.Active, clauses.Audit, clauses.Undecidable)},
 		{"scope", "whom it speaks of", &s.scopes, words(clauses.ProtocolScope, clauses.ProjectScope)},

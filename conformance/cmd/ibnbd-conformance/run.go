@@ -16,8 +16,6 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -92,8 +90,8 @@ func newRun(a *app) *cobra.Command {
 	flags.StringArrayVar(&f.selection.Names, "spec", nil, "only the spec of exactly this name; may be given several times")
 	flags.BoolVar(&f.selection.Smoke, "smoke", false, "only a few specs of each kind, in about a minute")
 	flags.BoolVar(&f.selection.Extended, "extended", false, "also specs that take minutes, such as long outages")
-	flags.StringVar(&f.target, "target", "mainline", "what is under test as the target: "+strings.Join(kit.Implementations, ", ")+"; or a foreign one, ip:ADDRESS[:PORT][,...]")
-	flags.StringVar(&f.initiator, "initiator", "mainline", "implementation under test as the initiator: "+strings.Join(kit.Implementations, ", "))
+	flags.StringVar(&f.target, "target", implementations()[0], "what is under test as the target: "+strings.Join(implementations(), ", ")+"; or a foreign one, ip:ADDRESS[:PORT][,...]")
+	flags.StringVar(&f.initiator, "initiator", implementations()[0], "implementation under test as the initiator: "+strings.Join(implementations(), ", "))
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
 	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
 	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
@@ -183,9 +181,9 @@ func counted(n int, noun string) string {
 	return fmt.Sprint(n, " ", noun)
 }
 
-// printCoverage says how many clauses of the block protocol no spec decides, the passive judge apart.
+// printCoverage says how many clauses of the protocol no spec decides, the passive judge apart.
 func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
-	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: []clauses.Dialect{clauses.IBNBD, clauses.RNBD}}
+	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: underTest().Dialects}
 	all, bare := len(a.catalogue.Select(decidable)), len(plan.Uncovered(decidable))
 	fmt.Fprintf(out, "coverage: %d of the %d clauses that specs can decide have one; 'ibnbd-conformance list --uncovered' shows the rest\n",
 		all-bare, all)
@@ -212,8 +210,8 @@ func (a *app) runOptions(f runFlags) (runner.Options, error) {
 
 func (f runFlags) check() error {
 	for flag, name := range map[string]string{"target": f.target, "initiator": f.initiator} {
-		if !slices.Contains(kit.Implementations, name) {
-			return usagef("--%s %q is not one of %s", flag, name, strings.Join(kit.Implementations, ", "))
+		if !slices.Contains(implementations(), name) {
+			return usagef("--%s %q is not one of %s", flag, name, strings.Join(implementations(), ", "))
 		}
 	}
 	if !slices.Contains(image.Kernels(), f.kernel) {
@@ -254,9 +252,10 @@ func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
 		}
 		return baseline, f.baseline, nil
 	}
-	baseline, err := verdict.ReadBaseline(strings.NewReader(baselines.Mainline), a.catalogue)
+	own := underTest().Baseline
+	baseline, err := verdict.ReadBaseline(strings.NewReader(own.YAML), a.catalogue)
 	if err != nil {
-		return nil, "", environmentf("conformance/ibnbd/baselines/mainline.yaml: %w", err)
+		return nil, "", environmentf("%s: %w", own.File, err)
 	}
-	return baseline, "conformance/ibnbd/baselines/mainline.yaml", nil
+	return baseline, own.File, nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 )
 
@@ -14,7 +15,7 @@ func newWorker() *cobra.Command {
 		Use: runner.WorkerArgument, Short: "Run a share of the specs for a supervisor", Hidden: true,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := runner.Work(cmd.Context(), cmd.InOrStdin()); err != nil {
+			if err := conformance.Work(cmd.Context(), cmd.InOrStdin()); err != nil {
 				return environmentf("%w", err)
 			}
 			return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants/lab"
-	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
@@ -42,10 +42,10 @@ type Ground func(lab.World) (runner.Options, error)
 func In(w lab.World, l conformance.Lab) conformance.Lab {
 	l.StaticKeys = w.KeysKept
 	if w.OwnTarget {
-		l.Target = kit.Reference
+		l.Target = subject.Reference.Name
 	}
 	if w.OwnInitiator {
-		l.Initiator = kit.Reference
+		l.Initiator = subject.Reference.Name
 	}
 	return l
 }

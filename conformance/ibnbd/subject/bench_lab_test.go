@@ -133,8 +133,8 @@ type serverRace struct {
 func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	b.Helper()
 	r := &serverRace{B: b, keys: keys}
-	programs, err := BuildReference(b.Context(), b.TempDir(), "bench")
-	r.must(err)
+	programs := Programs{b.TempDir(), "bench"}
+	r.must(BuildReference(b.Context(), programs.Dir))
 	img, err := image.Build(b.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
 	r.must(err)
 	lab, err := vm.Start(b.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1, Counter: counter})

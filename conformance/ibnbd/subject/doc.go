@@ -8,10 +8,14 @@
 //   - A [Target] exports block devices; an [Initiator] maps them. One value stands for one implementation in one role on
 //     one host, and owns what it loaded there: modules, programs, backing devices.
 //   - An [Export] is a block device that a target offers; a [Device] is what an initiator made of it.
-//   - A [Dialect] holds the names that differ between the seed's family (ibnbd) and mainline's (rnbd): sysfs classes,
-//     directories, disk names. Specs speak of roles and ask the dialect for the name.
+//   - [Names] are those that differ between the seed's dialect (ibnbd) and mainline's (rnbd): sysfs classes, directories, disk
+//     names. Specs speak of roles and ask for the name.
 //   - [Timers] are the configured times of an implementation. From them, and from nothing that was measured, follow the
-//     [Bound] values that the failover suites print beside what they measured.
+//     [verdict.Bound] values that the failover suites print beside what they measured.
+//
+// An [Implementation] is one value: what is known of it beforehand, and how it is made a target or an initiator on a host. To add
+// one, write a file like mainline.go and a line in [Implementations]: the command line, its help and its completion, make matrix,
+// images, reports and the choice of clauses follow from that.
 //
 // The implementations are mainline's kernel modules ([MainlineTarget], [MainlineInitiator]), loaded and steered through
 // sysfs, and this project's reference in userspace ([ReferenceTarget], [ReferenceInitiator]): programs over verbs that

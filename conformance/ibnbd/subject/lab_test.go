@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
 )
@@ -28,8 +29,8 @@ type referencePair struct {
 
 func newReferencePair(ctx context.Context, t *testing.T) *referencePair {
 	t.Helper()
-	programs, err := BuildReference(ctx, t.TempDir(), "test")
-	if err != nil {
+	programs := Programs{t.TempDir(), "test"}
+	if err := BuildReference(ctx, programs.Dir); err != nil {
 		t.Fatal(err)
 	}
 	img, err := image.Build(ctx, image.Spec{}, func(step string) { t.Log(step) })
@@ -119,7 +120,7 @@ func TestReferenceInTheLab(t *testing.T) {
 		_, err := p.initiator.Map(ctx, c.request)
 		p.is(c.what, err, c.want)
 	}
-	second, err := p.initiator.Map(ctx, MapRequest{Session: "blya", Device: two.Path, Access: ReadOnly})
+	second, err := p.initiator.Map(ctx, MapRequest{Session: "blya", Device: two.Path, Access: ibnbd.ReadOnly.String()})
 	p.is("map a second device", err, nil)
 	p.testPaths(ctx, first)
 	p.testSocket(ctx, first)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
@@ -28,7 +29,7 @@ func NewMainlineInitiator(h Host, release string) *MainlineInitiator {
 
 // Info describes the initiator.
 func (i *MainlineInitiator) Info() Info {
-	return Info{Name: "mainline", Role: InitiatorRole, Dialect: RNBD, Version: i.release, Sysfs: true}
+	return info(mainline, clauses.Initiator, i.release)
 }
 
 // Timers are mainline's: none of them can be set. Its random spread before an attempt stays below 8 ms.

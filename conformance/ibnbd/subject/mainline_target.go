@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strconv"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
 // MainlineTarget is mainline Linux's rnbd-server over rtrs-server.
@@ -24,7 +26,9 @@ func NewMainlineTarget(h Host, release string) *MainlineTarget {
 
 // Info describes the target.
 func (t *MainlineTarget) Info() Info {
-	return Info{Name: "mainline", Role: TargetRole, Dialect: RNBD, Version: t.release, KeyMode: t.opts.Keys, Sysfs: true}
+	i := info(mainline, clauses.Target, t.release)
+	i.KeyMode = t.opts.Keys
+	return i
 }
 
 // Timers are mainline's: none of them can be set.

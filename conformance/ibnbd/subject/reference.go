@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path"
@@ -14,13 +15,39 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// Reference is this project's implementation in userspace, as programs on this machine that run in any guest: over verbs,
-// linked statically. It is a value, so that whoever builds it can tell another process of it.
-type Reference struct {
-	Dir     string // with the programs
+// Reference is this project's implementation in userspace: programs over verbs, linked statically, that run in any guest.
+var Reference = Implementation{
+	Facts: reference,
+	NewTarget: func(p Place) Target {
+		var listen []netip.Addr
+		for _, nic := range p.Host.NICs() {
+			listen = append(listen, nic.IPv4.Addr(), nic.IPv6.Addr())
+		}
+		return NewReferenceTarget(p.Host, Programs{p.Programs, p.Version}, listen)
+	},
+	NewInitiator: func(p Place) Initiator { return NewReferenceInitiator(p.Host, Programs{p.Programs, p.Version}) },
+}
+
+var reference = implementation.Facts{
+	Name:    "reference",
+	Dialect: clauses.IBNBD,
+	Own:     true,
+	Abilities: map[clauses.Ability]bool{
+		clauses.Sysfs: false, clauses.KernelModule: false, clauses.IOMode: true, clauses.FeatureMarker: true,
+		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.GIDAddressing: false,
+	},
+	AsTarget: map[clauses.Ability]bool{clauses.LegacyClients: true, clauses.VersionOne: true},
+	Build:    BuildReference,
+}
+
+// Programs are the reference's, on this machine.
+type Programs struct {
+	Dir     string
 	Version string
 }
 
@@ -32,27 +59,27 @@ const (
 
 // BuildReference compiles the programs into a directory, which Go's build cache makes quick when nothing has changed. It works
 // inside a checkout of the project alone.
-func BuildReference(ctx context.Context, dir, version string) (*Reference, error) {
+func BuildReference(ctx context.Context, dir string) error {
 	const commands = "github.com/ibnbd/ibnbd/reference/cmd/"
 	build := exec.CommandContext(ctx, "go", "build", "-tags", "verbs,verbs_static", "-trimpath", "-buildvcs=false",
 		"-ldflags=-s -w", "-o", dir+string(filepath.Separator), commands+serverProgram, commands+clientProgram)
 	build.Env = append(os.Environ(), "CGO_ENABLED=1", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("compile the reference: %w: %s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("compile the reference: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return &Reference{Dir: dir, Version: version}, nil
+	return nil
 }
 
 // guestDir is where the programs are in a guest.
 const guestDir = "/run/reference"
 
 // install brings a program to a machine, once.
-func (r *Reference) install(ctx context.Context, h Host, program string) error {
+func (p Programs) install(ctx context.Context, h Host, program string) error {
 	there, err := h.Agent().Exists(ctx, path.Join(guestDir, program))
 	if err != nil || there {
 		return err
 	}
-	content, err := os.Open(filepath.Join(r.Dir, program))
+	content, err := os.Open(filepath.Join(p.Dir, program))
 	if err != nil {
 		return err
 	}

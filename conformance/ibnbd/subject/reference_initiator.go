@@ -14,15 +14,16 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // ReferenceInitiator is the reference's client in userspace, over verbs: one program for each session. Its devices become
 // block devices of the machine through the kernel's NBD driver.
 type ReferenceInitiator struct {
-	host      Host
-	reference *Reference
-	said      transcript
+	host     Host
+	programs Programs
+	said     transcript
 
 	driver nbdDriver // of its disks
 
@@ -32,13 +33,13 @@ type ReferenceInitiator struct {
 }
 
 // NewReferenceInitiator makes the initiator on a machine.
-func NewReferenceInitiator(h LayeredHost, r *Reference) *ReferenceInitiator {
-	return &ReferenceInitiator{host: h, reference: r, driver: nbdDriver{host: h}}
+func NewReferenceInitiator(h LayeredHost, p Programs) *ReferenceInitiator {
+	return &ReferenceInitiator{host: h, programs: p, driver: nbdDriver{host: h}}
 }
 
 // Info describes the initiator.
 func (i *ReferenceInitiator) Info() Info {
-	return Info{Name: "reference", Role: InitiatorRole, Dialect: IBNBD, Version: i.reference.Version, Userland: true, Own: true}
+	return info(reference, clauses.Initiator, i.programs.Version)
 }
 
 // Timers are the client's defaults.
@@ -49,7 +50,7 @@ func (i *ReferenceInitiator) TakeLog() []byte { return i.said.Take() }
 
 // Start makes the machine ready for programs and devices.
 func (i *ReferenceInitiator) Start(ctx context.Context) error {
-	err := i.reference.install(ctx, i.host, clientProgram)
+	err := i.programs.install(ctx, i.host, clientProgram)
 	if err == nil {
 		err = i.driver.load(ctx)
 	}
@@ -159,8 +160,8 @@ func mapArgs(r MapRequest) []string {
 	for _, p := range r.Paths {
 		args = append(args, "--path", pathArg(p))
 	}
-	if r.Access != AccessDefault {
-		args = append(args, "--access", string(r.Access))
+	if r.Access != "" {
+		args = append(args, "--access", r.Access)
 	}
 	if r.IOMode != "" {
 		args = append(args, "--io-mode", r.IOMode)

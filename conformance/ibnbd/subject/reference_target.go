@@ -15,32 +15,32 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
 // ReferenceTarget is the reference's server in userspace, over verbs. It offers the block devices of its machine.
 type ReferenceTarget struct {
 	nullBlk
-	reference *Reference
-	listen    []netip.Addr
-	opts      TargetOptions
-	said      transcript
+	programs Programs
+	listen   []netip.Addr
+	opts     TargetOptions
+	said     transcript
 
 	client  *agent.Client // of the machine that the server was started on
 	process *agent.Process
 }
 
 // NewReferenceTarget makes the target on a machine, which will listen on the given addresses of it.
-func NewReferenceTarget(h Host, r *Reference, listen []netip.Addr) *ReferenceTarget {
-	return &ReferenceTarget{nullBlk: nullBlk{h}, reference: r, listen: listen, opts: TargetOptions{Keys: KeysRefreshed}}
+func NewReferenceTarget(h Host, p Programs, listen []netip.Addr) *ReferenceTarget {
+	return &ReferenceTarget{nullBlk: nullBlk{h}, programs: p, listen: listen, opts: TargetOptions{Keys: KeysRefreshed}}
 }
 
 // Info describes the target.
 func (t *ReferenceTarget) Info() Info {
-	return Info{
-		Name: "reference", Role: TargetRole, Dialect: IBNBD, Version: t.reference.Version, KeyMode: t.opts.Keys,
-		Userland: true, Own: true,
-	}
+	i := info(reference, clauses.Target, t.programs.Version)
+	i.KeyMode = t.opts.Keys
+	return i
 }
 
 // Timers are the server's defaults.
@@ -52,7 +52,7 @@ func (t *ReferenceTarget) TakeLog() []byte { return t.said.Take() }
 // Start starts the server and waits until it listens.
 func (t *ReferenceTarget) Start(ctx context.Context, opts TargetOptions) error {
 	t.opts = opts
-	err := t.reference.install(ctx, t.host, serverProgram)
+	err := t.programs.install(ctx, t.host, serverProgram)
 	if err == nil {
 		err = t.start(ctx)
 	}

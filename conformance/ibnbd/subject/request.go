@@ -8,18 +8,6 @@ import (
 	"strings"
 )
 
-// AccessMode is how a device is mapped. The empty value leaves the option out, which means read-write
-// (clause IBNBD-SYSFS-008).
-type AccessMode string
-
-// The access modes of the seed document.
-const (
-	AccessDefault   AccessMode = ""
-	ReadOnly        AccessMode = "ro"
-	ReadWrite       AccessMode = "rw"
-	AccessMigration AccessMode = "migration"
-)
-
 // PathAddr names a path by its two addresses. The zero Source lets routing choose.
 type PathAddr struct {
 	Source, Destination netip.Addr
@@ -38,8 +26,8 @@ type MapRequest struct {
 	Session string
 	Paths   []PathAddr // may be empty when the session exists (mainline)
 	Device  string     // device_path, relative to the server's search path
-	Access  AccessMode
-	IOMode  string // "", "fileio" or "blockio"; only dialects that know it
+	Access  string     // that of an ibnbd.AccessMode; "" leaves it out, which means read-write (clause IBNBD-SYSFS-008)
+	IOMode  string     // "", "fileio" or "blockio"; only dialects that know it
 }
 
 // Line renders the request in the grammar of map_device, without a newline.
@@ -49,8 +37,8 @@ func (r MapRequest) Line() string {
 		words = append(words, "path="+p.String())
 	}
 	words = append(words, "device_path="+r.Device)
-	if r.Access != AccessDefault {
-		words = append(words, "access_mode="+string(r.Access))
+	if r.Access != "" {
+		words = append(words, "access_mode="+r.Access)
 	}
 	if r.IOMode != "" {
 		words = append(words, "io_mode="+r.IOMode)

@@ -6,27 +6,20 @@ import (
 	"context"
 	"errors"
 	"time"
-)
 
-// Role is the side of the protocol that an implementation plays.
-type Role string
-
-// The two roles. The block protocol calls them server and client.
-const (
-	TargetRole    Role = "target"
-	InitiatorRole Role = "initiator"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
 // Info describes an implementation in one role, for reports and for choosing the clauses that apply.
 type Info struct {
-	Name     string  // such as "mainline"
-	Role     Role    // which side
-	Dialect  Dialect // the names it uses
-	Version  string  // as its owner would write it, such as a kernel release
-	KeyMode  KeyMode // of a target; an initiator follows its target
-	Sysfs    bool    // whether the sysfs chapters apply
-	Userland bool    // whether it runs outside the kernel
-	Own      bool    // whether it is this project's own, so that the project's own rules bind it
+	Name     string          // such as "mainline"
+	Role     clauses.Role    // which side
+	Dialect  clauses.Dialect // the names it uses; see [NamesOf]
+	Version  string          // as its owner would write it, such as a kernel release
+	KeyMode  KeyMode         // of a target; an initiator follows its target
+	Sysfs    bool            // whether the sysfs chapters apply
+	Userland bool            // whether it runs outside the kernel
+	Own      bool            // whether it is this project's own, so that the project's own rules bind it
 }
 
 // KeyMode tells whether a target gives a chunk a new key for each request (clause IBTRS-INV-001).
@@ -127,6 +120,9 @@ type Device struct {
 	Session string
 	Export  string // device_path as mapped
 }
+
+// NodePath is where the device's node is.
+func (d Device) NodePath() string { return d.Node }
 
 // PathStatus is one path of a session as the initiator sees it.
 type PathStatus struct {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 func TestMapRequestLine(t *testing.T) {
@@ -20,7 +22,7 @@ func TestMapRequestLine(t *testing.T) {
 			"sessname=blya path=ip:10.0.0.2,ip:10.0.0.1 device_path=dev/ram0"},
 		{"destination alone", MapRequest{Session: "s", Paths: []PathAddr{v6}, Device: "d"},
 			"sessname=s path=ip:fd00::1 device_path=d"},
-		{"every option", MapRequest{Session: "s", Paths: []PathAddr{rail0, v6}, Device: "d", Access: ReadOnly, IOMode: "fileio"},
+		{"every option", MapRequest{Session: "s", Paths: []PathAddr{rail0, v6}, Device: "d", Access: ibnbd.ReadOnly.String(), IOMode: "fileio"},
 			"sessname=s path=ip:10.0.0.2,ip:10.0.0.1 path=ip:fd00::1 device_path=d access_mode=ro io_mode=fileio"},
 		{"no path", MapRequest{Session: "s", Device: "d"}, "sessname=s device_path=d"},
 	} {
@@ -32,7 +34,7 @@ func TestMapRequestLine(t *testing.T) {
 	}
 }
 
-func TestDialectNames(t *testing.T) {
+func TestNamesInSysfs(t *testing.T) {
 	p := PathAddr{Source: netip.MustParseAddr("10.0.0.2"), Destination: netip.MustParseAddr("10.0.0.1")}
 	for _, c := range []struct{ got, want string }{
 		{RNBD.MapDevice(), "/sys/devices/virtual/rnbd-client/ctl/map_device"},

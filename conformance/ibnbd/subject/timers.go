@@ -5,6 +5,8 @@ package subject
 import (
 	"fmt"
 	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 // Timers are the configured times of an implementation: what its user set, or its defaults. Nothing here is measured.
@@ -53,13 +55,6 @@ var ReferenceTimers = func() Timers {
 	return t
 }()
 
-// Bound is a time that a user can rely on, and how it follows from the timers.
-type Bound struct {
-	AtLeast time.Duration // 0 where sooner is better
-	Limit   time.Duration
-	Formula string
-}
-
 // late is how long a timer may take.
 func (t Timers) late(d time.Duration) time.Duration { return d + d*time.Duration(t.Lateness)/100 }
 
@@ -70,17 +65,14 @@ func (t Timers) StillHearing() Timers {
 	return t
 }
 
-// String gives the limit and its derivation.
-func (b Bound) String() string { return fmt.Sprintf("%s (%s)", b.Limit, b.Formula) }
-
 // Detection is the longest time from a fault to the end of a path. A heartbeat may have been sent just before the peer was
 // heard for the last time, so one interval passes before the first miss is counted.
-func (t Timers) Detection() Bound {
+func (t Timers) Detection() verdict.Bound {
 	heard := ""
 	if t.heard > 0 {
 		heard = fmt.Sprintf(" + %d until the peer is silent", t.heard)
 	}
-	return Bound{
+	return verdict.Bound{
 		Limit:   t.late(t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+2+t.heard)),
 		Formula: fmt.Sprintf("heartbeat interval %s x (misses %d + 2%s), timers late by %d %%", t.HeartbeatInterval, t.HeartbeatMisses, heard, t.Lateness),
 	}
@@ -88,14 +80,14 @@ func (t Timers) Detection() Bound {
 
 // Patience is how long an idle side waits for a silent peer: no longer than Detection, and no shorter than it takes to
 // forgive all misses (clause IBTRS-HB-004).
-func (t Timers) Patience() Bound {
+func (t Timers) Patience() verdict.Bound {
 	b := t.Detection()
 	b.AtLeast = t.HeartbeatInterval * time.Duration(t.HeartbeatMisses+1)
 	return b
 }
 
 // StallWithPath is the longest time that an application waits for one I/O when another path is whole.
-func (t Timers) StallWithPath() Bound {
+func (t Timers) StallWithPath() verdict.Bound {
 	b := t.Detection()
 	b.Formula = "detection: " + b.Formula
 	if t.PacketLifetime > 0 {
@@ -106,11 +98,11 @@ func (t Timers) StallWithPath() Bound {
 }
 
 // ErrorWithoutPath is the longest time until an I/O fails when no path is left.
-func (t Timers) ErrorWithoutPath() Bound { return t.StallWithPath() }
+func (t Timers) ErrorWithoutPath() verdict.Bound { return t.StallWithPath() }
 
 // Pause is the longest time between the end of a path, or of an attempt that was refused, and the next attempt.
-func (t Timers) Pause() Bound {
-	return Bound{
+func (t Timers) Pause() verdict.Bound {
+	return verdict.Bound{
 		Limit: t.late(t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread),
 		Formula: fmt.Sprintf("delay %s + settle %s + spread %s, timers late by %d %%",
 			t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, t.Lateness),
@@ -120,10 +112,10 @@ func (t Timers) Pause() Bound {
 // Reconnect is the longest time from heal to a connected path. The wire may heal just too late for an attempt that is
 // under way, so one failing attempt and its teardown come before the one that succeeds; and it may heal before the loss
 // was even noticed, so detection comes first.
-func (t Timers) Reconnect() Bound {
+func (t Timers) Reconnect() verdict.Bound {
 	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
 	failing := 2*t.Resolve + t.Connect
-	return Bound{
+	return verdict.Bound{
 		Limit: t.Detection().Limit + t.late(pause+failing+pause+t.Connect),
 		Formula: fmt.Sprintf("detection %s + 2 x (teardown %s + delay %s + settle %s + spread %s) + a failing attempt %s + connect %s, timers late by %d %%",
 			t.Detection().Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, failing, t.Connect, t.Lateness),

@@ -10,84 +10,86 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 var _ = Describe("access modes", func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{})
 	})
 
 	// mapAs maps the export in a session of its own.
-	mapAs := func(ctx SpecContext, mode subject.AccessMode) (subject.Device, error) {
+	mapAs := func(ctx SpecContext, mode ibnbd.AccessMode) (subject.Device, error) {
 		r := p.Request(export)
-		r.Access = mode
+		r.Access = mode.String()
 		return p.TryMap(ctx, r)
 	}
-	allowed := func(ctx SpecContext, mode subject.AccessMode) subject.Device {
+	allowed := func(ctx SpecContext, mode ibnbd.AccessMode) subject.Device {
 		GinkgoHelper()
 		d, err := mapAs(ctx, mode)
 		Expect(err).NotTo(HaveOccurred(), "access mode %q", mode)
 		return d
 	}
-	refused := func(ctx SpecContext, mode subject.AccessMode) {
+	refused := func(ctx SpecContext, mode ibnbd.AccessMode) {
 		GinkgoHelper()
 		_, err := mapAs(ctx, mode)
 		Expect(err).To(MatchError(syscall.EPERM), "access mode %q", mode)
 	}
 
 	It("give a second writer EPERM", kit.Smoke, claim.Clauses("IBNBD-OPEN-007"), func(ctx SpecContext) {
-		allowed(ctx, subject.ReadWrite)
-		refused(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadWrite)
+		refused(ctx, ibnbd.ReadWrite)
 	})
 
 	It("let a migration in beside a writer", kit.Smoke, claim.Clauses("IBNBD-OPEN-008"), func(ctx SpecContext) {
-		allowed(ctx, subject.ReadWrite)
-		allowed(ctx, subject.AccessMigration)
+		allowed(ctx, ibnbd.ReadWrite)
+		allowed(ctx, ibnbd.Migration)
 	})
 
 	It("give a third writer EPERM", claim.Clauses("IBNBD-OPEN-009"), func(ctx SpecContext) {
-		allowed(ctx, subject.ReadWrite)
-		allowed(ctx, subject.AccessMigration)
-		refused(ctx, subject.AccessMigration)
-		refused(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadWrite)
+		allowed(ctx, ibnbd.Migration)
+		refused(ctx, ibnbd.Migration)
+		refused(ctx, ibnbd.ReadWrite)
 	})
 
 	It("give a writer after a migration EPERM", claim.Clauses("IBNBD-OPEN-010"), func(ctx SpecContext) {
-		allowed(ctx, subject.AccessMigration)
-		refused(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.Migration)
+		refused(ctx, ibnbd.ReadWrite)
 	})
 
 	It("let readers in beside writers", claim.Clauses("IBNBD-OPEN-011"), func(ctx SpecContext) {
-		allowed(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadWrite)
 		for range 3 {
-			allowed(ctx, subject.ReadOnly)
+			allowed(ctx, ibnbd.ReadOnly)
 		}
-		allowed(ctx, subject.AccessMigration)
+		allowed(ctx, ibnbd.Migration)
 	})
 
 	It("let a reader in first and a writer after it", claim.Clauses("IBNBD-OPEN-011"), func(ctx SpecContext) {
-		allowed(ctx, subject.ReadOnly)
-		allowed(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadOnly)
+		allowed(ctx, ibnbd.ReadWrite)
 	})
 
 	It("let the next writer in when the last has gone", claim.Clauses("IBNBD-OPEN-019"), func(ctx SpecContext) {
-		first := allowed(ctx, subject.ReadWrite)
-		refused(ctx, subject.ReadWrite)
+		first := allowed(ctx, ibnbd.ReadWrite)
+		refused(ctx, ibnbd.ReadWrite)
 		p.Unmap(ctx, first, subject.UnmapNormal)
-		allowed(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadWrite)
 	})
 
 	It("count the writers of a device under all its names", claim.Clauses("IBNBD-OPEN-024"), func(ctx SpecContext) {
 		p.Server.Symlink(ctx, "/dev/"+export.Disk, "/run/exports/alias")
-		allowed(ctx, subject.ReadWrite)
+		allowed(ctx, ibnbd.ReadWrite)
 		r := p.Request(export)
 		r.Device = "run/exports/alias"
 		_, err := p.TryMap(ctx, r)
@@ -95,7 +97,7 @@ var _ = Describe("access modes", func() {
 	})
 
 	It("make the disk of a read-only mapping read-only", kit.Smoke, claim.Clauses("IBNBD-IO-015"), func(ctx SpecContext) {
-		d := allowed(ctx, subject.ReadOnly)
+		d := allowed(ctx, ibnbd.ReadOnly)
 		Expect(p.Client.Word(ctx, path.Join("/sys/block", d.Disk, "ro"))).To(Equal("1"))
 		Expect(p.WriteAt(ctx, d, make([]byte, 4096), 0)).To(Or(MatchError(syscall.EPERM), MatchError(syscall.EACCES), MatchError(syscall.EROFS)))
 		Expect(p.ReadAt(ctx, d, make([]byte, 4096), 0)).To(Succeed())
@@ -103,9 +105,9 @@ var _ = Describe("access modes", func() {
 })
 
 var _ = Describe("a device path", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
 	refused := func(ctx SpecContext, device string, errno syscall.Errno) {
 		GinkgoHelper()

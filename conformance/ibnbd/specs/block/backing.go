@@ -10,25 +10,27 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 // What becomes of I/O on the disk behind an export.
 
 var _ = Describe("the disk behind an export", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
 	It("has completed a write before the initiator hears of it", claim.Clauses("IBTRS-IO-031"), func(ctx SpecContext) {
 		const latency = 300 * time.Millisecond
 		device := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{Latency: latency})))
 		begin := time.Now()
 		p.WriteStamped(ctx, device, 0, 4096)
-		p.Measure("a write on a slow disk", time.Since(begin), subject.Bound{AtLeast: latency, Limit: latency + kit.AtOnce, Formula: "the disk's latency"})
+		p.Measure("a write on a slow disk", time.Since(begin), verdict.Bound{AtLeast: latency, Limit: latency + kit.AtOnce, Formula: "the disk's latency"})
 	})
 
 	It("is flushed when the initiator's is", kit.Smoke, claim.Clauses("IBNBD-IO-004"), func(ctx SpecContext) {
@@ -57,7 +59,7 @@ var _ = Describe("the disk behind an export", func() {
 		_, err := p.TryMap(ctx, p.Request(export))
 		Expect(err).To(MatchError(syscall.EACCES))
 		r := p.Request(export)
-		r.Access = subject.ReadOnly
+		r.Access = ibnbd.ReadOnly.String()
 		Expect(p.ReadAt(ctx, p.Map(ctx, r), make([]byte, 4096), 0)).To(Succeed())
 	})
 

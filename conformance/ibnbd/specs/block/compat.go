@@ -10,8 +10,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
@@ -24,7 +24,7 @@ var _ = Describe("a disk between this project and mainline", func() {
 			witness.Skip(verdict.NotSelected, "the %s is %s and the %s is %s", own.Role, own.Name, other.Role, other.Name)
 		}
 	}
-	inBothModes := func(ctx SpecContext, p *kit.Pair) {
+	inBothModes := func(ctx SpecContext, p *pair.Pair) {
 		GinkgoHelper()
 		for _, keys := range []subject.KeyMode{subject.KeysKept, subject.KeysRefreshed} {
 			opts := p.TargetOptions()
@@ -38,13 +38,13 @@ var _ = Describe("a disk between this project and mainline", func() {
 	}
 
 	It("is mapped by this project's client from mainline's server in both key modes", claim.Clauses("IBNBD-COMPAT-001"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		mixed(p.Initiator.Info(), p.Target.Info())
 		inBothModes(ctx, p)
 	})
 
 	It("is mapped by mainline's client from this project's server in both key modes", claim.Clauses("IBNBD-COMPAT-002"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		mixed(p.Target.Info(), p.Initiator.Info())
 		inBothModes(ctx, p)
 	})
@@ -53,7 +53,7 @@ var _ = Describe("a disk between this project and mainline", func() {
 var _ = Describe("a search path", func() {
 	It("that makes a device's full path too long gives EINVAL", claim.Clauses("IBNBD-OPEN-006"), func(ctx SpecContext) {
 		const longest = 4096 // of a path on Linux, its end included
-		p := kit.Current()
+		p := pair.Current()
 		opts := p.TargetOptions()
 		opts.SearchPath = "/" + strings.Repeat(strings.Repeat("s", 99)+"/", longest/100-1)
 		p.RestartTarget(ctx, opts)

@@ -9,14 +9,15 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 var _ = Describe("the geometry of a mapped device", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
 	DescribeTable("is that of the export", func(ctx SpecContext, blockSize, sizeMiB int) {
 		export := p.Export(ctx, subject.ExportSpec{BlockSize: blockSize, SizeMiB: sizeMiB})

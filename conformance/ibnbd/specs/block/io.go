@@ -10,22 +10,25 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 const deviceMiB = 16
 
 var _ = Describe("I/O on a mapped device", func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{SizeMiB: deviceMiB, Discard: true, Cache: true})
 		device = p.Map(ctx, p.Request(export))
 	})
@@ -115,8 +118,8 @@ var _ = Describe("I/O on a mapped device", func() {
 	)
 
 	It("fails beyond the end of an export that is smaller than the disk", claim.Clauses("IBNBD-IO-016"), func(ctx SpecContext) {
-		p.NeedSysfs(subject.InitiatorRole)
-		file := p.Dialect().DiskFile(device.Disk, "resize")
+		p.NeedSysfs(clauses.Initiator)
+		file := p.Names().DiskFile(device.Disk, "resize")
 		Expect(p.Client.Write(ctx, file, fmt.Sprint(2*end/512))).To(Succeed())
 		Expect(p.ReadAt(ctx, device, make([]byte, 4096), end+4096)).To(MatchError(syscall.EIO))
 		Expect(p.WriteAt(ctx, device, make([]byte, 4096), end+4096)).To(MatchError(syscall.EIO))
@@ -136,7 +139,7 @@ var _ = Describe("I/O on a mapped device", func() {
 
 	It("lets reads and writes of both sides of a session see each other", claim.Clauses("IBNBD-IO-001"), func(ctx SpecContext) {
 		r := p.Request(export)
-		r.Access = subject.ReadOnly
+		r.Access = ibnbd.ReadOnly.String()
 		reader := p.Map(ctx, r)
 		p.WriteStamped(ctx, device, 65536, 8192)
 		p.VerifyStampedVia(ctx, device, reader)

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -18,7 +19,7 @@ import (
 
 var _ = Describe("an initiator", func() {
 	It("refuses an I/O mode that is unknown with EINVAL", claim.Clauses("IBNBD-SYSFS-007"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 		for _, mode := range []string{"blockio", "fileio"} {
 			r.IOMode = mode
@@ -34,7 +35,7 @@ var _ = Describe("an initiator", func() {
 	})
 
 	It("takes a device away by force while it is in use, and fails its I/O", kit.Takes(15), claim.Clauses("IBNBD-SYSFS-022"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		slow := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{Latency: 2 * time.Second})))
 		reads := p.StartReads(ctx, slow, 8, 4096)
 		p.Unmap(ctx, slow, subject.UnmapForce)

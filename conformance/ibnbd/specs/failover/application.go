@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -20,7 +21,7 @@ const someIOs = 20
 
 // application is a workload at work on a device.
 type application struct {
-	pair   *kit.Pair
+	pair   *pair.Pair
 	device subject.Device
 	probes []*kit.Probe
 	writes []bool // of the probes: whether it writes
@@ -28,7 +29,7 @@ type application struct {
 }
 
 // start starts a workload and waits until it is well under way.
-func start(ctx context.Context, p *kit.Pair, d subject.Device, w workload) *application {
+func start(ctx context.Context, p *pair.Pair, d subject.Device, w workload) *application {
 	GinkgoHelper()
 	app := &application{pair: p, device: d}
 	for _, o := range w.probes {

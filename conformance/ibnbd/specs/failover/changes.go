@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -19,7 +20,7 @@ import (
 
 var _ = Describe("a target that comes back", kit.Takes(40), func() {
 	It("with a larger export gives its disk the new size", claim.Clauses("IBNBD-FAIL-003"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		if !p.Initiator.Info().Sysfs {
 			witness.Skip(verdict.NoTool, "the disk stands behind NBD, whose size is fixed while it is connected")
 		}
@@ -37,7 +38,7 @@ var _ = Describe("a target that comes back", kit.Takes(40), func() {
 	})
 
 	It("with other device ids serves each disk its own export", claim.Clauses("IBNBD-FAIL-002", "IBNBD-FAIL-001"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		exports, devices := mapTogether(ctx, p, 3)
 		p.Unmap(ctx, devices[0], subject.UnmapNormal) // its id is free when the others are opened again
 		rest := devices[1:]
@@ -51,7 +52,7 @@ var _ = Describe("a target that comes back", kit.Takes(40), func() {
 	})
 
 	It("without one of its exports leaves that disk closed and serves the others", claim.Clauses("IBNBD-FAIL-004"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		exports, devices := mapTogether(ctx, p, 2)
 		outage(ctx, p, devices[:1], func(ctx context.Context) { p.Withdraw(ctx, exports[1]) })
 		Expect(p.State(ctx, devices[1])).To(Equal("closed"))
@@ -62,9 +63,9 @@ var _ = Describe("a target that comes back", kit.Takes(40), func() {
 })
 
 // outage stops the target, lets something change, starts the target, and waits until the devices are open again.
-func outage(ctx context.Context, p *kit.Pair, devices []subject.Device, change func(context.Context)) {
+func outage(ctx context.Context, p *pair.Pair, devices []subject.Device, change func(context.Context)) {
 	GinkgoHelper()
-	var watches []*kit.Watch
+	var watches []*pair.Watch
 	for _, d := range devices {
 		watches = append(watches, p.Watch(ctx, d))
 	}
@@ -79,11 +80,11 @@ func outage(ctx context.Context, p *kit.Pair, devices []subject.Device, change f
 }
 
 // allAre says whether all devices are in a state. None may be lost meanwhile: that ends the spec.
-func allAre(state string, watches ...*kit.Watch) bool {
+func allAre(state string, watches ...*pair.Watch) bool {
 	GinkgoHelper()
 	for _, w := range watches {
 		is := w.State()
-		Expect(is).NotTo(Equal(kit.Gone), "state of a device")
+		Expect(is).NotTo(Equal(pair.Gone), "state of a device")
 		if is != state {
 			return false
 		}
@@ -92,7 +93,7 @@ func allAre(state string, watches ...*kit.Watch) bool {
 }
 
 // mapTogether maps so many exports in one session.
-func mapTogether(ctx context.Context, p *kit.Pair, count int) (exports []subject.Export, devices []subject.Device) {
+func mapTogether(ctx context.Context, p *pair.Pair, count int) (exports []subject.Export, devices []subject.Device) {
 	GinkgoHelper()
 	session := ""
 	for range count {

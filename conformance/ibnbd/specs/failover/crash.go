@@ -11,20 +11,23 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 // afterCrash is how long a target may keep what a crashed initiator had (clauses IBTRS-PATH-016, IBNBD-FAIL-008).
-var afterCrash = subject.Bound{Limit: 70 * time.Second, Formula: "the protocol's own limit"}
+var afterCrash = verdict.Bound{Limit: 70 * time.Second, Formula: "the protocol's own limit"}
 
 var _ = Describe("a target whose initiator loses power", kit.Takes(15), func() {
 	It("keeps its name and its device from others until it has noticed, and then gives them away",
 		claim.Clauses("IBTRS-PATH-016", "IBNBD-FAIL-007", "IBNBD-FAIL-008"), func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			export := p.Export(ctx, subject.ExportSpec{})
 			r := p.Request(export)
-			r.Access = subject.ReadWrite
+			r.Access = ibnbd.ReadWrite.String()
 			device := p.Map(ctx, r)
 			p.WriteStamped(ctx, device, 0, 64<<10)
 
@@ -37,7 +40,7 @@ var _ = Describe("a target whose initiator loses power", kit.Takes(15), func() {
 			_, err := p.TryMap(ctx, named)
 			Expect(err).To(HaveOccurred(), "the name of a session that the target still has")
 			other := p.Request(export)
-			other.Access = subject.ReadWrite
+			other.Access = ibnbd.ReadWrite.String()
 			gone := func() bool { return !p.TargetHasPath(ctx, r.Session, p.Path(0)) }
 			stale := p.CountStaleConnections()
 			_, err = p.TryMap(ctx, other)
@@ -64,7 +67,7 @@ var _ = Describe("a target whose initiator loses power", kit.Takes(15), func() {
 var _ = Describe("many sessions to one target", kit.Takes(55), func() {
 	It("all come back when it restarts", claim.Clauses("IBNBD-FAIL-001", "IBTRS-PATH-006", "IBTRS-PATH-009", "IBNBD-FAIL-011"), func(ctx SpecContext) {
 		const sessions = 24
-		p := kit.Current()
+		p := pair.Current()
 		opts := p.TargetOptions()
 		opts.QueueDepth = 16 // so that the chunks of all of them fit in the target's memory
 		p.RestartTarget(ctx, opts)
@@ -81,7 +84,7 @@ var _ = Describe("many sessions to one target", kit.Takes(55), func() {
 		stopped := time.Now()
 		outage(ctx, p, devices, func(context.Context) {})
 		p.Measure("stop to all sessions open", time.Since(stopped), timers.Reconnect())
-		p.Measure("stop to the first attempt on the wire", requests()[0].At.Sub(stopped), subject.Bound{
+		p.Measure("stop to the first attempt on the wire", requests()[0].At.Sub(stopped), verdict.Bound{
 			AtLeast: timers.ReconnectDelay + timers.ReconnectSettle, Limit: timers.Pause().Limit + timers.Teardown,
 			Formula: "teardown " + timers.Teardown.String() + " + " + timers.Pause().Formula,
 		})

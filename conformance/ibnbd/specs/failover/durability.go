@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -17,7 +18,7 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 		where = 1 << 20
 	)
 	// lose takes the power away and brings it back.
-	lose := func(ctx SpecContext, p *kit.Pair, d subject.Device) {
+	lose := func(ctx SpecContext, p *pair.Pair, d subject.Device) {
 		watch, timers := p.Watch(ctx, d), p.Initiator.Timers()
 		p.Mark("the target loses power")
 		p.PowerLoss(ctx)
@@ -28,7 +29,7 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 	}
 
 	It("has what was flushed", claim.Clauses("IBNBD-FAIL-018", "IBNBD-IO-004"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		d := p.Map(ctx, p.Request(p.DurableExport()))
 		p.WriteStamped(ctx, d, where, block)
 		Expect(p.Flush(ctx, d)).To(Succeed())
@@ -38,7 +39,7 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 	})
 
 	It("has what was written with FUA", claim.Clauses("IBNBD-FAIL-018", "IBNBD-IO-009"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		d := p.Map(ctx, p.Request(p.DurableExport()))
 		Expect(p.WriteAt(ctx, d, make([]byte, block), 2*where)).To(Succeed(), "a write that may be forgotten")
 		p.WriteStampedDurably(ctx, d, where, block)

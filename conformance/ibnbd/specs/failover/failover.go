@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -70,7 +71,7 @@ var (
 
 // runWithPath breaks some of the rails of a session while the others are whole.
 func runWithPath(ctx SpecContext, f fault, w workload, broken, paths int) {
-	p := kit.Current()
+	p := pair.Current()
 	device := mapOver(ctx, p, paths)
 	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
@@ -97,7 +98,7 @@ func runWithPath(ctx SpecContext, f fault, w workload, broken, paths int) {
 
 // runWithoutPath takes away every path of a session.
 func runWithoutPath(ctx SpecContext, f fault, paths int) {
-	p := kit.Current()
+	p := pair.Current()
 	device := mapOver(ctx, p, paths)
 	timers := f.timers(p)
 	watch := p.Watch(ctx, device)
@@ -127,7 +128,7 @@ func runWithoutPath(ctx SpecContext, f fault, paths int) {
 }
 
 // firstPaths are the paths over the first rails.
-func firstPaths(p *kit.Pair, count int) []subject.PathAddr {
+func firstPaths(p *pair.Pair, count int) []subject.PathAddr {
 	var paths []subject.PathAddr
 	for rail := range count {
 		paths = append(paths, p.Path(rail))
@@ -139,7 +140,7 @@ func firstPaths(p *kit.Pair, count int) []subject.PathAddr {
 // bound instead of ending the spec as a time-out.
 const slack = 60 * time.Second
 
-func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
+func mapOver(ctx SpecContext, p *pair.Pair, paths int) subject.Device {
 	GinkgoHelper()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 	r.Paths = firstPaths(p, paths)
@@ -149,7 +150,7 @@ func mapOver(ctx SpecContext, p *kit.Pair, paths int) subject.Device {
 }
 
 // mapOverRail maps a device over one rail alone.
-func mapOverRail(ctx SpecContext, p *kit.Pair, rail int) subject.Device {
+func mapOverRail(ctx SpecContext, p *pair.Pair, rail int) subject.Device {
 	GinkgoHelper()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 	r.Paths = []subject.PathAddr{p.Path(rail)}

@@ -7,6 +7,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -23,11 +24,11 @@ type fault struct {
 	// heard says that the initiator still hears the target, until that falls silent, too.
 	heard bool
 	// strike breaks a rail, or the target whatever the rail, and gives the way back.
-	strike func(ctx context.Context, p *kit.Pair, rail int) (heal func(ctx context.Context))
+	strike func(ctx context.Context, p *pair.Pair, rail int) (heal func(ctx context.Context))
 }
 
 // strikeAll breaks the first rails, one right after the other, or the target, and gives the way back.
-func (f fault) strikeAll(ctx context.Context, p *kit.Pair, rails int) (heal func(context.Context)) {
+func (f fault) strikeAll(ctx context.Context, p *pair.Pair, rails int) (heal func(context.Context)) {
 	GinkgoHelper()
 	if f.server {
 		return f.strike(ctx, p, 0)
@@ -47,13 +48,13 @@ func (f fault) strikeAll(ctx context.Context, p *kit.Pair, rails int) (heal func
 var (
 	carrierLoss = fault{
 		name: "carrier loss",
-		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+		strike: func(_ context.Context, p *pair.Pair, rail int) func(context.Context) {
 			return p.LoseCarrier(rail)
 		},
 	}
 	silentLoss = fault{
 		name: "silent loss both ways",
-		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+		strike: func(_ context.Context, p *pair.Pair, rail int) func(context.Context) {
 			return p.Lose(rail, kit.BothWays)
 		},
 	}
@@ -65,13 +66,13 @@ var faults = []fault{
 	{
 		name:  "silent loss from client to server",
 		heard: true,
-		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+		strike: func(_ context.Context, p *pair.Pair, rail int) func(context.Context) {
 			return p.Lose(rail, kit.ToTarget)
 		},
 	},
 	{
 		name: "silent loss from server to client",
-		strike: func(_ context.Context, p *kit.Pair, rail int) func(context.Context) {
+		strike: func(_ context.Context, p *pair.Pair, rail int) func(context.Context) {
 			return p.Lose(rail, kit.ToInitiator)
 		},
 	},
@@ -79,7 +80,7 @@ var faults = []fault{
 		name:    "server power loss",
 		server:  true,
 		forgets: true,
-		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
+		strike: func(ctx context.Context, p *pair.Pair, _ int) func(context.Context) {
 			p.PowerLoss(ctx)
 			return func(ctx context.Context) { p.PowerBack(ctx) }
 		},
@@ -87,7 +88,7 @@ var faults = []fault{
 	{
 		name:   "server hung",
 		server: true,
-		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
+		strike: func(ctx context.Context, p *pair.Pair, _ int) func(context.Context) {
 			p.Hang(ctx)
 			return func(ctx context.Context) { p.Unhang(ctx) }
 		},
@@ -96,7 +97,7 @@ var faults = []fault{
 		name:   "server restarted",
 		server: true,
 		polite: true,
-		strike: func(ctx context.Context, p *kit.Pair, _ int) func(context.Context) {
+		strike: func(ctx context.Context, p *pair.Pair, _ int) func(context.Context) {
 			p.StopTarget(ctx)
 			return func(ctx context.Context) { p.StartTarget(ctx) }
 		},
@@ -104,7 +105,7 @@ var faults = []fault{
 }
 
 // timers are those that bound what follows the fault.
-func (f fault) timers(p *kit.Pair) subject.Timers {
+func (f fault) timers(p *pair.Pair) subject.Timers {
 	if f.heard {
 		return p.Initiator.Timers().StillHearing()
 	}

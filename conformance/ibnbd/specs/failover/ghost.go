@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -28,7 +29,7 @@ const (
 
 var _ = Describe("failover with a wire that keeps what was sent", func() {
 	It("lands no old write after a newer one", kit.Takes(70), claim.Clauses("IBNBD-FAIL-020"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		if own := p.Target.Info().Own; own != p.Initiator.Info().Own {
 			witness.Skip(verdict.AbilityMissing, "both sides together keep old writes off, and these two are not of one project")
 		}

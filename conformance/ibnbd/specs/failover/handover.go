@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -17,13 +18,13 @@ import (
 var _ = Describe("many writes on a path that ends, time and again, are handed over once each", kit.Takes(90), kit.Extended,
 	claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007"), func() {
 		It("when the initiator ends it", func(ctx SpecContext) {
-			handOver(ctx, func(p *kit.Pair, d subject.Device) error {
+			handOver(ctx, func(p *pair.Pair, d subject.Device) error {
 				return p.Initiator.DisconnectPath(ctx, d.Session, p.Path(0))
 			})
 		})
 
 		It("when the target ends it", func(ctx SpecContext) {
-			handOver(ctx, func(p *kit.Pair, d subject.Device) error {
+			handOver(ctx, func(p *pair.Pair, d subject.Device) error {
 				return p.Target.Disconnect(ctx, d.Session, p.Path(0))
 			})
 		})
@@ -31,7 +32,7 @@ var _ = Describe("many writes on a path that ends, time and again, are handed ov
 
 // handOver takes one of two paths away time and again while there are many writes on both, and one is just being sent: a request
 // that is taken from a path twice, or by two at once, uses its chunk when that belongs to another already.
-func handOver(ctx context.Context, end func(*kit.Pair, subject.Device) error) {
+func handOver(ctx context.Context, end func(*pair.Pair, subject.Device) error) {
 	GinkgoHelper()
 	const (
 		times   = 20
@@ -39,7 +40,7 @@ func handOver(ctx context.Context, end func(*kit.Pair, subject.Device) error) {
 		pause   = 5 * time.Millisecond // between two writes
 		many    = int(2 * latency / pause)
 	)
-	p := kit.Current()
+	p := pair.Current()
 	r := p.Request(p.Export(ctx, subject.ExportSpec{Latency: latency}))
 	r.Paths = firstPaths(p, 2)
 	d := p.Map(ctx, r)

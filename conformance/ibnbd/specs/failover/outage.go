@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/vm/fabric"
@@ -20,8 +21,8 @@ import (
 
 // outageOf is one outage under way: rail 0 is silent, rail 1 is whole.
 type outageOf struct {
-	pair     *kit.Pair
-	watch    *kit.Watch
+	pair     *pair.Pair
+	watch    *pair.Watch
 	timers   subject.Timers
 	clock    *kit.Probe   // of a device on rail 1
 	attempts func() int64 // connection requests on rail 0
@@ -63,7 +64,7 @@ var _ = Describe("failover on a silent rail", func() {
 	for _, h := range heals {
 		It("that heals "+h.when+" fails no I/O, stalls none beyond the bound, and ends with both paths connected",
 			claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006", writesKept), h.decorators, func(ctx SpecContext) {
-				p := kit.Current()
+				p := pair.Current()
 				device := mapOver(ctx, p, 2)
 				o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}
 				o.clock = p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})
@@ -89,7 +90,7 @@ var _ = Describe("failover on a silent rail", func() {
 
 	It("that heals after two minutes brings back a device that has no other path", kit.Takes(200), kit.Extended,
 		claim.Clauses("IBNBD-FAIL-006", "IBTRS-PATH-006", "IBNBD-SYSFS-024"), func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			device := mapOver(ctx, p, 1)
 			o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}
 			o.clock = p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})

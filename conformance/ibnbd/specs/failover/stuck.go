@@ -11,6 +11,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit/live"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/vm/fabric"
@@ -33,7 +34,7 @@ var _ = Describe("failover on silent loss of one connection", kit.Takes(secondsP
 func writeStuck(ctx SpecContext, paths int) []error {
 	GinkgoHelper()
 	const size, late = 4096, 5 * time.Second // what waits for longer than the bound would wait until the wire is whole again
-	p := kit.Current()
+	p := pair.Current()
 	packets := p.WatchPackets()
 	device := mapOver(ctx, p, paths)
 	for i := range paths {

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
@@ -17,7 +18,7 @@ import (
 var _ = Describe("failover with a wavering wire", func() {
 	It("goes on over the other path while a rail comes and goes", kit.Takes(60),
 		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006", writesKept), func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			device := mapOver(ctx, p, 2)
 			timers := p.Initiator.Timers()
 			watch := p.Watch(ctx, device)
@@ -46,7 +47,7 @@ var _ = Describe("failover with a wavering wire", func() {
 	It("goes on over the other path while a rail comes and goes every few seconds for two minutes", kit.Takes(180), kit.Extended,
 		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006", writesKept), func(ctx SpecContext) {
 			const times, phase = 12, 5 * time.Second // down, and up again
-			p := kit.Current()
+			p := pair.Current()
 			device := mapOver(ctx, p, 2)
 			o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}
 			o.clock = p.Probe(ctx, mapOverRail(ctx, p, 1), kit.ProbeOptions{})
@@ -70,7 +71,7 @@ var _ = Describe("failover with a wavering wire", func() {
 
 	It("costs time only when the wire heals before anybody gives up", kit.Takes(10),
 		claim.Clauses("IBTRS-IO-035"), func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			device := mapOver(ctx, p, 1)
 			timers := p.Initiator.Timers()
 			watch := p.Watch(ctx, device)
@@ -95,7 +96,7 @@ var _ = Describe("failover with a wavering wire", func() {
 // loseInTurn takes the carrier of one rail after the other away under a session over both, each when the other is back.
 func loseInTurn(ctx SpecContext, rounds int) {
 	const rails = 2
-	p := kit.Current()
+	p := pair.Current()
 	device := mapOver(ctx, p, rails)
 	timers := p.Initiator.Timers()
 	watch := p.Watch(ctx, device)

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
@@ -24,7 +25,7 @@ var _ = Describe("an initiator lives on when", func() {
 
 // endure runs a provocation. An initiator that did not survive it is not waited for.
 func endure(ctx SpecContext, c provocations.Provocation) {
-	p := kit.Current()
+	p := pair.Current()
 	err := provocations.Execute(ctx, ground(ctx, p, c.Needs()), c)
 	var broken *tester.Violation
 	if !errors.As(err, &broken) {
@@ -64,7 +65,7 @@ func takes(c provocations.Provocation) []any {
 }
 
 // ground puts scripted servers on the rails, in turn.
-func ground(ctx SpecContext, p *kit.Pair, servers int) provocations.Ground {
+func ground(ctx SpecContext, p *pair.Pair, servers int) provocations.Ground {
 	const rails = 2
 	g := provocations.Ground{Initiator: &labInitiator{pair: p}}
 	for i := range servers {

@@ -11,13 +11,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 // labInitiator is the pair's initiator as provocations see it.
-type labInitiator struct{ pair *kit.Pair }
+type labInitiator struct{ pair *pair.Pair }
 
 // Timers are the initiator's.
 func (i *labInitiator) Timers() subject.Timers { return i.pair.Initiator.Timers() }
@@ -33,7 +33,7 @@ func (i *labInitiator) Map(ctx context.Context, server ...netip.Addr) (provocati
 }
 
 // pathTo is the path to an address from the initiator's on the same rail.
-func pathTo(p *kit.Pair, server netip.Addr) subject.PathAddr {
+func pathTo(p *pair.Pair, server netip.Addr) subject.PathAddr {
 	for _, nic := range p.InitiatorHost.NICs() {
 		if nic.IPv4.Masked().Contains(server) {
 			return subject.PathAddr{Source: nic.IPv4.Addr(), Destination: server}
@@ -57,7 +57,7 @@ func (i *labInitiator) mapDisk(ctx context.Context, r subject.MapRequest) (provo
 
 // labDisk is a mapped device.
 type labDisk struct {
-	pair   *kit.Pair
+	pair   *pair.Pair
 	device subject.Device
 	path   subject.PathAddr
 }

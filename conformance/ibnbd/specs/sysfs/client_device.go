@@ -9,35 +9,37 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
-var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
+var _ = Describe("a mapped device", pair.Sysfs(clauses.Initiator), func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{})
 		device = p.Map(ctx, p.Request(export))
 	})
 
-	file := func(name string) string { return p.Dialect().DiskFile(device.Disk, name) }
+	file := func(name string) string { return p.Names().DiskFile(device.Disk, name) }
 
 	It("has a link below ctl/devices that leads to its disk", kit.Smoke, claim.Clauses("IBNBD-SYSFS-018"), func(ctx SpecContext) {
-		target := p.Client.Link(ctx, p.Dialect().ClientLink(export.Path, device.Session))
+		target := p.Client.Link(ctx, p.Names().ClientLink(export.Path, device.Session))
 		Expect(path.Base(target)).To(Equal(device.Disk))
 		Expect(target).To(HaveSuffix(path.Join("block", device.Disk)))
 	})
 
 	It("loses its link when it is unmapped", claim.Clauses("IBNBD-SYSFS-019"), func(ctx SpecContext) {
 		p.Unmap(ctx, device, subject.UnmapNormal)
-		Expect(p.Client.Exists(ctx, p.Dialect().ClientLink(export.Path, device.Session))).To(BeFalse())
+		Expect(p.Client.Exists(ctx, p.Names().ClientLink(export.Path, device.Session))).To(BeFalse())
 		Expect(p.Client.Exists(ctx, path.Join("/sys/block", device.Disk))).To(BeFalse())
 	})
 
@@ -47,8 +49,8 @@ var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
 	})
 
 	It("has its files below its disk, under every name that its dialect has for the directory", claim.Clauses("IBNBD-SYSFS-020"), func(ctx SpecContext) {
-		names := []string{p.Dialect().DiskDir}
-		if alias := p.Dialect().DiskDirAlias; alias != "" {
+		names := []string{p.Names().DiskDir}
+		if alias := p.Names().DiskDirAlias; alias != "" {
 			names = append(names, alias)
 		}
 		for _, name := range names {
@@ -138,7 +140,7 @@ var _ = Describe("a mapped device", kit.Sysfs(subject.InitiatorRole), func() {
 		p.Unmap(ctx, other, subject.UnmapNormal)
 		Expect(p.ConnectedPaths(ctx, device.Session)).NotTo(BeEmpty(), "one device is left")
 		p.Unmap(ctx, device, subject.UnmapNormal)
-		Eventually(p.Client.Exists).WithContext(ctx).WithArguments(p.Dialect().ClientSession(device.Session)).Should(BeFalse())
+		Eventually(p.Client.Exists).WithContext(ctx).WithArguments(p.Names().ClientSession(device.Session)).Should(BeFalse())
 		Eventually(p.Target.Sessions).WithContext(ctx).Should(BeEmpty())
 	})
 })

@@ -11,24 +11,26 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
-var _ = Describe("map_device", kit.Sysfs(subject.InitiatorRole), func() {
+var _ = Describe("map_device", pair.Sysfs(clauses.Initiator), func() {
 	var (
-		p       *kit.Pair
+		p       *pair.Pair
 		export  subject.Export
 		request subject.MapRequest
 		file    string
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{})
 		request = p.Request(export)
-		file = p.Dialect().MapDevice()
+		file = p.Names().MapDevice()
 	})
 
 	// line is a good request, the same throughout a spec, which each spec spoils in one place.
@@ -46,9 +48,9 @@ var _ = Describe("map_device", kit.Sysfs(subject.InitiatorRole), func() {
 	It("creates a disk, its directory and a device node", kit.Smoke, claim.Clauses("IBNBD-SYSFS-002"), func(ctx SpecContext) {
 		p.WriteMap(ctx, line()+" access_mode=rw")
 		d := p.Mapped(ctx, export)
-		Expect(d.Disk).To(MatchRegexp("^%s[0-9]+$", p.Dialect().DiskPrefix))
+		Expect(d.Disk).To(MatchRegexp("^%s[0-9]+$", p.Names().DiskPrefix))
 		Expect(p.Client.Exists(ctx, d.Node)).To(BeTrue(), "device node %s", d.Node)
-		Expect(p.Client.Exists(ctx, path.Join("/sys/block", d.Disk, p.Dialect().DiskDir))).To(BeTrue())
+		Expect(p.Client.Exists(ctx, path.Join("/sys/block", d.Disk, p.Names().DiskDir))).To(BeTrue())
 	})
 
 	It("takes its options in any order, with several spaces between them", claim.Clauses("IBNBD-SYSFS-003"), func(ctx SpecContext) {

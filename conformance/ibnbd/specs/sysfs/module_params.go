@@ -9,19 +9,20 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 var _ = Describe("the parameters of the server", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
-	It("have / as the search path, which cannot be changed at run time", kit.Sysfs(subject.TargetRole), claim.Clauses("IBNBD-SYSFS-031"), func(ctx SpecContext) {
+	It("have / as the search path, which cannot be changed at run time", pair.Sysfs(clauses.Target), claim.Clauses("IBNBD-SYSFS-031"), func(ctx SpecContext) {
 		p.RestartTarget(ctx, parameters(p, "", 0))
-		file := "/sys/module/" + strings.ReplaceAll(p.TargetDialect().BlockServer, "-", "_") + "/parameters/dev_search_path"
+		file := "/sys/module/" + strings.ReplaceAll(p.TargetNames().BlockServer, "-", "_") + "/parameters/dev_search_path"
 		Expect(p.Server.Word(ctx, file)).To(Equal("/"))
 		Expect(p.Server.Mode(ctx, file)).To(Equal("0444"))
 	})
@@ -48,12 +49,12 @@ var _ = Describe("the parameters of the server", func() {
 		Expect(err).To(MatchError(syscall.ENOENT), "a name of another session's space")
 	})
 
-	It("refuse to load with a search path of 4096 characters", kit.Sysfs(subject.TargetRole), claim.Clauses("IBNBD-SYSFS-031", "IBTRS-SYSFS-020"), func(ctx SpecContext) {
+	It("refuse to load with a search path of 4096 characters", pair.Sysfs(clauses.Target), claim.Clauses("IBNBD-SYSFS-031", "IBTRS-SYSFS-020"), func(ctx SpecContext) {
 		err := p.TryTarget(ctx, parameters(p, "/"+strings.Repeat("x", 4095), 0))
 		Expect(err).To(HaveOccurred())
 	})
 
-	DescribeTable("refuse to load with a queue depth out of range", kit.Sysfs(subject.TargetRole), claim.Clauses("IBTRS-SYSFS-020"),
+	DescribeTable("refuse to load with a queue depth out of range", pair.Sysfs(clauses.Target), claim.Clauses("IBTRS-SYSFS-020"),
 		func(ctx SpecContext, depth int) {
 			err := p.TryTarget(ctx, parameters(p, "", depth))
 			Expect(err).To(MatchError(syscall.EINVAL))
@@ -65,7 +66,7 @@ var _ = Describe("the parameters of the server", func() {
 })
 
 // parameters are those that the target serves with, but for the search path and the queue depth.
-func parameters(p *kit.Pair, searchPath string, queueDepth int) subject.TargetOptions {
+func parameters(p *pair.Pair, searchPath string, queueDepth int) subject.TargetOptions {
 	opts := p.TargetOptions()
 	opts.SearchPath, opts.QueueDepth = searchPath, queueDepth
 	return opts

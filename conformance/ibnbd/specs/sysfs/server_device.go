@@ -9,30 +9,33 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
-var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRole), func() {
+var _ = Describe("an exported device on the server", pair.Sysfs(clauses.Target), func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{})
 		device = p.Map(ctx, p.Request(export))
 	})
 
 	session := func(file string) string {
-		return path.Join(p.TargetDialect().ServerSession(export.Disk, device.Session), file)
+		return path.Join(p.TargetNames().ServerSession(export.Disk, device.Session), file)
 	}
 
 	It("has a link block_dev to its disk", kit.Smoke, claim.Clauses("IBNBD-SYSFS-027"), func(ctx SpecContext) {
-		target := p.Server.Link(ctx, path.Join(p.TargetDialect().ServerDevices(), export.Disk, "block_dev"))
+		target := p.Server.Link(ctx, path.Join(p.TargetNames().ServerDevices(), export.Disk, "block_dev"))
 		Expect(target).To(HaveSuffix(path.Join("block", export.Disk)))
 	})
 
@@ -42,9 +45,9 @@ var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRol
 
 	It("shows 1 in read_only for a read-only mapping", claim.Clauses("IBNBD-SYSFS-028"), func(ctx SpecContext) {
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
-		r.Access = subject.ReadOnly
+		r.Access = ibnbd.ReadOnly.String()
 		d := p.Map(ctx, r)
-		file := path.Join(p.TargetDialect().ServerSession(path.Base(r.Device), d.Session), "read_only")
+		file := path.Join(p.TargetNames().ServerSession(path.Base(r.Device), d.Session), "read_only")
 		Expect(p.Server.Word(ctx, file)).To(Equal("1"))
 	})
 
@@ -59,13 +62,13 @@ var _ = Describe("an exported device on the server", kit.Sysfs(subject.TargetRol
 
 	It("loses its session with the mapping, and its directory with the last session", kit.Smoke, claim.Clauses("IBNBD-SYSFS-030"), func(ctx SpecContext) {
 		other := p.Request(export)
-		other.Access = subject.ReadOnly
+		other.Access = ibnbd.ReadOnly.String()
 		second := p.Map(ctx, other)
-		dir := path.Join(p.TargetDialect().ServerDevices(), export.Disk)
+		dir := path.Join(p.TargetNames().ServerDevices(), export.Disk)
 
 		p.Unmap(ctx, device, subject.UnmapNormal)
-		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, device.Session))).To(BeFalse())
-		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerSession(export.Disk, second.Session))).To(BeTrue())
+		Expect(p.Server.Exists(ctx, p.TargetNames().ServerSession(export.Disk, device.Session))).To(BeFalse())
+		Expect(p.Server.Exists(ctx, p.TargetNames().ServerSession(export.Disk, second.Session))).To(BeTrue())
 
 		p.Unmap(ctx, second, subject.UnmapNormal)
 		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(dir).Should(BeFalse())

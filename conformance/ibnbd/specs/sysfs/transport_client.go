@@ -10,33 +10,35 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
-var _ = Describe("a session on the client", kit.Sysfs(subject.InitiatorRole), func() {
+var _ = Describe("a session on the client", pair.Sysfs(clauses.Initiator), func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		device = p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 	})
 
-	session := func(file string) string { return path.Join(p.Dialect().ClientSession(device.Session), file) }
+	session := func(file string) string { return path.Join(p.Names().ClientSession(device.Session), file) }
 	pathFile := func(file string) string {
-		return path.Join(p.Dialect().ClientPath(device.Session, p.Path(0)), file)
+		return path.Join(p.Names().ClientPath(device.Session, p.Path(0)), file)
 	}
 
 	It("has a directory named after it", kit.Smoke, claim.Clauses("IBTRS-SYSFS-001"), func(ctx SpecContext) {
-		Expect(p.Client.Exists(ctx, p.Dialect().ClientSession(device.Session))).To(BeTrue())
+		Expect(p.Client.Exists(ctx, p.Names().ClientSession(device.Session))).To(BeTrue())
 	})
 
 	It("names the directories of its paths source@destination", claim.Clauses("IBTRS-SYSFS-008"), func(ctx SpecContext) {
-		Expect(p.Client.Names(ctx, session("paths"))).To(ConsistOf(path.Base(p.Dialect().ClientPath(device.Session, p.Path(0)))))
+		Expect(p.Client.Names(ctx, session("paths"))).To(ConsistOf(path.Base(p.Names().ClientPath(device.Session, p.Path(0)))))
 	})
 
 	Describe("max_reconnect_attempts", claim.Clauses("IBTRS-SYSFS-002"), func() {
@@ -120,7 +122,7 @@ var _ = Describe("a session on the client", kit.Sysfs(subject.InitiatorRole), fu
 		It("is gone when remove_path returns", claim.Clauses("IBTRS-SYSFS-012"), func(ctx SpecContext) {
 			Expect(p.Initiator.AddPath(ctx, device.Session, p.Path(1))).To(Succeed())
 			Expect(p.Initiator.RemovePath(ctx, device.Session, p.Path(1))).To(Succeed())
-			Expect(p.Client.Exists(ctx, p.Dialect().ClientPath(device.Session, p.Path(1)))).To(BeFalse())
+			Expect(p.Client.Exists(ctx, p.Names().ClientPath(device.Session, p.Path(1)))).To(BeFalse())
 		})
 
 		It("shows its device and port", claim.Clauses("IBTRS-SYSFS-018"), func(ctx SpecContext) {

@@ -8,28 +8,30 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
-var _ = Describe("a session on the server", kit.Sysfs(subject.TargetRole), func() {
+var _ = Describe("a session on the server", pair.Sysfs(clauses.Target), func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		device = p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 	})
 
 	pathFile := func(file string) string {
-		return path.Join(p.TargetDialect().ServerPath(device.Session, p.Path(0)), file)
+		return path.Join(p.TargetNames().ServerPath(device.Session, p.Path(0)), file)
 	}
 
 	It("names its path client@server", kit.Smoke, claim.Clauses("IBTRS-SYSFS-016"), func(ctx SpecContext) {
-		Expect(p.Server.Exists(ctx, p.TargetDialect().ServerPath(device.Session, p.Path(0)))).To(BeTrue())
+		Expect(p.Server.Exists(ctx, p.TargetNames().ServerPath(device.Session, p.Path(0)))).To(BeTrue())
 	})
 
 	It("shows the client's address first", claim.Clauses("IBTRS-SYSFS-019"), func(ctx SpecContext) {
@@ -44,7 +46,7 @@ var _ = Describe("a session on the server", kit.Sysfs(subject.TargetRole), func(
 
 	It("closes the path after disconnect", claim.Clauses("IBTRS-SYSFS-017"), func(ctx SpecContext) {
 		Expect(p.Target.Disconnect(ctx, device.Session, p.Path(0))).To(Succeed())
-		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(p.TargetDialect().ServerPath(device.Session, p.Path(0))).Should(BeFalse())
+		Eventually(p.Server.Exists).WithContext(ctx).WithArguments(p.TargetNames().ServerPath(device.Session, p.Path(0))).Should(BeFalse())
 		Eventually(p.State).WithContext(ctx).WithArguments(device).Should(Equal("closed"))
 	})
 })

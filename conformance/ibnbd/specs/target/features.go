@@ -11,9 +11,9 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -24,13 +24,13 @@ import (
 
 var _ = Describe("a target that knows the feature marker", func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		client *tester.Tester
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Discard: true, Cache: true})
 		client = visit(p, export)
 	})
@@ -127,7 +127,7 @@ var _ = Describe("a target that knows the feature marker", func() {
 
 var _ = Describe("a target that knows original clients", func() {
 	It("tells one of version 1 rotational and I/O mode in bytes 44 and 45", claim.Clauses("IBNBD-COMPAT-003"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		export := p.Export(ctx, subject.ExportSpec{SizeMiB: 1})
 		client := visit(p, export)
 		for _, mode := range []ibnbd.IOMode{ibnbd.BlockIO, ibnbd.FileIO} {
@@ -148,7 +148,7 @@ var _ = Describe("a target that knows original clients", func() {
 	})
 
 	It("lets one in that fills what it does not use, and keeps its keys", claim.Clauses("IBTRS-CONN-052"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		opts := p.TargetOptions()
 		opts.LegacyClients = true
 		p.RestartTarget(ctx, opts)

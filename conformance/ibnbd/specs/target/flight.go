@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
@@ -31,13 +32,13 @@ const diskLatency = 2 * time.Second
 
 var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		client *tester.Tester
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Latency: diskLatency})
 		client = visit(p, export)
 	})
@@ -51,7 +52,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 		request.CID = 0
 		_, err := path.Call(ctx, request, 0)
 		Expect(err).NotTo(HaveOccurred())
-		p.Measure("CLOSE beside a write", time.Since(begin), subject.Bound{AtLeast: diskLatency, Limit: diskLatency + kit.AtOnce, Formula: "the disk's latency"})
+		p.Measure("CLOSE beside a write", time.Since(begin), verdict.Bound{AtLeast: diskLatency, Limit: diskLatency + kit.AtOnce, Formula: "the disk's latency"})
 		answer, err := path.Answer(ctx, 1)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(answer.Errno).To(BeZero(), "the answer to the write")
@@ -105,7 +106,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 })
 
 // disconnectRequest is closed by the first disconnect request (CM DREQ) on rail 0.
-func disconnectRequest(p *kit.Pair) <-chan struct{} {
+func disconnectRequest(p *pair.Pair) <-chan struct{} {
 	seen := make(chan struct{})
 	var once sync.Once
 	DeferCleanup(p.Lab.Rails()[0].Hook(func(f *fabric.Frame) {
@@ -121,7 +122,7 @@ func disconnectRequest(p *kit.Pair) <-chan struct{} {
 }
 
 // writesDone is how many writes the disk of an export has completed.
-func writesDone(ctx SpecContext, p *kit.Pair, e subject.Export) int {
+func writesDone(ctx SpecContext, p *pair.Pair, e subject.Export) int {
 	GinkgoHelper()
 	const writes = 4 // of the fields of the stat file of a block device
 	fields := strings.Fields(p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "stat")))

@@ -11,9 +11,11 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -21,9 +23,9 @@ import (
 // Where a target is found, and how many clients it has a place for.
 
 var _ = Describe("a target", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
 	// shallow makes the target serve with a queue so short that its memory is enough for many sessions and paths.
 	shallow := func(ctx SpecContext) {
@@ -87,6 +89,6 @@ var _ = Describe("a target", func() {
 		conn, err := client.NewSession().NewPath(0).Dial(ctx, 0)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(conn.AwaitClosed(ctx)).To(Succeed())
-		p.Measure("connection to its end", time.Since(begin), subject.Bound{Limit: halfOpen + kit.AtOnce, Formula: "the project's own limit of 60 s"})
+		p.Measure("connection to its end", time.Since(begin), verdict.Bound{Limit: halfOpen + kit.AtOnce, Formula: "the project's own limit of 60 s"})
 	})
 })

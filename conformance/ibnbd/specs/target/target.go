@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
@@ -28,7 +29,7 @@ var _ = Describe("a target lives on when", func() {
 
 // endure runs an attack and waits until the target has forgotten the attacker.
 func endure(ctx SpecContext, a attacks.Attack) {
-	p := kit.Current()
+	p := pair.Current()
 	if a.Depth != 0 {
 		opts := p.TargetOptions()
 		opts.QueueDepth = a.Depth
@@ -67,7 +68,7 @@ func lost(err error, a attacks.Attack) bool {
 }
 
 // reach gives a tester its place on both rails and two exports.
-func reach(ctx SpecContext, p *kit.Pair) tester.Target {
+func reach(ctx SpecContext, p *pair.Pair) tester.Target {
 	var t tester.Target
 	for rail := range 2 {
 		t.Rails = append(t.Rails, tester.Rail{

@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
@@ -21,7 +22,7 @@ import (
 )
 
 // visit begins a visit to the target over rail 0, for one export. It ends with the spec.
-func visit(p *kit.Pair, e subject.Export) *tester.Tester {
+func visit(p *pair.Pair, e subject.Export) *tester.Tester {
 	GinkgoHelper()
 	return visitOver(e, tester.Rail{Device: p.Station(0), Addr: netip.AddrPortFrom(p.TargetAddr(0), ibtrs.DefaultPort)})
 }
@@ -52,7 +53,7 @@ func writeOf(p *tester.Path, device, chunk uint32, sequence uint64) tester.Reque
 }
 
 // inFlight waits until so many requests are with the disk of an export.
-func inFlight(ctx context.Context, p *kit.Pair, e subject.Export, want int) {
+func inFlight(ctx context.Context, p *pair.Pair, e subject.Export, want int) {
 	GinkgoHelper()
 	Eventually(func() (sum int) {
 		for _, word := range strings.Fields(p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "inflight"))) { // reads and writes

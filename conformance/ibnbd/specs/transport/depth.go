@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -19,7 +20,7 @@ const patience = 30 * time.Second
 
 var _ = Describe("a target with a queue depth", func() {
 	DescribeTable("serves a session", kit.Takes(6), func(ctx SpecContext, depth, requests int, keys subject.KeyMode) {
-		p := kit.Current()
+		p := pair.Current()
 		opts := p.TargetOptions()
 		opts.QueueDepth, opts.Keys = depth, keys
 		p.RestartTarget(ctx, opts)
@@ -41,7 +42,7 @@ var _ = Describe("a target with a queue depth", func() {
 
 var _ = Describe("a session", func() {
 	It("has room for 128 devices", kit.Takes(30), claim.Clauses("IBNBD-LIM-005"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		r := p.Request(subject.Export{})
 		for range 128 {
 			r.Device = p.Export(ctx, subject.ExportSpec{SizeMiB: 1}).Path

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -16,7 +17,7 @@ import (
 var _ = Describe("an idle path", func() {
 	It("is given up by both sides when the peer falls silent", kit.Takes(50),
 		claim.Clauses("IBTRS-HB-004", "IBTRS-HB-008", "IBTRS-HB-009"), func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			device := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 			timers := p.Initiator.Timers()
 			watch := p.Watch(ctx, device)

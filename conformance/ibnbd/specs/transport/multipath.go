@@ -6,20 +6,22 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 var _ = Describe("a session with two paths", func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		export subject.Export
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{})
 		r := p.Request(export)
 		r.Paths = []subject.PathAddr{p.Path(0), p.Path(1)}
@@ -101,12 +103,12 @@ var _ = Describe("a session with two paths", func() {
 
 var _ = Describe("a path", func() {
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		device subject.Device
 	)
 
 	BeforeEach(func(ctx SpecContext) {
-		p = kit.Current()
+		p = pair.Current()
 		device = p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 	})
 
@@ -156,7 +158,7 @@ var _ = Describe("a path", func() {
 
 var _ = Describe("a session of several paths", func() {
 	It("fails to open as a whole when one path cannot be opened", claim.Clauses("IBTRS-CONN-049"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
 		r.Paths = []subject.PathAddr{p.Path(0), {Source: p.Path(1).Source, Destination: p.Nobody(1)}}
 		_, err := p.TryMap(ctx, r)
@@ -165,9 +167,9 @@ var _ = Describe("a session of several paths", func() {
 	})
 })
 
-var _ = Describe("the modules", kit.Sysfs(subject.InitiatorRole), func() {
+var _ = Describe("the modules", pair.Sysfs(clauses.Initiator), func() {
 	It("close everything on both sides when the client's are unloaded", claim.Clauses("IBNBD-FAIL-012"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 		p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 		p.RestartInitiator(ctx)
@@ -176,7 +178,7 @@ var _ = Describe("the modules", kit.Sysfs(subject.InitiatorRole), func() {
 	})
 
 	It("connect and disconnect 20 times and leave nothing behind", claim.Clauses("IBNBD-SYSFS-036"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		export := p.Export(ctx, subject.ExportSpec{})
 		for range 20 {
 			p.Unmap(ctx, p.Map(ctx, p.Request(export)), subject.UnmapNormal)

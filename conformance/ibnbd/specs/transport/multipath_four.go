@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 )
@@ -16,14 +17,14 @@ import (
 var _ = Describe("a session with four paths", kit.Rails(4), func() {
 	const paths = 4
 	var (
-		p      *kit.Pair
+		p      *pair.Pair
 		device subject.Device
 	)
 
 	// mapAll maps an export over all paths, with a policy.
 	mapAll := func(ctx SpecContext, spec subject.ExportSpec, policy string) {
 		GinkgoHelper()
-		p = kit.Current()
+		p = pair.Current()
 		r := p.Request(p.Export(ctx, spec))
 		r.Paths = nil
 		for rail := range paths {

@@ -10,7 +10,9 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/audit/live"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -25,22 +27,22 @@ import (
 type blow struct {
 	what string
 	// match chooses the packets, pick which of them.
-	match func(w *live.Watcher, p *kit.Pair) fabric.Predicate
+	match func(w *live.Watcher, p *pair.Pair) fabric.Predicate
 	pick  fabric.Pick
 	do    fabric.Action
 }
 
 // meaning chooses the frame that completes an event.
-func meaning(name string, filters ...live.Filter) func(*live.Watcher, *kit.Pair) fabric.Predicate {
-	return func(w *live.Watcher, _ *kit.Pair) fabric.Predicate { return w.On(name, filters...) }
+func meaning(name string, filters ...live.Filter) func(*live.Watcher, *pair.Pair) fabric.Predicate {
+	return func(w *live.Watcher, _ *pair.Pair) fabric.Predicate { return w.On(name, filters...) }
 }
 
 // sentBy chooses packets of a host by their opcode. Once a device is mapped, the target's RDMA WRITEs without immediate are
 // the data of reads, and the initiator's are the front parts of writes.
-func sentBy(role subject.Role, opcodes ...roce.OpCode) func(*live.Watcher, *kit.Pair) fabric.Predicate {
-	return func(_ *live.Watcher, p *kit.Pair) fabric.Predicate {
+func sentBy(role clauses.Role, opcodes ...roce.OpCode) func(*live.Watcher, *pair.Pair) fabric.Predicate {
+	return func(_ *live.Watcher, p *pair.Pair) fabric.Predicate {
 		host := p.InitiatorHost
-		if role == subject.TargetRole {
+		if role == clauses.Target {
 			host = p.TargetHost
 		}
 		return fabric.And(fabric.FromPort(host.Name()), fabric.Opcode(opcodes...))
@@ -60,11 +62,11 @@ var badBit = fabric.Corrupt{Region: fabric.InPayload, Offset: 0}
 var clientBlows = []blow{
 	{"the third write request is lost", meaning("write request", writes...), fabric.Nth{3}, fabric.Drop{}},
 	{"a read request is lost", meaning("read request", reads...), fabric.Nth{2}, fabric.Drop{}},
-	{"the first packet of a write's data is lost", sentBy(subject.InitiatorRole, roce.RCWriteFirst), fabric.Nth{2}, fabric.Drop{}},
-	{"a middle packet of a write's data is lost", sentBy(subject.InitiatorRole, roce.RCWriteMiddle), fabric.Nth{9}, fabric.Drop{}},
+	{"the first packet of a write's data is lost", sentBy(clauses.Initiator, roce.RCWriteFirst), fabric.Nth{2}, fabric.Drop{}},
+	{"a middle packet of a write's data is lost", sentBy(clauses.Initiator, roce.RCWriteMiddle), fabric.Nth{9}, fabric.Drop{}},
 	{"a write request is doubled", meaning("write request", writes...), fabric.Nth{2}, fabric.Duplicate{Copies: 1}},
 	{"a read request is doubled", meaning("read request", reads...), fabric.Nth{2}, fabric.Duplicate{Copies: 2}},
-	{"a packet of a write is overtaken", sentBy(subject.InitiatorRole, roce.RCWriteMiddle), fabric.Nth{5}, fabric.Reorder{Behind: 2}},
+	{"a packet of a write is overtaken", sentBy(clauses.Initiator, roce.RCWriteMiddle), fabric.Nth{5}, fabric.Reorder{Behind: 2}},
 	{"a write request is damaged", meaning("write request", writes...), fabric.Nth{2}, badBit},
 }
 
@@ -77,11 +79,11 @@ var serverBlows = []blow{
 // dataBlows hit the data of reads. With key refresh the registration of a new key stands behind the data in the target's send
 // queue, which is a case of its own.
 var dataBlows = []blow{
-	{"the first packet of a read's data is lost", sentBy(subject.TargetRole, roce.RCWriteFirst), fabric.Nth{2}, fabric.Drop{}},
-	{"a middle packet of a read's data is lost", sentBy(subject.TargetRole, roce.RCWriteMiddle), fabric.Nth{9}, fabric.Drop{}},
-	{"the last packet of a read's data is lost", sentBy(subject.TargetRole, roce.RCWriteLast), fabric.Nth{2}, fabric.Drop{}},
-	{"a packet of a read's data is overtaken", sentBy(subject.TargetRole, roce.RCWriteMiddle), fabric.Nth{5}, fabric.Reorder{Behind: 2}},
-	{"a packet of a read's data is damaged", sentBy(subject.TargetRole, roce.RCWriteMiddle), fabric.Nth{3}, badBit},
+	{"the first packet of a read's data is lost", sentBy(clauses.Target, roce.RCWriteFirst), fabric.Nth{2}, fabric.Drop{}},
+	{"a middle packet of a read's data is lost", sentBy(clauses.Target, roce.RCWriteMiddle), fabric.Nth{9}, fabric.Drop{}},
+	{"the last packet of a read's data is lost", sentBy(clauses.Target, roce.RCWriteLast), fabric.Nth{2}, fabric.Drop{}},
+	{"a packet of a read's data is overtaken", sentBy(clauses.Target, roce.RCWriteMiddle), fabric.Nth{5}, fabric.Reorder{Behind: 2}},
+	{"a packet of a read's data is damaged", sentBy(clauses.Target, roce.RCWriteMiddle), fabric.Nth{3}, badBit},
 }
 
 var _ = Describe("a reliable connection", kit.Takes(8), func() {
@@ -96,7 +98,7 @@ var _ = Describe("a reliable connection", kit.Takes(8), func() {
 	}
 
 	It("repairs it when the third write request on the second path is lost", claim.Clauses("IBTRS-IO-035", "IBTRS-IO-030"), func(ctx SpecContext) {
-		p := kit.Current()
+		p := pair.Current()
 		packets := p.WatchPackets()
 		export := p.Export(ctx, subject.ExportSpec{})
 		request := p.Request(export)
@@ -113,7 +115,7 @@ var _ = Describe("a reliable connection", kit.Takes(8), func() {
 
 // endure maps a device, lets the blow fall under writes and reads, and looks whether anybody noticed.
 func endure(ctx SpecContext, b blow) {
-	p := kit.Current()
+	p := pair.Current()
 	packets := p.WatchPackets()
 	export := p.Export(ctx, subject.ExportSpec{})
 	device := p.Map(ctx, p.Request(export))
@@ -125,7 +127,7 @@ func endure(ctx SpecContext, b blow) {
 }
 
 // useAndVerify writes and reads back stamped blocks of 16 KiB, which take several packets each, and compares what is on the export.
-func useAndVerify(ctx SpecContext, p *kit.Pair, export subject.Export, device subject.Device, struck func(context.Context)) {
+func useAndVerify(ctx SpecContext, p *pair.Pair, export subject.Export, device subject.Device, struck func(context.Context)) {
 	GinkgoHelper()
 	const blocks, size = 8, 16 << 10
 	for i := range blocks {
@@ -139,7 +141,7 @@ func useAndVerify(ctx SpecContext, p *kit.Pair, export subject.Export, device su
 var _ = Describe("the opening of a session", kit.Takes(15), func() {
 	lost := func(kind audit.Kind) func(ctx SpecContext) {
 		return func(ctx SpecContext) {
-			p := kit.Current()
+			p := pair.Current()
 			packets := p.WatchPackets()
 			export := p.Export(ctx, subject.ExportSpec{})
 			struck := p.Break(0, fabric.Fault{Match: packets.On(kind.String(), live.OfKind(kind)), Pick: fabric.Nth{1}, Action: fabric.Drop{}})

@@ -12,7 +12,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -23,9 +25,9 @@ import (
 // How paths end and come back, one step at a time.
 
 var _ = Describe("recovery", func() {
-	var p *kit.Pair
+	var p *pair.Pair
 
-	BeforeEach(func() { p = kit.Current() })
+	BeforeEach(func() { p = pair.Current() })
 
 	mapSlow := func(ctx SpecContext, latency time.Duration, paths ...subject.PathAddr) subject.Device {
 		GinkgoHelper()
@@ -36,7 +38,7 @@ var _ = Describe("recovery", func() {
 		return d
 	}
 	pathFile := func(d subject.Device, rail int, file string) string {
-		return path.Join(p.Dialect().ClientPath(d.Session, p.Path(rail)), file)
+		return path.Join(p.Names().ClientPath(d.Session, p.Path(rail)), file)
 	}
 
 	It("closes a device with its last path and opens it with the first", claim.Clauses("IBTRS-PATH-015", "IBTRS-PATH-001"), func(ctx SpecContext) {
@@ -51,7 +53,7 @@ var _ = Describe("recovery", func() {
 		p.VerifyStamped(ctx, d)
 	})
 
-	It("counts the requests that a path took over", kit.Sysfs(subject.InitiatorRole), claim.Clauses("IBTRS-PATH-014"), func(ctx SpecContext) {
+	It("counts the requests that a path took over", pair.Sysfs(clauses.Initiator), claim.Clauses("IBTRS-PATH-014"), func(ctx SpecContext) {
 		const failedOver = 5 // of stats/rdma
 		const latency = 2 * time.Second
 		d := mapSlow(ctx, latency, p.Path(0), p.Path(1))
@@ -77,7 +79,7 @@ var _ = Describe("recovery", func() {
 				WithPolling(10 * time.Millisecond).Should(BeNumerically(">=", carried+4))
 			Expect(p.Target.Disconnect(ctx, d.Session, p.Path(0))).To(Succeed())
 			p.Until(ctx, "the target has let the path go", subject.DefaultTimers.Teardown, func() bool { return !p.TargetKeepsPath(ctx, d.Session, p.Path(0)) })
-			p.Measure("request to end of path", time.Since(begin), subject.Bound{AtLeast: latency, Limit: latency + kit.AtOnce, Formula: "the disk's latency"})
+			p.Measure("request to end of path", time.Since(begin), verdict.Bound{AtLeast: latency, Limit: latency + kit.AtOnce, Formula: "the disk's latency"})
 			reads.Wait(ctx)
 			bound := p.Initiator.Timers().Reconnect()
 			p.Until(ctx, "the path is connected again", bound.Limit, watch.AllConnected)
@@ -85,7 +87,7 @@ var _ = Describe("recovery", func() {
 			p.VerifyStamped(ctx, d)
 		})
 
-	It("says ENOTCONN when an attempt by hand fails", kit.Sysfs(subject.InitiatorRole), claim.Clauses("IBTRS-SYSFS-011"), func(ctx SpecContext) {
+	It("says ENOTCONN when an attempt by hand fails", pair.Sysfs(clauses.Initiator), claim.Clauses("IBTRS-SYSFS-011"), func(ctx SpecContext) {
 		d := mapSlow(ctx, 0, p.Path(0))
 		Expect(p.Initiator.DisconnectPath(ctx, d.Session, p.Path(0))).To(Succeed())
 		p.StopTarget(ctx)
@@ -93,12 +95,12 @@ var _ = Describe("recovery", func() {
 		Expect(p.Initiator.ReconnectPath(ctx, d.Session, p.Path(0))).To(MatchError(syscall.ENOTCONN))
 	})
 
-	It("makes as many attempts as it was allowed, and no more", kit.Sysfs(subject.InitiatorRole), kit.Takes(130),
+	It("makes as many attempts as it was allowed, and no more", pair.Sysfs(clauses.Initiator), kit.Takes(130),
 		claim.Clauses("IBTRS-PATH-007", "IBTRS-PATH-008"), func(ctx SpecContext) {
 			const allowed = 2
 			never, twice := mapSlow(ctx, 0, p.Path(0)), mapSlow(ctx, 0, p.Path(1))
 			for d, attempts := range map[subject.Device]int{never: 0, twice: allowed} {
-				file := path.Join(p.Dialect().ClientSession(d.Session), "max_reconnect_attempts")
+				file := path.Join(p.Names().ClientSession(d.Session), "max_reconnect_attempts")
 				Expect(p.Client.Write(ctx, file, strconv.Itoa(attempts))).To(Succeed())
 			}
 			none, some := p.CountConnectRequestsOn(0), p.CountConnectRequestsOn(1)
@@ -133,7 +135,7 @@ var _ = Describe("recovery", func() {
 		p.VerifyWrites(ctx, ios, d)
 	})
 
-	It("prefers the path with the shorter way under min-latency", kit.Sysfs(subject.InitiatorRole), kit.Takes(20),
+	It("prefers the path with the shorter way under min-latency", pair.Sysfs(clauses.Initiator), kit.Takes(20),
 		claim.Clauses("IBTRS-HB-010", "IBTRS-MP-004"), func(ctx SpecContext) {
 			const detour = 200 * time.Millisecond
 			d := mapSlow(ctx, 0, p.Path(0), p.Path(1))

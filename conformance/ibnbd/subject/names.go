@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
-// Dialect is the set of names by which a family of implementations shows itself in sysfs. The wire is the same.
-type Dialect struct {
-	Name            string // "ibnbd" or "rnbd", as the clause catalogue spells it
+// Names are those by which the implementations of a dialect show themselves in sysfs. The wire is the same.
+type Names struct {
 	BlockClient     string // class of the block client: .../virtual/<BlockClient>/ctl
 	BlockServer     string // class of the block server
 	TransportClient string // class whose entries are the client's sessions
@@ -22,9 +23,8 @@ type Dialect struct {
 	HasIOMode       bool   // map_device knows io_mode=
 }
 
-// RNBD is the dialect of mainline Linux.
-var RNBD = Dialect{
-	Name:            "rnbd",
+// RNBD are the names of mainline Linux.
+var RNBD = Names{
 	BlockClient:     "rnbd-client",
 	BlockServer:     "rnbd-server",
 	TransportClient: "rtrs-client",
@@ -34,10 +34,9 @@ var RNBD = Dialect{
 	LinkHasSession:  true,
 }
 
-// IBNBD is the dialect of the seed document. Its client directory has three spellings there; the one of the headings is
+// IBNBD are the names of the seed document. Its client directory has three spellings there; the one of the headings is
 // used (clause IBNBD-SYSFS-020).
-var IBNBD = Dialect{
-	Name:            "ibnbd",
+var IBNBD = Names{
 	BlockClient:     "ibnbd-client",
 	BlockServer:     "ibnbd-server",
 	TransportClient: "ibtrs-client",
@@ -48,53 +47,55 @@ var IBNBD = Dialect{
 	HasIOMode:       true,
 }
 
+// NamesOf are the names of a dialect.
+func NamesOf(d clauses.Dialect) Names {
+	return map[clauses.Dialect]Names{clauses.RNBD: RNBD, clauses.IBNBD: IBNBD}[d]
+}
+
 const virtual = "/sys/devices/virtual"
 
 // MapDevice is the file that maps a device when written.
-func (d Dialect) MapDevice() string { return path.Join(virtual, d.BlockClient, "ctl/map_device") }
+func (n Names) MapDevice() string { return path.Join(virtual, n.BlockClient, "ctl/map_device") }
 
 // ClientLinks is the directory with one link per mapped device.
-func (d Dialect) ClientLinks() string { return path.Join(virtual, d.BlockClient, "ctl/devices") }
+func (n Names) ClientLinks() string { return path.Join(virtual, n.BlockClient, "ctl/devices") }
 
 // ClientLink is the link that belongs to an export mapped in a session (clause IBNBD-SYSFS-018).
-func (d Dialect) ClientLink(devicePath, session string) string {
-	name := strings.ReplaceAll(devicePath, "/", "!")
-	if d.LinkHasSession {
-		name += "@" + session
+func (n Names) ClientLink(devicePath, session string) string {
+	link := strings.ReplaceAll(devicePath, "/", "!")
+	if n.LinkHasSession {
+		link += "@" + session
 	}
-	return path.Join(d.ClientLinks(), name)
+	return path.Join(n.ClientLinks(), link)
 }
 
 // DiskFile is a file of the block client below its disk, such as "state" or "unmap_device".
-func (d Dialect) DiskFile(disk, file string) string {
-	return path.Join("/sys/block", disk, d.DiskDir, file)
+func (n Names) DiskFile(disk, file string) string {
+	return path.Join("/sys/block", disk, n.DiskDir, file)
 }
 
 // ServerDevices is the directory with one directory per exported device that is open.
-func (d Dialect) ServerDevices() string { return path.Join(virtual, d.BlockServer, "ctl/devices") }
+func (n Names) ServerDevices() string { return path.Join(virtual, n.BlockServer, "ctl/devices") }
 
 // ServerSession is the directory of one session below one exported device; device is the kernel's name of it.
-func (d Dialect) ServerSession(device, session string) string {
-	return path.Join(d.ServerDevices(), strings.ReplaceAll(device, "/", "!"), "sessions", session)
+func (n Names) ServerSession(device, session string) string {
+	return path.Join(n.ServerDevices(), strings.ReplaceAll(device, "/", "!"), "sessions", session)
 }
 
 // ClientSession is the transport client's directory of a session.
-func (d Dialect) ClientSession(session string) string {
-	return path.Join(virtual, d.TransportClient, session)
+func (n Names) ClientSession(session string) string {
+	return path.Join(virtual, n.TransportClient, session)
 }
 
 // ClientPath is the transport client's directory of one path of a session.
-func (d Dialect) ClientPath(session string, p PathAddr) string {
-	return path.Join(d.ClientSession(session), "paths", p.dirName())
+func (n Names) ClientPath(session string, p PathAddr) string {
+	return path.Join(n.ClientSession(session), "paths", p.dirName())
 }
 
 // ServerPath is the transport server's directory of one path, named from the client's point of view
 // (clause IBTRS-SYSFS-016).
-func (d Dialect) ServerPath(session string, p PathAddr) string {
-	return path.Join(virtual, d.TransportServer, session, "paths", p.dirName())
+func (n Names) ServerPath(session string, p PathAddr) string {
+	return path.Join(virtual, n.TransportServer, session, "paths", p.dirName())
 }
-
-// String returns the dialect's name.
-func (d Dialect) String() string { return d.Name }
 
 func (p PathAddr) dirName() string { return fmt.Sprintf("ip:%s@ip:%s", p.Source, p.Destination) }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kit
+package pair
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -72,7 +73,7 @@ func (p *Pair) TryMap(ctx context.Context, r subject.MapRequest) (subject.Device
 // WriteMap writes a line to map_device and expects that to work.
 func (p *Pair) WriteMap(ctx context.Context, line string) {
 	ginkgo.GinkgoHelper()
-	gomega.Expect(p.Client.Write(ctx, p.Dialect().MapDevice(), line)).To(gomega.Succeed(), "map_device <- %q", line)
+	gomega.Expect(p.Client.Write(ctx, p.Names().MapDevice(), line)).To(gomega.Succeed(), "map_device <- %q", line)
 }
 
 // Mapped finds the device of an export that is mapped exactly once.
@@ -117,9 +118,9 @@ func (p *Pair) ConnectedPaths(ctx context.Context, session string) []subject.Pat
 	paths, err := p.Initiator.Paths(ctx, session)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	var connected []subject.PathAddr
-	for _, path := range paths {
-		if path.Connected {
-			connected = append(connected, path.PathAddr)
+	for _, s := range paths {
+		if s.Connected {
+			connected = append(connected, s.PathAddr)
 		}
 	}
 	return connected
@@ -149,4 +150,15 @@ func (p *Pair) unmapAll(ctx context.Context) error {
 	}
 	p.exports = nil
 	return errors.Join(errs...)
+}
+
+// DiskThere says whether the disk of a device is there. One of NBD's, of which there is a fixed number, is there as long as it
+// can be read.
+func (p *Pair) DiskThere(ctx context.Context, d subject.Device) bool {
+	ginkgo.GinkgoHelper()
+	const block = 4096
+	if p.Initiator.Info().Userland {
+		return p.ReadAt(ctx, d, make([]byte, block), 0) == nil
+	}
+	return p.Client.Exists(ctx, path.Join("/sys/block", d.Disk))
 }

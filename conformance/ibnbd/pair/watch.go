@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kit
+package pair
 
 import (
 	"cmp"
@@ -12,10 +12,11 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 // watchPeriod is how often a watch looks. Its times are late by at most so much; each look costs the guest some milliseconds.
-const watchPeriod = 2 * samplePeriod
+const watchPeriod = 2 * kit.SamplePeriod
 
 // Watch follows the state of a device and of the paths of its session, and puts every change on the timeline.
 type Watch struct {
@@ -53,7 +54,7 @@ func (p *Pair) Watch(ctx context.Context, d subject.Device) *Watch {
 			}
 		}
 	})
-	p.atEnd(func() { stop(); ended.Wait() })
+	p.AtEnd(func() { stop(); ended.Wait() })
 	return w
 }
 
@@ -68,7 +69,7 @@ func (w *Watch) sample(ctx context.Context) {
 	defer w.mu.Unlock()
 	if state = cmp.Or(state, Gone); state != w.state {
 		w.state, w.changed = state, now
-		w.pair.happened(now, w.device.Disk, "device is "+state)
+		w.pair.Happened(now, w.device.Disk, "device is "+state)
 	}
 	for _, path := range paths {
 		w.note(now, path)
@@ -85,7 +86,7 @@ func (w *Watch) note(now time.Time, path subject.PathStatus) {
 	if path.Connected {
 		word = "connected"
 	}
-	w.pair.happened(now, path.String(), "path is "+word)
+	w.pair.Happened(now, path.String(), "path is "+word)
 }
 
 // Gone is the state of a device that does not exist any more.

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kit
+package pair
 
 import (
 	"context"
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
-	"github.com/ibnbd/ibnbd/vm/agent"
+	"github.com/ibnbd/ibnbd/conformance/kit"
 )
 
 // flushesField is the place of the number of flushes in the stat file of a block device.
@@ -36,11 +35,23 @@ func (p *Pair) SetReadOnly(ctx context.Context, e subject.Export) {
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 }
 
-// WriteDurably writes buf at a byte offset of the device and returns when the device says that it is durable: O_DSYNC.
-func (p *Pair) WriteDurably(ctx context.Context, d subject.Device, buf []byte, offset int64) error {
-	flags := syscall.O_RDWR | syscall.O_DIRECT | syscall.O_DSYNC
-	return p.use(ctx, p.InitiatorHost, d.Node, flags, func(f *agent.File) error {
-		n, err := f.WriteAt(ctx, buf, offset)
-		return wholly("write", n, len(buf), err)
+// ExportQueue gives a property of the export's request queue on the target.
+func (p *Pair) ExportQueue(ctx context.Context, e subject.Export, name string) string {
+	ginkgo.GinkgoHelper()
+	return p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "queue", name))
+}
+
+// VerifyStampedOnExport reads what was written to the one device of an export on the target itself, past all caches.
+func (p *Pair) VerifyStampedOnExport(ctx context.Context, e subject.Export) {
+	ginkgo.GinkgoHelper()
+	p.VerifyStampedBy(p.Mapped(ctx, e), func(buf []byte, offset int64) error {
+		return p.ReadFrom(ctx, p.TargetHost, "/dev/"+e.Disk, buf, offset)
 	})
+}
+
+// DurableExport is the export of a disk that outlives the target's machine. It has a volatile write cache, and when
+// [kit.Testbed.PowerLoss] takes the power away it forgets all that was not flushed, or written with FUA. What earlier specs wrote
+// is still on it.
+func (p *Pair) DurableExport() subject.Export {
+	return subject.Export{Path: "dev/" + kit.DurableDisk, Disk: kit.DurableDisk}
 }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"github.com/ibnbd/ibnbd/conformance"
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
+)
+
+// underTest is the protocol whose specs are run.
+func underTest() protocol.Protocol { return conformance.Protocols()[0] }
+
+// implementations are the names of those that can be put under test in a lab.
+func implementations() []string { return implementation.Names(underTest().Implementations) }
+
+// dialects are those of all protocols.
+func dialects() []clauses.Dialect {
+	var all []clauses.Dialect
+	for _, p := range conformance.Protocols() {
+		all = append(all, p.Dialects...)
+	}
+	return all
+}
+
+// moduleSets are those that implementations of any protocol need on their hosts.
+func moduleSets() []string {
+	var all []implementation.Facts
+	for _, p := range conformance.Protocols() {
+		all = append(all, p.Implementations...)
+	}
+	return implementation.Modules(all)
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pair
+
+import (
+	"fmt"
+
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/vm"
+)
+
+// newTarget makes the target of a configuration.
+func newTarget(t *kit.Testbed, c kit.Config) (subject.Target, error) {
+	known, ok := subject.Named(c.Target)
+	if !ok || known.NewTarget == nil {
+		return nil, fmt.Errorf("there is no target %q", c.Target)
+	}
+	return known.NewTarget(placeOf(c, t.TargetHost)), nil
+}
+
+// newInitiator makes the initiator of a configuration.
+func newInitiator(t *kit.Testbed, c kit.Config) (subject.Initiator, error) {
+	known, ok := subject.Named(c.Initiator)
+	if !ok || known.NewInitiator == nil {
+		return nil, fmt.Errorf("there is no initiator %q", c.Initiator)
+	}
+	return known.NewInitiator(placeOf(c, t.InitiatorHost)), nil
+}
+
+func placeOf(c kit.Config, host *vm.Host) subject.Place {
+	return subject.Place{Host: host, Release: c.Lab.Image.Manifest.Release, Programs: c.Programs, Version: c.Version}
+}

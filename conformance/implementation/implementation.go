@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package implementation says what is known of an implementation before it is under test, whatever its protocol: by that
+// clauses are chosen, guests are made and names in reports are given. How one is put under test its protocol knows.
+package implementation
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+)
+
+// Facts are what is known of an implementation.
+type Facts struct {
+	Name    string          // as users write it, such as "mainline"; no other of its protocol has it
+	Dialect clauses.Dialect // the family of names that it uses
+	Own     bool            // whether it is this project's own, so that the project's own rules bind it
+	// Abilities maps an ability to whether the implementation has it in either role; AsTarget and AsInitiator are those that
+	// it has, or lacks, in one role alone. What is absent is unknown.
+	Abilities, AsTarget, AsInitiator map[clauses.Ability]bool
+	// Modules are the module sets of package image that its hosts need.
+	Modules []string
+	// Build compiles its programs into a directory; nil if it has none. It works inside a checkout of the project alone.
+	Build func(ctx context.Context, dir string) error
+}
+
+// Has says whether the implementation is known to have an ability in a role.
+func (f Facts) Has(ability clauses.Ability, role clauses.Role) bool { return f.in(role)[ability] }
+
+// in are the abilities in a role.
+func (f Facts) in(role clauses.Role) map[clauses.Ability]bool {
+	all := make(map[clauses.Ability]bool)
+	maps.Copy(all, f.Abilities)
+	switch role {
+	case clauses.Target:
+		maps.Copy(all, f.AsTarget)
+	case clauses.Initiator:
+		maps.Copy(all, f.AsInitiator)
+	}
+	return all
+}
+
+// Subject describes the implementation in a role, for the choice of clauses. Chosen are the abilities that a run gives it, or
+// takes from it.
+func (f Facts) Subject(role clauses.Role, chosen map[clauses.Ability]bool) clauses.Subject {
+	abilities := f.in(role)
+	maps.Copy(abilities, chosen)
+	return clauses.Subject{Role: role, Dialect: f.Dialect, Own: f.Own, Abilities: abilities}
+}
+
+// FullName is the name with the version, as it stands in reports. An implementation of this project has the version of this
+// program; any other comes with the kernel of its guest, and has the version of that.
+func (f Facts) FullName(program, kernel string) string {
+	if f.Own {
+		return f.Name + "-" + program
+	}
+	return f.Name + "-" + kernel
+}
+
+// Names are those of implementations, in their order.
+func Names(all []Facts) []string {
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// Named finds an implementation by its name.
+func Named(all []Facts, name string) (Facts, bool) {
+	i := slices.IndexFunc(all, func(f Facts) bool { return f.Name == name })
+	if i < 0 {
+		return Facts{}, false
+	}
+	return all[i], true
+}
+
+// Modules are the module sets that any of the implementations needs, in the order of their first user. Hosts get all of
+// them, so that one image serves for every pair.
+func Modules(all []Facts) []string {
+	var sets []string
+	for _, f := range all {
+		for _, set := range f.Modules {
+			if !slices.Contains(sets, set) {
+				sets = append(sets, set)
+			}
+		}
+	}
+	return sets
+}

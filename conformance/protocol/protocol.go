@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package protocol holds the one value by which a protocol hands itself to the engine. The engine (runs, the kit of specs, the
+// passive judge, foreign runs, mutants) names no protocol: each part of it says what it has to know, and a [Protocol] collects
+// these parts. Package conformance has the table of all protocols.
+package protocol
+
+import (
+	"slices"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/conformance/kit"
+)
+
+// Protocol is a protocol with everything that it brings. A part that it does not have is nil.
+type Protocol struct {
+	Name            string                 // such as "ibnbd"
+	Dialects        []clauses.Dialect      // whose clauses are this protocol's
+	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
+	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
+	Baseline        *Baseline              // expected failures that come with the program
+}
+
+// Baseline is a file of expected failures.
+type Baseline struct {
+	File string // its name in the source tree
+	YAML string
+}
+
+// Named finds a protocol.
+func Named(all []Protocol, name string) (Protocol, bool) {
+	i := slices.IndexFunc(all, func(p Protocol) bool { return p.Name == name })
+	if i < 0 {
+		return Protocol{}, false
+	}
+	return all[i], true
+}

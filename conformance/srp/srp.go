@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package srp is all that the suite has of the SCSI RDMA Protocol. There are no specs yet that act on an implementation; the
+// passive judge reads captures.
+package srp
+
+import (
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
+)
+
+// Protocol is SRP.
+var Protocol = protocol.Protocol{
+	Name:     "srp",
+	Dialects: []clauses.Dialect{clauses.SRP},
+}
