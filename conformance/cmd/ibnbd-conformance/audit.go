@@ -17,6 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 const auditHelp = `Read captures of RDMA block storage (pcap or pcapng, compressed or not; "-" is the standard input) and tell what
@@ -271,7 +272,7 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 	if report.Counters.RoCE == 0 {
 		return verdict.Exit{Code: verdict.ExitNothingRan, Sentence: fmt.Sprintf("no RoCEv2 packet among %d frames", report.Counters.Frames)}, nil
 	}
-	header := verdict.Header{Tool: version(), Command: os.Args, Start: report.Start, Selection: "audit"}
+	header := verdict.Header{Tool: version.String(), Command: os.Args, Start: report.Start, Selection: "audit"}
 	dialects := []clauses.Dialect{clauses.Dialect(flags.dialect)}
 	if report.SRP {
 		dialects = append(dialects, clauses.SRP)

@@ -23,6 +23,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 const foreignHelp = `With --target ip:ADDRESS the target is one that somebody else runs, and no lab is needed. Attacks that a target must endure
@@ -149,7 +150,7 @@ func (a *app) foreignOptions(f runFlags) (o runner.ForeignOptions, name string, 
 		return o, "", err
 	}
 	o = runner.ForeignOptions{
-		Selection: f.selection, Party: party, ReportDir: f.report, Tool: version(), Command: os.Args,
+		Selection: f.selection, Party: party, ReportDir: f.report, Tool: version.String(), Command: os.Args,
 		Rerun: f.rerunForeign(), KeepAll: f.keepAll,
 	}
 	if f.baseline != "" && f.baseline != "none" {

@@ -17,6 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 const mutantsHelp = `Prove that the suite catches broken implementations: try mutants, each of which breaks one clause on purpose, and print the
@@ -131,7 +132,7 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 func groundOf(flags mutantsFlags) mutants.Ground {
 	return func(w lab.World) (runner.Options, error) {
 		options, err := mutants.In(w, conformance.Lab{
-			Workers: flags.labs, Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version()},
+			Workers: flags.labs, Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version.String()},
 		}).Options()
 		if err != nil {
 			return options, usagef("--labs: %w", err)

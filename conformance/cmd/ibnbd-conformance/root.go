@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 // app is what the commands share.
@@ -60,7 +60,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:           "ibnbd-conformance",
 		Short:         "Judge RDMA block storage by the clauses of its protocol",
 		Long:          rootHelp + "\n\n" + exitCodeHelp(),
-		Version:       version(),
+		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          refuseRoot,
@@ -96,13 +96,4 @@ func exactly(n int, what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// version is the version that Go recorded when it built this program.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/reference/version"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
 )
@@ -201,7 +202,7 @@ func (a *app) runOptions(f runFlags) (runner.Options, error) {
 	options, err := conformance.Lab{
 		Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, StaticKeys: f.staticKeys, Workers: f.workers, Seed: f.seed,
 		Settings: conformance.Settings{
-			Selection: f.selection, ReportDir: f.report, Baseline: baseline, KeepEvidence: f.keepAll, Tool: version(),
+			Selection: f.selection, ReportDir: f.report, Baseline: baseline, KeepEvidence: f.keepAll, Tool: version.String(),
 		},
 	}.Options()
 	options.BaselineFile, options.Command, options.Rerun = file, os.Args, f.rerun()

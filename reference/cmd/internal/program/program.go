@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 // Exit codes.
@@ -44,6 +45,7 @@ func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(fo
 // sentence, or with --json-errors an object with the sentence and the error number behind it.
 func Main(root *cobra.Command, args []string, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version.String()
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
 	root.AddCommand(manCommand(root))
