@@ -36,6 +36,7 @@ type options struct {
 	heartbeat     time.Duration
 	misses        int
 	halfOpen      time.Duration
+	broken        []string
 
 	control string
 	metrics string
@@ -97,6 +98,7 @@ func newCommand() *cobra.Command {
 	f.BoolVar(&o.status, "status", false, "show the status of the server that runs, and end")
 	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	f.StringArrayVar(&o.broken, "break", nil, "break the `RULE`, to see how a conformance run finds it; may be given again, and \"help\" names all")
 	c.AddCommand(newDisconnectCommand())
 	return c
 }

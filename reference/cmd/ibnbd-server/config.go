@@ -32,6 +32,9 @@ func (o *options) plan() (*plan, error) {
 	if !provider.Known(o.provider) {
 		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
 	}
+	if err := breakRules(&p.cfg, o.broken); err != nil {
+		return nil, err
+	}
 	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planDoors} {
 		if err := step(p); err != nil {
 			return nil, err
