@@ -83,12 +83,7 @@ func (i *Initiator) config() ibnbd.ClientConfig {
 
 // Timers are those of the sessions.
 func (i *Initiator) Timers() subject.Timers {
-	t := i.config().Transport.Timers
-	return subject.Timers{
-		HeartbeatInterval: t.HeartbeatInterval, HeartbeatMisses: t.HeartbeatMisses, Teardown: t.Teardown,
-		ReconnectDelay: t.ReconnectDelay, ReconnectSettle: t.ReconnectSettle, ReconnectSpread: t.ReconnectSpread,
-		Connect: t.Connect, PacketLifetime: t.PacketLifetime,
-	}
+	return subject.Timers{Timers: i.config().Transport.Timers}
 }
 
 // Map maps the disk of a scripted server.

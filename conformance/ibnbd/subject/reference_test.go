@@ -9,30 +9,19 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-func TestReferenceTimersAreItsDefaults(t *testing.T) {
-	got, want := ReferenceTimers, ibtrs.DefaultTimers
-	for _, c := range []struct {
-		name      string
-		got, want any
-	}{
-		{"heartbeat interval", got.HeartbeatInterval, want.HeartbeatInterval},
-		{"heartbeat misses", got.HeartbeatMisses, want.HeartbeatMisses},
-		{"teardown", got.Teardown, want.Teardown},
-		{"reconnect delay", got.ReconnectDelay, want.ReconnectDelay},
-		{"reconnect settle", got.ReconnectSettle, want.ReconnectSettle},
-		{"reconnect spread", got.ReconnectSpread, want.ReconnectSpread},
-		{"connect", got.Connect, want.Connect},
-		{"packet lifetime", got.PacketLifetime, want.PacketLifetime},
-	} {
-		if c.got != c.want {
-			t.Errorf("%s is %v, the reference's default is %v", c.name, c.got, c.want)
-		}
+// TestReferenceTimersAreMainlines: but for the packets of a lost path, for which mainline does not wait.
+func TestReferenceTimersAreMainlines(t *testing.T) {
+	want := DefaultTimers.Timers
+	want.PacketLifetime = ReferenceTimers.PacketLifetime
+	if diff := cmp.Diff(want, ReferenceTimers.Timers); diff != "" {
+		t.Errorf("the reference's timers (-mainline's +its):\n%s", diff)
 	}
-	if stall, detection := got.StallWithPath().Limit, got.Detection().Limit; stall <= detection {
+	if stall, detection := ReferenceTimers.StallWithPath().Limit, ReferenceTimers.Detection().Limit; stall <= detection {
 		t.Errorf("StallWithPath() = %s, want more than detection, %s", stall, detection)
 	}
 }

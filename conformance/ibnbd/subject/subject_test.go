@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 func TestMapRequestLine(t *testing.T) {
@@ -59,8 +60,8 @@ func TestBoundsFollowFromTimers(t *testing.T) {
 	if got, want := DefaultTimers.StillHearing().Detection().Limit, 45200*time.Millisecond; got != want {
 		t.Errorf("StillHearing().Detection() = %s, want %s", got, want)
 	}
-	quick := Timers{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second,
-		ReconnectSettle: 1 * time.Second, Resolve: 5 * time.Second, Connect: 7 * time.Second}
+	quick := Timers{Resolve: 5 * time.Second, Timers: ibtrs.Timers{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Connect: 7 * time.Second,
+		Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second, ReconnectSettle: 1 * time.Second}}
 	if got, want := DefaultTimers.Patience().AtLeast, 30*time.Second; got != want {
 		t.Errorf("Patience().AtLeast = %s, want %s", got, want)
 	}

@@ -7,20 +7,14 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // Timers are the configured times of an implementation: what its user set, or its defaults. Nothing here is measured.
 type Timers struct {
-	HeartbeatInterval time.Duration // between two looks at the miss counter
-	HeartbeatMisses   int           // misses that are forgiven
-	Teardown          time.Duration // longest wait for a dead peer's disconnect
-	ReconnectDelay    time.Duration // between the end of teardown and an attempt
-	ReconnectSettle   time.Duration // added before each attempt
-	ReconnectSpread   time.Duration // largest random addition before an attempt
-	Resolve           time.Duration // longest wait for address, and again for route resolution
-	Connect           time.Duration // longest wait for one connection, and again for the INFO response
-	PacketLifetime    time.Duration // for which writes of a lost path are held back; 0 if they are not
-	Lateness          int           // percent by which a timer may fire late: what its clock's granularity makes of it
+	ibtrs.Timers               // of which PacketLifetime is 0 where writes of a lost path are not held back
+	Resolve      time.Duration // longest wait for address, and again for route resolution
+	Lateness     int           // percent by which a timer may fire late: what its clock's granularity makes of it
 
 	heard int // intervals after a fault in which the peer may still be heard
 }
@@ -30,30 +24,28 @@ type Timers struct {
 const WheelLateness = 13
 
 // DefaultTimers are those of mainline Linux, which are also this project's (clauses IBTRS-HB-001, IBTRS-HB-004,
-// IBTRS-PATH-009, IBTRS-CONN-045).
+// IBTRS-PATH-009, IBTRS-CONN-045, IBTRS-CONN-050).
 var DefaultTimers = Timers{
-	HeartbeatInterval: 5 * time.Second,
-	HeartbeatMisses:   5,
-	Teardown:          30 * time.Second,
-	ReconnectDelay:    30 * time.Second,
-	ReconnectSettle:   1 * time.Second,
-	ReconnectSpread:   8 * time.Second,
-	Resolve:           30 * time.Second,
-	Connect:           30 * time.Second,
-	Lateness:          WheelLateness,
+	Timers: ibtrs.Timers{
+		HeartbeatInterval: 5 * time.Second,
+		HeartbeatMisses:   5,
+		Connect:           30 * time.Second,
+		Info:              30 * time.Second,
+		HalfOpen:          60 * time.Second,
+		Teardown:          30 * time.Second,
+		ReconnectDelay:    30 * time.Second,
+		ReconnectSettle:   1 * time.Second,
+		ReconnectSpread:   8 * time.Second,
+	},
+	Resolve:  30 * time.Second,
+	Lateness: WheelLateness,
 }
 
 // SchedulerLateness is that of timers that are exact, on a machine that is busy.
 const SchedulerLateness = 5
 
-// ReferenceTimers are those of the reference in userspace: as mainline's, but that it waits for the packets of a lost path
-// to die out, and that its timers are exact.
-var ReferenceTimers = func() Timers {
-	t := DefaultTimers
-	t.PacketLifetime = 1 * time.Second
-	t.Lateness = SchedulerLateness
-	return t
-}()
+// ReferenceTimers are the defaults of the reference in userspace, whose timers are exact.
+var ReferenceTimers = Timers{Timers: ibtrs.DefaultTimers, Resolve: 30 * time.Second, Lateness: SchedulerLateness}
 
 // late is how long a timer may take.
 func (t Timers) late(d time.Duration) time.Duration { return d + d*time.Duration(t.Lateness)/100 }
