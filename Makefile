@@ -59,14 +59,13 @@ mutants: setup build ## try broken implementations: print which spec catches whi
 
 # All pairs are judged, also behind one that fails.
 .PHONY: matrix
-matrix: setup build ## judge all pairs of mainline and the reference, keys refreshed and kept; takes eight times as long
-	@failed=; \
-	for pair in {mainline,reference}\ {mainline,reference}\ {refreshed,kept}; do \
-		read -r target initiator keys <<<"$$pair"; \
+matrix: setup build ## judge all pairs of implementations, keys refreshed and kept; takes eight times as long
+	@failed=; all=$$($(BIN)/ibnbd-conformance list --implementations); \
+	for target in $$all; do for initiator in $$all; do for keys in refreshed kept; do \
 		echo "== target $$target, initiator $$initiator, keys $$keys"; \
 		$(BIN)/ibnbd-conformance run --target $$target --initiator $$initiator $$([ $$keys = kept ] && echo --static-keys || true) \
 			--report $(REPORT)/matrix/$$target-$$initiator-$$keys $(RUNFLAGS) || failed="$$failed $$target-$$initiator-$$keys"; \
-	done; \
+	done; done; done; \
 	[ -z "$$failed" ] || { echo "broken:$$failed"; exit 1; }
 
 .PHONY: lab

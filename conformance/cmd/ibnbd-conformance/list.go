@@ -24,7 +24,8 @@ const listExamples = `  ibnbd-conformance list --area IBTRS-HB,IBTRS-PATH
   ibnbd-conformance list --level MUST --role target --dialect rnbd
   ibnbd-conformance list --decided-by none
   ibnbd-conformance list --level MUST --decided-by active --uncovered
-  ibnbd-conformance list --json | jq -r '.[].id'`
+  ibnbd-conformance list --json | jq -r '.[].id'
+  ibnbd-conformance list --implementations`
 
 // selection holds the flags that select clauses, as the user wrote them.
 type selection struct {
@@ -33,11 +34,14 @@ type selection struct {
 
 func newList(a *app) *cobra.Command {
 	var chosen selection
-	var asJSON, uncovered bool
+	var asJSON, uncovered, names bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the clauses of the catalogue", Long: listHelp, Example: listExamples,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if names {
+				return listImplementations(cmd)
+			}
 			filter, err := chosen.filter(a.catalogue)
 			if err != nil {
 				return err
@@ -57,7 +61,19 @@ func newList(a *app) *cobra.Command {
 	chosen.addFlags(list, a.catalogue)
 	list.Flags().BoolVar(&uncovered, "uncovered", false, "only those that could be decided, and that neither a spec nor the passive judge decides")
 	list.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
+	list.Flags().BoolVar(&names, "implementations", false, "instead of clauses, the implementations that can be judged in the lab, a name in each line")
 	return list
+}
+
+// listImplementations writes names for scripts. Nothing selects among them.
+func listImplementations(cmd *cobra.Command) error {
+	if cmd.Flags().NFlag() > 1 {
+		return usagef("--implementations goes with no other flag: those select clauses")
+	}
+	if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(implementations(), "\n")); err != nil {
+		return environmentf("write list: %w", err)
+	}
+	return nil
 }
 
 // uncovered lists the clauses of a filter that could be decided, and that nobody decides.
@@ -79,10 +95,15 @@ func (s *selection) addFlags(cmd *cobra.Command, catalogue *clauses.Catalogue) {
 			usage += ": " + strings.Join(flag.allowed, ", ")
 		}
 		cmd.Flags().StringSliceVar(flag.values, flag.name, nil, usage)
-		complete := cobra.FixedCompletions(flag.allowed, cobra.ShellCompDirectiveNoFileComp)
-		if err := cmd.RegisterFlagCompletionFunc(flag.name, complete); err != nil {
-			panic(fmt.Sprintf("completion of --%s: %v", flag.name, err)) // only if the flag were not there
-		}
+		completeWith(cmd, flag.name, flag.allowed)
+	}
+}
+
+// completeWith has the shell complete the value of a flag to one of some words.
+func completeWith(cmd *cobra.Command, flag string, words []string) {
+	complete := cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(fmt.Sprintf("completion of --%s: %v", flag, err)) // only if the flag were not there
 	}
 }
 

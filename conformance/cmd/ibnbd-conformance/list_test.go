@@ -3,8 +3,11 @@
 package main_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 // TestNothingIsUncovered: every clause of the block protocol and its transport is decided by a spec or by the passive judge, or its
@@ -17,4 +20,26 @@ func TestNothingIsUncovered(t *testing.T) {
 	if got := command(t, "list", "--uncovered", "--dialect", "srp"); !strings.Contains(got.stdout, "SRP-LOGIN") {
 		t.Errorf("clauses of SRP, of which there is no implementation: %s", got.stdout)
 	}
+}
+
+// TestListImplementations: what it lists is what run takes, and what it completes.
+func TestListImplementations(t *testing.T) {
+	got := command(t, "list", "--implementations")
+	names := strings.Fields(got.stdout)
+	if got.code != 0 || !slices.Contains(names, "mainline") || !slices.Contains(names, "reference") {
+		t.Fatalf("exit code %d:\n%s%s", got.code, got.stdout, got.stderr)
+	}
+	for _, name := range names {
+		run := command(t, "run", "--target", name, "--initiator", name, "--dry-run")
+		if run.code != 0 {
+			t.Errorf("run --target %s: exit code %d, %s", name, run.code, run.stderr)
+		}
+	}
+	for _, flag := range []string{"--target", "--initiator"} {
+		completed := command(t, "__complete", "run", flag, "")
+		if !strings.HasPrefix(completed.stdout, got.stdout) {
+			t.Errorf("%s is completed to %q, want %q", flag, completed.stdout, got.stdout)
+		}
+	}
+	expectSentence(t, command(t, "list", "--implementations", "--json"), verdict.ExitUsage, "--implementations goes with no other flag")
 }

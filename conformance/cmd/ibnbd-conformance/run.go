@@ -105,6 +105,9 @@ func newRun(a *app) *cobra.Command {
 	flags.BoolVar(&f.rerunFailed, "rerun-failed", false, "only specs that did not end well in the last run with this directory")
 	flags.StringVar(&f.shard, "shard", "", "INDEX/COUNT: only this one of so many parts of about the same length; 'report merge' puts them together")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
+	for _, flag := range []string{"target", "initiator"} {
+		completeWith(cmd, flag, implementations())
+	}
 	return cmd
 }
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package implementation
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+)
+
+var (
+	kernel = Facts{Name: "kernel", Dialect: clauses.RNBD, Modules: []string{"a", "b"}}
+	own    = Facts{
+		Name: "own", Dialect: clauses.IBNBD, Own: true, Modules: []string{"b", "c"},
+		Abilities:   map[clauses.Ability]bool{clauses.Sysfs: true, clauses.IOMode: false},
+		AsTarget:    map[clauses.Ability]bool{clauses.IOMode: true},
+		AsInitiator: map[clauses.Ability]bool{clauses.Sysfs: false},
+	}
+)
+
+func TestSubject(t *testing.T) {
+	for role, want := range map[clauses.Role]map[clauses.Ability]bool{
+		clauses.Target:    {clauses.Sysfs: true, clauses.IOMode: true, clauses.KeyRefresh: true},
+		clauses.Initiator: {clauses.Sysfs: false, clauses.IOMode: false, clauses.KeyRefresh: true},
+	} {
+		got := own.Subject(role, map[clauses.Ability]bool{clauses.KeyRefresh: true})
+		if diff := cmp.Diff(clauses.Subject{Role: role, Dialect: clauses.IBNBD, Own: true, Abilities: want}, got); diff != "" {
+			t.Errorf("Subject() as %s (-want +got):\n%s", role, diff)
+		}
+		if own.Has(clauses.KeyRefresh, role) || own.Has(clauses.IOMode, role) != want[clauses.IOMode] {
+			t.Errorf("what a run has chosen, or another role, has become a fact of the %s", role)
+		}
+	}
+}
+
+func TestFullName(t *testing.T) {
+	for _, c := range []struct {
+		facts Facts
+		want  string
+	}{{kernel, "kernel-6.12"}, {own, "own-v1"}} {
+		if got := c.facts.FullName("v1", "6.12"); got != c.want {
+			t.Errorf("FullName() = %s, want %s", got, c.want)
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	all := []Facts{kernel, own}
+	if diff := cmp.Diff([]string{"kernel", "own"}, Names(all)); diff != "" {
+		t.Errorf("Names (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c"}, Modules(all)); diff != "" {
+		t.Errorf("Modules (-want +got):\n%s", diff)
+	}
+	if found, ok := Named(all, "own"); !ok || found.Dialect != clauses.IBNBD {
+		t.Errorf("Named(own) = %v, %v", found, ok)
+	}
+	if _, ok := Named(all, "other"); ok {
+		t.Error("Named finds what is not there")
+	}
+}
