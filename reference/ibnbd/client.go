@@ -36,8 +36,9 @@ type Client struct {
 	session *ibtrs.Session
 	ctx     context.Context // ends with the client
 	cancel  context.CancelFunc
-	running sync.WaitGroup // remaps
+	running sync.WaitGroup // remaps, OPENs and CLOSEs
 	spare   sync.Pool      // of *IO
+	gate    gate
 
 	mu         sync.Mutex // guards the rest
 	devices    []*Device
@@ -50,6 +51,7 @@ type Client struct {
 func Connect(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{cfg: cfg}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.gate.ended, c.gate.off = c.ctx.Done(), cfg.Rules.NoOrder
 	c.cfg.Transport.Lost, c.cfg.Transport.Restored = c.lost, c.restored
 	var err error
 	if c.session, err = ibtrs.Open(ctx, c.cfg.Transport); err != nil {
@@ -97,11 +99,21 @@ func (c *Client) Close() error {
 	}
 	c.cancel()
 	for _, d := range devices {
-		d.setState(DeviceUnmapped)
+		d.retire()
 	}
 	err := c.session.Close()
 	c.running.Wait()
 	return err
+}
+
+// begin runs f beside the caller, unless the client is closed, which waits for it.
+func (c *Client) begin(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.running.Go(f)
+	}
+	return !c.closed
 }
 
 // ask sends a message that is answered with a body of n bytes.
@@ -144,7 +156,7 @@ func (c *Client) lost() {
 	defer c.mu.Unlock()
 	c.generation++
 	for _, d := range c.devices {
-		d.leave(DeviceOpen, DeviceClosed)
+		d.change(DeviceOpen, DeviceClosed)
 	}
 }
 
@@ -184,7 +196,7 @@ func (c *Client) Map(ctx context.Context, path string, access AccessMode, mode I
 		<-ctx.Done()
 	}
 	if err := d.open(ctx, c.session.Epoch()); err != nil {
-		d.setState(DeviceUnmapped)
+		d.retire()
 		c.drop(d)
 		return nil, fmt.Errorf("map %q: %w", path, err)
 	}

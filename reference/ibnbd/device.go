@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -42,7 +43,12 @@ type Device struct {
 
 	state    atomic.Int32
 	mapping  atomic.Pointer[mapping] // what the last good OPEN_RSP said
-	inflight atomic.Int64
+	order    order[*IO]
+	inflight atomic.Int64 // I/O that may take effect, whether or not anybody waits for it
+	control  atomic.Int64 // OPENs and CLOSEs under way
+	revoked  atomic.Bool  // the device is unmapped: what was sent for it is not sent again
+	leave    sync.Once    // the gate is told that the device is unmapped,
+	left     sync.Once    // and that nothing is under way to it any more
 }
 
 // mapping is what a server said about a device when it opened it. It is not changed.
@@ -88,35 +94,112 @@ func (d *Device) setState(s DeviceState) {
 	d.client.changed()
 }
 
-// leave changes the state if it is from.
-func (d *Device) leave(from, to DeviceState) bool {
+// change changes the state if it is from.
+func (d *Device) change(from, to DeviceState) bool {
 	defer d.client.changed()
 	return d.state.CompareAndSwap(int32(from), int32(to))
 }
 
-// open sends OPEN and takes the answer.
+// retire makes the device unmapped, whatever is under way to it, and gives the state before.
+func (d *Device) retire() (was DeviceState) {
+	d.leave.Do(d.client.gate.leave)
+	d.revoked.Store(true)
+	was = DeviceState(d.state.Swap(int32(DeviceUnmapped)))
+	d.client.changed()
+	d.settle()
+	return was
+}
+
+// settle lets other devices be opened when this one is unmapped and nothing is under way to it.
+func (d *Device) settle() {
+	if d.State() == DeviceUnmapped && d.inflight.Load() == 0 && d.control.Load() == 0 {
+		d.left.Do(d.client.gate.left)
+	}
+}
+
+// controls counts an OPEN or a CLOSE that begins, +1, or has ended, -1.
+func (d *Device) controls(change int64) {
+	d.control.Add(change)
+	d.settle()
+}
+
+// open opens the device at the server. ctx bounds the wait alone: an OPEN that has been sent goes on, and when it is answered
+// the device is open, or closed again if it was unmapped meanwhile.
 func (d *Device) open(ctx context.Context, epoch uint64) error {
+	c := d.client
+	if err := c.gate.beginOpen(ctx); err != nil {
+		return err
+	}
+	d.controls(+1)
+	done := make(chan error, 1)
+	began := c.begin(func() {
+		opened, err := d.sendOpen(c.ctx, epoch)
+		c.gate.endOpen()
+		if err != nil && opened != nil {
+			d.takeBack(opened)
+		}
+		d.controls(-1)
+		done <- err
+	})
+	if !began {
+		c.gate.endOpen()
+		d.controls(-1)
+		return errClientClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// opening is what a server has opened.
+type opening struct {
+	epoch uint64
+	id    uint32
+}
+
+// takeBack closes what was opened and cannot be used. That may leave something to be closed twice, which does no harm, but
+// only if no device is opened meanwhile. An answer other than success cannot be helped.
+func (d *Device) takeBack(o *opening) {
+	c := d.client
+	c.gate.leave()
+	defer c.gate.left()
+	if c.gate.awaitOpens(c.ctx) == nil {
+		_ = d.sendClose(c.ctx, o.epoch, o.id)
+	}
+}
+
+// sendOpen sends OPEN and takes the answer. What the server has opened is given back where it cannot be used.
+func (d *Device) sendOpen(ctx context.Context, epoch uint64) (*opening, error) {
 	c := d.client
 	c.mu.Lock()
 	generation, agreement := c.generation, c.agreement
 	c.mu.Unlock()
 	request, err := NewOpenRequest(d.path, d.access, d.mode)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ibtrs.EINVAL, err)
+		return nil, fmt.Errorf("%w: %w", ibtrs.EINVAL, err)
 	}
 	message, _ := request.AppendBinary(nil)
 	body, err := c.ask(ctx, epoch, message, OpenResponseSize)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := ParseOpenResponse(body)
-	if err != nil && !(c.cfg.Rules.IgnoreZeroBlock && response.Type == TypeOpenResponse) {
-		if response.Type == TypeOpenResponse {
-			d.sendClose(ctx, epoch, response.DeviceID) // Clause IBNBD-OPEN-020
-		}
-		return fmt.Errorf("%w: %w", ibtrs.EINVAL, err)
+	if err != nil && response.Type != TypeOpenResponse {
+		return nil, fmt.Errorf("%w: %w", ibtrs.EINVAL, err)
 	}
-	return d.adopt(ctx, newMapping(c, epoch, agreement, response), generation)
+	opened := &opening{epoch, response.DeviceID}
+	if err != nil && !c.cfg.Rules.IgnoreZeroBlock {
+		return opened, fmt.Errorf("%w: %w", ibtrs.EINVAL, err) // Clause IBNBD-OPEN-020
+	}
+	switch err := d.adopt(newMapping(c, epoch, agreement, response), generation); {
+	case errors.Is(err, ibtrs.ENODEV):
+		return opened, err
+	default:
+		return nil, err
+	}
 }
 
 func newMapping(c *Client, epoch uint64, a Agreement, r OpenResponse) *mapping {
@@ -136,7 +219,7 @@ func newMapping(c *Client, epoch uint64, a Agreement, r OpenResponse) *mapping {
 }
 
 // adopt makes a mapping the device's, unless the session has been lost, or the device unmapped, since it was asked for.
-func (d *Device) adopt(ctx context.Context, m *mapping, generation int) error {
+func (d *Device) adopt(m *mapping, generation int) error {
 	c := d.client
 	c.mu.Lock()
 	if old := d.mapping.Load(); old != nil {
@@ -156,7 +239,6 @@ func (d *Device) adopt(ctx context.Context, m *mapping, generation int) error {
 	c.mu.Unlock()
 	switch {
 	case unmapped:
-		d.sendClose(ctx, m.epoch, m.id)
 		return fmt.Errorf("it was unmapped meanwhile: %w", ibtrs.ENODEV)
 	case !current:
 		return fmt.Errorf("the session was lost meanwhile: %w", ibtrs.ECONNABORTED)
@@ -164,7 +246,7 @@ func (d *Device) adopt(ctx context.Context, m *mapping, generation int) error {
 	return nil
 }
 
-// sendClose tells the server that a device id is not used any more. An answer other than success cannot be helped.
+// sendClose tells the server that a device id is not used any more.
 func (d *Device) sendClose(ctx context.Context, epoch uint64, id uint32) error {
 	if d.client.cfg.Rules.NoClose {
 		return nil
@@ -195,24 +277,54 @@ func (d *Device) remap(ctx context.Context) error {
 	return d.open(ctx, d.client.session.Epoch())
 }
 
-// Unmap gives the device back. Without force it is refused with EBUSY while I/O is in flight. With force it does not
-// matter; I/O in flight ends by itself. The server is told if it knows the device (Clause IBNBD-FAIL-009).
+// Unmap gives the device back. Without force it is refused with EBUSY while I/O is in flight, that of an application which
+// does not wait for it any more included. With force it does not matter: I/O in flight ends by itself, and is not sent again
+// when its path is lost. Until it has ended no device is mapped. The server is told if it knows the device (Clause
+// IBNBD-FAIL-009); ctx bounds the wait for its answer alone.
 func (d *Device) Unmap(ctx context.Context, force bool) error {
 	if !force && d.inflight.Load() > 0 {
 		return fmt.Errorf("unmap %q: %d I/Os are in flight: %w", d.path, d.inflight.Load(), ibtrs.EBUSY)
 	}
-	was := DeviceState(d.state.Swap(int32(DeviceUnmapped)))
-	d.client.changed()
+	d.controls(+1)
+	was := d.retire()
 	if was == DeviceUnmapped {
+		d.controls(-1)
 		return fmt.Errorf("unmap %q: it is unmapped: %w", d.path, ibtrs.EALREADY)
 	}
 	defer d.client.drop(d)
 	if was != DeviceOpen && !d.client.cfg.Rules.CloseWhenClosed {
+		d.controls(-1)
 		return nil
 	}
-	m := d.mapping.Load()
-	if err := d.sendClose(ctx, m.epoch, m.id); err != nil && !(was == DeviceOpen && errors.Is(err, ibtrs.ECONNABORTED)) {
+	if err := d.close(ctx); err != nil && !(was == DeviceOpen && errors.Is(err, ibtrs.ECONNABORTED)) {
 		return fmt.Errorf("unmap %q: CLOSE: %w", d.path, err)
 	}
 	return nil
+}
+
+// close closes the device at the server. It takes back what controls has counted.
+func (d *Device) close(ctx context.Context) error {
+	c, m := d.client, d.mapping.Load()
+	done := make(chan error, 1)
+	began := c.begin(func() {
+		err := c.gate.awaitOpens(c.ctx)
+		if err == nil {
+			err = d.sendClose(c.ctx, m.epoch, m.id)
+		}
+		if c.ctx.Err() != nil {
+			err = errClientClosed
+		}
+		d.controls(-1)
+		done <- err
+	})
+	if !began {
+		d.controls(-1)
+		return errClientClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -25,6 +25,10 @@ type IO struct {
 	device  *Device
 	request ibtrs.Request
 	header  [IORequestSize]byte
+	place   place[*IO]
+	ordered bool          // place is that of the device's order
+	turn    chan struct{} // one token: earlier operations on the same blocks have ended
+	result  chan error    // one place; used by do
 }
 
 // OpError is an operation that failed. To errors.Is it is the Errno of the server, or EIO when the transport failed.
@@ -67,29 +71,117 @@ func asIO(err error) error {
 	return fmt.Errorf("%w: %w", ibtrs.EIO, err)
 }
 
-// Submit begins an operation; op.Done is called when it has ended. ctx bounds the wait for a place in the queue alone.
-// When Submit returns an error, Done is not called.
+// Submit begins an operation; op.Done is called when it has ended. ctx bounds the wait for a place in the queue, and for
+// earlier writes to the same blocks, alone. When Submit returns an error, Done is not called.
 func (d *Device) Submit(ctx context.Context, op *IO) error {
-	if err := d.prepare(op); err != nil {
+	if err := d.begin(op); err != nil {
 		return d.failed(op, err)
 	}
-	op.request.Done = finished
-	d.inflight.Add(1)
-	if err := d.client.session.Start(ctx, &op.request); err != nil {
-		d.inflight.Add(-1)
-		return d.failed(op, asIO(err))
+	if !d.enter(op) {
+		go d.submitLater(ctx, op)
+		return nil
+	}
+	if err := d.send(ctx, op); err != nil {
+		return d.failed(op, err)
 	}
 	return nil
 }
 
+// submitLater sends an operation when it is its turn.
+func (d *Device) submitLater(ctx context.Context, op *IO) {
+	err := d.await(ctx, op)
+	if err == nil {
+		err = d.send(ctx, op)
+	}
+	if err != nil {
+		op.Done(op, d.failed(op, err))
+	}
+}
+
+// begin counts an operation and makes its message.
+func (d *Device) begin(op *IO) error {
+	op.ordered = false
+	d.inflight.Add(1) // first, so that a device that is given up after the look at its state knows of it
+	err := d.prepare(op)
+	if err != nil {
+		d.ended(op)
+	}
+	return err
+}
+
+// enter puts an operation into the order of the device, and reports whether it may be sent at once. What was sent for an
+// application that is gone can take effect as long as it is in the order, so reads wait as well (Clause IBNBD-FAIL-029). A
+// flush promises nothing of it.
+func (d *Device) enter(op *IO) bool {
+	if op.Op == OpFlush || d.client.cfg.Rules.NoOrder {
+		return true
+	}
+	if op.turn == nil {
+		op.turn = make(chan struct{}, 1)
+	}
+	op.place.offset, op.place.length = op.Offset, op.length()
+	if op.Op == OpRead {
+		op.ordered = !d.order.read(&op.place, op)
+		return !op.ordered
+	}
+	op.ordered = true
+	return d.order.enter(&op.place, op)
+}
+
+// await waits until an operation may be sent. After an error it has ended.
+func (d *Device) await(ctx context.Context, op *IO) error {
+	select {
+	case <-op.turn:
+		return nil
+	case <-ctx.Done():
+	}
+	ready, waited := d.order.quit(&op.place)
+	letBegin(ready)
+	if !waited {
+		<-op.turn // it is its turn at the same moment
+	}
+	d.ended(op)
+	return ctx.Err()
+}
+
+// send hands an operation to the transport. After an error it has ended.
+func (d *Device) send(ctx context.Context, op *IO) error {
+	op.request.Done = finished
+	if err := d.client.session.Start(ctx, &op.request); err != nil {
+		d.ended(op)
+		return asIO(err)
+	}
+	return nil
+}
+
+// finished is called when an operation that was sent has ended, whether or not anybody waits for it.
 func finished(r *ibtrs.Request, err error) {
 	op := r.Owner.(*IO)
 	d := op.device
-	d.inflight.Add(-1)
+	d.ended(op)
 	if err != nil {
 		err = d.failed(op, asIO(err))
 	}
 	op.Done(op, err)
+}
+
+// ended says that an operation cannot take effect any more.
+func (d *Device) ended(op *IO) {
+	if op.ordered {
+		letBegin(d.order.leave(&op.place))
+	}
+	d.inflight.Add(-1)
+	d.settle()
+}
+
+// letBegin tells operations that it is their turn.
+func letBegin(ready *place[*IO]) {
+	for ready != nil {
+		next := ready.ready
+		ready.ready = nil
+		ready.op.turn <- struct{}{}
+		ready = next
+	}
 }
 
 // prepare checks an operation and makes its message.
@@ -115,6 +207,7 @@ func (d *Device) prepare(op *IO) error {
 	header, _ := message.AppendBinary(op.header[:0])
 	op.device = d
 	r := &op.request
+	r.Revoked = &d.revoked
 	r.Owner, r.Epoch, r.Header, r.Direction, r.Data = op, m.epoch, header, op.Op.Direction(), nil
 	if rules.FlushAsWrite && op.Op == OpFlush {
 		r.Direction = ibtrs.Write
@@ -176,30 +269,50 @@ func (d *Device) limit(m *mapping, op Op) int64 {
 func (d *Device) do(ctx context.Context, kind Op, data []byte, offset, length int64, flags uint32) error {
 	op, ok := d.client.spare.Get().(*IO)
 	if !ok {
-		op = &IO{}
+		op = &IO{Done: tellResult, result: make(chan error, 1)}
 	}
 	op.Op, op.Data, op.Offset, op.Length, op.Flags = kind, data, offset, length, flags
 	if d.client.cfg.Rules.ServeWhenClosed && d.State() == DeviceClosed {
 		return nil
 	}
-	err := d.prepare(op)
-	if err == nil {
-		d.inflight.Add(1)
-		if err = d.client.session.Do(ctx, &op.request); err != nil {
-			err = asIO(err)
-		}
-		d.inflight.Add(-1)
-	}
-	if err != nil {
-		return d.failed(op, err) // op goes to the garbage: an abandoned request may still have it
+	if err := d.perform(ctx, op); err != nil {
+		return err // op goes to the garbage: it may still be under way
 	}
 	op.Data, op.request.Data = nil, nil
 	d.client.spare.Put(op)
 	return nil
 }
 
+func tellResult(op *IO, err error) { op.result <- err }
+
+// perform sends an operation when it is its turn, and waits for its end. When ctx ends first, it is given up: it is not sent
+// any more, or not again, and nothing of its data is touched; but it stays in the order until it has ended.
+func (d *Device) perform(ctx context.Context, op *IO) error {
+	if err := d.begin(op); err != nil {
+		return d.failed(op, err)
+	}
+	if !d.enter(op) {
+		if err := d.await(ctx, op); err != nil {
+			return d.failed(op, err)
+		}
+	}
+	if err := d.send(ctx, op); err != nil {
+		return d.failed(op, err)
+	}
+	select {
+	case err := <-op.result:
+		return err
+	case <-ctx.Done():
+	}
+	if d.client.session.Cancel(&op.request) {
+		return d.failed(op, ctx.Err())
+	}
+	return <-op.result
+}
+
 // ReadAtContext reads len(p) bytes, a multiple of the block size, from offset, which is one too. Like io.ReaderAt it
-// gives io.EOF when the device ends before p is full. When ctx ends first, p is not touched any more.
+// gives io.EOF when the device ends before p is full. When ctx ends first, p is not touched any more. It waits for writes to
+// the same blocks that are under way, its own process' or those of an application that is gone.
 func (d *Device) ReadAtContext(ctx context.Context, p []byte, offset int64) (int, error) {
 	m := d.mapping.Load()
 	if offset >= m.size && len(p) > 0 {
@@ -235,7 +348,8 @@ func (d *Device) transferPieces(ctx context.Context, m *mapping, kind Op, p []by
 }
 
 // WriteAtContext writes p, under the same rules. flags may have FlagFUA, to return when the data is durable. When ctx
-// ends first the write may still be executed, but p is not needed any more.
+// ends first the write may still be executed, but not after anything that is asked for later on the same blocks; p is not
+// needed any more.
 func (d *Device) WriteAtContext(ctx context.Context, p []byte, offset int64, flags uint32) (int, error) {
 	m := d.mapping.Load()
 	through := flags&FlagFUA != 0 && m.traits.Cache == CacheWriteBack // a cache, and no FUA: flush instead

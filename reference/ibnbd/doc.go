@@ -27,12 +27,28 @@
 // when it has one; a request can never reach a server with an id of before, because it carries the epoch of the session
 // in which the id was told.
 //
+// # Requests whose application is gone
+//
+// A request that was given up never takes effect after a newer one that was acknowledged (Clause IBNBD-FAIL-029). It is given
+// up when its context ends, when the client of the NBD door goes without a disconnect (package nbd, the kernel's driver
+// included), and when its device is unmapped by force; package ibtrs does not send it again. But it may have left. So a device
+// has its requests in an order: what touches the blocks of a write, a discard or zeroes waits until that has ended, however
+// long ago its application has gone. Reads wait as well: what an application has read must stay. Flushes do not: they promise
+// nothing of what was not acknowledged. It is the order of the block layer, in which requests that are in flight at the same
+// time have none; it is only that the later of two on the same blocks is sent later.
+//
+// What is under way to a device that was unmapped must not reach another one that is given its id. So no device is opened
+// before all of it has ended, and none is closed while another is being opened. An OPEN or a CLOSE whose caller has gone is
+// not given up but goes on, for the same reason.
+//
+// Across clients there is the server alone: its order, and a CLOSE, behind which nothing of the device is executed.
+//
 // # Server
 //
 // [Listen] exports backends, and block devices of the host, to sessions. A target is a real device with its users and
 // writers counted over all sessions; whoever opened it, its writes to overlapping blocks are executed in the order in
-// which they came, which is this package's part in keeping writes of lost paths from coming after their time (see package
-// ibtrs). I/O on backends that may wait is done by a fixed number of workers, all other where it is received.
+// which they came, and reads wait for them, which is this package's part in keeping writes of lost paths from coming after
+// their time (see package ibtrs). I/O on backends that may wait is done by a fixed number of workers, all other where it is received.
 //
 // [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
 //

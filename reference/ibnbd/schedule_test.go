@@ -28,7 +28,8 @@ var (
 )
 
 // TestFaultSchedules writes and reads stamped blocks while paths are cut, slowed down and closed at random, on a disk
-// that takes its time: what was acknowledged is there, whole, and stays until it is written again.
+// that takes its time, and gives some writes up: what was acknowledged, or read, is there, whole, and stays until it is
+// written again.
 func TestFaultSchedules(t *testing.T) {
 	first, last := uint64(1), uint64(*schedules)
 	if *schedule != 0 {
@@ -50,7 +51,7 @@ func TestFaultSchedules(t *testing.T) {
 		return
 	}
 	t.Logf("%d schedules: %+v", last-first+1, total)
-	if *schedule == 0 && (total.failedOver == 0 || total.failed == 0 || total.reconnects == 0) {
+	if *schedule == 0 && (total.failedOver == 0 || total.failed == 0 || total.givenUp == 0 || total.reconnects == 0) {
 		t.Errorf("the schedules caused too little: %+v", total)
 	}
 }
@@ -58,11 +59,15 @@ func TestFaultSchedules(t *testing.T) {
 // TestFaultSchedulesNotice turns rules off, one after the other: some schedule must notice each.
 func TestFaultSchedulesNotice(t *testing.T) {
 	for name, spoil := range map[string]spoiler{
-		"writes overtake each other": func(s *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { s.Rules.NoWriteOrder = true },
-		"no quarantine":              func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Transport.Rules.NoQuarantine = true },
-		"writes are answered early":  func(s *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { s.Rules.AcknowledgeTooEarly = true },
-		"devices stay closed":        func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Rules.NoRemap = true },
-		"new keys are ignored":       func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Transport.Rules.IgnoreNewKey = true },
+		"writes overtake each other":  func(s *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { s.Rules.NoWriteOrder = true },
+		"no quarantine":               func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Transport.Rules.NoQuarantine = true },
+		"writes are answered early":   func(s *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { s.Rules.AcknowledgeTooEarly = true },
+		"devices stay closed":         func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Rules.NoRemap = true },
+		"no order of given-up writes": func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Rules.NoOrder = true },
+		"given-up writes are sent again": func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) {
+			c.Rules.NoOrder, c.Transport.Rules.SendGivenUp = true, true
+		},
+		"new keys are ignored": func(_ *ibnbd.ServerConfig, c *ibnbd.ClientConfig) { c.Transport.Rules.IgnoreNewKey = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 2000; seed++ {
@@ -79,6 +84,7 @@ func TestFaultSchedulesNotice(t *testing.T) {
 // tally counts what a schedule has caused.
 type tally struct {
 	writes, reads, failed  int
+	givenUp                int
 	failedOver, reconnects uint64
 }
 
@@ -86,6 +92,7 @@ func (t *tally) add(o tally) {
 	t.writes += o.writes
 	t.reads += o.reads
 	t.failed += o.failed
+	t.givenUp += o.givenUp
 	t.failedOver += o.failedOver
 	t.reconnects += o.reconnects
 }
@@ -357,8 +364,8 @@ type writer struct {
 	count  uint64
 }
 
-// block is what is known of a block: the last write that was acknowledged, and the later ones that failed, of which any
-// may have happened.
+// block is what is known of a block: the last write that was acknowledged or read, and the later ones that failed, of which
+// any may have happened. When one of them was read, all have happened that ever will.
 type block struct {
 	offset int64
 	acked  uint64
@@ -368,6 +375,9 @@ type block struct {
 const (
 	blockSize  = 4096
 	sectorSize = 512
+
+	patient  = 5                      // of so many writes one is given up when it takes too long
+	patience = 400 * time.Millisecond // at most
 )
 
 func newWriter(r *trial, id int) *writer {
@@ -389,21 +399,35 @@ func (w *writer) work(stop <-chan struct{}) {
 		if w.rnd.IntN(3) == 0 {
 			w.read(b)
 		} else {
-			w.write(b)
+			w.writeImpatiently(b)
 		}
 	}
 }
 
-func (w *writer) write(b *block) error {
+// writeImpatiently gives some writes up.
+func (w *writer) writeImpatiently(b *block) {
+	ctx := context.Background()
+	if w.rnd.IntN(patient) == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(w.rnd.Int64N(int64(patience))))
+		defer cancel()
+	}
+	w.write(ctx, b)
+}
+
+func (w *writer) write(ctx context.Context, b *block) error {
 	w.count++
 	data := make([]byte, blockSize)
 	for i := 0; i < blockSize; i += sectorSize {
 		stamp(data[i:i+sectorSize], uint64(b.offset)+uint64(i), w.count)
 	}
-	_, err := w.trial.device.WriteAt(data, b.offset)
+	_, err := w.trial.device.WriteAtContext(ctx, data, b.offset, 0)
 	w.trial.mu.Lock()
 	defer w.trial.mu.Unlock()
 	w.trial.tally.writes++
+	if errors.Is(err, context.DeadlineExceeded) {
+		w.trial.tally.givenUp++
+	}
 	if err != nil {
 		w.trial.tally.failed++
 		b.maybe = append(b.maybe, w.count)
@@ -444,6 +468,7 @@ func (w *writer) check(b *block, data []byte) error {
 	if first != b.acked && !slices.Contains(b.maybe, first) {
 		return fmt.Errorf("writer %d, block at %d holds write %d, want %d or one of %v", w.id, b.offset, first, b.acked, b.maybe)
 	}
+	b.acked, b.maybe = first, nil
 	return nil
 }
 
@@ -453,7 +478,7 @@ func (w *writer) final() {
 	for i := range w.blocks {
 		b := &w.blocks[i]
 		w.read(b)
-		if err := w.write(b); err != nil {
+		if err := w.write(context.Background(), b); err != nil {
 			w.trial.fail(fmt.Errorf("after everything has healed: %w", err))
 		}
 		w.read(b)

@@ -16,14 +16,11 @@ type blockOp struct {
 	device  *serverDevice
 	message IORequest
 
-	offset, length int64  // bytes of the device
-	data           []byte // of a write what is written, of a read where the answer goes
-	answered       bool   // before it was executed, against the rules: the request is not ours any more
+	place[*blockOp]        // what it is about, and where it stands in the order of writes
+	data            []byte // of a write what is written, of a read where the answer goes
+	answered        bool   // before it was executed, against the rules: the request is not ours any more
 
-	waits         bool     // for an earlier write to the same blocks
-	before, after *blockOp // in the order of writes
-	ready         *blockOp // the next of those that may begin
-	queued        *blockOp // the next of those that wait for a worker
+	queued *blockOp // the next of those that wait for a worker
 }
 
 // io begins an I/O, or refuses it at once.
@@ -44,10 +41,22 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 		op = &early
 		r.Respond(0)
 	}
-	if op.ordered() && !op.device.target.order.enter(op) {
-		return // an earlier write begins it
+	if op.enter() {
+		op.start()
+	} // else an earlier write begins it
+}
+
+// enter puts the operation into the order of its target, and reports whether it may begin. Reads wait as well: what they have
+// shown must not be changed later by a write whose client has long seen it fail.
+func (op *blockOp) enter() bool {
+	order := &op.device.target.order
+	switch {
+	case op.ordered():
+		return order.enter(&op.place, op)
+	case op.message.Op() == OpRead && !op.device.session.server.cfg.Rules.NoWriteOrder:
+		return order.read(&op.place, op)
 	}
-	op.start()
+	return true
 }
 
 // parse checks the message as the protocol demands (Clauses IBNBD-IO-001 to IBNBD-IO-016).
@@ -133,7 +142,7 @@ func (op *blockOp) writes() bool {
 }
 
 func (op *blockOp) ordered() bool {
-	return op.writes() && !op.device.session.server.cfg.Rules.NoWriteOrder
+	return op.writes() && !op.answered && !op.device.session.server.cfg.Rules.NoWriteOrder
 }
 
 // start runs the operation here, if that cannot take long, or gives it to a worker.
@@ -153,9 +162,9 @@ func (op *blockOp) run() {
 	if op.answered || !op.request.Abandoned() || rules.ExecuteAbandoned {
 		errno = ibtrs.ErrnoOf(op.execute())
 	}
-	var ready *blockOp
+	var ready *place[*blockOp]
 	if op.ordered() {
-		ready = op.device.target.order.leave(op)
+		ready = op.device.target.order.leave(&op.place)
 	}
 	op.device.done()
 	if !op.answered {
@@ -164,7 +173,7 @@ func (op *blockOp) run() {
 	for ready != nil {
 		next := ready.ready
 		ready.ready = nil
-		ready.start()
+		ready.op.start()
 		ready = next
 	}
 }

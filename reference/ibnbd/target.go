@@ -28,7 +28,7 @@ type target struct {
 	name    string // for people: the last part of the path
 	backend backend.Backend
 	props   backend.Properties
-	order   writeOrder
+	order   order[*blockOp]
 	host    bool // opened on demand, and closed with its last user
 
 	// Guarded by the lock of targets.

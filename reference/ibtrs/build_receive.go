@@ -159,7 +159,7 @@ func (b *build) finish(sl *slot, errno Errno) {
 	if errno != 0 {
 		err = errno
 	}
-	if sl.req != nil && err == nil && sl.direction == Read {
+	if sl.req != nil && !sl.canceled && err == nil && sl.direction == Read {
 		copy(sl.req.Data, b.piece(sl)[:sl.dataLen])
 	}
 	b.path.inflight.Add(-1)

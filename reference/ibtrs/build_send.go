@@ -16,6 +16,9 @@ func (b *build) send(sl *slot, from *build) error {
 	defer b.gate.RUnlock()
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
+	if sl.givenUp() && !b.session.cfg.Rules.SendGivenUp {
+		return errGivenUp // Clause IBNBD-FAIL-029
+	}
 	if !b.open || b.epoch != sl.epoch && sl.epoch != 0 {
 		return errBuildGone
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
@@ -21,8 +22,11 @@ type Request struct {
 	// Epoch, unless 0, is what [Session.Epoch] was when the header was made. If the session has lost all its paths since
 	// then, the request fails instead of reaching a server that may know nothing of the header's meaning.
 	Epoch uint64
+	// Revoked, unless nil, is set by whoever takes the request back, together with others: it is not sent any more then, and
+	// not again on another path, but fails. One that is under way ends with its path, unless it is answered before.
+	Revoked *atomic.Bool
 	// Done is called when a request that was started has ended, with nil, an Errno of the server, or the error of the
-	// transport. It runs in a goroutine of the transport and must not wait.
+	// transport. From then on it cannot take effect any more. Done runs in a goroutine of the transport and must not wait.
 	Done func(r *Request, err error)
 
 	Owner any // is the caller's, to find its way back in Done
@@ -50,7 +54,8 @@ func (r *Request) complete(err error) {
 
 // Do sends a request and waits for its end: nil, the Errno that the server answered with, or an error of the transport
 // (ECONNABORTED to errors.Is when no path is left). When ctx ends first, Do returns its error at once and nothing of r
-// is touched any more; the request itself lives on, and keeps its permit, until the server has answered.
+// is touched any more. The request itself lives on, and keeps its permit, until the server has answered or its path is lost;
+// it is not sent again. Whoever must know when it cannot take effect any more uses Start and Cancel.
 func (s *Session) Do(ctx context.Context, r *Request) error {
 	if r.result == nil {
 		r.result = make(chan error, 1)
@@ -63,7 +68,7 @@ func (s *Session) Do(ctx context.Context, r *Request) error {
 	case err := <-r.result:
 		return err
 	case <-ctx.Done():
-		if r.slot.abandon(r) {
+		if r.slot.cancel(r, nil) {
 			return ctx.Err()
 		}
 		return <-r.result
@@ -73,6 +78,11 @@ func (s *Session) Do(ctx context.Context, r *Request) error {
 // Start sends a request and returns; r.Done, which must be set, is called when it has ended. ctx bounds the wait for a
 // permit alone. When Start returns an error, Done is not called.
 func (s *Session) Start(ctx context.Context, r *Request) error { return s.start(ctx, r) }
+
+// Cancel says that nobody waits for a request any more which was started: r.Data is not touched from now on, and the request
+// is not sent again when its path is lost. It may still take effect until Done is called, as always. False says that it has
+// ended: Done has been called, or is about to be.
+func (s *Session) Cancel(r *Request) bool { return r.slot.cancel(r, r) }
 
 func (s *Session) start(ctx context.Context, r *Request) error {
 	if err := checkSize(s.Geometry(), r.direction(), len(r.Data), len(r.Header)); err != nil {
@@ -120,12 +130,13 @@ const (
 type slot struct {
 	permit uint32
 
-	mu      sync.Mutex // guards the rest
-	state   slotState
-	req     *Request // nil when its owner does not wait any more
-	build   *build   // that carries it
-	channel *clientChannel
-	epoch   uint64
+	mu       sync.Mutex // guards the rest
+	state    slotState
+	req      *Request // nil when its owner does not want to hear of it any more
+	canceled bool     // nobody waits for it
+	build    *build   // that carries it
+	channel  *clientChannel
+	epoch    uint64
 
 	direction  Direction
 	admin      bool
@@ -148,18 +159,24 @@ func (sl *slot) load(r *Request, epoch uint64) {
 		epoch = r.Epoch
 	}
 	r.slot = sl
-	sl.req, sl.epoch = r, epoch
+	sl.req, sl.epoch, sl.canceled = r, epoch, false
 	sl.direction, sl.admin = r.direction(), r.Admin
 	sl.dataLen, sl.headerLen = len(r.Data), len(r.Header)
 }
 
-// abandon ends the wait of r's owner; it reports false if the request has ended already.
-func (sl *slot) abandon(r *Request) bool {
+// cancel ends the wait of r's owner, who is told of its end if owner is r, but not if it is nil. It reports false if the
+// request has ended already.
+func (sl *slot) cancel(r, owner *Request) bool {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	if sl.req != r || sl.state == slotFree {
 		return false
 	}
-	sl.req = nil
+	sl.req, sl.canceled = owner, true
 	return true
+}
+
+// givenUp says that the request must not be sent, or not again. The caller holds the lock.
+func (sl *slot) givenUp() bool {
+	return sl.canceled || sl.req != nil && sl.req.Revoked != nil && sl.req.Revoked.Load()
 }

@@ -48,6 +48,7 @@ type ClientRules struct {
 	StayAway         bool // does not reconnect by itself
 	NoFailover       bool // fails the requests of a lost path although another is whole
 	NoQuarantine     bool // does not wait before it sends the writes of a lost path again
+	SendGivenUp      bool // sends requests again that nobody waits for, or that were revoked
 	ParallelAttempts bool // does not wait for its turn to reconnect
 	NoDelay          bool // reconnects without pause
 

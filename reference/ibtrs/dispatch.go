@@ -13,6 +13,9 @@ var errNoPath = fmt.Errorf("no connected path: %w", ECONNABORTED)
 // errBuildGone is the refusal of a build that takes no requests any more.
 var errBuildGone = errors.New("path is not connected")
 
+// errGivenUp ends a request that nobody waits for any more, or that was revoked, instead of sending it.
+var errGivenUp = fmt.Errorf("request was given up: %w", ECONNABORTED)
+
 // dispatch sends the request in sl on the path that the policy prefers, or on the next best if that one refuses; each
 // path is tried at most once. from is the build that has its bytes, nil if the request is new and has them itself.
 func (s *Session) dispatch(sl *slot, from *build) error {
@@ -32,7 +35,7 @@ func (s *Session) dispatch(sl *slot, from *build) error {
 			continue
 		}
 		err := b.send(sl, from)
-		if err == nil || errors.Is(err, EMSGSIZE) {
+		if err == nil || errors.Is(err, EMSGSIZE) || errors.Is(err, errGivenUp) {
 			return err
 		}
 	}

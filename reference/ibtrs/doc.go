@@ -62,7 +62,7 @@
 //  3. Nothing more begins: requests of a path that is not connected are not begun ([ServerRequest.Abandoned]), nor those
 //     that lie in the completion queue of a connection which is lost.
 //  4. What has begun is in order: writes to overlapping blocks are executed one after the other, as they came, whatever
-//     path or session they came on. That is the block layer's part, in package ibnbd.
+//     path or session they came on, and reads wait for them. That is the block layer's part, in package ibnbd.
 //
 // So a write either has come to the server when its quarantine ends, and is in order in front of everything later; or it
 // never will. What rests on time is rule 2 alone, and only if the server does not confirm: PacketLifetime must be longer
@@ -72,6 +72,23 @@
 // rule 4 a write that it has begun can still be overtaken, in particular one that failed because no path was left. A
 // foreign client, which sends again or fails at once, is protected by rules 3 and 4 from what has reached the server, but
 // not from what is still in the network. Writes that are in flight at the same time have no order in any case.
+//
+// # Requests that nobody waits for
+//
+// An application can go while its request is under way: its context ends, its connection to this process does, its device is
+// unmapped. Whoever comes next may write newer data to the same blocks on another path, and the old request must not take
+// effect after that (Clause IBNBD-FAIL-029). So a request that was given up is never sent again: one whose context has ended
+// ([Session.Do]), one that was canceled ([Session.Cancel]) or revoked together with others ([Request].Revoked). What has left
+// before cannot be called back, and the adapter repeats it as long as the path is there. It keeps its permit until the server
+// has answered, or until its path is lost and rules 1 and 2 have passed; then [Request].Done is called, and it cannot take
+// effect any more. A layer that knows which requests touch the same blocks, as package ibnbd does, sends the newer one only
+// then. That is at most as long after the loss of the path as any request waits ([Timers.StallWithPath]).
+//
+// With a foreign server the end of what has left is as sure as rules 2 and 3 are there: the server must not begin, once a
+// disconnect is confirmed or PacketLifetime has passed, what came over the lost path. A write that it has begun before,
+// and whose disk takes longer than that, can still land behind a newer one; nothing in the protocol tells the client of
+// it. A process that is killed gives everything up at once, and keeps no order for the next one: there the server's rules 3
+// and 4 are all there is.
 //
 // # Connections that carry nothing
 //

@@ -10,6 +10,9 @@
 // commands end. What a disk was not offered for, an unknown command and an unknown flag are answered with EINVAL; an option
 // or a write that is too long is passed over and refused. Only what cannot be understood at all ends the connection.
 //
+// What a client has in flight when it goes is executed if it has asked for a disconnect, and given up if not: the context of
+// the Disk's method ends.
+//
 // [AttachToKernel] makes a block device of a Disk: the kernel's NBD driver is its client, without a handshake.
 //
 // # Zeroes and holes

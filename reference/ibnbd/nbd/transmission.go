@@ -43,21 +43,26 @@ func newTransmission(c net.Conn, chosen choice) *transmission {
 	}
 }
 
-// run reads commands until the client disconnects, and waits for those in flight.
+// run reads commands until the client disconnects, and waits for those in flight. They are executed if the client has asked
+// for a disconnect, and given up if it has just gone (Clause IBNBD-FAIL-029).
 func (t *transmission) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var inFlight sync.WaitGroup
 	defer inFlight.Wait()
 	for {
-		t.places <- struct{}{}
 		c, err := t.read()
-		if err != nil || c.kind == cmdDisconnect {
+		if err != nil {
+			cancel()
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return err
 		}
+		if c.kind == cmdDisconnect {
+			return nil
+		}
+		t.places <- struct{}{} // here, so that an end is noticed as long as nothing is in front of it
 		inFlight.Go(func() {
 			if err := t.reply(c, t.execute(ctx, c)); err != nil {
 				t.conn.Close() // the reader ends, too
