@@ -4,8 +4,12 @@ package provocations_test
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
@@ -14,14 +18,24 @@ import (
 )
 
 // run provokes an initiator of its own, in a time of its own: what waits for timers takes none.
-func run(t *testing.T, c provocations.Provocation, change func(*ibnbd.ClientConfig)) (err error) {
+func run(t *testing.T, c provocations.Provocation, change func(*ibnbd.ClientConfig)) error {
+	t.Helper()
+	return runOn(t, c, change, func(i provocations.Initiator) provocations.Initiator { return i })
+}
+
+// runOn is run with an initiator that is seen in some other way.
+func runOn(
+	t *testing.T, c provocations.Provocation, change func(*ibnbd.ClientConfig), seen func(provocations.Initiator) provocations.Initiator,
+) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		i, failed := loopback.StartInitiator(c.Needs(), change)
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		err = provocations.Execute(context.Background(), i.Ground(), c)
+		ground := i.Ground()
+		ground.Initiator = seen(ground.Initiator)
+		err = provocations.Execute(context.Background(), ground, c)
 		if err := i.Close(); err != nil {
 			t.Errorf("something was left behind: %v", err)
 		}
@@ -59,4 +73,86 @@ func TestTable(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStateIsShownLate runs all provocations against a client whose devices show their state a moment late, as the files of a
+// kernel do: what a server has seen end may still look whole to who asks the initiator.
+func TestStateIsShownLate(t *testing.T) {
+	for _, c := range provocations.All() {
+		t.Run(c.Name, func(t *testing.T) {
+			err := runOn(t, c, nil, func(i provocations.Initiator) provocations.Initiator { return lateInitiator{i} })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// lateness is how late a state is shown.
+const lateness = 200 * time.Millisecond
+
+// lateInitiator is an initiator whose devices show their state late.
+type lateInitiator struct{ provocations.Initiator }
+
+func (i lateInitiator) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
+	d, err := i.Initiator.Map(ctx, server...)
+	if err != nil {
+		return nil, err
+	}
+	return showLate(d), nil
+}
+
+// lateDisk shows each change of its state late.
+type lateDisk struct {
+	provocations.Disk
+	end  context.CancelFunc
+	done chan struct{}
+
+	mu    sync.Mutex
+	shown string
+	news  chan struct{} // closed, and replaced, when another state is shown
+}
+
+// showLate follows the state of a disk until it is unmapped.
+func showLate(of provocations.Disk) *lateDisk {
+	ctx, end := context.WithCancel(context.Background())
+	d := &lateDisk{Disk: of, end: end, done: make(chan struct{}), shown: "open", news: make(chan struct{})}
+	go func() {
+		defer close(d.done)
+		for next, after := "closed", "open"; of.AwaitState(ctx, next) == nil; next, after = after, next {
+			time.Sleep(lateness)
+			d.show(next)
+		}
+	}()
+	return d
+}
+
+func (d *lateDisk) show(state string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shown = state
+	close(d.news)
+	d.news = make(chan struct{})
+}
+
+func (d *lateDisk) AwaitState(ctx context.Context, want string) error {
+	for {
+		d.mu.Lock()
+		shown, news := d.shown, d.news
+		d.mu.Unlock()
+		if shown == want {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("it is shown as %s: %w", shown, context.Cause(ctx))
+		}
+	}
+}
+
+func (d *lateDisk) Unmap(ctx context.Context) error {
+	d.end()
+	<-d.done
+	return d.Disk.Unmap(ctx)
 }

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/script"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -150,8 +152,9 @@ func silentOnce(ctx context.Context, p *Play, s script.Script) error {
 	if err := v.Await(bounded, "the client gives the silent server up", latest(v).Broken); err != nil {
 		return tester.Broken(clause, "%v", err)
 	}
+	lost := latest(v)
 	v.Do(func() { v.Script.Beat = nil })
-	if err := p.comesBack(ctx, v, d, 1); err != nil {
+	if err := p.comesBack(ctx, v, d, lost, 1); err != nil {
 		return tester.Broken(clause, "a server that was silent: %v", err)
 	}
 	return nil
@@ -176,22 +179,27 @@ func turnedAway(ctx context.Context, p *Play, s script.Script) error {
 			k.RejectErrno(-int16(ibtrs.EBUSY))
 		}
 	})
+	lost := latest(v)
 	p.hangup(ctx, v)
-	if err := p.awaitState(ctx, d, closed); err != nil {
-		return err
-	}
-	if err := p.comesBack(ctx, v, d, 1+times); err != nil {
+	if err := p.comesBack(ctx, v, d, lost, 1+times); err != nil {
 		return tester.Broken(clause, "a server that has turned it away %d times: %v", times, err)
 	}
 	return nil
 }
 
-// comesBack waits until the initiator has its disk open again, by itself, after so many attempts.
-func (p *Play) comesBack(ctx context.Context, v *script.Server, d Disk, attempts int) error {
-	pause := p.pause()
-	bounded, cancel := context.WithTimeout(ctx, time.Duration(attempts)*pause+slack)
+// comesBack waits until the initiator has its disk open again over another build of a lost path, by itself, after so many
+// attempts. That the disk is open says nothing before the initiator has asked for it over the new build: a server sees a path
+// end before the state of the disk shows it.
+func (p *Play) comesBack(ctx context.Context, v *script.Server, d Disk, lost *script.Path, attempts int) error {
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(attempts)*p.pause()+slack)
 	defer cancel()
-	if err := d.AwaitState(bounded, open); err != nil {
+	err := v.Await(bounded, "the client asks for its disk over another build of the path", func() bool {
+		return slices.ContainsFunc(v.Seen, func(r *script.Request) bool { return r.Kind == ibnbd.TypeOpen && r.Conn.Path != lost })
+	})
+	if err == nil {
+		err = d.AwaitState(bounded, open)
+	}
+	if err != nil {
 		return fmt.Errorf("the disk is not open again after the time of %d attempts: %w", attempts, err)
 	}
 	return Usable(ctx, d)
