@@ -213,8 +213,13 @@ func checkOneSession(e *Event, r *Ruling) {
 	}
 }
 
-// closingBound is how long a session may live without a device.
-const closingBound = 10 * time.Second
+// Times in which a session ends that has no device any more. Its paths are closed one after another, and each may take as long
+// as an initiator waits for a peer that does not confirm: what is left of such a wait that was under way, and one of its own.
+const (
+	closingBound  = 10 * time.Second
+	teardownWait  = 34 * time.Second // 30 s, by a timer that is late by an eighth
+	teardownBound = 2 * teardownWait
+)
 
 // checkLastDevice: the session ends with its last device.
 func checkLastDevice(e *Event, r *Ruling) {
@@ -228,7 +233,8 @@ func checkLastDevice(e *Event, r *Ruling) {
 		}
 		return
 	}
-	if e.From != Initiator || e.At.Sub(s.closedAt) < closingBound || !e.Path.Connected() {
+	bound := closingBound + time.Duration(s.endingBeside(e.Path, e.At))*teardownBound
+	if e.From != Initiator || e.At.Sub(s.closedAt) < bound || !e.Path.Connected() {
 		return
 	}
 	for _, f := range fromInitiators(s) {
@@ -238,4 +244,23 @@ func checkLastDevice(e *Event, r *Ruling) {
 		}
 	}
 	r.Breaks("session is kept %s after its last device was closed", shortTime(e.At.Sub(s.closedAt)))
+}
+
+// endingBeside counts the other paths of a session without a device that may be in teardown: those that are closed, and those on
+// which the initiator was not heard since, as on a wire that loses its wish to disconnect.
+func (s *Session) endingBeside(path *Path, now time.Time) int {
+	const silence = beatInterval + beatInterval/2
+	ending := 0
+	for _, p := range s.paths {
+		if p == path {
+			continue
+		}
+		if p.Connected() {
+			if heard := p.build.heard[Initiator]; heard.After(s.closedAt) && now.Sub(heard) < silence {
+				continue
+			}
+		}
+		ending++
+	}
+	return ending
 }

@@ -323,6 +323,29 @@ func TestStuckConnection(t *testing.T) {
 	}
 }
 
+// TestSlowTeardown: the paths of a session end one after another, and mainline's client takes its whole wait for one whose peer
+// was silent at an earlier end. The heartbeats on the other path go on meanwhile.
+func TestSlowTeardown(t *testing.T) {
+	c := loadFiles(t, "testdata/slow-teardown-rail0.pcapng.gz", "testdata/slow-teardown-rail1.pcapng.gz")
+	expectInOrder(t, timeline(t, c), []string{
+		`path 10.0.1.2 to 10.0.1.1, connection 0: CLOSE device 0, .* status 0`,
+		`path 10.0.0.2 to 10.0.0.1: path is lost, closed by the initiator`,
+		`path 10.0.1.2 to 10.0.1.1, connection 0: heartbeat of the initiator`,
+		`path 10.0.1.2 to 10.0.1.1, connection 0: heartbeat of the initiator`,
+		`path 10.0.1.2 to 10.0.1.1, connection 0: heartbeat of the initiator`,
+		`session session2, path 10.0.1.2 to 10.0.1.1: session is down`,
+	})
+	if broken := failures(judged(t, c, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+	// The same on a wire that loses the first path's wish to disconnect.
+	closing := time.Date(2026, 11, 30, 14, 43, 53, 350e6, time.UTC)
+	silent := slices.DeleteFunc(c.clone(), func(f Frame) bool { return f.Rail == "rail0" && f.At.After(closing) })
+	if broken := failures(judged(t, silent, Configuration{})); len(broken) > 0 {
+		t.Error(broken)
+	}
+}
+
 // TestFailoverBeforeDisconnect: an initiator that has given a path up may send its requests over another one before the
 // disconnect of the first is on the wire. Nobody is blamed for that.
 func TestFailoverBeforeDisconnect(t *testing.T) {

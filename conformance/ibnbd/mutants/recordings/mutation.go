@@ -16,6 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
 // mutation is one way to break a protocol, and the clauses that it breaks: all of them, and no other.
@@ -43,6 +44,7 @@ var (
 	comesBack   = recorded("return", "rail0")
 	roundRobin  = recorded("round-robin", "rail0", "rail1")
 	minInflight = recorded("min-inflight", "rail0", "rail1")
+	slowEnd     = recorded("slow-teardown", "rail0", "rail1")
 )
 
 var none = 0
@@ -56,6 +58,9 @@ var sets = []set{
 	{"failover", failover, audit.Audit{}, failoverMutations},
 	{"return", comesBack, audit.Audit{}, returnMutations},
 	{"round-robin", roundRobin, audit.Audit{}, turnsMutations},
+	{"slow teardown", slowEnd, audit.Audit{}, []mutation{
+		{"a session without devices keeps its second path", keepSecond, []string{"IBNBD-SYSFS-036 initiator"}},
+	}},
 	{"judged for round-robin", minInflight, configured(audit.Configuration{Policy: audit.RoundRobin}), []mutation{
 		{"the policy is another", asItIs, []string{"IBTRS-MP-002"}},
 	}},
@@ -77,6 +82,12 @@ var sets = []set{
 }
 
 func configured(c audit.Configuration) audit.Audit { return audit.Audit{Configuration: c} }
+
+// keepSecond has the second path of a session without devices live on for longer than the end of the first can take.
+func keepSecond(e *editor) {
+	e.delay(e.cm(-4, roce.AttrDREQ), 2*time.Minute)
+	e.insert(e.find(-1, from("10.0.1.2", beat(8))), false, time.Minute, func(*roce.Packet) {})
+}
 
 // asItIs changes nothing: what is wrong is only what the judge was told.
 func asItIs(*editor) {}

@@ -170,6 +170,8 @@ var moreMutations = []mutation{
 		e.insert(closed, false, 12*time.Second, func(p *roce.Packet) {
 			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
 		})
+		other := e.find(-1, from("10.0.1.2", beat(9))) // its other path lives, too
+		e.insert(other, false, 13*time.Second, func(p *roce.Packet) { p.ImmDt = model.ImmDt })
 	}, []string{"IBNBD-SYSFS-036 initiator"}},
 }
 
