@@ -32,13 +32,14 @@ func DefaultClientConfig() ClientConfig {
 
 // Client maps devices of one server over one session.
 type Client struct {
-	cfg     ClientConfig
-	session *ibtrs.Session
-	ctx     context.Context // ends with the client
-	cancel  context.CancelFunc
-	running sync.WaitGroup // remaps, OPENs and CLOSEs
-	spare   sync.Pool      // of *IO
-	gate    gate
+	cfg      ClientConfig
+	session  *ibtrs.Session
+	ctx      context.Context // ends with the client
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // remaps, OPENs and CLOSEs
+	spare    sync.Pool      // of *IO
+	gate     gate
+	failures failures // of all devices
 
 	mu         sync.Mutex // guards the rest
 	devices    []*Device
@@ -80,6 +81,9 @@ func (c *Client) Agreement() Agreement {
 	return c.agreement
 }
 
+// Failures counts the requests that failed on devices of the session, those that are unmapped now included.
+func (c *Client) Failures() IOFailures { return c.failures.counts() }
+
 // Devices are the mapped devices.
 func (c *Client) Devices() []*Device {
 	c.mu.Lock()
@@ -103,6 +107,9 @@ func (c *Client) Close() error {
 	}
 	err := c.session.Close()
 	c.running.Wait()
+	for _, d := range devices {
+		d.failures.log.Close()
+	}
 	return err
 }
 
@@ -189,6 +196,7 @@ func (c *Client) remapAll() {
 // Map opens a device of the server. The error is EEXIST to errors.Is if the path is mapped already, else the server's.
 func (c *Client) Map(ctx context.Context, path string, access AccessMode, mode IOMode) (*Device, error) {
 	d := &Device{client: c, path: path, access: access, mode: mode}
+	d.failures.log = newFailureLog(c.cfg.Log.With("session", c.session.Name()), "I/O failed")
 	if err := c.add(d); err != nil {
 		return nil, fmt.Errorf("map %q: %w", path, err)
 	}
@@ -221,6 +229,7 @@ func (c *Client) add(d *Device) error {
 var errClientClosed = fmt.Errorf("client is closed: %w", ibtrs.ECONNABORTED)
 
 func (c *Client) drop(d *Device) {
+	d.failures.log.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.devices = slices.DeleteFunc(c.devices, func(other *Device) bool { return other == d })

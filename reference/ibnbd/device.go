@@ -49,6 +49,7 @@ type Device struct {
 	revoked  atomic.Bool  // the device is unmapped: what was sent for it is not sent again
 	leave    sync.Once    // the gate is told that the device is unmapped,
 	left     sync.Once    // and that nothing is under way to it any more
+	failures failures
 }
 
 // mapping is what a server said about a device when it opened it. It is not changed.
@@ -88,6 +89,9 @@ func (d *Device) Traits() Traits { return d.mapping.Load().traits }
 
 // ID is the server's id for the device, valid as long as the session lives.
 func (d *Device) ID() uint32 { return d.mapping.Load().id }
+
+// Failures counts the device's requests that failed since it was mapped.
+func (d *Device) Failures() IOFailures { return d.failures.counts() }
 
 func (d *Device) setState(s DeviceState) {
 	d.state.Store(int32(s))

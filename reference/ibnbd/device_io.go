@@ -48,8 +48,20 @@ func (e *OpError) Error() string {
 // Unwrap gives the cause.
 func (e *OpError) Unwrap() error { return e.Err }
 
-func (d *Device) failed(op *IO, err error) error {
+func (d *Device) opError(op *IO, err error) error {
 	return &OpError{d.path, op.Op, op.Offset, op.length(), err}
+}
+
+// failed is how an operation fails. Of each that fails it is called once.
+func (d *Device) failed(op *IO, err error) error { return d.noted(op, d.opError(op, err)) }
+
+// noted takes note of the error that an operation has ended with, if any.
+func (d *Device) noted(op *IO, err error) error {
+	if err != nil {
+		d.failures.note(op.Op, err)
+		d.client.failures.note(op.Op, err)
+	}
+	return err
 }
 
 func (op *IO) length() int64 {
@@ -160,7 +172,10 @@ func finished(r *ibtrs.Request, err error) {
 	d := op.device
 	d.ended(op)
 	if err != nil {
-		err = d.failed(op, asIO(err))
+		err = d.opError(op, asIO(err))
+	}
+	if op.result == nil { // else who waits for it takes note, as long as somebody does
+		_ = d.noted(op, err)
 	}
 	op.Done(op, err)
 }
@@ -301,13 +316,13 @@ func (d *Device) perform(ctx context.Context, op *IO) error {
 	}
 	select {
 	case err := <-op.result:
-		return err
+		return d.noted(op, err)
 	case <-ctx.Done():
 	}
 	if d.client.session.Cancel(&op.request) {
 		return d.failed(op, ctx.Err())
 	}
-	return <-op.result
+	return d.noted(op, <-op.result)
 }
 
 // ReadAtContext reads len(p) bytes, a multiple of the block size, from offset, which is one too. Like io.ReaderAt it

@@ -93,6 +93,14 @@ func (s *Server) Devices() []OpenDevice {
 	return all
 }
 
+// Failures counts the I/Os of a session that were refused or failed. Of a session that there is not it counts none.
+func (s *Server) Failures(session string) IOFailures {
+	if h := s.session(session); h != nil {
+		return h.failures.counts()
+	}
+	return IOFailures{}
+}
+
 func (s *Server) session(name string) *serverSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()

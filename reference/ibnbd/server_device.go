@@ -77,7 +77,7 @@ func (h *serverSession) open(r *ibtrs.ServerRequest) ibtrs.Errno {
 	d := h.find(path)
 	if d == nil || h.server.cfg.Rules.OpenTwice {
 		if d, err = h.openPath(path, request); err != nil {
-			h.log.Info("open refused", "path", path, "access", request.AccessMode, "error", err)
+			h.opens.Note("path", path, "access", request.AccessMode, "error", err)
 			return ibtrs.ErrnoOf(err)
 		}
 		h.log.Info("device opened", "path", path, "device", d.target.name, "id", d.id, "access", d.access, "io_mode", d.mode)

@@ -32,6 +32,7 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 	}
 	op.request, op.data = r, r.Data
 	if err := op.parse(h); err != nil {
+		h.refused(r, err)
 		r.Respond(ibtrs.ErrnoOf(err))
 		return
 	}
@@ -57,6 +58,22 @@ func (op *blockOp) enter() bool {
 		return order.read(&op.place, op)
 	}
 	return true
+}
+
+// refused takes note of an I/O that is not begun.
+func (h *serverSession) refused(r *ibtrs.ServerRequest, err error) {
+	op := Op(opMask) // none
+	m, parseErr := ParseIORequest(r.Header)
+	if parseErr == nil {
+		op = m.Op()
+	}
+	h.failures.note(op, fmt.Errorf("%s of %d bytes at sector %d of device %d: %w", op, m.Size, m.Sector, m.DeviceID, err))
+}
+
+// failed takes note of an I/O that the backend has not done.
+func (op *blockOp) failed(err error) {
+	d := op.device
+	d.session.failures.note(op.message.Op(), &OpError{d.target.name, op.message.Op(), op.offset, op.length, err})
 }
 
 // parse checks the message as the protocol demands (Clauses IBNBD-IO-001 to IBNBD-IO-016).
@@ -160,7 +177,11 @@ func (op *blockOp) run() {
 	rules := &op.device.session.server.cfg.Rules
 	errno := ibtrs.EIO
 	if op.answered || !op.request.Abandoned() || rules.ExecuteAbandoned {
-		errno = ibtrs.ErrnoOf(op.execute())
+		err := op.execute()
+		if err != nil {
+			op.failed(err)
+		}
+		errno = ibtrs.ErrnoOf(err)
 	}
 	var ready *place[*blockOp]
 	if op.ordered() {

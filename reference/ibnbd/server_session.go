@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/ibnbd/ibnbd/reference/burst"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -24,12 +25,17 @@ type serverSession struct {
 	devices   atomic.Pointer[[]*serverDevice] // by id; nil for an id that is free; replaced as a whole
 	admin     sync.WaitGroup                  // OPENs and CLOSEs that are being worked on
 
+	failures failures
+	opens    *burst.Log // OPENs that are refused
+
 	mu sync.Mutex // held to change devices
 }
 
 func newServerSession(s *Server, sess *ibtrs.ServerSession) *serverSession {
 	h := &serverSession{server: s, sess: sess, name: sess.Name()}
 	h.log = s.cfg.Log.With("session", h.name)
+	h.failures.log = newFailureLog(h.log, "I/O failed")
+	h.opens = burst.New(h.log, slog.LevelInfo, "open refused")
 	h.agreement.Store(&Agreement{})
 	h.devices.Store(&[]*serverDevice{})
 	return h
@@ -80,6 +86,8 @@ func (h *serverSession) Disconnected() {
 		}
 	}
 	h.server.forget(h.sess)
+	h.failures.log.Close()
+	h.opens.Close()
 	h.log.Info("session over", "devices", len(devices))
 }
 

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/ibnbd/ibnbd/reference/burst"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -22,6 +24,7 @@ type Server struct {
 	stop      context.CancelFunc
 	running   sync.WaitGroup // listeners' goroutines and closing paths
 	draining  atomic.Bool    // no request begins any more
+	refused   *burst.Log     // connections
 
 	mu       sync.Mutex // guards the rest, and all that sessions and paths say it guards
 	sessions map[UUID]*ServerSession
@@ -38,6 +41,7 @@ func Listen(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, sessions: map[UUID]*ServerSession{}, names: map[string]*ServerSession{}}
+	s.refused = burst.New(cfg.Log, slog.LevelInfo, "connection refused")
 	for _, dev := range cfg.Devices {
 		l, err := dev.Listen(cfg.Port)
 		if err != nil {
@@ -114,6 +118,7 @@ func (s *Server) Close() error {
 		p.fail(errServerCloses)
 	}
 	s.running.Wait()
+	s.refused.Close()
 	return err
 }
 
@@ -130,7 +135,7 @@ func (s *Server) accept(ctx context.Context, dev rdma.Device, l rdma.Listener) {
 			return
 		}
 		if err := s.admit(ctx, dev, request); err != nil {
-			s.cfg.Log.Info("connection refused", "from", request.RemoteAddr(), "to", request.LocalAddr(), "reason", err)
+			s.refused.Note("from", request.RemoteAddr(), "to", request.LocalAddr(), "reason", err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ibnbd/ibnbd/reference/burst"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -26,6 +27,7 @@ type ServerPath struct {
 	incarnation   uint16
 	client, local netip.Addr
 	log           *slog.Logger
+	refused       *burst.Log // requests
 
 	taken    []bool           // by cid: a connection exists or is being accepted; guarded by the server's lock
 	channels []*serverChannel // by cid; guarded by mu until the path is connected
@@ -79,6 +81,7 @@ func newServerPath(sess *ServerSession, dev rdma.Device, local, remote netip.Add
 	p.accepted = sync.NewCond(&p.mu)
 	p.channels = make([]*serverChannel, len(p.taken))
 	p.log = sess.server.cfg.Log.With("path", p.String())
+	p.refused = burst.New(p.log, slog.LevelInfo, "request refused")
 	return p
 }
 
@@ -258,6 +261,7 @@ func (p *ServerPath) close(halfOpen bool) {
 	if err := p.release(); err != nil {
 		p.log.Error("path leaves something behind", "error", err)
 	}
+	p.refused.Close()
 	p.move(StateClosed)
 	p.session.remove(p)
 }

@@ -163,7 +163,7 @@ func (p *ServerPath) begun(r *ServerRequest) error {
 			r.drop()
 			return breach(r.clauseOf(err), err)
 		}
-		p.log.Info("request refused", "chunk", r.chunk, "error", err)
+		p.refused.Note("chunk", r.chunk, "error", err)
 		r.Respond(ErrnoOf(err))
 		return nil
 	}

@@ -8,12 +8,17 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
+
+	"github.com/ibnbd/ibnbd/reference/burst"
 )
 
 // Server offers disks by name. The zero Server offers none.
 type Server struct {
 	// Log may be nil.
 	Log *slog.Logger
+
+	connections, aborted, refused atomic.Uint64
 
 	mu    sync.Mutex // guards the rest
 	names []string   // in the order in which they were added; the first is also the one without a name
@@ -49,6 +54,18 @@ func (s *Server) list() []string {
 	return append([]string(nil), s.names...)
 }
 
+// Stats counts what clients have done.
+type Stats struct {
+	Connections uint64 // that were accepted
+	Aborted     uint64 // connections that ended in the middle of something, or with something that is not NBD
+	Refused     uint64 // commands that the disk was not offered for
+}
+
+// Stats gives the counters.
+func (s *Server) Stats() Stats {
+	return Stats{Connections: s.connections.Load(), Aborted: s.aborted.Load(), Refused: s.refused.Load()}
+}
+
 func (s *Server) log() *slog.Logger {
 	if s.Log == nil {
 		return slog.New(slog.DiscardHandler)
@@ -65,6 +82,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	aborted := burst.New(s.log(), slog.LevelWarn, "NBD connection aborted")
+	defer aborted.Close()
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -73,9 +92,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			return errors.Join(err, l.Close())
 		}
+		s.connections.Add(1)
 		conns.Go(func() {
 			if err := s.serve(ctx, c); err != nil && ctx.Err() == nil {
-				s.log().Warn("NBD connection ended", "error", err)
+				s.aborted.Add(1)
+				aborted.Note("error", err)
 			}
 		})
 	}
@@ -90,5 +111,7 @@ func (s *Server) serve(ctx context.Context, c net.Conn) error {
 	if err != nil || chosen.disk == nil {
 		return err
 	}
-	return newTransmission(c, chosen).run(ctx)
+	t := newTransmission(c, chosen)
+	t.refused = &s.refused
+	return t.run(ctx)
 }

@@ -10,16 +10,18 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // transmission is the second phase of a connection: commands and replies.
 type transmission struct {
 	choice
-	conn   net.Conn
-	in     *bufio.Reader
-	info   Info
-	places chan struct{} // one for each command in flight
-	spare  sync.Pool     // of *command
+	conn    net.Conn
+	in      *bufio.Reader
+	info    Info
+	refused *atomic.Uint64 // commands
+	places  chan struct{}  // one for each command in flight
+	spare   sync.Pool      // of *command
 
 	out sync.Mutex // held to write a reply
 }
@@ -39,7 +41,7 @@ type command struct {
 
 func newTransmission(c net.Conn, chosen choice) *transmission {
 	return &transmission{
-		choice: chosen, conn: c, in: bufio.NewReaderSize(c, 64<<10), info: chosen.disk.Info(), places: make(chan struct{}, maxInFlight),
+		choice: chosen, refused: new(atomic.Uint64), conn: c, in: bufio.NewReaderSize(c, 64<<10), info: chosen.disk.Info(), places: make(chan struct{}, maxInFlight),
 	}
 }
 
@@ -118,6 +120,7 @@ func (c *command) resize(n int) {
 // execute does what a command asks for, if it may.
 func (t *transmission) execute(ctx context.Context, c *command) error {
 	if err := t.check(c); err != nil {
+		t.refused.Add(1)
 		return err
 	}
 	offset, length, fua := int64(c.offset), int64(c.length), c.flags&cmdFlagFUA != 0
