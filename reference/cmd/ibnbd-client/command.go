@@ -135,7 +135,19 @@ func (o *steerOptions) addFlags(c *cobra.Command) {
 func newStatCommand() *cobra.Command {
 	json := false
 	c := &cobra.Command{
-		Use: "stat", Short: "Show sessions, paths, counters and time bounds of all running clients", Args: cobra.NoArgs,
+		Use: "stat", Short: "Show sessions, paths, counters and time bounds of all running clients",
+		Long: `Shows of each running client its session, the time bounds that follow from its options, and counters.
+
+Of a path: requests and their bytes; requests in flight; requests that came here from another path that was lost (failed over
+here); how often it was connected again (reconnects), and attempts of that which failed (failed reconnects); the time of the
+last heartbeat there and back (latency).
+
+Of a device, since it was mapped: requests that ended with an error (failed reads, failed writes, and all others, such as
+flushes), and requests that nobody waited for any more (given up). An I/O that is too long for one request is several. The log
+has a line for the first failure, and one every 10 seconds for all that follow.
+
+Of NBD: connections, those that ended in the middle of something (aborted), and commands that no device was offered for.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runStat(c.Context(), c.OutOrStdout(), json) },
 	}
 	c.Flags().BoolVar(&json, "json", false, "as JSON")

@@ -18,6 +18,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/figures"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -31,7 +32,19 @@ type status struct {
 	NBD     string         `json:"nbd_socket"`
 	Devices []deviceStatus `json:"devices"`
 	Paths   []pathStatus   `json:"paths"`
-	Bounds  []string       `json:"bounds,omitempty"`
+
+	// Counters and what follows from options are told when they are asked for, and not with changes.
+
+	Failed *figures.Failed `json:"failed_ios,omitempty"` // of all devices, those that are unmapped now included
+	Door   *doorStatus     `json:"nbd,omitempty"`
+	Bounds []string        `json:"bounds,omitempty"`
+}
+
+// doorStatus is what programs have done that use devices through NBD.
+type doorStatus struct {
+	Connections uint64 `json:"connections"`
+	Aborted     uint64 `json:"aborted_connections"`
+	Refused     uint64 `json:"refused_commands"`
 }
 
 type deviceStatus struct {
@@ -43,6 +56,8 @@ type deviceStatus struct {
 	Access string `json:"access"`
 	URI    string `json:"uri"`
 	Node   string `json:"node,omitempty"` // of its block device
+
+	Failed *figures.Failed `json:"failed_ios,omitempty"`
 }
 
 // door is where the device can be used.
@@ -73,7 +88,16 @@ func (r *mapper) state() status {
 // status is the state with counters and bounds.
 func (r *mapper) status() status {
 	st, s := r.news.tell(), r.conn.Session()
-	st.Bounds = s.Bounds()
+	st.Bounds, st.Failed = s.Bounds(), figures.NewFailed(r.conn.Failures())
+	door := r.nbd.Stats()
+	st.Door = &doorStatus{door.Connections, door.Aborted, door.Refused}
+	for i := range st.Devices {
+		for _, d := range r.conn.Devices() {
+			if d.Path() == st.Devices[i].Path {
+				st.Devices[i].Failed = figures.NewFailed(d.Failures())
+			}
+		}
+	}
 	for i := range st.Paths {
 		for _, p := range s.Paths() {
 			if p.String() == st.Paths[i].Name {
@@ -154,6 +178,10 @@ func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 			fmt.Fprintln(out, b)
 		}
 		fmt.Fprintln(out, pathTable(st.Paths))
+		fmt.Fprintln(out, failureTable(&st))
+		if d := st.Door; d != nil {
+			fmt.Fprintf(out, "NBD: %d connections so far, %d aborted; %d commands refused\n", d.Connections, d.Aborted, d.Refused)
+		}
 	}
 	return nil
 }
@@ -161,7 +189,7 @@ func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 func pathTable(paths []pathStatus) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"path", "state", "reads", "read bytes", "writes", "write bytes", "in flight", "failed over", "reconnects", "failed", "latency"})
+	t.AppendHeader(table.Row{"path", "state", "reads", "read bytes", "writes", "write bytes", "in flight", "failed over here", "reconnects", "failed reconnects", "latency"})
 	for _, p := range paths {
 		s := p.Stats
 		if s == nil {
@@ -169,6 +197,24 @@ func pathTable(paths []pathStatus) string {
 		}
 		t.AppendRow(table.Row{p.Name, p.State, s.Reads, s.ReadBytes, s.Writes, s.WriteBytes, s.Inflight, s.FailedOver, s.Reconnected, s.ReconnectsFailed, latency(s.Latency)})
 	}
+	return t.Render()
+}
+
+// failureTable shows the requests that failed.
+func failureTable(st *status) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"device", "state", "failed reads", "failed writes", "failed others", "given up"})
+	row := func(name, state string, f *figures.Failed) {
+		if f != nil {
+			t.AppendRow(table.Row{name, state, f.Reads, f.Writes, f.Others, f.GivenUp})
+		}
+	}
+	for _, d := range st.Devices {
+		row(d.Path, d.State, d.Failed)
+	}
+	t.AppendSeparator()
+	row("all since the start", "", st.Failed)
 	return t.Render()
 }
 

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/figures"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -26,9 +28,10 @@ type status struct {
 }
 
 type sessionStatus struct {
-	Name    string         `json:"name"`
-	Paths   []pathStatus   `json:"paths"`
-	Devices []deviceStatus `json:"devices"`
+	Name    string          `json:"name"`
+	Paths   []pathStatus    `json:"paths"`
+	Devices []deviceStatus  `json:"devices"`
+	Failed  *figures.Failed `json:"failed_ios"` // requests that were refused, or failed on the device
 }
 
 type pathStatus struct {
@@ -59,7 +62,9 @@ func statusOf(s *ibnbd.Server) status {
 	}
 	devices := s.Devices()
 	for _, sess := range t.Sessions() {
-		st.Sessions = append(st.Sessions, sessionStatusOf(sess, devices))
+		status := sessionStatusOf(sess, devices)
+		status.Failed = figures.NewFailed(s.Failures(sess.Name()))
+		st.Sessions = append(st.Sessions, status)
 	}
 	return st
 }
@@ -112,11 +117,32 @@ func writeMetrics(w io.Writer, st status) {
 		fmt.Fprintf(w, "# TYPE ibnbd_server_path_%s %s\n", m.name, m.kind)
 		for _, sess := range st.Sessions {
 			for _, p := range sess.Paths {
-				fmt.Fprintf(w, "ibnbd_server_path_%s{session=%q,path=%q,state=%q} %d\n", m.name, sess.Name, p.Name, p.State, m.value(p.Stats))
+				fmt.Fprintf(w, "ibnbd_server_path_%s{session=%s,path=%q,state=%q} %d\n", m.name, label(sess.Name), p.Name, p.State, m.value(p.Stats))
 			}
 		}
 	}
+	writeFailures(w, st.Sessions)
 }
+
+// writeFailures writes how many requests of each session failed.
+func writeFailures(w io.Writer, sessions []sessionStatus) {
+	fmt.Fprintf(w, "# TYPE ibnbd_server_session_failed_ios_total counter\n")
+	for _, sess := range sessions {
+		for _, kind := range []struct {
+			name  string
+			count uint64
+		}{{"read", sess.Failed.Reads}, {"write", sess.Failed.Writes}, {"other", sess.Failed.Others}} {
+			fmt.Fprintf(w, "ibnbd_server_session_failed_ios_total{session=%s,kind=%q} %d\n", label(sess.Name), kind.name, kind.count)
+		}
+	}
+}
+
+// label quotes a text as Prometheus does, which knows fewer escapes than Go.
+func label(text string) string {
+	return `"` + escape.Replace(strings.ToValidUTF8(text, "\uFFFD")) + `"`
+}
+
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 // showStatus shows what the server that runs tells of itself.
 func showStatus(ctx context.Context, w io.Writer, o *options) error {
@@ -141,18 +167,22 @@ func showStatus(ctx context.Context, w io.Writer, o *options) error {
 }
 
 func showSessions(w io.Writer, sessions []sessionStatus) {
-	paths, devices := table.NewWriter(), table.NewWriter()
+	paths, devices, failed := table.NewWriter(), table.NewWriter(), table.NewWriter()
+	failed.AppendHeader(table.Row{"session", "failed reads", "failed writes", "failed others"})
 	paths.AppendHeader(table.Row{"session", "path", "state", "reads", "read bytes", "writes", "write bytes", "in flight"})
 	devices.AppendHeader(table.Row{"session", "id", "path", "device", "access", "io mode"})
 	for _, s := range sessions {
 		for _, p := range s.Paths {
 			paths.AppendRow(table.Row{s.Name, p.Name, p.State, p.Stats.Reads, p.Stats.ReadBytes, p.Stats.Writes, p.Stats.WriteBytes, p.Stats.Inflight})
 		}
+		if f := s.Failed; f != nil {
+			failed.AppendRow(table.Row{s.Name, f.Reads, f.Writes, f.Others})
+		}
 		for _, d := range s.Devices {
 			devices.AppendRow(table.Row{s.Name, d.ID, d.Path, d.Device, d.Access, d.IOMode})
 		}
 	}
-	for _, t := range []table.Writer{paths, devices} {
+	for _, t := range []table.Writer{paths, devices, failed} {
 		t.SetStyle(table.StyleLight)
 		fmt.Fprintln(w, t.Render())
 	}
