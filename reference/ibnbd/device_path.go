@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/layout"
 )
 
 const (
@@ -42,6 +43,45 @@ func FullPath(search, session, device string) (string, error) {
 		return "", fmt.Errorf("full path of device %q has %d bytes, at most %d are allowed: %w", device, len(full), MaxFullPath, ibtrs.EINVAL)
 	}
 	return collapseSlashes(full), nil
+}
+
+// CheckExport refuses the path of an export to which no device path of any session leads on a server with the given search
+// path. The error is EINVAL to errors.Is.
+func CheckExport(search, path string) error {
+	path = collapseSlashes(pathSeparator + path)
+	session, device, err := reach(search, path)
+	if err == nil && len(device) > layout.MaxName {
+		err = fmt.Errorf("the device path has %d bytes, at most %d are possible: %w", len(device), layout.MaxName, ibtrs.EINVAL)
+	}
+	if err == nil && strings.ContainsRune(device, 0) {
+		err = fmt.Errorf("the device path %q has a NUL: %w", device, ibtrs.EINVAL)
+	}
+	if err == nil {
+		_, err = FullPath(search, session, device)
+	}
+	if err != nil {
+		return fmt.Errorf("export %.64q can be mapped by no client: %w", path, err)
+	}
+	return nil
+}
+
+// reach finds the device path that leads to a full path, and the session for which it does; none if it does for all.
+func reach(search, path string) (session, device string, err error) {
+	base, _, perSession := strings.Cut(search, sessionInSearch)
+	device, below := strings.CutPrefix(path, collapseSlashes(base+pathSeparator))
+	if !below {
+		return "", "", fmt.Errorf("it is not below the search path %.64s: %w", search, ibtrs.EINVAL)
+	}
+	if perSession {
+		session, device, _ = strings.Cut(device, pathSeparator)
+		if err := ibtrs.CheckSessionName(session); err != nil {
+			return "", "", fmt.Errorf("it is not below the search path %.64s: %w", search, err)
+		}
+	}
+	if device == "" {
+		return "", "", fmt.Errorf("the device path is empty: %w", ibtrs.EINVAL)
+	}
+	return session, device, nil
 }
 
 func collapseSlashes(path string) string {

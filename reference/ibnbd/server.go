@@ -24,8 +24,8 @@ type Server struct {
 
 // Listen starts a server. When it fails, the exports of the configuration are still the caller's.
 func Listen(cfg ServerConfig) (*Server, error) {
-	if err := cfg.validate(); err != nil {
-		return nil, err
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("server cannot start: %w", err)
 	}
 	t, err := newTargets(cfg.Exports, cfg.HostDevices)
 	if err != nil {

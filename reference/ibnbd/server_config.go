@@ -36,14 +36,37 @@ func DefaultServerConfig() ServerConfig {
 	}
 }
 
-func (c *ServerConfig) validate() error {
+// Validate refuses values that make no sense, also those of the transport. It needs no devices and opens nothing. The error
+// names field, value and limit, and is EINVAL to errors.Is.
+func (c *ServerConfig) Validate() error {
 	switch {
 	case len(c.SearchPath) > MaxFullPath:
-		return fmt.Errorf("server cannot start: search path has %d bytes, at most %d are allowed: %w", len(c.SearchPath), MaxFullPath, ibtrs.EINVAL)
+		return fmt.Errorf("search path has %d bytes, at most %d are allowed: %w", len(c.SearchPath), MaxFullPath, ibtrs.EINVAL)
 	case c.DefaultIOMode != BlockIO && c.DefaultIOMode != FileIO:
-		return fmt.Errorf("server cannot start: default I/O mode %d, must be 0 (file) or 1 (block): %w", c.DefaultIOMode, ibtrs.EINVAL)
+		return fmt.Errorf("default I/O mode is %d, must be 0 (file) or 1 (block): %w", c.DefaultIOMode, ibtrs.EINVAL)
 	case c.Workers < 1 || c.Workers > 1<<16:
-		return fmt.Errorf("server cannot start: %d workers, must be 1 to %d: %w", c.Workers, 1<<16, ibtrs.EINVAL)
+		return fmt.Errorf("workers are %d, must be 1 to %d: %w", c.Workers, 1<<16, ibtrs.EINVAL)
+	}
+	if err := c.validateExports(); err != nil {
+		return err
+	}
+	return c.Transport.Validate()
+}
+
+func (c *ServerConfig) validateExports() error {
+	seen := map[string]bool{}
+	for _, e := range c.Exports {
+		path := collapseSlashes(pathSeparator + e.Path)
+		if seen[path] {
+			return fmt.Errorf("export %q is given twice: %w", path, ibtrs.EINVAL)
+		}
+		seen[path] = true
+		if c.Rules.AnyDots {
+			continue
+		}
+		if err := CheckExport(c.SearchPath, path); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -50,9 +50,6 @@ func newTargets(exports []Export, host bool) (*targets, error) {
 	t := &targets{exports: map[string]*target{}, hosts: map[uint64]*target{}, host: host}
 	for _, e := range exports {
 		path := collapseSlashes("/" + e.Path)
-		if t.exports[path] != nil {
-			return nil, fmt.Errorf("server cannot start: export %s is given twice: %w", path, ibtrs.EINVAL)
-		}
 		props := e.Backend.Properties()
 		if err := props.Validate(); err != nil {
 			return nil, fmt.Errorf("server cannot start: export %s: %w", path, err)

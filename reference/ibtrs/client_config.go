@@ -50,6 +50,7 @@ const Forever = -1
 
 const (
 	maxAttempts      = 9999
+	maxAckTimeout    = 31
 	leastConnections = 2
 	mostIOByDefault  = 8 // connections for I/O beyond that help nobody in userspace
 )
@@ -67,26 +68,39 @@ func DefaultClientConfig() ClientConfig {
 	}
 }
 
-func (c *ClientConfig) validate() error {
+// Validate refuses values that make no sense, but needs no paths. The error names field, value and limit, and is EINVAL to
+// errors.Is.
+func (c *ClientConfig) Validate() error {
 	if err := CheckSessionName(c.Name); err != nil {
 		return err
 	}
-	if n := len(c.Paths); n < 1 || n > MaxPaths {
-		return fmt.Errorf("the session has %d paths, must be 1 to %d: %w", n, MaxPaths, EINVAL)
-	}
 	if c.Connections < leastConnections || c.Connections > MaxConnections {
-		return fmt.Errorf("%d connections for each path, must be %d to %d: %w", c.Connections, leastConnections, MaxConnections, EINVAL)
+		return fmt.Errorf("connections of each path are %d, must be %d to %d: %w", c.Connections, leastConnections, MaxConnections, EINVAL)
 	}
 	if !c.Policy.Valid() {
-		return fmt.Errorf("multipath policy %d, must be 0 to 2: %w", c.Policy, EINVAL)
+		return fmt.Errorf("multipath policy is %d, must be 0 to 2: %w", c.Policy, EINVAL)
 	}
-	if c.Scheduler == nil {
-		c.Scheduler = &processScheduler
+	if c.AckTimeout < 0 || c.AckTimeout > maxAckTimeout {
+		return fmt.Errorf("ACK timeout code is %d, must be 0 to %d: %w", c.AckTimeout, maxAckTimeout, EINVAL)
 	}
 	if err := checkAttempts(c.MaxReconnectAttempts); err != nil {
 		return err
 	}
 	return c.Timers.Validate()
+}
+
+// validate is Validate for a session that is opened.
+func (c *ClientConfig) validate() error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if n := len(c.Paths); n < 1 || n > MaxPaths {
+		return fmt.Errorf("the session has %d paths, must be 1 to %d: %w", n, MaxPaths, EINVAL)
+	}
+	if c.Scheduler == nil {
+		c.Scheduler = &processScheduler
+	}
+	return nil
 }
 
 func checkAttempts(n int) error {

@@ -70,10 +70,10 @@ func (g Geometry) Validate() error {
 // chunks of at least 8192 bytes.
 func (g Geometry) ValidateServer() error {
 	if err := g.Validate(); err != nil {
-		return fmt.Errorf("server cannot start: %w: %w", EINVAL, err)
+		return fmt.Errorf("%w: %w", EINVAL, err)
 	}
 	if g.ChunkSize() < MinChunkSize {
-		return fmt.Errorf("server cannot start: chunks of %d bytes, at least %d are needed: %w", g.ChunkSize(), MinChunkSize, EINVAL)
+		return fmt.Errorf("chunks of %d bytes, at least %d are needed: %w", g.ChunkSize(), MinChunkSize, EINVAL)
 	}
 	return nil
 }

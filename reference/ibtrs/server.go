@@ -38,7 +38,7 @@ type Server struct {
 // Listen starts a server on all its devices. If one cannot be listened on, none is.
 func Listen(cfg ServerConfig) (*Server, error) {
 	if err := cfg.validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("server cannot start: %w", err)
 	}
 	s := &Server{cfg: cfg, sessions: map[UUID]*ServerSession{}, names: map[string]*ServerSession{}}
 	s.refused = burst.New(cfg.Log, slog.LevelInfo, "connection refused")

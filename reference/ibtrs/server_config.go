@@ -52,27 +52,45 @@ func DefaultServerConfig() ServerConfig {
 	}
 }
 
-func (c *ServerConfig) validate() error {
+// Validate refuses values that make no sense. It needs neither devices nor a handler. The error names field, value and limit,
+// and is EINVAL to errors.Is.
+func (c *ServerConfig) Validate() error {
 	if err := c.Geometry.ValidateServer(); err != nil {
 		return err
 	}
-	switch depth := int(c.Geometry.QueueDepth); {
+	if depth := int(c.Geometry.QueueDepth); c.Regions < 1 || depth%c.Regions != 0 {
+		return fmt.Errorf("%d regions do not divide the queue depth %d: %w", c.Regions, depth, EINVAL)
+	}
+	const most = 1 << 20
+	for _, f := range []struct {
+		name         string
+		value, least int
+	}{
+		{"max sessions", c.MaxSessions, 1}, {"max half-open paths", c.MaxHalfOpen, 1},
+		{"max connections", c.MaxConnections, leastConnections}, // of one path
+	} {
+		if f.value < f.least || f.value > most {
+			return fmt.Errorf("%s are %d, must be %d to %d: %w", f.name, f.value, f.least, most, EINVAL)
+		}
+	}
+	if c.MaxMemory < c.pathMemory() {
+		return fmt.Errorf("max memory is %d bytes, one path alone needs %d: %w", c.MaxMemory, c.pathMemory(), EINVAL)
+	}
+	return c.Timers.Validate()
+}
+
+// validate is Validate for a server that starts.
+func (c *ServerConfig) validate() error {
+	switch {
 	case len(c.Devices) == 0:
-		return fmt.Errorf("server cannot start: no device to listen on: %w", EINVAL)
+		return fmt.Errorf("no device to listen on: %w", EINVAL)
 	case c.Handler == nil:
-		return fmt.Errorf("server cannot start: no handler for requests: %w", EINVAL)
-	case c.Regions < 1 || depth%c.Regions != 0:
-		return fmt.Errorf("server cannot start: %d regions do not divide the queue depth %d: %w", c.Regions, depth, EINVAL)
-	case c.MaxSessions < 1 || c.MaxHalfOpen < 1 || c.MaxConnections < 1:
-		return fmt.Errorf("server cannot start: at most %d sessions, %d half-open paths and %d connections, all must be at least 1: %w",
-			c.MaxSessions, c.MaxHalfOpen, c.MaxConnections, EINVAL)
-	case c.MaxMemory < c.pathMemory():
-		return fmt.Errorf("server cannot start: at most %d bytes of chunks, one path alone needs %d: %w", c.MaxMemory, c.pathMemory(), EINVAL)
+		return fmt.Errorf("no handler for requests: %w", EINVAL)
 	}
 	if c.LegacyClients {
 		c.KeyRefresh = false
 	}
-	return c.Timers.Validate()
+	return c.Validate()
 }
 
 // pathMemory is the size of one path's memory in bytes: its chunks, and with key refresh the room for copies behind them.

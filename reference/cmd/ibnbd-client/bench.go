@@ -75,6 +75,9 @@ func runBench(ctx context.Context, out, stderr io.Writer, o *sessionOptions, b *
 	case b.time <= 0:
 		return program.Usagef("--time %s must be more than 0", b.time)
 	}
+	if err := checkDevices([]string{path}); err != nil {
+		return err
+	}
 	conn, err := o.connect(ctx, o.newLog(stderr), nil)
 	if err != nil {
 		return err
@@ -90,6 +93,9 @@ func runBench(ctx context.Context, out, stderr io.Writer, o *sessionOptions, b *
 	}
 	if m.device, err = conn.Map(ctx, path, access, ibnbd.BlockIO); err != nil {
 		return err
+	}
+	if least := int64(m.device.BlockSize()); block%least != 0 {
+		return program.Usagef("--block %s must be a multiple of the %d bytes of a block of the device", b.block, least)
 	}
 	if block > int64(m.device.MaxIO()) || block > m.device.Size() {
 		return program.Usagef("--block %s must be at most %d, the most in one request, and the %d bytes of the device", b.block, m.device.MaxIO(), m.device.Size())

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
@@ -59,10 +60,29 @@ func runMap(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *ma
 	if _, _, err := m.modes(); err != nil {
 		return err
 	}
+	if err := checkDevices(paths); err != nil {
+		return err
+	}
+	if _, err := o.session(o.newLog(stderr)); err != nil { // a session that is running has its own, but nonsense is none of them
+		return err
+	}
 	if socket, running := o.running(ctx); running {
 		return join(ctx, out, socket, m, paths)
 	}
 	return serveMapped(ctx, out, stderr, o, m, paths)
+}
+
+// checkDevices refuses paths that no request can carry, and those that are given twice.
+func checkDevices(paths []string) error {
+	for i, path := range paths {
+		if _, err := ibnbd.NewOpenRequest(path, ibnbd.ReadOnly, ibnbd.BlockIO); err != nil {
+			return program.Usagef("device %.64q: %w", path, err)
+		}
+		if slices.Contains(paths[:i], path) {
+			return program.Usagef("device %.64q is given twice", path)
+		}
+	}
+	return nil
 }
 
 // serveMapped opens a session of its own.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -134,38 +135,40 @@ func (c *connection) closeDevices() error {
 	return errors.Join(errs...)
 }
 
-// config checks the options.
+// config checks the options, and finds the paths.
 func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []address.Path, error) {
+	cfg, err := o.session(log)
+	if err != nil {
+		return cfg, nil, err
+	}
+	if n := len(o.paths); n < 1 || n > ibtrs.MaxPaths {
+		return cfg, nil, program.Usagef("--path is missing, or given too often: %d ways to the server, must be 1 to %d", n, ibtrs.MaxPaths)
+	}
+	paths, err := parsePaths(o.paths)
+	return cfg, paths, err
+}
+
+// session checks the options but for the paths.
+func (o *sessionOptions) session(log *slog.Logger) (ibnbd.ClientConfig, error) {
 	cfg := ibnbd.DefaultClientConfig()
 	t := &cfg.Transport
 	cfg.Log, t.Log = log, log
 	t.Name, t.Timers, t.Connections, t.MaxReconnectAttempts = o.sessionName(), o.timers, o.conns, o.attempts
 	t.AckTimeout = o.ack
 	if !provider.Known(o.provider) {
-		return cfg, nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+		return cfg, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+	}
+	if o.port == 0 {
+		return cfg, program.Usagef("--port is 0, must be 1 to 65535")
 	}
 	var err error
 	if t.Policy, err = ibtrs.ParsePolicy(o.policy); err != nil {
-		return cfg, nil, program.Usagef("--policy: %w", err)
+		return cfg, program.Usagef("--policy: %w", err)
 	}
-	if err := ibtrs.CheckSessionName(t.Name); err != nil {
-		return cfg, nil, program.Usagef("--session: %w", err)
+	if err := t.Validate(); err != nil {
+		return cfg, &program.UsageError{Err: err}
 	}
-	if err := t.Timers.Validate(); err != nil {
-		return cfg, nil, &program.UsageError{Err: err}
-	}
-	if o.conns < 2 || o.conns > ibtrs.MaxConnections {
-		return cfg, nil, program.Usagef("--connections %d must be 2 to %d", o.conns, ibtrs.MaxConnections)
-	}
-	const maxAckTimeout = 31
-	if o.ack < 0 || o.ack > maxAckTimeout {
-		return cfg, nil, program.Usagef("--ack-timeout %d must be 0 to %d", o.ack, maxAckTimeout)
-	}
-	if len(o.paths) == 0 {
-		return cfg, nil, program.Usagef("--path is missing: no way to the server")
-	}
-	paths, err := parsePaths(o.paths)
-	return cfg, paths, err
+	return cfg, nil
 }
 
 func parsePaths(texts []string) ([]address.Path, error) {
@@ -174,6 +177,9 @@ func parsePaths(texts []string) ([]address.Path, error) {
 		p, err := parsePath(text)
 		if err != nil {
 			return nil, program.Usagef("--path %q: %w", text, err)
+		}
+		if slices.Contains(paths, p) {
+			return nil, program.Usagef("--path %q is given twice", text)
 		}
 		paths = append(paths, p)
 	}

@@ -68,6 +68,9 @@ func newCommand() *cobra.Command {
 			if o.status {
 				return showStatus(c.Context(), c.OutOrStdout(), &o)
 			}
+			if o.json {
+				return program.Usagef("--json does nothing without --status")
+			}
 			return run(c.Context(), c.ErrOrStderr(), &o)
 		},
 	}

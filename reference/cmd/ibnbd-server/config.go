@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
@@ -19,12 +20,10 @@ import (
 
 // plan is what the options mean, before anything is opened.
 type plan struct {
-	cfg     ibnbd.ServerConfig
-	listen  []netip.Addr
-	exports []namedBackend
+	cfg      ibnbd.ServerConfig // without devices, and backends of its exports, until they are opened
+	listen   []netip.Addr
+	backends []backend.Spec // of the exports, in order
 }
-
-type namedBackend struct{ name, backend string }
 
 // plan checks all options that can be checked without opening anything.
 func (o *options) plan() (*plan, error) {
@@ -39,6 +38,9 @@ func (o *options) plan() (*plan, error) {
 		if err := step(p); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.cfg.Validate(); err != nil {
+		return nil, &program.UsageError{Err: err}
 	}
 	return p, nil
 }
@@ -56,6 +58,9 @@ func (o *options) planListen(p *plan) error {
 		if port != 0 && port != addr.Port() {
 			return program.Usagef("--listen: ports %d and %d differ, all addresses must have the same", port, addr.Port())
 		}
+		if slices.Contains(p.listen, addr.Addr()) {
+			return program.Usagef("--listen %s is given twice", addr.Addr())
+		}
 		port = addr.Port()
 		p.listen = append(p.listen, addr.Addr())
 	}
@@ -69,9 +74,14 @@ func (o *options) planExports(p *plan) error {
 		if !ok || name == "" || what == "" {
 			return program.Usagef("--export %q is not of the form NAME=BACKEND", text)
 		}
-		p.exports = append(p.exports, namedBackend{name, what})
+		spec, err := backend.ParseSpec(what)
+		if err != nil {
+			return program.Usagef("--export %.64s: %w", name, err)
+		}
+		p.backends = append(p.backends, spec)
+		p.cfg.Exports = append(p.cfg.Exports, ibnbd.Export{Path: exportPath(o.searchPath, name)})
 	}
-	if len(p.exports) == 0 && !o.hostDevices {
+	if len(p.backends) == 0 && !o.hostDevices {
 		return program.Usagef("nothing to export: give --export or --host-devices")
 	}
 	p.cfg.HostDevices = o.hostDevices
@@ -96,9 +106,6 @@ func (o *options) planGeometry(p *plan) error {
 	t := &p.cfg.Transport
 	t.Geometry = ibtrs.Geometry{QueueDepth: uint16(o.queueDepth), MaxIOSize: uint32(chunk - header), MaxHeaderSize: uint32(header)}
 	t.MaxMemory = memory
-	if err := t.Geometry.ValidateServer(); err != nil {
-		return &program.UsageError{Err: err}
-	}
 	return nil
 }
 
@@ -116,9 +123,6 @@ func (o *options) planRest(p *plan) error {
 	t.KeyRefresh, t.LegacyClients = !o.noKeyRefresh, o.legacyClients
 	t.MaxSessions, t.MaxHalfOpen, t.MaxConnections = o.maxSessions, o.maxHalfOpen, o.maxConns
 	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
-	if err := t.Timers.Validate(); err != nil {
-		return &program.UsageError{Err: err}
-	}
 	return nil
 }
 
@@ -159,12 +163,12 @@ func closeAll(devices []rdma.Device) error {
 
 // openExports opens the backends.
 func (p *plan) openExports() error {
-	for _, e := range p.exports {
-		b, err := backend.Parse(e.backend)
+	for i, spec := range p.backends {
+		b, err := spec.Open()
 		if err != nil {
 			return errors.Join(err, p.closeExports())
 		}
-		p.cfg.Exports = append(p.cfg.Exports, ibnbd.Export{Path: exportPath(p.cfg.SearchPath, e.name), Backend: b})
+		p.cfg.Exports[i].Backend = b
 	}
 	return nil
 }
@@ -181,7 +185,9 @@ func exportPath(search, name string) string {
 func (p *plan) closeExports() error {
 	var errs []error
 	for _, e := range p.cfg.Exports {
-		errs = append(errs, e.Backend.Close())
+		if e.Backend != nil {
+			errs = append(errs, e.Backend.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

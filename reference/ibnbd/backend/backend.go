@@ -60,6 +60,9 @@ func (p *Properties) Check(offset, length int64) error {
 	return nil
 }
 
+// defaultBlock is the logical block of memory and of files, in bytes.
+const defaultBlock = 512
+
 // MaxPhysicalBlock is the largest block size that the protocol can express, in bytes.
 const MaxPhysicalBlock = 32768
 

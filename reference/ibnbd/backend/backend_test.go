@@ -167,6 +167,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestSpecsAreCheckedBeforeTheyAreOpened tells what is wrong by its name from what cannot be opened.
+func TestSpecsAreCheckedBeforeTheyAreOpened(t *testing.T) {
+	for s, want := range map[string]string{
+		"mem:1": "size of 1 bytes, must be a multiple of 512", "mem:1000": "size of 1000 bytes", "mem:-1": `size "-1"`, "mem:1Q": `size "1Q"`,
+		"mem:65T": "at most 70368744177664", "file:": "the path of the file is missing", "file:,1M": "the path of the file is missing",
+		"file:x,1": "size of 1 bytes", "file:x,-1": `option "-1"`, "file:x,0": `option "0"`, "/dev/sda,1M": "must be mem:SIZE",
+		"mem:1M,ro": "no options", "x": "must be mem:SIZE",
+	} {
+		if _, err := backend.ParseSpec(s); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, must be refused with %q", s, err, want)
+		}
+	}
+	for _, s := range []string{"mem:512", "mem:64T", "file:/nowhere/x", "file:x,1M,ro", "/nowhere", "/dev/null,ro,cached"} {
+		if _, err := backend.ParseSpec(s); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for s, want := range map[string]error{
 		"": syscall.EINVAL, "mem:": syscall.EINVAL, "mem:0": syscall.EINVAL, "mem:1X": syscall.EINVAL, "mem:100": syscall.EINVAL,

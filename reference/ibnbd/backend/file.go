@@ -60,7 +60,7 @@ func newFile(f *os.File, size int64, readOnly bool) (Backend, error) {
 		return nil, fmt.Errorf("the file has %d bytes, %d are wanted: %w", have, size, syscall.EINVAL)
 	}
 	props := Properties{
-		Size: size, LogicalBlock: 512, PhysicalBlock: 4096, MaxDiscard: 1 << 30, DiscardGranularity: 4096,
+		Size: size, LogicalBlock: defaultBlock, PhysicalBlock: 4096, MaxDiscard: 1 << 30, DiscardGranularity: 4096,
 		MaxWriteZeroes: 1 << 30, WriteCache: true, FUA: true, ReadOnly: readOnly,
 	}
 	if err := props.Validate(); err != nil {

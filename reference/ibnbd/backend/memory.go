@@ -23,7 +23,7 @@ const memoryStep = 16 << 20
 // NewMemory makes a device of size bytes. block is its logical block in bytes, 0 for 512.
 func NewMemory(size int64, block int) (Backend, error) {
 	if block == 0 {
-		block = 512
+		block = defaultBlock
 	}
 	props := Properties{
 		Size: size, LogicalBlock: block, PhysicalBlock: max(block, 4096), MaxDiscard: memoryStep, DiscardGranularity: 4096,

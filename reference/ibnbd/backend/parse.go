@@ -10,43 +10,83 @@ import (
 	"syscall"
 )
 
-// Parse opens the backend that a person names: mem:SIZE, file:PATH, file:PATH,SIZE or the path of a block device. The
-// word ro behind a comma makes it read-only; cached lets a block device go through the page cache. Errors name the word
-// at fault.
-func Parse(s string) (Backend, error) {
+// Spec is a backend as a person names it: mem:SIZE, file:PATH, file:PATH,SIZE or the path of a block device. The word ro
+// behind a comma makes it read-only; cached lets a block device go through the page cache.
+type Spec struct {
+	text string
+	open func() (Backend, error)
+}
+
+// ParseSpec reads a Spec and opens nothing. Errors name the word at fault and its limit.
+func ParseSpec(s string) (Spec, error) {
 	words := strings.Split(s, ",")
-	what, options, err := words[0], parseOptions{}, error(nil)
+	var o parseOptions
 	for _, w := range words[1:] {
-		if err := options.take(w); err != nil {
-			return nil, fmt.Errorf("backend %q: %w", s, err)
+		if err := o.take(w); err != nil {
+			return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
 		}
 	}
-	kind, rest, _ := strings.Cut(what, ":")
-	var b Backend
-	switch {
-	case kind == "mem" && options == parseOptions{}:
-		var size int64
-		if size, err = ParseSize(rest); err == nil {
-			b, err = NewMemory(size, 0)
-		}
-	case kind == "mem":
-		err = fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
-	case kind == "file" && !options.cached:
-		b, err = OpenFile(rest, options.size, options.readOnly)
-	case strings.HasPrefix(what, "/") && options.size == 0:
-		b, err = OpenBlock(what, options.readOnly, !options.cached)
-	default:
-		err = fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
-	}
+	open, err := o.backend(words[0])
 	if err != nil {
-		return nil, fmt.Errorf("backend %q: %w", s, err)
+		return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
+	}
+	return Spec{s, open}, nil
+}
+
+// Open opens the backend.
+func (s Spec) Open() (Backend, error) {
+	b, err := s.open()
+	if err != nil {
+		return nil, fmt.Errorf("backend %.64q: %w", s.text, err)
 	}
 	return b, nil
+}
+
+// Parse reads a Spec and opens the backend.
+func Parse(s string) (Backend, error) {
+	spec, err := ParseSpec(s)
+	if err != nil {
+		return nil, err
+	}
+	return spec.Open()
 }
 
 type parseOptions struct {
 	readOnly, cached bool
 	size             int64
+}
+
+// backend finds what opens a backend with these options.
+func (o parseOptions) backend(what string) (open func() (Backend, error), err error) {
+	kind, rest, _ := strings.Cut(what, ":")
+	switch {
+	case kind == "mem" && o != parseOptions{}:
+		return nil, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
+	case kind == "mem":
+		size, err := ParseSize(rest)
+		if err == nil {
+			err = checkSize(size, maxMemory)
+		}
+		return func() (Backend, error) { return NewMemory(size, 0) }, err
+	case kind == "file" && rest == "":
+		return nil, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
+	case kind == "file" && !o.cached:
+		return func() (Backend, error) { return OpenFile(rest, o.size, o.readOnly) }, checkSize(o.size, math.MaxInt64)
+	case strings.HasPrefix(what, "/") && o.size == 0:
+		return func() (Backend, error) { return OpenBlock(what, o.readOnly, !o.cached) }, nil
+	}
+	return nil, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
+}
+
+// maxMemory is more than any machine has, in bytes.
+const maxMemory = 1 << 46
+
+// checkSize refuses sizes that memory and files cannot have as devices.
+func checkSize(size, most int64) error {
+	if size%defaultBlock != 0 || size > most {
+		return fmt.Errorf("size of %d bytes, must be a multiple of %d and at most %d: %w", size, defaultBlock, most, syscall.EINVAL)
+	}
+	return nil
 }
 
 func (o *parseOptions) take(word string) error {
