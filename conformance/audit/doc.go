@@ -40,5 +40,5 @@
 // # Proof
 //
 // Captures of mainline, some from the lab (testdata), must be told as they were made; every rule is broken by a mutation of
-// one (package conformance/ibnbd/mutants/recordings); and captures damaged at random must blame nobody.
+// one (package conformance/mutant/recording); and captures damaged at random must blame nobody.
 package audit

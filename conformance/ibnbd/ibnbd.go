@@ -15,6 +15,7 @@ package ibnbd
 import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
@@ -27,5 +28,6 @@ var Protocol = protocol.Protocol{
 	Dialects:        []clauses.Dialect{clauses.IBNBD, clauses.RNBD},
 	Implementations: subject.Facts(),
 	Lab:             &pair.Protocol,
+	Mutants:         mutants.Set,
 	Baseline:        &protocol.Baseline{File: "conformance/ibnbd/baselines/mainline.yaml", YAML: baselines.Mainline},
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
 )
 
 // Protocol is a protocol with everything that it brings. A part that it does not have is nil.
@@ -19,6 +20,7 @@ type Protocol struct {
 	Dialects        []clauses.Dialect      // whose clauses are this protocol's
 	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
 	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
+	Mutants         func() mutant.Set      // its broken implementations
 	Baseline        *Baseline              // expected failures that come with the program
 }
 

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package srp is all that the suite has of the SCSI RDMA Protocol. There are no specs yet that act on an implementation; the
-// passive judge reads captures.
+// passive judge reads captures, and must find what is broken in those of package mutants.
 package srp
 
 import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
+	"github.com/ibnbd/ibnbd/conformance/srp/mutants"
 )
 
 // Protocol is SRP.
 var Protocol = protocol.Protocol{
 	Name:     "srp",
 	Dialects: []clauses.Dialect{clauses.SRP},
+	Mutants:  mutants.Set,
 }

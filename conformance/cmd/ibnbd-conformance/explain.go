@@ -10,8 +10,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 )
 
 const explainHelp = `Explain one or more clauses: what is required and of whom, where the requirement comes from, what is accepted where
@@ -152,12 +152,12 @@ func (p *explanation) clause(c clauses.Clause) {
 	if c.Notes != "" {
 		p.say("note", c.Notes)
 	}
-	p.list("mutants", mutants.Of(c.ID), noMutant(c))
+	p.list("mutants", conformance.Mutants().ByClause()[c.ID], noMutant(c))
 }
 
 // withMutants adds the names of mutants to records of clauses.
 func withMutants(records []clauses.Clause) []clauses.Clause {
-	names := mutants.ByClause()
+	names := conformance.Mutants().ByClause()
 	for i := range records {
 		records[i].Mutants = names[records[i].ID]
 	}
@@ -166,7 +166,7 @@ func withMutants(records []clauses.Clause) []clauses.Clause {
 
 // noMutant is why a clause has no mutant.
 func noMutant(c clauses.Clause) string {
-	if reason := mutants.Excuse(c.ID); reason != "" {
+	if reason := conformance.Mutants().ExcuseFor(c.ID); reason != "" {
 		return "none: " + reason
 	}
 	return "none"

@@ -12,8 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants/lab"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -89,24 +88,25 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if flags.workers < 0 {
 		return usagef("--workers %d is negative", flags.workers)
 	}
-	here, guests, err := a.chooseMutants(flags)
+	set := conformance.Mutants()
+	here, guests, err := a.chooseMutants(set, flags)
 	if err != nil {
 		return err
 	}
-	ground := groundOf(flags)
-	if _, err := ground(lab.World{}); err != nil {
+	configure := flags.configure()
+	if _, err := configure(mutant.Pair{}); err != nil {
 		return err
 	}
 	show := newCountdown(cmd.ErrOrStderr(), len(here))
-	tried, err := mutants.Run(cmd.Context(), mutants.Options{Mutants: here, Workers: flags.workers, Progress: show.row})
+	tried, err := mutant.Run(cmd.Context(), mutant.Options{Mutants: here, Workers: flags.workers, Progress: show.row})
 	show.end()
 	if err != nil {
 		return environmentf("kill matrix: %w", err)
 	}
-	labErr := a.mutantsInLab(cmd, ground, guests, tried)
+	labErr := a.mutantsInLab(cmd, configure, guests, tried)
 	var coverage *matrix.Coverage
 	if len(flags.clauses)+len(flags.areas) == 0 && labErr == nil {
-		c := mutants.CoverageOf(a.catalogue, slices.Concat(here, guests))
+		c := set.Coverage(a.catalogue, slices.Concat(here, guests))
 		coverage = &c
 	}
 	result := matrix.NewReport(tried, coverage)
@@ -128,12 +128,12 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	return exitWith(result.Exit.Code)
 }
 
-// groundOf gives the options of the lab's runs.
-func groundOf(flags mutantsFlags) mutants.Ground {
-	return func(w lab.World) (runner.Options, error) {
-		options, err := mutants.In(w, conformance.Lab{
-			Workers: flags.labs, Settings: conformance.Settings{ReportDir: filepath.Join(flags.report, "lab"), Tool: version.String()},
-		}).Options()
+// configure gives the options of the lab's runs.
+func (f mutantsFlags) configure() mutant.Configure {
+	return func(p mutant.Pair) (runner.Options, error) {
+		options, err := conformance.Lab{
+			Workers: f.labs, Settings: conformance.Settings{ReportDir: filepath.Join(f.report, "lab"), Tool: version.String()},
+		}.WithPair(p).Options()
 		if err != nil {
 			return options, usagef("--labs: %w", err)
 		}
@@ -143,17 +143,17 @@ func groundOf(flags mutantsFlags) mutants.Ground {
 }
 
 // mutantsInLab tries those that need guests, and adds their rows to the matrix.
-func (a *app) mutantsInLab(cmd *cobra.Command, ground mutants.Ground, guests []mutants.Mutant, tried *matrix.Matrix) error {
+func (a *app) mutantsInLab(cmd *cobra.Command, configure mutant.Configure, guests []mutant.Mutant, tried *matrix.Matrix) error {
 	if len(guests) == 0 {
 		return nil
 	}
-	rows, err := mutants.RunInLab(cmd.Context(), a.catalogue, guests, ground, cmd.ErrOrStderr())
+	rows, err := mutant.RunInLab(cmd.Context(), a.catalogue, guests, configure, cmd.ErrOrStderr())
 	tried.Rows, tried.Duration = append(tried.Rows, rows...), time.Since(tried.Start)
 	return err
 }
 
 // chooseMutants finds those that break the clauses and areas of the flags: of this process, and of the lab if that is wanted.
-func (a *app) chooseMutants(flags mutantsFlags) (here, guests []mutants.Mutant, err error) {
+func (a *app) chooseMutants(set mutant.Set, flags mutantsFlags) (here, guests []mutant.Mutant, err error) {
 	var ids []string
 	if len(flags.clauses) > 0 {
 		asked, err := a.clauses(flags.clauses)
@@ -169,7 +169,7 @@ func (a *app) chooseMutants(flags mutantsFlags) (here, guests []mutants.Mutant, 
 		return nil, nil, err
 	}
 	if flags.lab {
-		guests = mutants.Select(mutants.InLab(), ids, filter.Areas)
+		guests = mutant.Select(set.InLab, ids, filter.Areas)
 	}
-	return mutants.Select(mutants.InProcess(), ids, filter.Areas), guests, nil
+	return mutant.Select(set.InProcess, ids, filter.Areas), guests, nil
 }

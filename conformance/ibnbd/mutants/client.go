@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -25,34 +26,34 @@ type clientTrial struct {
 }
 
 // client makes a mutant of a client with rules turned off.
-func client(name, what, clause string, rules func(cfg *ibnbd.ClientConfig)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, trial: clientTrial{rules: rules}}
+func client(name, what, clause string, rules func(cfg *ibnbd.ClientConfig)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, Trial: clientTrial{rules: rules}}}
 }
 
 // misled makes a mutant of a client to which what servers send looks other than it is.
-func misled(name, what, clause string, alter func(h *hop)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, trial: clientTrial{hop: alter}}
+func misled(name, what, clause string, alter func(h *hop)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, Trial: clientTrial{hop: alter}}}
 }
 
 // with turns rules of a client off that is misled.
-func (m Mutant) with(rules func(cfg *ibnbd.ClientConfig)) Mutant {
-	t := m.trial.(clientTrial)
+func (r row) with(rules func(cfg *ibnbd.ClientConfig)) row {
+	t := r.Trial.(clientTrial)
 	t.rules = rules
-	m.trial = t
-	return m
+	r.Trial = t
+	return r
 }
 
 // specs are the provocations that decide one of the clauses.
-func (t clientTrial) specs(clauses []string) []spec {
-	var all []spec
+func (t clientTrial) Specs(clauses []string) []mutant.Spec {
+	var all []mutant.Spec
 	for _, c := range provocations.All() {
 		decides := slices.ContainsFunc(clauses, func(id string) bool { return slices.Contains(c.Clauses, id) || c.Survives() == id })
 		if !decides || len(t.only) > 0 && !slices.Contains(t.only, c.Name) {
 			continue
 		}
-		all = append(all, spec{
-			name: "an initiator lives on when " + c.Name,
-			run:  func(ctx context.Context, on side) (findings, error) { return t.provoke(ctx, c, on) },
+		all = append(all, mutant.Spec{
+			Name: "an initiator lives on when " + c.Name,
+			Run:  func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.provoke(ctx, c, on) },
 		})
 	}
 	return all
@@ -74,7 +75,7 @@ type asConfigured struct {
 func (i asConfigured) Timers() subject.Timers { return i.timers }
 
 // provoke executes one provocation against a client of its own.
-func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on side) (findings, error) {
+func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on mutant.Subject) (mutant.Findings, error) {
 	spoil := func(*ibnbd.ClientConfig) {}
 	i, err := loopback.StartInitiator(c.Needs(), func(cfg *ibnbd.ClientConfig) {
 		if c.Slow {
@@ -86,16 +87,16 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on
 		return nil, fmt.Errorf("start an initiator: %w", err)
 	}
 	told := asConfigured{i, i.Timers()}
-	if on.broken && t.rules != nil {
+	if on.Broken && t.rules != nil {
 		spoil = t.rules
 	}
-	if on.broken && t.hop != nil {
+	if on.Broken && t.hop != nil {
 		t.hop(newHop(i.Device()))
 	}
 	ground := i.Ground()
-	ground.Initiator, ground.Patience = told, on.patience
+	ground.Initiator, ground.Patience = told, on.Patience
 	err = provocations.Execute(ctx, ground, c)
-	if closed := i.Close(); closed != nil && !on.broken {
+	if closed := i.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the initiator has left something behind: %w", closed))
 	}
 	return judged(ctx, err, on)

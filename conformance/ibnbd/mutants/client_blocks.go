@@ -25,8 +25,8 @@ var (
 func spoiled(message []byte) { binary.LittleEndian.PutUint16(message, 9) }
 
 // clientBlocks are mutants of the block protocol of a client.
-func clientBlocks() []Mutant {
-	return []Mutant{
+func clientBlocks() []row {
+	return []row{
 		misled("no-reserved-bits-in-replies", "refuses a reply whose padding is set", "IBNBD-MSG-010", func(h *hop) {
 			h.seesReply(ibnbd.SessInfoSize, func(m []byte) {
 				if nonzero(blockPadding, m) {

@@ -10,8 +10,8 @@ import (
 )
 
 // clientLimits are mutants that cannot live with all sizes that a server may have.
-func clientLimits() []Mutant {
-	return []Mutant{
+func clientLimits() []row {
+	return []row{
 		misled("no-depth-of-three", "takes no queue depth that is no power of two", "IBNBD-LIM-001",
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.QueueDepth&(r.QueueDepth-1) != 0 })),
 		misled("no-large-chunks", "takes no chunks of 128 KiB", "IBNBD-LIM-002",
@@ -29,8 +29,8 @@ func clientLimits() []Mutant {
 }
 
 // clientRecovery are mutants of what a client does when its path was lost.
-func clientRecovery() []Mutant {
-	return []Mutant{
+func clientRecovery() []row {
+	return []row{
 		misled("hangs-with-its-path", "does not notice that the server has gone, and goes on waiting for an answer", "IBTRS-PATH-013", func(h *hop) {
 			const repeated = 64 // as often as the requests of all connections are repeated
 			h.lose(repeated, managed(roce.AttrDREQ))
@@ -62,8 +62,8 @@ func clientRecovery() []Mutant {
 }
 
 // clientWaits are mutants of what becomes of requests that wait, and of a disk whose server is gone.
-func clientWaits() []Mutant {
-	return []Mutant{
+func clientWaits() []row {
+	return []row{
 		client("has-no-line-for-chunks", "fails requests for which there is no chunk", "IBTRS-IO-020",
 			transportRule(func(r *ibtrs.ClientRules) { r.NoPermitLine = true })),
 		client("forgets-its-requests", "never ends the requests of a lost path", "IBTRS-IO-030",

@@ -40,8 +40,8 @@ func refusing(chosen func(r *ibtrs.ConnResponse) bool) func(*hop) {
 }
 
 // clientConnecting are mutants of a client that connects.
-func clientConnecting() []Mutant {
-	return []Mutant{
+func clientConnecting() []row {
+	return []row{
 		client("takes-any-accept", "takes an accept with another magic, version or an errno", "IBTRS-CONN-037",
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreAccept = true })),
 		misled("takes-depth-zero", "takes queue depth 0 for a default", "IBTRS-CONN-038",
@@ -101,22 +101,22 @@ func clientConnecting() []Mutant {
 }
 
 // provokedBy names the provocations that must find the mutant.
-func (m Mutant) provokedBy(names ...string) Mutant {
-	t := m.trial.(clientTrial)
+func (r row) provokedBy(names ...string) row {
+	t := r.Trial.(clientTrial)
 	t.only = names
-	m.trial = t
-	return m
+	r.Trial = t
+	return r
 }
 
 // bySilence has the mutant found by the provocation that waits for timers.
-func (m Mutant) bySilence() Mutant {
-	m.slow = true
-	return m.provokedBy("servers say nothing, each at another point")
+func (r row) bySilence() row {
+	r.Slow = true
+	return r.provokedBy("servers say nothing, each at another point")
 }
 
 // clientResponses are mutants of how a client takes responses, and of its heartbeat.
-func clientResponses() []Mutant {
-	return []Mutant{
+func clientResponses() []row {
+	return []row{
 		misled("client-without-unknown-immediates", "closes the path upon an immediate that has no meaning", "IBTRS-IMM-008", func(h *hop) {
 			h.inbound(func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnlyImm && immediateNumber(p).Type() == 3 }, breaks)
 		}),
@@ -187,8 +187,8 @@ func inOrder(h *hop) {
 }
 
 // clientKeys are mutants of how a client treats the keys of chunks.
-func clientKeys() []Mutant {
-	return []Mutant{
+func clientKeys() []row {
+	return []row{
 		client("uses-old-keys", "goes on using the old key of a chunk", "IBTRS-INV-007",
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreNewKey = true })),
 		client("takes-short-keys", "takes a key response that is too short", "IBTRS-INV-008",
@@ -228,8 +228,8 @@ func clientKeys() []Mutant {
 }
 
 // clientPaths are mutants of how a client treats the loss of a path, and of what is too much for it.
-func clientPaths() []Mutant {
-	return []Mutant{
+func clientPaths() []row {
+	return []row{
 		misled("client-outlives-a-connection", "does not notice that one of its connections was ended", "IBTRS-PATH-003", func(h *hop) {
 			const repeated = 16 // as often as a request is repeated
 			h.lose(repeated, managed(roce.AttrDREQ))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
@@ -18,8 +19,8 @@ import (
 )
 
 // liar makes a mutant of a server that keeps its keys and is broken as a whole.
-func liar(name, what string, breaks []string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: breaks, Kind: matrix.Liar, trial: serverTrial{kept, spoil, nil}}
+func liar(name, what string, breaks []string, spoil func(b *bed)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: breaks, Kind: matrix.Liar, Trial: serverTrial{kept, spoil, nil}}}
 }
 
 // few requests are enough for a bystander to be served at first.
@@ -45,9 +46,9 @@ func (b *bed) eventually(otherwise func(answer func())) {
 const readByOthers = "others read what was written as soon as it is acknowledged"
 
 // liars are servers that look like servers.
-func liars() []Mutant {
+func liars() []row {
 	served := []string{"IBNBD-IO-001", attacks.Survival}
-	return []Mutant{
+	return []row{
 		liar("dies-of-anything-odd", "dies of whatever no polite client sends", []string{attacks.Survival}, func(b *bed) {
 			b.seesConnect(func(r *ibtrs.ConnRequest) {
 				if r.Magic != ibtrs.Magic || r.Version != ibtrs.Version || r.CID >= r.ConnectionCount || r.Reserved != [11]byte{} {
@@ -62,7 +63,7 @@ func liars() []Mutant {
 		}, func(b *bed) { b.editErrno(func(uint32, ibtrs.Errno) ibtrs.Errno { return 0 }) }),
 		liar("falls-silent", "answers a few requests, and then nothing", served, func(b *bed) { b.eventually(func(func()) {}) }).by(readByOthers),
 		liar("answers-late", "answers a few requests, and then so late that nobody waits any more", served, func(b *bed) {
-			b.eventually(func(answer func()) { time.AfterFunc(2*hasty, answer) })
+			b.eventually(func(answer func()) { time.AfterFunc(2*mutant.ShortWait, answer) })
 		}).by(readByOthers),
 		liar("answers-twice", "answers some requests twice", []string{"IBTRS-IMM-003"}, func(b *bed) {
 			b.rules().Intercept = func(_ *ibtrs.ServerPath, chunk uint32, _ ibtrs.Errno, answer func()) {
@@ -91,38 +92,38 @@ func liars() []Mutant {
 // crashTrial is a server on a disk with a volatile cache, which loses power.
 type crashTrial struct{ spoil func(b *bed) }
 
-func crashed(name, what, clause string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Liar, trial: crashTrial{spoil}}
+func crashed(name, what, clause string, spoil func(b *bed)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Liar, Trial: crashTrial{spoil}}}
 }
 
 // specs are those of what a crash must not undo.
-func (t crashTrial) specs(clauses []string) []spec {
-	var all []spec
+func (t crashTrial) Specs(clauses []string) []mutant.Spec {
+	var all []mutant.Spec
 	for _, d := range attacks.Durabilities() {
 		if !slices.ContainsFunc(d.Clauses, func(id string) bool { return slices.Contains(clauses, id) }) {
 			continue
 		}
-		all = append(all, spec{
-			name: d.Name,
-			run:  func(ctx context.Context, on side) (findings, error) { return t.crash(ctx, d, on) },
+		all = append(all, mutant.Spec{
+			Name: d.Name,
+			Run:  func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.crash(ctx, d, on) },
 		})
 	}
 	return all
 }
 
 // crash lets a server of its own lose power.
-func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (findings, error) {
+func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on mutant.Subject) (mutant.Findings, error) {
 	var disks []volatileDisk // which outlive the server
 	var unmade error
 	l, err := loopback.Start(func(cfg *ibnbd.ServerConfig) {
-		cfg.Transport.Timers.Teardown = hasty
+		cfg.Transport.Timers.Teardown = mutant.ShortWait
 		for i, e := range cfg.Exports {
 			disk, err := newVolatileDisk(e.Backend)
 			unmade = errors.Join(unmade, err)
 			cfg.Exports[i].Backend = disk
 			disks = append(disks, disk)
 		}
-		if on.broken {
+		if on.Broken {
 			t.spoil(newBed(cfg))
 		}
 	})
@@ -130,7 +131,7 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (f
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
 	target := l.Target()
-	target.Patience = on.patience
+	target.Patience = on.Patience
 	err = d.Endure(ctx, target, func(context.Context) error {
 		return l.Restart(func() {
 			for _, disk := range disks {
@@ -138,7 +139,7 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on side) (f
 			}
 		})
 	})
-	if closed := l.Close(); closed != nil && !on.broken {
+	if closed := l.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
 	return judged(ctx, err, on)

@@ -11,6 +11,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
@@ -32,51 +33,45 @@ type serverTrial struct {
 }
 
 // server makes a mutant of a server that refreshes its keys.
-func server(name, what, clause string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, trial: serverTrial{refreshed, spoil, nil}}
+func server(name, what, clause string, spoil func(b *bed)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: serverTrial{refreshed, spoil, nil}}}
 }
 
 // serverKept makes a mutant of a server that keeps its keys.
-func serverKept(name, what, clause string, spoil func(b *bed)) Mutant {
-	return Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, trial: serverTrial{kept, spoil, nil}}
-}
-
-// alsoBreaks names further clauses that cannot be kept when the first is broken.
-func (m Mutant) alsoBreaks(clauses ...string) Mutant {
-	m.Breaks = append(m.Breaks, clauses...)
-	return m
+func serverKept(name, what, clause string, spoil func(b *bed)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: serverTrial{kept, spoil, nil}}}
 }
 
 // by names the attacks that must find the mutant.
-func (m Mutant) by(names ...string) Mutant {
-	t := m.trial.(serverTrial)
+func (r row) by(names ...string) row {
+	t := r.Trial.(serverTrial)
 	t.only = names
-	m.trial = t
-	return m
+	r.Trial = t
+	return r
 }
 
 // specs are the attacks that decide one of the clauses.
-func (t serverTrial) specs(clauses []string) []spec {
-	var all []spec
+func (t serverTrial) Specs(clauses []string) []mutant.Spec {
+	var all []mutant.Spec
 	for _, a := range attacks.All() {
 		decides := slices.ContainsFunc(clauses, func(id string) bool { return slices.Contains(a.Clauses, id) || a.Survives() == id })
 		if !decides || len(t.only) > 0 && !slices.Contains(t.only, a.Name) {
 			continue
 		}
-		all = append(all, spec{
-			name: "a target lives on when " + a.Name, control: string(t.mode),
-			run: func(ctx context.Context, on side) (findings, error) { return t.attack(ctx, a, on) },
+		all = append(all, mutant.Spec{
+			Name: "a target lives on when " + a.Name, Control: string(t.mode),
+			Run: func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.attack(ctx, a, on) },
 		})
 	}
 	return all
 }
 
 // attack executes one attack against a server of its own.
-func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on side) (findings, error) {
+func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on mutant.Subject) (mutant.Findings, error) {
 	l, err := loopback.StartFor(a, func(cfg *ibnbd.ServerConfig) {
 		cfg.Transport.KeyRefresh = t.mode == refreshed
-		cfg.Transport.Timers.Teardown = hasty // a client that the mutant has lost does not confirm
-		if on.broken {
+		cfg.Transport.Timers.Teardown = mutant.ShortWait // a client that the mutant has lost does not confirm
+		if on.Broken {
 			t.spoil(newBed(cfg))
 		}
 	})
@@ -84,9 +79,9 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on side) (fin
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
 	target := l.Target()
-	target.Patience = on.patience
+	target.Patience = on.Patience
 	err = attacks.Execute(ctx, target, a)
-	if closed := l.Close(); closed != nil && !on.broken {
+	if closed := l.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
 	return judged(ctx, err, on)
@@ -94,25 +89,22 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on side) (fin
 
 // judged sorts what an attack ended with: clauses that were broken, and what kept it from deciding any. Of a mutant, what is
 // no violation is not an error either: the attack has not found it.
-func judged(ctx context.Context, err error, on side) (findings, error) {
+func judged(ctx context.Context, err error, on mutant.Subject) (mutant.Findings, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	found := findings{}
+	found := mutant.Findings{}
 	for _, v := range violations(err) {
 		found[v.Clause] = v.What
 	}
 	switch {
 	case err == nil || len(found) > 0 || errors.Is(err, attacks.ErrInapplicable):
 		return found, nil
-	case on.broken:
-		return findings{unclaimed: err.Error()}, nil
+	case on.Broken:
+		return mutant.Findings{mutant.Unclaimed: err.Error()}, nil
 	}
 	return found, err
 }
-
-// unclaimed stands in findings for a failure that is laid to no clause.
-const unclaimed = "no clause"
 
 // violations are all those in a tree of errors.
 func violations(err error) []*tester.Violation {

@@ -52,8 +52,8 @@ func known(w *written) bool {
 }
 
 // messages are mutants of the messages of the block protocol.
-func messages() []Mutant {
-	return []Mutant{
+func messages() []row {
+	return []row{
 		server("own-version", "answers its own version, not the lower one", "IBNBD-MSG-003",
 			rule(func(r *ibnbd.ServerRules) { r.AnswerOwnVersion = true })),
 		server("no-short-io", "refuses IO messages of 24 bytes", "IBNBD-MSG-005",
@@ -98,8 +98,8 @@ func messages() []Mutant {
 }
 
 // opening are mutants of OPEN and CLOSE.
-func opening() []Mutant {
-	return []Mutant{
+func opening() []row {
+	return []row{
 		server("no-such-device-is-eio", "answers EIO where no device is", "IBNBD-OPEN-003", instead(ibtrs.ENOENT, ibtrs.EIO)),
 		server("any-dots", "opens paths with two dots", "IBNBD-OPEN-005",
 			rule(func(r *ibnbd.ServerRules) { r.AnyDots = true })),
@@ -137,8 +137,8 @@ func opening() []Mutant {
 }
 
 // blocks are mutants of I/O.
-func blocks() []Mutant {
-	return []Mutant{
+func blocks() []row {
+	return []row{
 		server("unknown-device-is-eio", "answers EIO for a device that is not open", "IBNBD-IO-002",
 			rule(func(r *ibnbd.ServerRules) { r.UnknownDeviceIsEIO = true })),
 		server("any-size", "does not compare size and data", "IBNBD-IO-003",

@@ -20,8 +20,8 @@ func sees(change func(r *ibtrs.ConnRequest)) func(*bed) {
 }
 
 // connecting are mutants of accepting and rejecting.
-func connecting() []Mutant {
-	return []Mutant{
+func connecting() []row {
+	return []row{
 		server("accept-with-errno", "the last accept of a path has an errno", "IBTRS-CONN-015",
 			accepts(func(cid int, r *ibtrs.ConnResponse) {
 				if cid == lastConnection {

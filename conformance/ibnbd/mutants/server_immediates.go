@@ -10,8 +10,8 @@ import (
 const nowhere = ibtrs.Immediate(1<<28 - 1)
 
 // immediates are mutants of immediate data and of the heartbeat.
-func immediates() []Mutant {
-	return []Mutant{
+func immediates() []row {
+	return []row{
 		server("negative-errno", "answers with the negative number of an error", "IBTRS-IMM-004", func(b *bed) {
 			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno {
 				if errno == 0 {

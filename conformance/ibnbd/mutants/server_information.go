@@ -41,8 +41,8 @@ func pairs(message []byte) []byte {
 }
 
 // information are mutants of the INFO exchange.
-func information() []Mutant {
-	return []Mutant{
+func information() []row {
+	return []row{
 		server("one-region-for-two-chunks", "publishes two chunks as one region, although keys are refreshed", "IBTRS-INFO-007",
 			publishes(pairs)),
 		server("key-not-yet-there", "the key of the last chunk does not work", "IBTRS-INFO-008",

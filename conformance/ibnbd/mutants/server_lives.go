@@ -22,8 +22,8 @@ func dies(upon func(w *written) bool) func(*bed) {
 }
 
 // lives are mutants that something which a client does is too much for, and one that does not notice a loss.
-func lives() []Mutant {
-	return []Mutant{
+func lives() []row {
+	return []row{
 		server("outlives-a-connection", "goes on with a path that has lost a connection", "IBTRS-PATH-003",
 			func(b *bed) { b.rules().OutliveConnection = true }),
 		server("dies-of-a-magic", "dies of a wrong magic", attacks.Survival, func(b *bed) {

@@ -22,8 +22,8 @@ func kindOf(r *ibtrs.ServerRequest) uint16 {
 }
 
 // requests are mutants of requests and responses of the transport.
-func requests() []Mutant {
-	return []Mutant{
+func requests() []row {
+	return []row{
 		server("length-from-the-descriptor", "takes the length of data from the descriptor", "IBTRS-IO-004",
 			misreads(func(w *written) {
 				if d := w.descriptor(); d != nil && w.is(ibnbd.TypeIO) {
@@ -111,8 +111,8 @@ func sayInvalidated(work *rdma.SendWR) {
 }
 
 // keys are mutants of how a server treats the keys of its chunks.
-func keys() []Mutant {
-	return []Mutant{
+func keys() []row {
+	return []row{
 		server("announces-the-other-mode", "announces that it keeps its keys, and refreshes them", "IBTRS-INV-001",
 			func(b *bed) { b.rules().AnnounceOther = true }).alsoBreaks("IBTRS-IO-014"),
 		server("new-key-does-not-work", "now and then tells a key that is not the new one", "IBTRS-INV-004", func(b *bed) {

@@ -36,8 +36,8 @@ func opensAttacked(w *written) bool {
 func modeOf(w *written) ibnbd.AccessMode { return ibnbd.AccessMode(openAccess.get(w.header)) }
 
 // using are mutants of what a server is there for.
-func using() []Mutant {
-	return []Mutant{
+func using() []row {
+	return []row{
 		server("acknowledges-before-the-disk", "answers a write before the disk has done it", "IBTRS-IO-031", func(b *bed) {
 			b.Rules.AcknowledgeTooEarly = true
 			on(func(disk backend.Backend) backend.Backend { return slowDisk{disk, 100 * time.Millisecond} })(b)

@@ -8,5 +8,5 @@
 //   - A [Report] is both, with the exit code that follows: a mutant that lives, or is dead for the wrong reason, and a clause with
 //     neither a mutant nor a reason make it fail. It is written and read as JSON.
 //
-// Package mutants makes it; package report shows it, alone or beside the outcome of a run.
+// Package mutant makes it; package report shows it, alone or beside the outcome of a run.
 package matrix

@@ -30,8 +30,8 @@ var (
 )
 
 // mapping are those that take requests to map a device otherwise.
-func mapping() []Mutant {
-	return []Mutant{
+func mapping() []row {
+	return []row{
 		initiator("usage-without-addresses", "map_device does not say how addresses are written",
 			shows(mapDevice, func(text string) string { before, _, _ := strings.Cut(text, "addr ::="); return before }), "IBNBD-SYSFS-001"),
 		initiator("disk-without-directory", "a disk has no directory of the client",
@@ -87,8 +87,8 @@ func known(line string) string {
 }
 
 // devices are those that show mapped devices otherwise.
-func devices() []Mutant {
-	return []Mutant{
+func devices() []row {
+	return []row{
 		initiator("link-elsewhere", "the link of a device leads past its disk",
 			leads(clientLink, func(to string) string { return path.Join(path.Dir(path.Dir(to)), "disk", path.Base(to)) }), "IBNBD-SYSFS-018"),
 		initiator("link-stays", "the link of a device stays when it is unmapped",
@@ -111,8 +111,8 @@ func devices() []Mutant {
 }
 
 // exports are those of the target that show its exports otherwise.
-func exports() []Mutant {
-	return []Mutant{
+func exports() []row {
+	return []row{
 		target("export-of-another-disk", "block_dev leads to another disk",
 			leads(exportedDisk, func(to string) string { return path.Join(path.Dir(to), "loop0") }), "IBNBD-SYSFS-027"),
 		target("never-read-only", "read_only shows 0 for all sessions",
@@ -141,8 +141,8 @@ func boundless() agent.FileHop {
 
 // refusals are those whose map_device says otherwise why a target does not let a device be mapped, or does not map what it
 // lets.
-func refusals() []Mutant {
-	return []Mutant{
+func refusals() []row {
+	return []row{
 		initiator("no-block-device-is-enoent", "what is no block device gives ENOENT",
 			excuses(mapDevice, syscall.ENOTBLK, syscall.ENOENT), "IBNBD-OPEN-004"),
 		initiator("too-long-is-enametoolong", "a full path that is too long gives ENAMETOOLONG",
@@ -167,8 +167,8 @@ var (
 )
 
 // returning are those whose disks, names or requests do not come back as they should.
-func returning() []Mutant {
-	return []Mutant{
+func returning() []row {
+	return []row{
 		initiator("gives-disks-up", "a disk that is closed does not come back, but goes away", vanishes(1), "IBNBD-FAIL-001", "IBTRS-PATH-017").by(restarted...),
 		initiator("goes-with-its-target", "a disk goes away instead of being closed when the target's modules are unloaded", vanishes(0), "IBNBD-FAIL-011").by(restarted...),
 		initiator("unloads-alone", "disks are still there when the modules have been unloaded", remembersDisks, "IBNBD-FAIL-012").by(unloaded...),

@@ -11,5 +11,5 @@
 //   - Arguments (programs.go): this project's client is started with others than the suite gives it.
 //
 // Mainline's implementations need no hop where they break a clause as they are (found.go): they are mutants that were
-// found, and this project's pair, which keeps the clause, is their control. A [World] says which pair a mutant is made of.
+// found, and this project's pair, which keeps the clause, is their control. Each row says which pair a mutant is made of.
 package lab

@@ -3,8 +3,8 @@
 package lab
 
 // found are those that need not be made: what mainline breaks as it is.
-func found() []Mutant {
-	return []Mutant{
+func found() []row {
+	return []row{
 		{Name: "mainline-families", What: "mainline's target takes addresses of different families for the same", Breaks: []string{"IBTRS-CONN-053"}, Found: true},
 		{Name: "mainline-force", What: "mainline's initiator waits for I/O when a device is unmapped by force", Breaks: []string{"IBNBD-SYSFS-022"}, Found: true},
 		{

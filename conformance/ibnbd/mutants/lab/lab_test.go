@@ -5,6 +5,7 @@ package lab
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,21 +99,30 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestNamed finds mutants, and none that there is not.
-func TestNamed(t *testing.T) {
-	for _, m := range All() {
-		found, known := Named(m.Name)
-		alters := m.Target != nil || m.Initiator != nil || m.Programs != nil || m.Wire != nil
-		if !known || found.What != m.What || alters == m.Found {
-			t.Errorf("%s: found %q, and it must alter something, or have been found", m.Name, found.What)
-		}
-		if elsewhere := m.Control() != m.World; elsewhere != m.Found {
-			t.Errorf("%s of %s is held against %s", m.Name, m.World, m.Control())
+// TestTables checks that each mutant alters something or was found, and what it is held against.
+func TestTables(t *testing.T) {
+	for _, r := range rows() {
+		if alters := r.Target != nil || r.Initiator != nil || r.Programs != nil || r.Wire != nil; alters == r.Found {
+			t.Errorf("%s must alter something, or have been found", r.Name)
 		}
 	}
-	if _, known := Named("nobody"); known {
-		t.Error("there is a mutant named nobody")
+	for _, m := range Mutants() {
+		found := slices.ContainsFunc(found(), func(r row) bool { return r.Name == m.Name })
+		if elsewhere := m.Lab.Control != m.Lab.Pair; elsewhere != found {
+			t.Errorf("%s of %s is held against %s", m.Name, m.Lab.Pair, m.Lab.Control)
+		}
 	}
+}
+
+// named finds a row.
+func named(t *testing.T, name string) row {
+	t.Helper()
+	all := rows()
+	i := slices.IndexFunc(all, func(r row) bool { return r.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no mutant %s", name)
+	}
+	return all[i]
 }
 
 // TestVanishing looks at a disk that is closed and opened again, through hops that have it gone after so many looks.

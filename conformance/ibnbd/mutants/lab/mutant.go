@@ -3,103 +3,86 @@
 package lab
 
 import (
+	"cmp"
 	"slices"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
-// Mutant is a pair of implementations of which one looks broken, or is.
-type Mutant struct {
-	Name   string   // unique: lower-case words joined by '-'
-	What   string   // the deed, in a few words
-	Breaks []string // ids of the clauses that it breaks
-	Slow   bool     // only specs that take minutes can find it, so that all are tried
-	By     []string // unless empty, names of the specs that are tried instead, however long they take
-	World  World    // the pair that it is made of
+// row is an entry of the tables: a target and an initiator, one of them broken, or made to look broken.
+type row struct {
+	Name   string      // unique: lower-case words joined by '-'
+	What   string      // the deed, in a few words
+	Breaks []string    // ids of the clauses that it breaks
+	Slow   bool        // only specs that take minutes can find it, so that all are tried
+	By     []string    // unless empty, names of the specs that are tried instead, however long they take
+	Pair   mutant.Pair // that it is made of; the zero value stands for mainline's
 	// Found says that nothing is altered: mainline itself breaks the clauses. What is not broken is then this project's own pair.
 	Found bool
 
-	// What stands between the suite and the files of each machine. It is made anew for each spec; nil stands for nothing.
+	// As in kit.Alteration.
 	Target, Initiator func() agent.FileHop
-	// What stands between the suite and the programs of the initiator's machine; nil stands for nothing.
-	Programs agent.ProgramHop
-	// Wire is what rails do besides to what machines of these names send; nil stands for nothing. It is asked anew for each rail
-	// and spec.
-	Wire func(target, initiator string) fabric.Fault
+	Programs          agent.ProgramHop
+	Wire              func(target, initiator string) fabric.Fault
 }
 
-// World is a pair of implementations, and how the target treats its keys. The zero value is mainline's pair with refreshed keys.
-type World struct {
-	OwnTarget, OwnInitiator bool // this project's instead of mainline's
-	KeysKept                bool
-}
+// The pairs that mutants are made of. The zero value of a row's Pair stands for that of mainline.
+var (
+	mainline     = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name}
+	own          = mutant.Pair{Target: subject.Reference.Name, Initiator: subject.Reference.Name}
+	ownTarget    = mutant.Pair{Target: subject.Reference.Name, Initiator: subject.Mainline.Name}
+	ownInitiator = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Reference.Name}
 
-// String names the world for people and folders.
-func (w World) String() string {
-	name := map[World]string{
-		{}:                                    "mainline",
-		{OwnTarget: true}:                     "own-target",
-		{OwnInitiator: true}:                  "own-initiator",
-		{OwnTarget: true, OwnInitiator: true}: "own",
-	}[World{OwnTarget: w.OwnTarget, OwnInitiator: w.OwnInitiator}]
-	if w.KeysKept {
-		name += "-keys-kept"
+	mainlineStaticKeys = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name, With: clauses.StaticKeys}
+)
+
+// Mutants are all of this package, in the order of the tables.
+func Mutants() []mutant.Mutant {
+	var all []mutant.Mutant
+	for _, m := range rows() {
+		pair := cmp.Or(m.Pair, mainline)
+		control := pair
+		if m.Found {
+			control = own
+		}
+		all = append(all, mutant.Mutant{
+			Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, Slow: m.Slow, Lab: &mutant.Lab{
+				Pair: pair, Control: control, Specs: m.By,
+				Alteration: kit.Alteration{Target: m.Target, Initiator: m.Initiator, Programs: m.Programs, Wire: m.Wire},
+			},
+		})
 	}
-	return name
+	return all
 }
 
-// own is the world of this project's pair.
-var own = World{OwnTarget: true, OwnInitiator: true}
-
-// Control is the world in which the clauses hold.
-func (m Mutant) Control() World {
-	if m.Found {
-		return own
-	}
-	return m.World
+// AlterationOf finds what makes the pair of a mutant look broken, by the mutant's name.
+func AlterationOf(name string) (kit.Alteration, bool) {
+	return mutant.Set{InLab: Mutants()}.Alteration(name)
 }
 
-// All are all mutants, in the order of their tables.
-func All() []Mutant {
+func rows() []row {
 	return slices.Concat(mapping(), devices(), exports(), refusals(), returning(), sessions(), paths(), teardown(), statistics(), wire(),
 		packets(), messages(), data(), programs(), found())
 }
 
-// Alteration is what the suite gets to see of the pair.
-func (m Mutant) Alteration() kit.Alteration {
-	return kit.Alteration{Target: m.Target, Initiator: m.Initiator, Programs: m.Programs, Wire: m.Wire}
-}
-
-// AlterationOf finds the alteration of a mutant by its name.
-func AlterationOf(name string) (kit.Alteration, bool) {
-	m, known := Named(name)
-	return m.Alteration(), known
-}
-
-// Named finds a mutant.
-func Named(name string) (Mutant, bool) {
-	all := All()
-	i := slices.IndexFunc(all, func(m Mutant) bool { return m.Name == name })
-	if i < 0 {
-		return Mutant{}, false
-	}
-	return all[i], true
-}
-
 // initiator makes a mutant whose initiator is altered.
-func initiator(name, what string, hop func() agent.FileHop, breaks ...string) Mutant {
-	return Mutant{Name: name, What: what, Breaks: breaks, Initiator: hop}
+func initiator(name, what string, hop func() agent.FileHop, breaks ...string) row {
+	return row{Name: name, What: what, Breaks: breaks, Initiator: hop}
 }
 
 // target makes a mutant whose target is altered.
-func target(name, what string, hop func() agent.FileHop, breaks ...string) Mutant {
-	return Mutant{Name: name, What: what, Breaks: breaks, Target: hop}
+func target(name, what string, hop func() agent.FileHop, breaks ...string) row {
+	return row{Name: name, What: what, Breaks: breaks, Target: hop}
 }
 
 // by names the specs that are tried.
-func (m Mutant) by(names ...string) Mutant {
+func (m row) by(names ...string) row {
 	m.By = names
 	return m
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // packets are those that connect, acknowledge or answer otherwise.
-func packets() []Mutant {
-	return []Mutant{
+func packets() []row {
+	return []row{
 		{
 			Name: "listens-elsewhere", What: "the target listens on port 1235", Breaks: []string{"IBTRS-CONN-001"},
 			By: []string{"a target is found at port 1234 of the TCP port space"},
@@ -29,7 +29,7 @@ func packets() []Mutant {
 			},
 		},
 		{
-			Name: "too-many-paths-is-busy", What: "a path too many is rejected with EBUSY", Breaks: []string{"IBTRS-CONN-035"}, World: own,
+			Name: "too-many-paths-is-busy", What: "a path too many is rejected with EBUSY", Breaks: []string{"IBTRS-CONN-035"}, Pair: own,
 			By: []string{"a target rejects the 129th path of a session"},
 			Wire: func(target, _ string) fabric.Fault {
 				return says(target, "reject with EBUSY", managed(roce.AttrREJ, rejectsBusy))
@@ -90,32 +90,32 @@ func field(p layout.Protocol, message, name string) layout.Field {
 }
 
 // messages are those whose messages say something else.
-func messages() []Mutant {
+func messages() []row {
 	unknownType := func(m []byte) bool {
 		m[0] ^= 0x80
 		return true
 	}
 	unsupported := []string{"a target that knows the feature marker answers EOPNOTSUPP to what file I/O cannot do"}
-	return []Mutant{
+	return []row{
 		{
 			Name: "asks-mainline-for-the-unknown", What: "the initiator's INFO request has another type", Breaks: []string{"IBNBD-COMPAT-001"},
-			World: World{OwnInitiator: true},
-			By:    []string{"a disk between this project and mainline is mapped by this project's client from mainline's server in both key modes"},
+			Pair: ownInitiator,
+			By:   []string{"a disk between this project and mainline is mapped by this project's client from mainline's server in both key modes"},
 			Wire: func(_, initiator string) fabric.Fault {
 				return says(initiator, "ask for what nobody knows", message(roce.RCSendOnly, ibtrs.InfoRequestSize, ibtrs.TypeInfoRequest, unknownType))
 			},
 		},
 		{
 			Name: "tells-mainline-the-unknown", What: "the target's INFO response has another type", Breaks: []string{"IBNBD-COMPAT-002"},
-			World: World{OwnTarget: true},
-			By:    []string{"a disk between this project and mainline is mapped by mainline's client from this project's server in both key modes"},
+			Pair: ownTarget,
+			By:   []string{"a disk between this project and mainline is mapped by mainline's client from this project's server in both key modes"},
 			Wire: func(target, _ string) fabric.Fault {
 				return says(target, "tell what nobody knows", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, unknownType))
 			},
 		},
 		{
 			Name: "no-room-for-many-registrations", What: "the INFO response for more than 1025 chunks has another type", Breaks: []string{"IBTRS-INFO-023"},
-			World: own, By: []string{"a target with a queue depth serves a session of 2048"},
+			Pair: own, By: []string{"a target with a queue depth serves a session of 2048"},
 			Wire: func(target, _ string) fabric.Fault {
 				return says(target, "tell nothing of more than 1025 chunks", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, func(m []byte) bool {
 					return infoRegions.Uint(m) > 1025 && unknownType(m)
@@ -123,7 +123,7 @@ func messages() []Mutant {
 			},
 		},
 		{
-			Name: "tells-version-one-nothing", What: "bytes 44 and 45 of an answer to OPEN mean nothing", Breaks: []string{"IBNBD-COMPAT-003"}, World: own,
+			Name: "tells-version-one-nothing", What: "bytes 44 and 45 of an answer to OPEN mean nothing", Breaks: []string{"IBNBD-COMPAT-003"}, Pair: own,
 			By: []string{"a target that knows original clients tells one of version 1 rotational and I/O mode in bytes 44 and 45"},
 			Wire: func(target, _ string) fabric.Fault {
 				return says(target, "tell nothing in bytes 44 and 45", message(roce.RCWriteOnly, ibnbd.OpenResponseSize, ibnbd.TypeOpenResponse, func(m []byte) bool {
@@ -133,7 +133,7 @@ func messages() []Mutant {
 			},
 		},
 		{
-			Name: "mixes-io-modes", What: "a device that is exported in one I/O mode is opened in the other", Breaks: []string{"IBNBD-OPEN-025"}, World: own,
+			Name: "mixes-io-modes", What: "a device that is exported in one I/O mode is opened in the other", Breaks: []string{"IBNBD-OPEN-025"}, Pair: own,
 			By: []string{"a target that knows the feature marker refuses the other I/O mode while a device is exported in one"},
 			Wire: func(target, _ string) fabric.Fault {
 				return hears(target, "open for block I/O", message(roce.RCWriteOnlyImm, ibnbd.OpenRequestSize, ibnbd.TypeOpen, func(m []byte) bool {
@@ -144,7 +144,7 @@ func messages() []Mutant {
 			},
 		},
 		{
-			Name: "unsupported-is-invalid", What: "what file I/O cannot do gives EINVAL", Breaks: []string{"IBNBD-IO-022"}, World: own, By: unsupported,
+			Name: "unsupported-is-invalid", What: "what file I/O cannot do gives EINVAL", Breaks: []string{"IBNBD-IO-022"}, Pair: own, By: unsupported,
 			Wire: func(target, _ string) fabric.Fault {
 				return says(target, "answer EINVAL instead of EOPNOTSUPP", errno(ibtrs.EOPNOTSUPP, ibtrs.EINVAL))
 			},
@@ -153,10 +153,10 @@ func messages() []Mutant {
 }
 
 // data are those that lose or mix what is written.
-func data() []Mutant {
-	return []Mutant{
+func data() []row {
+	return []row{
 		{
-			Name: "write-same-writes-zeroes", What: "operation 5 writes zeroes, with data or without", Breaks: []string{"IBNBD-IO-008"}, World: own,
+			Name: "write-same-writes-zeroes", What: "operation 5 writes zeroes, with data or without", Breaks: []string{"IBNBD-IO-008"}, Pair: own,
 			By: []string{"a target that knows the feature marker takes operation 5 with data for write-same"},
 			Wire: func(target, _ string) fabric.Fault {
 				return hears(target, "write zeroes", func(p packet) bool {
@@ -169,7 +169,7 @@ func data() []Mutant {
 			},
 		},
 		{
-			Name: "loses-some-writes", What: "every tenth write leaves zeroes", Breaks: []string{"IBNBD-FAIL-027"}, World: own,
+			Name: "loses-some-writes", What: "every tenth write leaves zeroes", Breaks: []string{"IBNBD-FAIL-027"}, Pair: own,
 			By: []string{"failover on carrier loss with two paths: no I/O fails, none stalls beyond the bound, and the path comes back after heal"},
 			Wire: func(target, _ string) fabric.Fault {
 				return hears(target, "write nothing every tenth time", func(p packet) bool {
@@ -184,7 +184,7 @@ func data() []Mutant {
 		},
 		{
 			// Where the wire has kept the first write, this is what it leaves when it lands last.
-			Name: "old-writes-land-last", What: "what was written first to a place stays there", Breaks: []string{"IBNBD-FAIL-020"}, World: own,
+			Name: "old-writes-land-last", What: "what was written first to a place stays there", Breaks: []string{"IBNBD-FAIL-020"}, Pair: own,
 			By: []string{"failover with a wire that keeps what was sent lands no old write after a newer one"},
 			Wire: func(target, _ string) fabric.Fault {
 				return hears(target, "write what was written first", firstWrites())

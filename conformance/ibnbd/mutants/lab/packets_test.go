@@ -55,11 +55,7 @@ func passed(t *testing.T, fault fabric.Fault, from, to string, frame []byte) []b
 // faultOf is what a mutant does to the wire.
 func faultOf(t *testing.T, name string) fabric.Fault {
 	t.Helper()
-	m, known := Named(name)
-	if !known {
-		t.Fatalf("there is no mutant %s", name)
-	}
-	return m.Wire(theTarget, theInitiator)
+	return named(t, name).Wire(theTarget, theInitiator)
 }
 
 // managing is a message of connection management.
@@ -230,7 +226,7 @@ func TestLostConnections(t *testing.T) {
 
 // TestAlteredArguments starts programs behind mutants.
 func TestAlteredArguments(t *testing.T) {
-	m, _ := Named("any-io-mode")
+	m := named(t, "any-io-mode")
 	for _, c := range []struct {
 		args []string
 		want string

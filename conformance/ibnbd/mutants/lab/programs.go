@@ -9,10 +9,10 @@ import (
 )
 
 // programs are those of this project's client that is called with other arguments.
-func programs() []Mutant {
-	return []Mutant{
+func programs() []row {
+	return []row{
 		{
-			Name: "any-io-mode", What: "an I/O mode that is unknown is block I/O", Breaks: []string{"IBNBD-SYSFS-007"}, World: own,
+			Name: "any-io-mode", What: "an I/O mode that is unknown is block I/O", Breaks: []string{"IBNBD-SYSFS-007"}, Pair: own,
 			Programs: func(c agent.Command) agent.Command {
 				if argument(c, "--io-mode") != "" {
 					c.Args = append(slices.Clone(c.Args), "--io-mode", "blockio") // the last word counts

@@ -24,8 +24,8 @@ var (
 )
 
 // sessions are those that show sessions otherwise, or let them be set otherwise.
-func sessions() []Mutant {
-	return []Mutant{
+func sessions() []row {
+	return []row{
 		initiator("session-without-directory", "a session has no directory", hides(session), "IBTRS-SYSFS-001"),
 		initiator("attempts-without-bound", "a number of attempts above 9999 is taken, and means nothing",
 			excuses(attempts, syscall.EINVAL, 0), "IBTRS-SYSFS-002"),
@@ -62,8 +62,8 @@ func policyOnce() agent.FileHop {
 }
 
 // paths are those that show paths otherwise, or steer them otherwise.
-func paths() []Mutant {
-	return []Mutant{
+func paths() []row {
+	return []row{
 		initiator("paths-by-comma", "the directory of a path is named source,destination",
 			names(clientPath, func(name string) string { return strings.Replace(name, "@", ",", 1) }), "IBTRS-SYSFS-008"),
 		initiator("other-path-states", "a connected path is in a state named up",
@@ -90,11 +90,11 @@ func paths() []Mutant {
 }
 
 // teardown are those whose paths end otherwise, or too late.
-func teardown() []Mutant {
+func teardown() []row {
 	seen := initiator("path-never-lost", "a path is connected for ever, to those who look", looksConnected, "IBTRS-PATH-022")
 	early := target("path-without-its-disk", "a path is gone while its disk is at work", hides(targetPath), "IBTRS-PATH-021")
 	late := target("path-of-the-dead", "the path of an initiator that has lost power is kept", keeps(targetPath), "IBTRS-PATH-016")
-	all := []Mutant{seen, early, late}
+	all := []row{seen, early, late}
 	for i := range all {
 		all[i].Slow = true
 	}
@@ -134,8 +134,8 @@ func swapped() agent.FileHop {
 }
 
 // statistics are those that count otherwise.
-func statistics() []Mutant {
-	return []Mutant{
+func statistics() []row {
+	return []row{
 		initiator("counts-the-first-connect", "stats/reconnects counts the first connect",
 			shows(path.Join(clientPath, "stats", "reconnects"), always("1 0\n")), "IBTRS-SYSFS-013"),
 		initiator("five-counters", "stats/rdma has no sixth number",

@@ -9,8 +9,8 @@ import (
 
 // wire are those of which something that they send is missing: what their RDMA provider would repeat, and in one case the end of a
 // connection. It is taken off the rails.
-func wire() []Mutant {
-	return []Mutant{
+func wire() []row {
+	return []row{
 		{
 			Name: "target-repeats-nothing", What: "the target's provider does not repeat a packet that was lost",
 			Breaks: []string{"IBTRS-INFO-024"},
@@ -34,13 +34,13 @@ func wire() []Mutant {
 		},
 		{
 			Name: "target-with-kept-keys-dies-of-a-loss", What: "the target's provider sends nothing more when it should repeat a packet with data, where keys are kept",
-			Breaks: []string{"IBTRS-IO-037"}, World: World{KeysKept: true},
+			Breaks: []string{"IBTRS-IO-037"}, Pair: mainlineStaticKeys,
 			By:   []string{"a reliable connection repairs it when the first packet of a read's data is lost"},
 			Wire: func(target, _ string) fabric.Fault { return lost(afterALoss(target)) },
 		},
 		{
 			Name: "half-open-for-ever", What: "a path on which INFO does not come is never given up", Breaks: []string{"IBTRS-CONN-050"},
-			World: own, By: []string{"a target ends a path on which INFO does not come"},
+			Pair: own, By: []string{"a target ends a path on which INFO does not come"},
 			Wire: func(target, _ string) fabric.Fault { return lost(disconnects(target)) },
 		},
 	}

@@ -56,15 +56,3 @@ func infoRequest(p *roce.Packet) bool {
 func infoResponse(p *roce.Packet) bool {
 	return p.BTH.OpCode == roce.RCSendFirst && p.Payload[0] == ibtrs.TypeInfoResponse
 }
-
-// from narrows a match to packets of one address.
-func from(addr string, match func(p *roce.Packet) bool) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool { return p.Src.String() == addr && match(p) }
-}
-
-// srpUnit matches SENDs that begin with a type of information unit.
-func srpUnit(kind byte) func(p *roce.Packet) bool {
-	return func(p *roce.Packet) bool {
-		return (p.BTH.OpCode == roce.RCSendOnly || p.BTH.OpCode == roce.RCSendFirst) && len(p.Payload) > 0 && p.Payload[0] == kind
-	}
-}

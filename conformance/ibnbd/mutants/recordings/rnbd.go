@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
@@ -23,7 +24,7 @@ var le = binary.LittleEndian
 func accepts(change func(private []byte)) func(e *editor) {
 	return func(e *editor) {
 		for _, n := range []int{4, 5} {
-			e.alter(e.cm(n, roce.AttrREP), func(p *roce.Packet) { change(p.Payload[repPrivate:]) })
+			e.Alter(e.FindCM(n, roce.AttrREP), func(p *roce.Packet) { change(p.Payload[repPrivate:]) })
 		}
 	}
 }
@@ -31,7 +32,7 @@ func accepts(change func(private []byte)) func(e *editor) {
 // requestOf changes the connection request of a new client; only the clause about what is changed is broken.
 func requestOf(change func(private, mad []byte)) func(e *editor) {
 	return func(e *editor) {
-		e.again(0, time.Second, func(private, mad []byte) { fresh(private); change(private, mad) })
+		e.ConnectAgain(0, time.Second, func(private, mad []byte) { fresh(private); change(private, mad) })
 	}
 }
 
@@ -49,124 +50,124 @@ var rnbdMutations = []mutation{
 	{"minor version", requestOf(func(b, _ []byte) { b[4] = 1 }), []string{"IBTRS-CONN-007"}},
 	{"one connection", requestOf(func(b, _ []byte) { b[8] = 1 }), []string{"IBTRS-CONN-010"}},
 	{"connection 2 after 0", func(e *editor) {
-		e.again(0, time.Second, func(b, _ []byte) { fresh(b); b[8] = 3 })
-		e.again(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[8] = 3; b[6] = 2 })
+		e.ConnectAgain(0, time.Second, func(b, _ []byte) { fresh(b); b[8] = 3 })
+		e.ConnectAgain(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[8] = 3; b[6] = 2 })
 	}, []string{"IBTRS-CONN-008"}},
 	{"build begins with connection 1", requestOf(func(b, _ []byte) { b[6] = 1 }), []string{"IBTRS-CONN-008"}},
 	{"other count", func(e *editor) {
-		e.again(0, time.Second, func(b, _ []byte) { fresh(b) })
-		e.again(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[6] = 1; b[8] = 3 })
+		e.ConnectAgain(0, time.Second, func(b, _ []byte) { fresh(b) })
+		e.ConnectAgain(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[6] = 1; b[8] = 3 })
 	}, []string{"IBTRS-CONN-009"}},
 	{"path UUID of another path", func(e *editor) {
-		rail1 := e.find(0, func(p *roce.Packet) bool { return p.IsMAD() && p.Src.String() == "10.0.1.2" })
-		p, _ := e.packet(rail1)
+		rail1 := e.Find(0, func(p *roce.Packet) bool { return p.IsMAD() && p.Src.String() == "10.0.1.2" })
+		p, _ := e.Packet(rail1)
 		other := slices.Clone(p.Payload[reqPrivate+12 : reqPrivate+28])
-		e.again(0, 40*time.Second, func(b, _ []byte) { copy(b[12:], other); b[10] = 2 })
+		e.ConnectAgain(0, 40*time.Second, func(b, _ []byte) { copy(b[12:], other); b[10] = 2 })
 	}, []string{"IBTRS-CONN-011"}},
 	{"new group UUID upon reconnect", func(e *editor) {
-		e.again(0, 40*time.Second, func(b, _ []byte) { b[28] ^= 0x55; b[10] = 2 })
+		e.ConnectAgain(0, 40*time.Second, func(b, _ []byte) { b[28] ^= 0x55; b[10] = 2 })
 	}, []string{"IBTRS-CONN-012"}},
 	{"first path without flag", requestOf(func(b, _ []byte) { b[44] = 0 }), []string{"IBTRS-CONN-013"}},
 	{"reserved bytes of the request", requestOf(func(b, _ []byte) { b[50] = 7 }), []string{"IBTRS-CONN-014"}},
-	{"errno in an accept", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+4, 0x98, 0xFF) }, []string{"IBTRS-CONN-015"}},
-	{"other depth in the second accept", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+7, 1) }, []string{"IBTRS-CONN-016"}},
+	{"errno in an accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+4, 0x98, 0xFF) }, []string{"IBTRS-CONN-015"}},
+	{"other depth in the second accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+7, 1) }, []string{"IBTRS-CONN-016"}},
 	{"depth 0", accepts(func(b []byte) { b[6], b[7] = 0, 0 }), []string{"IBTRS-CONN-017"}},
 	{"chunk size no power of two", accepts(func(b []byte) { b[8] = 8 }), []string{"IBTRS-CONN-018"}},
 	{"chunk size too large", accepts(func(b []byte) { le.PutUint32(b[8:], 1<<20-4096) }), []string{"IBTRS-CONN-019"}},
-	{"reserved bytes of an accept", func(e *editor) { e.set(e.cm(4, roce.AttrREP), repPrivate+30, 1) }, []string{"IBTRS-CONN-020"}},
+	{"reserved bytes of an accept", func(e *editor) { e.Set(e.FindCM(4, roce.AttrREP), repPrivate+30, 1) }, []string{"IBTRS-CONN-020"}},
 	{"RNR retry count of the client", requestOf(func(_, mad []byte) { mad[24+50] &^= 7 }), []string{"IBTRS-CONN-041 initiator"}},
-	{"RNR retry count of the server", func(e *editor) { e.set(e.cm(4, roce.AttrREP), 24+27, 0x20) }, []string{"IBTRS-CONN-041 target"}},
+	{"RNR retry count of the server", func(e *editor) { e.Set(e.FindCM(4, roce.AttrREP), 24+27, 0x20) }, []string{"IBTRS-CONN-041 target"}},
 	{"responder resources", requestOf(func(_, mad []byte) { mad[24+35] = 4 }), []string{"IBTRS-CONN-042 initiator"}},
-	{"initiator depth of the server", func(e *editor) { e.set(e.cm(4, roce.AttrREP), 24+25, 4) }, []string{"IBTRS-CONN-042 target"}},
+	{"initiator depth of the server", func(e *editor) { e.Set(e.FindCM(4, roce.AttrREP), 24+25, 4) }, []string{"IBTRS-CONN-042 target"}},
 	{"retry count", requestOf(func(_, mad []byte) { mad[24+47] = mad[24+47]&^7 | 2 }), []string{"IBTRS-CONN-043"}},
 	{"RDMA READ", func(e *editor) {
-		e.insert(e.find(-1, from(client, initiatorRequest(4, anyRead))), false, time.Microsecond, func(p *roce.Packet) {
+		e.Insert(e.Find(-1, recording.From(client, initiatorRequest(4, anyRead))), false, time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.Payload = roce.RCReadRequest, nil
 			p.RETH.DMALen = 512
 		})
 	}, []string{"IBTRS-CONN-044 initiator"}},
 
 	{"INFO request twice", func(e *editor) {
-		e.insert(e.find(0, infoRequest), false, time.Microsecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, infoRequest), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-INFO-001"}},
-	{"type of the INFO request", func(e *editor) { e.set(e.find(0, infoRequest), 0, 1) }, []string{"IBTRS-INFO-002"}},
-	{"name not filled up", func(e *editor) { e.set(e.find(0, infoRequest), 100, 'x') }, []string{"IBTRS-INFO-003"}},
-	{"regions are counted wrongly", func(e *editor) { e.set(e.find(2, infoResponse), 2, 0xFF, 0x01) },
+	{"type of the INFO request", func(e *editor) { e.Set(e.Find(0, infoRequest), 0, 1) }, []string{"IBTRS-INFO-002"}},
+	{"name not filled up", func(e *editor) { e.Set(e.Find(0, infoRequest), 100, 'x') }, []string{"IBTRS-INFO-003"}},
+	{"regions are counted wrongly", func(e *editor) { e.Set(e.Find(2, infoResponse), 2, 0xFF, 0x01) },
 		[]string{"IBTRS-INFO-004", "IBTRS-INFO-005", "IBTRS-INFO-006", "IBTRS-INFO-007"}},
-	{"region length", func(e *editor) { e.set(e.find(2, infoResponse), 8+12+1, 1) }, []string{"IBTRS-INFO-006"}},
+	{"region length", func(e *editor) { e.Set(e.Find(2, infoResponse), 8+12+1, 1) }, []string{"IBTRS-INFO-006"}},
 	{"heartbeat before INFO", func(e *editor) {
-		model, _ := e.packet(e.find(0, from(client, beat(8))))
-		e.insert(e.find(0, infoRequest), false, time.Microsecond, func(p *roce.Packet) {
+		model, _ := e.Packet(e.Find(0, recording.From(client, beat(8))))
+		e.Insert(e.Find(0, infoRequest), false, time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
 		})
 	}, []string{"IBTRS-HB-002 target", "IBTRS-HB-011 initiator", "IBTRS-INFO-019"}},
 	{"server speaks before INFO", func(e *editor) {
-		model, _ := e.packet(e.find(0, from(server, beat(8))))
-		e.insert(e.find(0, infoResponse), true, -time.Microsecond, func(p *roce.Packet) {
+		model, _ := e.Packet(e.Find(0, recording.From(server, beat(8))))
+		e.Insert(e.Find(0, infoResponse), true, -time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
 		})
 	}, []string{"IBTRS-HB-002 initiator", "IBTRS-INFO-020"}},
 
 	{"immediate in the wrong byte order", func(e *editor) {
-		i := e.find(-1, from(client, beat(8)))
-		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value = 0x80 })
+		i := e.Find(-1, recording.From(client, beat(8)))
+		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value = 0x80 })
 	}, []string{"IBTRS-IMM-001 initiator"}},
 	{"immediate names another chunk", func(e *editor) {
-		i := e.find(-1, initiatorRequest(5, 0))
-		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 9 << 19 })
+		i := e.Find(-1, initiatorRequest(5, 0))
+		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 9 << 19 })
 	}, []string{"IBTRS-IMM-002"}},
 	{"response twice", func(e *editor) {
-		e.insert(e.find(0, response), false, time.Microsecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, response), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-IMM-003"}},
 	{"truncated errno", func(e *editor) {
-		i := e.find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
-		e.rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 490 << 19 })
+		i := e.Find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
+		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 490 << 19 })
 	}, []string{"IBTRS-IMM-004"}},
 	{"heartbeat with a payload", func(e *editor) {
-		e.rebuild(e.find(0, from(server, beat(8))), func(p *roce.Packet) { p.ImmDt.Value++ })
+		e.Rebuild(e.Find(0, recording.From(server, beat(8))), func(p *roce.Packet) { p.ImmDt.Value++ })
 	}, []string{"IBTRS-IMM-011 target"}},
 
 	{"write beside its chunk", func(e *editor) {
-		e.rebuild(e.find(0, initiatorRequest(5, 0)), func(p *roce.Packet) { p.RETH.VA += 64 })
+		e.Rebuild(e.Find(0, initiatorRequest(5, 0)), func(p *roce.Packet) { p.RETH.VA += 64 })
 	}, []string{"IBTRS-IO-001"}},
 	{"read beside its place", func(e *editor) {
-		e.rebuild(e.find(4, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.VA += 64 })
+		e.Rebuild(e.Find(4, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.VA += 64 })
 	}, []string{"IBTRS-IO-002"}},
 	{"offset in the immediate", func(e *editor) {
-		e.rebuild(e.find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.ImmDt.Value += 4 })
+		e.Rebuild(e.Find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.ImmDt.Value += 4 })
 	}, []string{"IBTRS-IO-003"}},
 	{"write without immediate", func(e *editor) {
-		e.insert(e.find(4, initiatorRequest(4, anyRead)), true, -time.Microsecond, func(p *roce.Packet) {
+		e.Insert(e.Find(4, initiatorRequest(4, anyRead)), true, -time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 512)
 			p.RETH.DMALen = 512
 		})
 	}, []string{"IBTRS-IO-005"}},
-	{"unknown flag in a read", func(e *editor) { e.set(e.find(4, initiatorRequest(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
-	{"read without invalidate flag", func(e *editor) { e.set(e.find(4, initiatorRequest(4, anyRead)), -20, 0) },
+	{"unknown flag in a read", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
+	{"read without invalidate flag", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 0) },
 		[]string{"IBTRS-IO-006", "IBTRS-IO-012"}},
 	{"read data is not sent", func(e *editor) {
-		i := e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 }))
-		e.remove(i)
+		i := e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 }))
+		e.Remove(i)
 	}, []string{"IBTRS-IO-010"}},
 	{"key is not invalidated", func(e *editor) {
-		e.remove(e.find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate }))
+		e.Remove(e.Find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate }))
 	}, []string{"IBTRS-IO-011"}},
 	{"failed read brings data", func(e *editor) {
-		fail := e.find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
-		open := e.find(1, initiatorRequest(2, 0))
-		ask, _ := e.packet(open)
+		fail := e.Find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
+		open := e.Find(1, initiatorRequest(2, 0))
+		ask, _ := e.Packet(open)
 		d, _ := ibtrs.ParseDescriptor(ask.Payload[len(ask.Payload)-16:])
-		e.insert(fail, true, -time.Microsecond, func(p *roce.Packet) {
+		e.Insert(fail, true, -time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 56)
 			p.RETH = roce.RETH{VA: d.Address, RKey: d.RKey, DMALen: 56}
 		})
 	}, []string{"IBTRS-IO-013"}},
 	{"read without room has a flag", func(e *editor) {
-		i := e.find(4, initiatorRequest(4, anyDiscard-3))
-		p, _ := e.packet(i)
+		i := e.Find(4, initiatorRequest(4, anyDiscard-3))
+		p, _ := e.Packet(i)
 		h := slices.Clone(header(p))
 		h[16] = 2
-		e.rebuild(i, func(p *roce.Packet) {
+		e.Rebuild(i, func(p *roce.Packet) {
 			p.Payload = append(h, 3, 0, 32, 0, 1, 0, 0, 0)
 			p.RETH.VA -= uint64(p.ImmDt.Value&(1<<19-1)) - 32
 			p.RETH.DMALen = uint32(len(p.Payload))
@@ -174,7 +175,7 @@ var rnbdMutations = []mutation{
 		})
 	}, []string{"IBTRS-IO-007"}},
 	{"more than the largest I/O", func(e *editor) {
-		e.rebuild(e.find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) {
+		e.Rebuild(e.Find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) {
 			const data = ibtrs.DefaultMaxIOSize + 512
 			p.RETH.VA += data - 4096
 			p.ImmDt.Value += data - 4096
@@ -184,111 +185,111 @@ var rnbdMutations = []mutation{
 	}, []string{"IBNBD-IO-020", "IBTRS-IO-010", "IBTRS-IO-028"}},
 	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
 	{"permit used twice", func(e *editor) {
-		e.insert(e.find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-IO-019"}},
 	{"largest write fails", func(e *editor) {
-		ask := e.find(0, func(p *roce.Packet) bool {
+		ask := e.Find(0, func(p *roce.Packet) bool {
 			return initiatorRequest(4, anyWrite)(p) && le.Uint32(header(p)[20:]) == ibtrs.DefaultMaxIOSize
 		})
-		i := slices.IndexFunc(e.frames[ask:], func(f audit.Frame) bool {
+		i := slices.IndexFunc(e.Frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
-		e.rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 22 << 19 })
+		e.Rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 22 << 19 })
 	}, []string{"IBTRS-IO-027"}},
 	{"read key of before", func(e *editor) {
-		a, b := e.find(10, initiatorRequest(4, anyRead)), e.find(11, initiatorRequest(4, anyRead))
-		p, _ := e.packet(a)
+		a, b := e.Find(10, initiatorRequest(4, anyRead)), e.Find(11, initiatorRequest(4, anyRead))
+		p, _ := e.Packet(a)
 		key := slices.Clone(p.Payload[len(p.Payload)-8 : len(p.Payload)-4])
-		e.set(b, -8, key...)
+		e.Set(b, -8, key...)
 	}, []string{"IBNBD-IO-001", "IBTRS-IO-010", "IBTRS-IO-011", "IBTRS-IO-017"}},
 
-	{"key refresh announced once", func(e *editor) { e.set(e.cm(5, roce.AttrREP), repPrivate+16, 0) }, []string{"IBTRS-INV-001"}},
-	{"type of the key response", func(e *editor) { e.set(e.find(-1, response), 0, 5) }, []string{"IBTRS-INV-002"}},
-	{"chunk of the key response", func(e *editor) { e.set(e.find(-1, response), 2, 5) }, []string{"IBTRS-INV-003"}},
+	{"key refresh announced once", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+16, 0) }, []string{"IBTRS-INV-001"}},
+	{"type of the key response", func(e *editor) { e.Set(e.Find(-1, response), 0, 5) }, []string{"IBTRS-INV-002"}},
+	{"chunk of the key response", func(e *editor) { e.Set(e.Find(-1, response), 2, 5) }, []string{"IBTRS-INV-003"}},
 	{"late invalidation", func(e *editor) {
-		i := e.find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate })
-		p, _ := e.packet(i)
+		i := e.Find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate })
+		p, _ := e.Packet(i)
 		key := p.IETH.RKey
-		e.remove(i)
-		at := slices.IndexFunc(e.frames[i:], func(f audit.Frame) bool {
+		e.Remove(i)
+		at := slices.IndexFunc(e.Frames[i:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
-		e.insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
+		e.Insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.IETH.RKey, p.Payload = roce.RCSendOnlyInvalidate, key, nil
 		})
 	}, []string{"IBTRS-INV-006", "IBTRS-IO-011"}},
 	{"key of before", func(e *editor) {
-		a, b := e.find(10, initiatorRequest(4, anyRead)), e.find(11, initiatorRequest(4, anyRead))
-		p, _ := e.packet(a)
-		e.rebuild(b, func(q *roce.Packet) { q.RETH.RKey = p.RETH.RKey })
+		a, b := e.Find(10, initiatorRequest(4, anyRead)), e.Find(11, initiatorRequest(4, anyRead))
+		p, _ := e.Packet(a)
+		e.Rebuild(b, func(q *roce.Packet) { q.RETH.RKey = p.RETH.RKey })
 	}, []string{"IBTRS-INV-007"}},
 	{"key of nobody", func(e *editor) {
-		e.rebuild(e.find(6, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey = 0xDEADBEEF })
+		e.Rebuild(e.Find(6, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey = 0xDEADBEEF })
 	}, []string{"IBTRS-MP-010"}},
 
 	{"heartbeat out of turn", func(e *editor) {
-		e.insert(e.find(0, from(client, beat(8))), false, 1500*time.Millisecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, recording.From(client, beat(8))), false, 1500*time.Millisecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-HB-001 initiator", "IBTRS-HB-002 target"}},
-	{"heartbeat is not acknowledged", func(e *editor) { e.remove(e.find(0, from(server, beat(9)))) }, []string{"IBTRS-HB-002 target"}},
+	{"heartbeat is not acknowledged", func(e *editor) { e.Remove(e.Find(0, recording.From(server, beat(9)))) }, []string{"IBTRS-HB-002 target"}},
 	{"heartbeat with data", func(e *editor) {
-		e.rebuild(e.find(0, from(client, beat(8))), func(p *roce.Packet) { p.Payload, p.RETH.DMALen = make([]byte, 8), 8 })
+		e.Rebuild(e.Find(0, recording.From(client, beat(8))), func(p *roce.Packet) { p.Payload, p.RETH.DMALen = make([]byte, 8), 8 })
 	}, []string{"IBTRS-HB-003 initiator"}},
 
 	{"same incarnation again", func(e *editor) {
-		e.again(0, 40*time.Second, func(b, _ []byte) {})
+		e.ConnectAgain(0, 40*time.Second, func(b, _ []byte) {})
 	}, []string{"IBTRS-PATH-004"}},
 	{"first incarnation 0", requestOf(func(b, _ []byte) { b[10] = 0 }), []string{"IBTRS-PATH-005"}},
 	{"first incarnation 2", requestOf(func(b, _ []byte) { b[10] = 2 }), []string{"IBTRS-PATH-005"}},
 
 	{"I/O long after a connection was closed", func(e *editor) {
-		e.insert(e.find(-1, from(client, initiatorRequest(4, anyRead))), false, 30*time.Second, func(*roce.Packet) {})
+		e.Insert(e.Find(-1, recording.From(client, initiatorRequest(4, anyRead))), false, 30*time.Second, func(*roce.Packet) {})
 	}, []string{"IBTRS-IO-017", "IBTRS-MP-005", "IBTRS-PATH-003 initiator"}},
 
 	{"OPEN without SESS_INFO", func(e *editor) {
-		e.alter(e.find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+		e.Alter(e.Find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
 	}, []string{"IBNBD-MSG-001"}},
 	{"SESS_INFO of version 0", func(e *editor) {
-		e.alter(e.find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[4] = 0 })
+		e.Alter(e.Find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[4] = 0 })
 	}, []string{"IBNBD-MSG-002 initiator", "IBNBD-MSG-003"}},
 	{"answer above the version asked for", func(e *editor) {
-		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 3)
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 3)
 	}, []string{"IBNBD-MSG-003"}},
 	{"type of OPEN_RSP", func(e *editor) {
-		e.set(e.find(-1, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 0, 7)
+		e.Set(e.Find(-1, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 0, 7)
 	}, []string{"IBNBD-MSG-004 target"}},
 	{"padding of an I/O message", func(e *editor) {
-		e.alter(e.find(3, initiatorRequest(4, anyRead)), func(p *roce.Packet) { header(p)[2] = 1 })
+		e.Alter(e.Find(3, initiatorRequest(4, anyRead)), func(p *roce.Packet) { header(p)[2] = 1 })
 	}, []string{"IBNBD-MSG-009 initiator"}},
 	{"reserved bytes of OPEN_RSP", func(e *editor) {
-		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 50, 1)
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 50, 1)
 	}, []string{"IBNBD-MSG-009 target", "IBNBD-MSG-014"}},
 
 	{"device 0 is not known", func(e *editor) {
-		ask := e.find(0, initiatorRequest(4, anyRead))
-		i := slices.IndexFunc(e.frames[ask:], func(f audit.Frame) bool {
+		ask := e.Find(0, initiatorRequest(4, anyRead))
+		i := slices.IndexFunc(e.Frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
 			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
 		})
-		e.rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 107 << 19 })
+		e.Rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 107 << 19 })
 	}, []string{"IBNBD-OPEN-014", "IBTRS-IO-013"}},
 	{"logical block size 0", func(e *editor) {
-		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 38, 0, 0)
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 38, 0, 0)
 	}, []string{"IBNBD-OPEN-020"}},
 	{"secure erase 2", func(e *editor) {
-		e.set(e.find(0, from(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 42, 2)
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 42, 2)
 	}, []string{"IBNBD-OPEN-021"}},
 	{"write of another size", func(e *editor) {
-		e.alter(e.find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { le.PutUint32(header(p)[20:], 2048) })
+		e.Alter(e.Find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { le.PutUint32(header(p)[20:], 2048) })
 	}, []string{"IBNBD-IO-001"}},
 	{"flush as a write", func(e *editor) {
-		e.alter(e.find(0, initiatorRequest(4, anyDiscard)), func(p *roce.Packet) { header(p)[16] = 2 })
+		e.Alter(e.Find(0, initiatorRequest(4, anyDiscard)), func(p *roce.Packet) { header(p)[16] = 2 })
 	}, []string{"IBNBD-IO-005"}},
 	{"write-same to mainline", func(e *editor) {
-		e.alter(e.find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { header(p)[16] = 5 })
+		e.Alter(e.Find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { header(p)[16] = 5 })
 	}, []string{"IBNBD-COMPAT-009"}},
 	{"second session of the same name", func(e *editor) {
-		e.set(e.find(2, infoRequest), 2, 'g', 'o', 'l', 'd', 0)
+		e.Set(e.Find(2, infoRequest), 2, 'g', 'o', 'l', 'd', 0)
 	}, []string{"IBNBD-SYSFS-035"}},
 }

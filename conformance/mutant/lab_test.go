@@ -1,60 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package mutants
+package mutant
 
 import (
 	"slices"
 	"testing"
 
-	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants/lab"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
-// TestGuestTrials looks for the specs of each mutant of the lab. Each clause that it breaks must be claimed by one of them.
-func TestGuestTrials(t *testing.T) {
-	ground := func(w lab.World) (runner.Options, error) {
-		return In(w, conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}).Options()
-	}
-	trials, err := guestTrials(clauses.MustLoad(), InLab(), ground)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range InLab() {
-		for _, id := range m.Clauses() {
-			if !slices.ContainsFunc(trials, func(g guestTrial) bool { return g.mutant == m.Name && slices.Contains(g.spec.Clauses, id) }) {
-				t.Errorf("no quick spec claims %s, which %s breaks", id, m.Name)
-			}
-		}
-	}
-	for _, g := range trials {
-		o, err := ground(g.control)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Selection = runner.Selection{Names: []string{g.spec.Name}}
-		if plan, err := runner.NewPlan(clauses.MustLoad(), o); err != nil || len(plan.Specs) != 1 {
-			t.Errorf("%s cannot be held against %q of %s: %v", g.mutant, g.spec.Name, g.control, err)
-		}
-	}
-	done := 0
-	for _, w := range worlds(trials) {
-		for _, round := range inRounds(slices.DeleteFunc(slices.Clone(trials), func(g guestTrial) bool { return g.world != w })) {
-			done += len(round)
-		}
-	}
-	if done != len(trials) {
-		t.Errorf("%d trials in all rounds, must be %d", done, len(trials))
-	}
+var (
+	pairA = Pair{Target: "a", Initiator: "a"}
+	pairB = Pair{Target: "b", Initiator: "a", With: clauses.KeyRefresh}
+)
+
+// trialOf is a trial of a mutant that is made of pair a.
+func trialOf(mutant, spec string, control Pair) labTrial {
+	return labTrial{mutant, runner.Spec{Name: spec}, pairA, control}
 }
 
 // TestRounds divides trials of which some share a spec.
 func TestRounds(t *testing.T) {
-	trial := func(mutant, spec string) guestTrial { return guestTrial{mutant: mutant, spec: runner.Spec{Name: spec}} }
-	rounds := inRounds([]guestTrial{trial("a", "one"), trial("a", "two"), trial("b", "two"), trial("c", "two"), trial("c", "three")})
+	trials := []labTrial{
+		trialOf("a", "one", pairA), trialOf("a", "two", pairA), trialOf("b", "two", pairA), trialOf("c", "two", pairA), trialOf("c", "three", pairA),
+	}
+	rounds := inRounds(trials)
 	want := []map[string]string{{"one": "a", "two": "a", "three": "c"}, {"two": "b"}, {"two": "c"}}
 	if len(rounds) != len(want) {
 		t.Fatalf("rounds %v, want %v", rounds, want)
@@ -68,8 +41,35 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// TestGuestFates gives specs their results, and looks at what becomes of the mutant.
-func TestGuestFates(t *testing.T) {
+// TestBusiest looks for the pair that most trials are of: where there is one that is only a control, and where another has more.
+func TestBusiest(t *testing.T) {
+	few := []labTrial{trialOf("a", "one", pairA), trialOf("b", "one", pairB)}
+	more := append(slices.Clone(few), labTrial{"c", runner.Spec{Name: "one"}, pairB, pairB}, labTrial{"c", runner.Spec{Name: "two"}, pairB, pairB},
+		labTrial{"c", runner.Spec{Name: "three"}, pairB, pairB})
+	for _, c := range []struct {
+		trials       []labTrial
+		most, others Pair
+	}{{few, pairA, pairB}, {more, pairB, pairA}} {
+		if most, others := busiest(c.trials); most != c.most || len(others) != 1 || others[0] != c.others {
+			t.Errorf("%s, and %v; want %s, and %s", most, others, c.most, c.others)
+		}
+	}
+}
+
+// TestPairNames: every pair has a name of its own, which is that of a directory.
+func TestPairNames(t *testing.T) {
+	for _, c := range []struct {
+		pair Pair
+		want string
+	}{{pairA, "a-a"}, {pairB, "b-a-key-refresh"}} {
+		if got := c.pair.String(); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+}
+
+// TestLabFates gives specs their results, and looks at what becomes of the mutant.
+func TestLabFates(t *testing.T) {
 	const mine, other, spec = "A-1", "A-2", "a spec"
 	result := func(clause string, v verdict.Verdict, reason verdict.Reason) verdict.Result {
 		return verdict.Result{Clause: clause, Spec: spec, Verdict: v, Reason: reason, Message: "seen"}
@@ -92,14 +92,22 @@ func TestGuestFates(t *testing.T) {
 		{"the suite is at fault", good, []verdict.Result{result(mine, verdict.SuiteError, verdict.SetupFailed)}, matrix.Unsound},
 		{"not judged", good, []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
 	} {
-		m := Mutant{Name: "m", Breaks: []string{mine}, control: lab.World{OwnTarget: true}}
-		court := &guestCourt{
-			controls: map[lab.World][]verdict.Result{m.control: c.control},
-			rounds:   []guestRound{{map[string]string{spec: m.Name}, c.results}},
+		m := Mutant{Name: "m", Breaks: []string{mine}, Lab: &Lab{Pair: pairA, Control: pairB}}
+		r := &labRun{
+			controls: map[Pair][]verdict.Result{pairB: c.control},
+			rounds:   []round{{map[string]string{spec: m.Name}, c.results}},
 		}
-		row := court.rows([]Mutant{m})[0]
+		row := r.rows([]Mutant{m})[0]
 		if row.Fate != c.want || (row.Fate == matrix.Killed) != (row.Message == "") {
 			t.Errorf("%s: %s, %q; want %s", c.name, row.Fate, row.Message, c.want)
 		}
+	}
+}
+
+// TestNothingInLab tries no mutant.
+func TestNothingInLab(t *testing.T) {
+	rows, err := RunInLab(t.Context(), clauses.MustLoad(), nil, nil, nil)
+	if err != nil || len(rows) > 0 {
+		t.Errorf("%v, %v", rows, err)
 	}
 }

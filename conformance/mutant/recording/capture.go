@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package recordings
+package recording
 
 import (
 	"bytes"
-	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -12,33 +11,19 @@ import (
 	"path"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
-	recordings "github.com/ibnbd/ibnbd/conformance/audit/testdata"
-	captures "github.com/ibnbd/ibnbd/reference/roce/testdata/captures"
 )
 
-// files are the rails of one capture, in the order in which equal times are told apart.
-type files struct {
-	in    embed.FS
-	names []string
-}
-
-// captured are captures of mainline Linux.
-func captured(names ...string) files { return files{captures.Files, names} }
-
-// recorded is a recording from the lab.
-func recorded(name string, rails ...string) files {
-	var names []string
-	for _, rail := range rails {
-		names = append(names, name+"-"+rail+".pcapng.gz")
-	}
-	return files{recordings.Files, names}
+// Capture is the files of one recorded exchange, a file for each rail, in the order in which equal times are told apart.
+type Capture struct {
+	FS    fs.FS
+	Files []string
 }
 
 // load reads the frames, merged by time. Each has its own bytes.
-func (f files) load() ([]audit.Frame, error) {
+func (c Capture) load() ([]audit.Frame, error) {
 	var sources []audit.Source
-	for _, name := range f.names {
-		data, err := fs.ReadFile(f.in, name)
+	for _, name := range c.Files {
+		data, err := fs.ReadFile(c.FS, name)
 		if err != nil {
 			return nil, fmt.Errorf("capture %s: %w", name, err)
 		}

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package mutants
+package mutant
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 
 // Options say what is run and how.
 type Options struct {
-	Mutants []Mutant // nil stands for all of this process
+	Mutants []Mutant // each with a Trial
 	// Workers is how many mutants are tried at a time; 0 stands for four for each processor, because most of them wait for
 	// what never comes.
 	Workers int
@@ -24,37 +23,21 @@ type Options struct {
 	Progress func(matrix.Row)
 }
 
-// Select gives the mutants that break one of the clauses, or a clause of one of the areas. Nothing selects all.
-func Select(all []Mutant, clauses, areas []string) []Mutant {
-	if len(clauses)+len(areas) == 0 {
-		return all
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(m Mutant) bool {
-		return !slices.ContainsFunc(m.Clauses(), func(id string) bool {
-			return slices.Contains(clauses, id) || slices.Contains(areas, areaOf(id))
-		})
-	})
-}
-
 // Run tries each mutant, and the control of each spec that found something. It fails only when the context ends; the
 // matrix then has what was tried until then.
 func Run(ctx context.Context, opts Options) (*matrix.Matrix, error) {
-	all := opts.Mutants
-	if all == nil {
-		all = InProcess()
-	}
-	workers := opts.Workers
+	all, workers := opts.Mutants, opts.Workers
 	if workers == 0 {
 		workers = 4 * runtime.NumCPU()
 	}
-	r := &court{controls: make(map[string]func() (findings, error)), progress: opts.Progress}
+	r := &run{controls: make(map[string]func() (Findings, error)), progress: opts.Progress}
 	m := &matrix.Matrix{Start: time.Now()}
 	rows := make([]*matrix.Row, len(all))
-	places := make(chan int)
+	queue := make(chan int) // indices of all
 	var working sync.WaitGroup
 	for range min(workers, len(all)) {
 		working.Go(func() {
-			for i := range places {
+			for i := range queue {
 				rows[i] = r.row(ctx, all[i])
 			}
 		})
@@ -63,9 +46,9 @@ func Run(ctx context.Context, opts Options) (*matrix.Matrix, error) {
 		if ctx.Err() != nil {
 			break
 		}
-		places <- i
+		queue <- i
 	}
-	close(places)
+	close(queue)
 	working.Wait()
 	for _, row := range rows {
 		if row != nil {
@@ -83,7 +66,7 @@ func Run(ctx context.Context, opts Options) (*matrix.Matrix, error) {
 func slowFirst(all []Mutant) []int {
 	var slow, quick []int
 	for i, m := range all {
-		if m.slow {
+		if m.Slow {
 			slow = append(slow, i)
 		} else {
 			quick = append(quick, i)
@@ -92,19 +75,20 @@ func slowFirst(all []Mutant) []int {
 	return append(slow, quick...)
 }
 
-// court is what the mutants of one run share.
-type court struct {
+// run is what the mutants that are tried together share.
+type run struct {
 	mu       sync.Mutex // guards the rest
-	controls map[string]func() (findings, error)
+	controls map[string]func() (Findings, error)
 	progress func(matrix.Row)
 }
 
-// row tries one mutant, in haste and if that does not kill it, calmly; nil when the context has ended meanwhile.
-func (r *court) row(ctx context.Context, m Mutant) *matrix.Row {
+// row tries one mutant, with a short wait for answers and, if that does not kill it, with a long one. It is nil when the context
+// has ended meanwhile.
+func (r *run) row(ctx context.Context, m Mutant) *matrix.Row {
 	start := time.Now()
-	t := r.tried(ctx, m, hasty)
+	t := r.try(ctx, m, ShortWait)
 	if t.Fate != matrix.Killed && m.Kind != matrix.Wire && ctx.Err() == nil {
-		t = r.tried(ctx, m, calm)
+		t = r.try(ctx, m, LongWait)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -118,40 +102,32 @@ func (r *court) row(ctx context.Context, m Mutant) *matrix.Row {
 	return &t.Row
 }
 
-// tried is what becomes of a mutant under so much patience.
-func (r *court) tried(ctx context.Context, m Mutant, patience time.Duration) *tally {
-	t := newTally(m)
-	r.try(ctx, m, t, patience)
-	return t
-}
-
-// specTime bounds one spec. It is far more than any takes.
-const specTime = 5 * time.Minute
-
 // try runs the specs until all that the mutant breaks was found.
-func (r *court) try(ctx context.Context, m Mutant, t *tally, patience time.Duration) {
-	specs := m.trial.specs(m.Clauses())
+func (r *run) try(ctx context.Context, m Mutant, patience time.Duration) *tally {
+	t := newTally(m)
+	specs := m.Trial.Specs(m.Clauses())
 	if len(specs) == 0 {
 		t.Fate, t.Message = matrix.Survived, "no spec decides what it breaks"
-		return
+		return t
 	}
 	exact := false
 	for _, s := range specs {
 		if len(t.missing()) == 0 && !exact {
 			break
 		}
-		exact = exact || s.exact
-		if err := r.hunt(ctx, s, t, patience); err != nil {
-			t.Fate, t.Message = matrix.Unsound, fmt.Sprintf("%s: %v", s.name, err)
-			return
+		exact = exact || s.Exact
+		if err := r.runSpec(ctx, s, t, patience); err != nil {
+			t.Fate, t.Message = matrix.Unsound, fmt.Sprintf("%s: %v", s.Name, err)
+			return t
 		}
 	}
 	t.settle(exact)
+	return t
 }
 
-// hunt runs one spec on a mutant, and on its control if it has found something.
-func (r *court) hunt(ctx context.Context, s spec, t *tally, patience time.Duration) error {
-	found, err := r.bounded(ctx, s, side{broken: true, patience: patience})
+// runSpec runs one spec on a mutant, and on its control if it has found something.
+func (r *run) runSpec(ctx context.Context, s Spec, t *tally, patience time.Duration) error {
+	found, err := bounded(ctx, s, Subject{Broken: true, Patience: patience})
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -163,28 +139,31 @@ func (r *court) hunt(ctx context.Context, s spec, t *tally, patience time.Durati
 		if _, anyway := control[key]; anyway {
 			continue
 		}
-		t.note(matrix.Sighting{Clause: key, Spec: s.name, Saw: saw})
+		t.note(matrix.Sighting{Clause: key, Spec: s.Name, Saw: saw})
 	}
 	return nil
 }
 
 // control runs a spec on the implementation unbroken, once.
-func (r *court) control(ctx context.Context, s spec) (findings, error) {
-	key := s.name + "\x00" + s.control
+func (r *run) control(ctx context.Context, s Spec) (Findings, error) {
+	key := s.Name + "\x00" + s.Control
 	r.mu.Lock()
-	run, known := r.controls[key]
+	once, known := r.controls[key]
 	if !known {
-		run = sync.OnceValues(func() (findings, error) { return r.bounded(ctx, s, side{patience: calm}) })
-		r.controls[key] = run
+		once = sync.OnceValues(func() (Findings, error) { return bounded(ctx, s, Subject{Patience: LongWait}) })
+		r.controls[key] = once
 	}
 	r.mu.Unlock()
-	return run()
+	return once()
 }
+
+// specTime bounds one spec. It is far more than any takes.
+const specTime = 5 * time.Minute
 
 var errTooLong = errors.New("it takes too long")
 
-func (r *court) bounded(ctx context.Context, s spec, on side) (findings, error) {
+func bounded(ctx context.Context, s Spec, on Subject) (Findings, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, specTime, errTooLong)
 	defer cancel()
-	return s.run(ctx, on)
+	return s.Run(ctx, on)
 }
