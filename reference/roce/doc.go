@@ -23,6 +23,10 @@
 // service begins with an [IPCM]. SIDR_REQ, SIDR_REP, LAP and APR are known by
 // name only. [DecodeCM] and [AppendCM] take and give whole datagrams.
 //
+// Captures hold relatives as well: [Packet.DecodeGRH] takes a RoCEv1 packet,
+// which has a global route header in the place of IP and UDP, and
+// [Packet.DecodeLRH] one of an InfiniBand link.
+//
 // The invariant CRC covers the IP and UDP headers too, so that no layer can
 // check it alone: [Packet.CheckICRC] gives an [ICRCVerdict]. The UDP length says
 // where it lies, never the captured length. A socket hides the IPv4

@@ -74,7 +74,8 @@ type Packet struct {
 	// Truncated says that bytes promised by the UDP length are missing.
 	Truncated bool
 
-	ip  []byte // IP header, nil if it was not among the decoded bytes
+	lrh []byte // local route header of InfiniBand, nil if there is none
+	ip  []byte // IP header, nil if it was not among the decoded bytes; without udp a global route header
 	udp []byte // UDP header, likewise
 	dgm []byte // UDP payload, trailing bytes included
 }
@@ -178,7 +179,7 @@ func (p *Packet) decodeDatagram(data []byte, ipAt, headerLen, total int) error {
 		return tooShort("UDP", "captured length", max(0, len(data)-udpAt), udpLen, ErrTruncated)
 	}
 	p.IPOffset, p.UDPOffset, p.BTHOffset = ipAt, udpAt, udpAt+udpLen
-	p.ip, p.udp = data[ipAt:udpAt], data[udpAt:udpAt+udpLen]
+	p.lrh, p.ip, p.udp = nil, data[ipAt:udpAt], data[udpAt:udpAt+udpLen]
 	p.SrcPort, p.DstPort = be.Uint16(p.udp), be.Uint16(p.udp[2:])
 	p.UDPLength, p.UDPChecksum = be.Uint16(p.udp[4:]), be.Uint16(p.udp[6:])
 	if p.DstPort != UDPPort {
@@ -201,7 +202,7 @@ func (p *Packet) DecodeUDP(src, dst netip.AddrPort, payload []byte) error {
 	p.TrafficClass, p.HopLimit, p.FlowLabel, p.IPID, p.IPFragment = 0, 0, 0, 0, DontFragment
 	p.UDPLength, p.UDPChecksum = uint16(min(udpLen+len(payload), 1<<16-1)), 0
 	p.IPOffset, p.UDPOffset, p.BTHOffset = -1, -1, 0
-	p.ip, p.udp = nil, nil
+	p.lrh, p.ip, p.udp = nil, nil, nil
 	if p.DstPort != UDPPort {
 		return ErrNotRoCE
 	}
@@ -262,6 +263,9 @@ func (p *Packet) IsMAD() bool { return p.BTH.OpCode == UDSendOnly && IsGSI(&p.BT
 
 // CheckICRC judges the ICRC of the decoded packet.
 func (p *Packet) CheckICRC() ICRCVerdict {
+	if p.lrh != nil || p.ip != nil && p.udp == nil {
+		return p.checkInfiniBand()
+	}
 	if p.ip != nil {
 		return CheckICRC(p.ip, p.udp, p.dgm)
 	}
@@ -290,7 +294,7 @@ func (p *Packet) RecoverIPID() (id uint16, ok bool) {
 // others of them were changed on purpose. The bytes must include the IP header
 // and the whole UDP payload.
 func (p *Packet) Reseal() error {
-	if p.ip == nil || p.Truncated {
+	if p.ip == nil || p.udp == nil || p.Truncated {
 		return fmt.Errorf("computing the ICRC in place: IP header or end of the packet is missing: %w", ErrTruncated)
 	}
 	end := int(p.UDPLength) - udpLen
