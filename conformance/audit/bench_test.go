@@ -176,7 +176,7 @@ func BenchmarkFile(b *testing.B) {
 	writePcap(b, path, c)
 	var own time.Duration
 	for b.Loop() {
-		source, err := OpenFile(path)
+		source, err := OpenFile(b.Context(), path)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -78,7 +78,7 @@ func (r *rig) fio(seed int) {
 
 // each hands every frame of a file on.
 func each(tb testing.TB, path string, take func(Frame) bool) {
-	source, err := OpenFile(path)
+	source, err := OpenFile(tb.Context(), path)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func againstTshark(b *testing.B, path string, frames int) {
 	var own time.Duration
 	for b.Loop() {
 		start := time.Now()
-		source, err := OpenFiles(path)
+		source, err := OpenFiles(b.Context(), path)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -24,15 +24,6 @@ type Frame struct {
 	OrigLen int       // length of the frame on the wire in bytes, at least len(Data)
 	Link    Link      // what Data begins with
 	Lost    bool      // it was sent, and arrived nowhere: nobody is judged by it, but what comes instead of it is late
+	Untimed bool      // the capture does not say when; At is the time of the frame before
+	Long    bool      // the record is longer than the file says that any is
 }
-
-// Link says what the bytes of a frame begin with.
-type Link uint8
-
-// The link types that carry RoCEv2 and are understood here.
-const (
-	Ethernet   Link = iota
-	RawIP           // an IP packet without link header
-	LinuxSLL        // "cooked" capture of Linux, version 1: 16 bytes before the IP packet
-	LinuxSLLv2      // version 2: 20 bytes before the IP packet
-)

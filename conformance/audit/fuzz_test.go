@@ -68,6 +68,12 @@ func FuzzCapture(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data[:8000])
+	few := loadCase(f, "base.pcap.gz")[:6]
+	for _, e := range encodings {
+		if files := e.files(few); len(files[0]) < 1<<14 {
+			f.Add(files[0])
+		}
+	}
 	f.Add(asPcapng(f, load(f, srpCapture...)[:20], "rail0"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		source, err := NewSource(bytes.NewReader(data), "fuzz")

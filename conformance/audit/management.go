@@ -154,7 +154,9 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 	if !t.taken(c, m.LocalQPN) {
 		t.addFlow(c, Target, m.LocalQPN)
 	}
-	c.Protocol = t.protocolOf(c, m)
+	if c.Protocol = t.protocolOf(c, m); c.Protocol == OtherProtocol {
+		countOne(t.tallies.services, m.ServiceID)
+	}
 	e := t.fresh(ConnectionRequest)
 	e.setConnection(c, Initiator)
 	e.manager = from

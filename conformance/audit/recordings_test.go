@@ -139,7 +139,7 @@ var recordings = []recording{
 // loadFiles reads capture files, merged by time.
 func loadFiles(tb testing.TB, paths ...string) capture {
 	tb.Helper()
-	source, err := OpenFiles(paths...)
+	source, err := OpenFiles(tb.Context(), paths...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type Report struct {
 	End        time.Time        `json:"end"`   // of the last
 	IBTRS      bool             `json:"ibtrs"` // connections of IBTRS were seen
 	SRP        bool             `json:"srp"`
+	Contents   Contents         `json:"contents"`
 	Statistics []PathStatistics `json:"statistics"`
 	Findings   []Finding        `json:"-"`
 
@@ -61,14 +62,15 @@ func (a Audit) Run(ctx context.Context, source Source) (*Report, error) {
 	}
 	err = follow(ctx, tracker, source, report)
 	tracker.End()
-	report.Counters, report.Statistics, report.Findings = tracker.Counters(), statistics.Paths(), judge.Findings()
+	report.Counters, report.Contents = tracker.Counters(), tracker.Contents()
+	report.Statistics, report.Findings = statistics.Paths(), judge.Findings()
 	return report, err
 }
 
 func follow(ctx context.Context, tracker *Tracker, source Source, report *Report) error {
 	for n := 0; ; n++ {
 		if n%cancelEvery == 0 && ctx.Err() != nil {
-			return fmt.Errorf("audit ended after %d frames: %w", n, ctx.Err())
+			return fmt.Errorf("audit ended after %d frames: %w", n, endOf(ctx))
 		}
 		frame, err := source.Next()
 		if err == io.EOF {
@@ -94,7 +96,7 @@ func (r *Report) observe(e *Event) {
 
 // JudgeFiles judges capture files together: the rails of one run. The results name the files as evidence.
 func JudgeFiles(ctx context.Context, configuration Configuration, files ...string) ([]verdict.Result, error) {
-	source, err := OpenFiles(files...)
+	source, err := OpenFiles(ctx, files...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,18 +4,15 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 )
 
 // MaxFrame is the longest captured frame that is read from a file, in bytes; a longer one counts as damage.
@@ -39,15 +36,16 @@ type Source interface {
 	Close() error
 }
 
-// OpenFile opens a capture file: pcap or pcapng, gzip-compressed or not. The name "-" is the standard input. The rail of
-// its frames is the name of the pcapng interface or, without one, the name of the file without directory and extension.
-func OpenFile(name string) (Source, error) {
-	if name == "-" {
-		return NewSource(os.Stdin, RailOf(name))
-	}
-	file, err := os.Open(name)
+// errDirectory says what is wrong with the name of a directory.
+var errDirectory = fmt.Errorf("%w: it is a directory; name the capture files in it", ErrFormat)
+
+// OpenFile opens a capture file: pcap, pcapng or snoop, compressed or not. The name "-" is the standard input. The rail of
+// its frames is the name of the pcapng interface or, without one, the name of the file without directory and extension. The
+// end of the context ends the waiting for a pipe or a terminal.
+func OpenFile(ctx context.Context, name string) (Source, error) {
+	file, err := openFile(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("open capture: %w", err)
+		return nil, fmt.Errorf("capture %s: %w", name, err)
 	}
 	source, err := NewSource(file, RailOf(name))
 	if err != nil {
@@ -63,7 +61,7 @@ func RailOf(file string) string {
 		return "stdin"
 	}
 	base := filepath.Base(file)
-	for _, ext := range []string{".gz", ".pcap", ".pcapng", ".cap"} {
+	for _, ext := range []string{".gz", ".bz2", ".pcap", ".pcapng", ".cap", ".snoop"} {
 		base = strings.TrimSuffix(base, ext)
 	}
 	return base
@@ -72,7 +70,7 @@ func RailOf(file string) string {
 // fileSource closes the file with the source and puts its name into errors.
 type fileSource struct {
 	Source
-	file *os.File
+	file io.Closer
 	name string
 }
 
@@ -86,83 +84,112 @@ func (s *fileSource) Next() (Frame, error) {
 
 func (s *fileSource) Close() error { return errors.Join(s.Source.Close(), s.file.Close()) }
 
+// bufferSize is how much is read from a file at a time.
+const bufferSize = 256 << 10
+
 // NewSource reads a capture from r, whose first bytes tell the format. rail names the frames of interfaces without a name.
 func NewSource(r io.Reader, rail string) (Source, error) {
-	in := bufio.NewReaderSize(r, 256<<10)
-	magic, err := in.Peek(4)
+	in, err := unpacked(bufio.NewReaderSize(r, bufferSize))
 	if err != nil {
+		return nil, err
+	}
+	magic, err := peek(in)
+	if err != nil {
+		return nil, err
+	}
+	var source Source
+	switch {
+	case isPcap(magic):
+		source, err = newPcapSource(in, rail)
+	case bytes.HasPrefix(magic, []byte{0x0A, 0x0D, 0x0D, 0x0A}):
+		source, err = newNgSource(in, rail)
+	case bytes.HasPrefix(magic, []byte(snoopMagic[:4])):
+		source, err = newSnoopSource(in, rail)
+	default:
+		err = fmt.Errorf("%w: it begins with % x, which is neither pcap nor pcapng nor snoop; 'editcap -F pcapng' of Wireshark converts what it can read",
+			ErrFormat, magic)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &ending{Source: source}, nil
+}
+
+// peek gives the first four bytes.
+func peek(in *bufio.Reader) ([]byte, error) {
+	magic, err := in.Peek(4)
+	switch {
+	case err == nil:
+		return magic, nil
+	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%w: the file has %d bytes, too few for any format", ErrFormat, len(magic))
 	}
-	if magic[0] == 0x1f && magic[1] == 0x8b {
-		unpacked, err := gzip.NewReader(in)
+	return nil, err
+}
+
+// packers are the programs that compress files, by the first bytes of what they make, and what to do with those whose files
+// are not unpacked here.
+var packers = []struct {
+	magic  string
+	unpack func(io.Reader) (io.Reader, error)
+	by     string
+}{
+	{"\x1f\x8b", func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }, "gzip"},
+	{"BZh", func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }, "bzip2"},
+	{"\xfd7zX", nil, "xz"},
+	{"\x28\xb5\x2f\xfd", nil, "zstd"},
+	{"\x04\x22\x4d\x18", nil, "lz4"},
+}
+
+// unpacked reads through a compression.
+func unpacked(in *bufio.Reader) (*bufio.Reader, error) {
+	magic, err := peek(in)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range packers {
+		if !strings.HasPrefix(string(magic), p.magic) {
+			continue
+		}
+		if p.unpack == nil {
+			return nil, fmt.Errorf("%w: it is compressed by %s: use '%s -dc FILE | ibnbd-conformance audit -'", ErrFormat, p.by, p.by)
+		}
+		from, err := p.unpack(in)
 		if err != nil {
-			return nil, fmt.Errorf("%w: gzip: %v", ErrFormat, err)
+			return nil, fmt.Errorf("%w: %s: %v", ErrFormat, p.by, err)
 		}
-		in = bufio.NewReaderSize(unpacked, 256<<10)
-		if magic, err = in.Peek(4); err != nil {
-			return nil, fmt.Errorf("%w: the unpacked file is too short for any format", ErrFormat)
-		}
+		return bufio.NewReaderSize(&unpacker{from, p.by}, bufferSize), nil
 	}
-	switch binary.LittleEndian.Uint32(magic) {
-	case 0x0A0D0D0A:
-		return newNgSource(in, rail)
-	case 0xA1B2C3D4, 0xD4C3B2A1, 0xA1B23C4D, 0x4D3CB2A1:
-		return newPcapSource(in, rail)
-	}
-	return nil, fmt.Errorf("%w: it begins with % x, which is neither pcap nor pcapng", ErrFormat, magic)
+	return in, nil
 }
 
-// linkOf maps a link type of the file formats; the second value is false for one that is not understood.
-func linkOf(t layers.LinkType) (Link, bool) {
-	const sll2 = 276 & 0xFF // the library keeps 8 bits of the type
-	switch t {
-	case layers.LinkTypeEthernet:
-		return Ethernet, true
-	case layers.LinkTypeRaw, layers.LinkTypeIPv4, layers.LinkTypeIPv6, 12, 14:
-		return RawIP, true
-	case layers.LinkTypeLinuxSLL:
-		return LinuxSLL, true
-	case sll2:
-		return LinuxSLLv2, true
-	}
-	return 0, false
+// unpacker tells an error in compressed data from the end of a capture.
+type unpacker struct {
+	from io.Reader
+	by   string
 }
 
-func unknownLink(t layers.LinkType) error {
-	return fmt.Errorf("%w: link type %d (%v) is not Ethernet, raw IP or Linux cooked capture", ErrFormat, uint8(t), t)
+func (u *unpacker) Read(p []byte) (int, error) {
+	n, err := u.from.Read(p)
+	if err != nil && err != io.EOF && !isInterrupt(err) {
+		err = fmt.Errorf("%w: data compressed by %s is cut off or damaged: %w", ErrFormat, u.by, err)
+	}
+	return n, err
 }
 
-// pcapSource reads the classic format.
-type pcapSource struct {
-	reader *pcapgo.Reader
-	frame  Frame
+// ending keeps the first error of a source. Behind a broken record nobody knows where the next one begins.
+type ending struct {
+	Source
+	err error
 }
 
-func newPcapSource(in io.Reader, rail string) (Source, error) {
-	reader, err := pcapgo.NewReader(in)
-	if err != nil {
-		return nil, fmt.Errorf("%w: pcap header: %v", ErrFormat, err)
+func (s *ending) Next() (Frame, error) {
+	if s.err != nil {
+		return Frame{}, s.err
 	}
-	link, ok := linkOf(reader.LinkType())
-	if !ok {
-		return nil, unknownLink(reader.LinkType())
-	}
-	if snap := reader.Snaplen(); snap == 0 || snap > MaxFrame {
-		reader.SetSnaplen(MaxFrame) // the reader allocates as much as the header says
-	}
-	return &pcapSource{reader: reader, frame: Frame{FrameID: FrameID{Rail: rail}, Link: link}}, nil
-}
-
-func (s *pcapSource) Close() error { return nil }
-
-func (s *pcapSource) Next() (Frame, error) {
-	data, info, err := s.reader.ZeroCopyReadPacketData()
-	if err != nil {
-		return Frame{}, recordError(err, s.frame.Number)
-	}
-	s.frame.Number++
-	s.frame.At, s.frame.Data, s.frame.OrigLen = info.Timestamp, data, info.Length
-	return s.frame, nil
+	frame, err := s.Source.Next()
+	s.err = err
+	return frame, err
 }
 
 // recordError explains an error of reading the record after frame n.
@@ -170,156 +197,17 @@ func recordError(err error, n uint64) error {
 	switch {
 	case err == io.EOF:
 		return io.EOF
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case isInterrupt(err):
+		return fmt.Errorf("reading ended after frame %d: %w", n, err)
+	case errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrFormat):
 		return fmt.Errorf("%w, after frame %d", ErrCutOff, n)
 	}
-	return fmt.Errorf("%w: record after frame %d: %w", ErrFormat, n, err)
+	return fmt.Errorf("record after frame %d: %w", n, err)
 }
 
-// ngSource reads the next generation format.
-type ngSource struct {
-	reader *pcapgo.NgReader
-	rail   string
-	number uint64
-	ifaces []ngInterface
-}
-
-type ngInterface struct {
-	rail    string
-	link    Link
-	known   bool
-	dropped bool
-}
-
-func newNgSource(in io.Reader, rail string) (s Source, err error) {
-	defer recoverDamage(&err)
-	options := pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true}
-	source := &ngSource{rail: rail}
-	options.SectionEndCallback = func([]pcapgo.NgInterface, pcapgo.NgSectionInfo) { source.ifaces = source.ifaces[:0] }
-	reader, err := pcapgo.NewNgReader(&ngGuard{in: in}, options)
-	if err != nil {
-		return nil, fmt.Errorf("%w: pcapng header: %w", ErrFormat, err)
-	}
-	source.reader = reader
-	return source, nil
-}
-
-// recoverDamage turns a panic of the library over a damaged file into an error.
-func recoverDamage(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: damaged block: %v", ErrFormat, p)
-	}
-}
-
-func (s *ngSource) Close() error { return nil }
-
-func (s *ngSource) Next() (frame Frame, err error) {
-	defer recoverDamage(&err)
-	data, info, err := s.reader.ZeroCopyReadPacketData()
-	if err != nil {
-		return Frame{}, recordError(err, s.number)
-	}
-	s.number++
-	iface := s.iface(info)
-	if !iface.known {
-		return Frame{}, unknownLink(info.AncillaryData[0].(layers.LinkType))
-	}
-	return Frame{FrameID{iface.rail, s.number}, info.Timestamp, data, info.Length, iface.link, iface.dropped}, nil
-}
-
-// iface returns what is known of the interface of a record; names are looked up once.
-func (s *ngSource) iface(info gopacket.CaptureInfo) ngInterface {
-	for len(s.ifaces) <= info.InterfaceIndex {
-		desc, _ := s.reader.Interface(len(s.ifaces))
-		link, known := linkOf(desc.LinkType)
-		name := desc.Name
-		if name == "" {
-			name = s.rail
-		}
-		name, dropped := strings.CutSuffix(name, DroppedSuffix)
-		s.ifaces = append(s.ifaces, ngInterface{name, link, known, dropped})
-	}
-	return s.ifaces[info.InterfaceIndex]
-}
-
-// ngGuard hands whole pcapng blocks on to the library after it has checked their lengths, which the library believes.
-type ngGuard struct {
-	in    io.Reader
-	big   bool
-	block []byte // bytes of the present block that were not handed on yet
-	buf   []byte
-}
-
-const maxBlock = MaxFrame + 64<<10
-
-func (g *ngGuard) Read(p []byte) (int, error) {
-	if len(g.block) == 0 {
-		if err := g.load(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, g.block)
-	g.block = g.block[n:]
-	return n, nil
-}
-
-func (g *ngGuard) load() error {
-	if g.buf == nil {
-		g.buf = make([]byte, 12, 64<<10)
-	}
-	head := g.buf[:12]
-	if _, err := io.ReadFull(g.in, head); err != nil {
-		return err
-	}
-	kind := binary.LittleEndian.Uint32(head)
-	if kind == 0x0A0D0D0A {
-		g.big = binary.BigEndian.Uint32(head[8:]) == 0x1A2B3C4D
-	}
-	length := g.u32(head[4:])
-	if length < 12 || length%4 != 0 || length > maxBlock {
-		return fmt.Errorf("block length is %d, must be a multiple of 4 from 12 to %d", length, maxBlock)
-	}
-	if cap(g.buf) < int(length) {
-		g.buf = append(make([]byte, 0, maxBlock), head...)
-	}
-	g.buf = g.buf[:length]
-	if _, err := io.ReadFull(g.in, g.buf[12:]); err != nil {
-		return noEOF(err)
-	}
-	if err := g.check(g.u32(g.buf), g.buf[8:]); err != nil {
-		return err
-	}
-	g.block = g.buf
-	return nil
-}
-
-// check compares the captured length in a packet block with the room in the block.
-func (g *ngGuard) check(kind uint32, body []byte) error {
-	const interfaceBlock, packetBlock, enhancedBlock = 1, 2, 6
-	switch {
-	case kind == interfaceBlock && len(body) >= 8 && g.u32(body[4:]) > MaxFrame:
-		// The library allocates as much as the block says.
-		if g.big {
-			binary.BigEndian.PutUint32(body[4:], MaxFrame)
-		} else {
-			binary.LittleEndian.PutUint32(body[4:], MaxFrame)
-		}
-	case kind == packetBlock || kind == enhancedBlock:
-		if len(body) < 24 {
-			return fmt.Errorf("packet block has %d bytes, must have at least 32", len(body)+8)
-		}
-		if captured := g.u32(body[12:]); int64(captured) > int64(len(body)-24) {
-			return fmt.Errorf("captured length is %d, the block has room for %d", captured, len(body)-24)
-		}
-	}
-	return nil
-}
-
-func (g *ngGuard) u32(b []byte) uint32 {
-	if g.big {
-		return binary.BigEndian.Uint32(b)
-	}
-	return binary.LittleEndian.Uint32(b)
+// isInterrupt tells the end of a context from an error of a file.
+func isInterrupt(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func noEOF(err error) error {

@@ -4,6 +4,7 @@ package audit
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -16,7 +17,7 @@ const sortWindow = 64
 // Merge gives the frames of several sources in the order of their times: the rails of one run, each in its own file. A
 // source that ends with an error ends alone; the errors come out together, after the last frame, in place of io.EOF.
 func Merge(sources ...Source) Source {
-	m := &merged{sources: sources}
+	m := &merged{sources: sources, ended: make([]bool, len(sources))}
 	for i := range sources {
 		m.fill(i)
 	}
@@ -24,10 +25,10 @@ func Merge(sources ...Source) Source {
 }
 
 // OpenFiles opens capture files and merges them.
-func OpenFiles(names ...string) (Source, error) {
+func OpenFiles(ctx context.Context, names ...string) (Source, error) {
 	var sources []Source
 	for _, name := range names {
-		source, err := OpenFile(name)
+		source, err := OpenFile(ctx, name)
 		if err != nil {
 			closeAll(sources)
 			return nil, err
@@ -45,8 +46,8 @@ func closeAll(sources []Source) error {
 	return errors.Join(errs...)
 }
 
-// waiting is a frame that is held back, with its bytes.
-type waiting struct {
+// heldFrame is a frame that is held back, with its bytes.
+type heldFrame struct {
 	frame  Frame
 	source int
 	order  uint64
@@ -55,9 +56,10 @@ type waiting struct {
 
 type merged struct {
 	sources []Source
+	ended   []bool
 	queue   waitQueue
-	free    []*waiting
-	last    *waiting
+	free    []*heldFrame
+	last    *heldFrame
 	order   uint64
 	errs    []error
 }
@@ -72,8 +74,12 @@ func (m *merged) fill(source int) {
 }
 
 func (m *merged) read(source int) bool {
+	if m.ended[source] {
+		return false
+	}
 	frame, err := m.sources[source].Next()
 	if err != nil {
+		m.ended[source] = true
 		if err != io.EOF {
 			m.errs = append(m.errs, err)
 		}
@@ -88,13 +94,13 @@ func (m *merged) read(source int) bool {
 	return true
 }
 
-func (m *merged) take() *waiting {
+func (m *merged) take() *heldFrame {
 	if n := len(m.free); n > 0 {
 		w := m.free[n-1]
 		m.free = m.free[:n-1]
 		return w
 	}
-	return new(waiting)
+	return new(heldFrame)
 }
 
 func (m *merged) Next() (Frame, error) {
@@ -108,7 +114,7 @@ func (m *merged) Next() (Frame, error) {
 		}
 		return Frame{}, io.EOF
 	}
-	m.last = heap.Pop(&m.queue).(*waiting)
+	m.last = heap.Pop(&m.queue).(*heldFrame)
 	m.read(m.last.source)
 	return m.last.frame, nil
 }
@@ -116,7 +122,7 @@ func (m *merged) Next() (Frame, error) {
 func (m *merged) Close() error { return closeAll(slices.Clone(m.sources)) }
 
 // waitQueue is a heap by time, then by the order of reading.
-type waitQueue []*waiting
+type waitQueue []*heldFrame
 
 func (q waitQueue) Len() int { return len(q) }
 
@@ -129,7 +135,7 @@ func (q waitQueue) Less(i, j int) bool {
 
 func (q waitQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 
-func (q *waitQueue) Push(x any) { *q = append(*q, x.(*waiting)) }
+func (q *waitQueue) Push(x any) { *q = append(*q, x.(*heldFrame)) }
 
 func (q *waitQueue) Pop() any {
 	last := (*q)[len(*q)-1]

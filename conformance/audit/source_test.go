@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -80,40 +81,107 @@ func TestLostFrames(t *testing.T) {
 }
 
 func TestBadCaptures(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(capturesDir, srpCapture[0]))
-	if err != nil {
-		t.Fatal(err)
+	frames := load(t, srpCapture...)[:4]
+	pcap := classic{}.write(frames)
+	next := pcapHeaderLen + pcapRecordLen + len(frames[0].Data) // the second record
+	w := newNg(le, 0)
+	section := len(w.out)
+	w.iface(Ethernet, 0, w.option(2, []byte("rail0")))
+	packet := len(w.out)
+	for _, f := range frames {
+		w.enhanced(0, micros(f.At), f)
 	}
-	ng := asPcapng(t, load(t, srpCapture...)[:4], "rail0")
-	changed := func(data []byte, offset int, value uint32) []byte {
-		copied := bytes.Clone(data)
-		binary.LittleEndian.PutUint32(copied[offset:], value)
-		return copied
-	}
+	ng, snoop := w.out, snoopOf(frames)
+	snoopNext := snoopHeaderLen + snoopRecordLen + len(frames[0].Data) + -len(frames[0].Data)&3
 	for _, test := range []struct {
-		name string
-		data []byte
-		want error
+		name   string
+		data   []byte
+		frames int // before it
+		want   error
+		says   string
 	}{
-		{"nothing", nil, ErrFormat},
-		{"two bytes", data[:2], ErrFormat},
-		{"half a header", data[:20], ErrFormat},
-		{"half a record", data[:24+16+10], ErrCutOff},
-		{"record longer than the snap length", changed(data, 24+8, 1<<30), ErrFormat},
-		{"unknown link type", changed(data, 20, 147), ErrFormat},
-		{"half a pcapng block", ng[:len(ng)-10], ErrCutOff},
-		{"pcapng block of 4 GiB", changed(ng, 4, 0xFFFFFFFC), ErrFormat},
-		{"no gzip", []byte{0x1f, 0x8b, 0, 0, 0, 0}, ErrFormat},
+		{"nothing", nil, 0, ErrFormat, "0 bytes"},
+		{"two bytes", pcap[:2], 0, ErrFormat, "2 bytes"},
+		{"half a header", pcap[:20], 0, ErrFormat, "pcap header has 20 bytes, must have 24"},
+		{"another format", []byte("this is no capture"), 0, ErrFormat, "neither pcap nor pcapng nor snoop"},
+		{"half a record", pcap[:24+16+10], 0, ErrCutOff, "after frame 0"},
+		{"half a record header", pcap[:next+5], 1, ErrCutOff, "after frame 1"},
+		{"captured length of 1 GiB", changed32(pcap, next+8, 1<<30), 1, ErrFormat, "record after frame 1: not a readable capture: captured length is 1073741824, must be at most 262144"},
+		{"zeros at the end", append(bytes.Clone(pcap), make([]byte, 4096)...), 4, ErrFormat, "nothing but zeros"},
+		{"two captures in one file", append(bytes.Clone(pcap), pcap...), 4, ErrFormat, "another capture begins here"},
+		{"unknown link type", changed32(pcap, 20, 147), 0, ErrFormat, "link type 147 is not"},
+		{"unknown link type above 255", changed32(pcap, 20, 271), 0, ErrFormat, "link type 271 (vsock) is not"},
+		{"pcap version 3", changed32(pcap, 4, 3), 0, ErrFormat, "pcap version is 3.0"},
+
+		{"half a section header", ng[:20], 0, ErrFormat, "pcapng header"},
+		{"half a block", ng[:len(ng)-10], 3, ErrCutOff, "after frame 3"},
+		{"section header of 4 GiB", changed32(ng, 4, 0xFFFFFFFC), 0, ErrFormat, "section header has 4294967292 bytes"},
+		{"byte order of a section", changed32(ng, 8, 7), 0, ErrFormat, "byte order"},
+		{"pcapng version 2", changed32(ng, 12, 2), 0, ErrFormat, "pcapng version is 2.0"},
+		{"block length of 8", changed32(ng, packet+4, 8), 0, ErrFormat, "block length is 8"},
+		{"block length of 101", changed32(ng, packet+4, 101), 0, ErrFormat, "block length is 101"},
+		{"another length behind a block", changed32(ng, len(ng)-4, 40), 3, ErrFormat, "in front and 40 behind"},
+		{"block of an unknown kind without end", changed32(changed32(ng, packet, 99), packet+4, 0xFFFFFFFC), 0, ErrCutOff, "after frame 0"},
+		{"option longer than its block", changed32(ng, section+16, 0xFFFF0002), 0, ErrFormat, "option 2 of an interface has 65535 bytes"},
+		{"packet longer than its block", changed32(ng, packet+20, 5000), 0, ErrFormat, "no room for"},
+		{"captured length of 1 GiB in a block", changed32(ng, packet+20, 1<<30), 0, ErrFormat, "captured length is 1073741824"},
+		{"interface that is not there", changed32(ng, packet+8, 7), 0, ErrFormat, "interface of a packet is 7, 1 are described"},
+		{"packet without interface", newNg(le, 0).enhanced(0, 0, frames[0]).out, 0, ErrFormat, "0 are described"},
+		{"interface of 4 bytes", newNg(le, 0).block(ngInterface, make([]byte, 4)).out, 0, ErrFormat, "no room for"},
+		{"unit of 10^-20 s", newNg(le, 0).iface(Ethernet, 0, w.option(ngOptionUnit, []byte{20})).out, 0, ErrFormat, "time unit"},
+		{"unit of 2^-64 s", newNg(le, 0).iface(Ethernet, 0, w.option(ngOptionUnit, []byte{0xC0})).out, 0, ErrFormat, "time unit"},
+		{"only another link type", newNg(le, 0).iface(271, 0).enhanced(0, 0, frames[0]).out, 1, ErrFormat, "link type 271 (vsock) is not"},
+
+		{"half a snoop header", snoop[:10], 0, ErrFormat, "snoop header has 10 bytes"},
+		{"snoop version 3", changed32(snoop, 8, 3<<24), 0, ErrFormat, "snoop version is 3"},
+		{"snoop of FDDI", changed32(snoop, 12, 8<<24), 0, ErrFormat, "data link type of snoop is 8"},
+		{"half a snoop record", snoop[:snoopNext+30], 1, ErrCutOff, "after frame 1"},
+		{"snoop record shorter than its frame", changed32(snoop, snoopNext+8, 0), 1, ErrFormat, "record has 0 bytes"},
+		{"snoop record of 2 GiB", changed32(snoop, snoopNext+4, 0x80), 1, ErrFormat, "captured length is 2147483648"},
+
+		{"no gzip", []byte{0x1f, 0x8b, 0, 0, 0, 0}, 0, ErrFormat, "gzip"},
+		{"gzip cut off", zipped(pcap)[:len(zipped(pcap))-9], 4, ErrFormat, "compressed by gzip is cut off or damaged"},
+		{"gzip of three bytes", zipped(pcap[:3]), 0, ErrFormat, "3 bytes"},
+		{"gzip with a wrong sum", changed32(zipped(pcap), len(zipped(pcap))-8, 1), 4, ErrFormat, "compressed by gzip is cut off or damaged"},
+		{"no bzip2", []byte("BZh9 not really"), 0, ErrFormat, "bzip2"},
+		{"xz", []byte("\xfd7zXZ\x00"), 0, ErrFormat, "'xz -dc FILE | ibnbd-conformance audit -'"},
+		{"zstd", []byte("\x28\xb5\x2f\xfd\x00"), 0, ErrFormat, "zstd"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			source, err := NewSource(bytes.NewReader(test.data), "bad")
+			var got capture
 			if err == nil {
-				_, err = drain(source)
+				got, err = drain(source)
 			}
-			if !errors.Is(err, test.want) {
-				t.Errorf("error %v, want %v", err, test.want)
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) || errors.Is(err, ErrCutOff) != (test.want == ErrCutOff) {
+				t.Errorf("error %v, want %v: %s", err, test.want, test.says)
+			}
+			if len(got) != test.frames {
+				t.Errorf("%d frames before it, want %d", len(got), test.frames)
+			}
+			if source == nil {
+				return
+			}
+			if _, again := source.Next(); again != err {
+				t.Errorf("behind the error: %v", again)
 			}
 		})
+	}
+}
+
+// TestBrokenBesideWhole: among merged files one that is broken ends alone, with one message.
+func TestBrokenBesideWhole(t *testing.T) {
+	frames := load(t, srpCapture...)
+	whole := classic{}.write(frames)
+	broken := changed32(whole, pcapHeaderLen+8, 1<<30)
+	source := sourceOf(t, broken, whole, zipped(whole)[:2000], whole)
+	defer source.Close()
+	got, err := drain(source)
+	if err == nil || strings.Count(err.Error(), "\n") != 1 || strings.Count(err.Error(), "not a readable capture") != 2 {
+		t.Errorf("error %v, want one of each broken file", err)
+	}
+	if len(got) < 2*len(frames) {
+		t.Errorf("%d frames, want those of the whole files at least, %d", len(got), 2*len(frames))
 	}
 }
 

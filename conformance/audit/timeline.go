@@ -28,7 +28,7 @@ func FrameList(frames []FrameID) string {
 // first and the last lines, so many of each, and between them how many were left out. What can be told of a damaged capture
 // is written before the error comes back.
 func WriteTimeline(ctx context.Context, w io.Writer, most int, files ...string) error {
-	source, err := OpenFiles(files...)
+	source, err := OpenFiles(ctx, files...)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ package audit
 import (
 	"container/list"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"time"
@@ -21,7 +20,11 @@ type Tracker struct {
 	opt       Options
 	observers []func(*Event)
 	packet    roce.Packet
+	unwrapper unwrapper
+	wrap      wrapping // around the present packet
+	fitsV1    bool     // a RoCEv1 packet has come whose ICRC is right
 	counters  Counters
+	tallies   tallies
 
 	now     packetTime
 	rails   map[string]*uint64
@@ -62,7 +65,9 @@ type Counters struct {
 	Foreign         uint64 `json:"foreign"`           // UDP port 4791, but no RoCEv2
 	Truncated       uint64 `json:"truncated"`         // cut by a snap length so far that headers are missing
 	Cut             uint64 `json:"cut"`               // cut by a snap length, headers complete
+	Long            uint64 `json:"long"`              // records longer than the snap length of their file, taken as they are
 	Corrupted       uint64 `json:"corrupted"`         // wrong ICRC, ignored
+	Unverified      uint64 `json:"unverified"`        // of RoCEv1, while no ICRC of it was right: taken all the same
 	Management      uint64 `json:"management"`        // connection management datagrams
 	UnknownQP       uint64 `json:"unknown_qp"`        // packets of queue pairs whose connection was not seen
 	OtherTransport  uint64 `json:"other_transport"`   // unreliable datagrams and connections, congestion notifications
@@ -82,10 +87,14 @@ type Counters struct {
 	ForgottenGroups uint64 `json:"forgotten_session"` // sessions given up for lack of room
 }
 
+// AllCorrupted reports whether no packet is good: not the wire has damaged them all, but who has rewritten the capture.
+func (c Counters) AllCorrupted() bool { return c.Corrupted > 0 && c.Corrupted == c.RoCE-c.Cut }
+
 // NewTracker makes a tracker without observers.
 func NewTracker(options Options) *Tracker {
-	return &Tracker{
+	t := &Tracker{
 		opt:      options.withDefaults(),
+		tallies:  newTallies(),
 		rails:    make(map[string]*uint64),
 		flows:    make(map[flowKey]*Flow),
 		byComm:   make(map[commKey]*Connection),
@@ -97,6 +106,8 @@ func NewTracker(options Options) *Tracker {
 		recent:   list.New(),
 		nexuses:  make(map[nexusKey]*nexus),
 	}
+	t.unwrapper.packet = &t.packet
+	return t
 }
 
 // Observe adds an observer. It gets every event in order; the event and what it refers to are valid only during the call,
@@ -105,6 +116,16 @@ func (t *Tracker) Observe(see func(*Event)) { t.observers = append(t.observers, 
 
 // Counters returns what was counted so far.
 func (t *Tracker) Counters() Counters { return t.counters }
+
+// Contents returns what there was so far beside storage.
+func (t *Tracker) Contents() Contents {
+	c := t.tallies.contents()
+	if n := t.counters.UnknownQP; n > 0 {
+		c.Transports = append(c.Transports, Count{"of reliable connections (RC) that began before it", n})
+		sortCounts(c.Transports)
+	}
+	return c
+}
 
 // Frame takes one live Ethernet frame that was seen on a rail; it numbers the frames of each rail from 1. data may be used
 // again after the call. origLen is the frame's length on the wire.
@@ -118,7 +139,7 @@ func (t *Tracker) Frame(rail string, at time.Time, data []byte, origLen int) {
 		t.lastRly, t.lastNum = rail, number
 	}
 	*t.lastNum++
-	t.Add(Frame{FrameID{rail, *t.lastNum}, at, data, origLen, Ethernet, false})
+	t.Add(Frame{FrameID: FrameID{rail, *t.lastNum}, At: at, Data: data, OrigLen: origLen, Link: Ethernet})
 }
 
 // Follow takes all frames of a source, and then ends. The error is that of the source; what came before it was tracked.
@@ -144,6 +165,9 @@ func (t *Tracker) Add(f Frame) {
 		return
 	}
 	t.counters.Frames++
+	if f.Long {
+		t.counters.Long++
+	}
 	t.now.at, t.now.frame = f.At, f.FrameID
 	err := t.decode(f)
 	switch {
@@ -151,10 +175,14 @@ func (t *Tracker) Add(f Frame) {
 		t.counters.Foreign++
 	case err == nil:
 		t.counters.RoCE++
+		if t.wrap != 0 {
+			countOne(t.tallies.wrapped, t.wrap)
+		}
 		t.takePacket()
 	case errors.Is(err, roce.ErrNotRoCE):
 		t.counters.Other++
-	case errors.Is(err, roce.ErrTruncated) && f.OrigLen > len(f.Data):
+		countOne(t.tallies.others, t.unwrapper.found)
+	case errors.Is(err, roce.ErrTruncated) && (f.OrigLen > len(f.Data) || t.wrap != 0): // a mirror may cut what it wraps
 		t.counters.Truncated++
 	default:
 		t.counters.Foreign++
@@ -173,20 +201,20 @@ func (t *Tracker) takeLost(f Frame) {
 	}
 }
 
+// decode finds the packet in a frame. A plain one, or one with a VLAN tag, is what most frames hold.
 func (t *Tracker) decode(f Frame) error {
-	skip := 0
-	switch f.Link {
-	case Ethernet:
-		return t.packet.Decode(f.Data)
-	case LinuxSLL:
-		skip = 16
-	case LinuxSLLv2:
-		skip = 20
+	if f.Link == Ethernet {
+		if err := t.packet.Decode(f.Data); !errors.Is(err, roce.ErrNotRoCE) {
+			t.wrap = 0
+			if t.packet.Tagged {
+				t.wrap = wrapping(inVLAN)
+			}
+			return err
+		}
 	}
-	if len(f.Data) < skip {
-		return fmt.Errorf("cooked capture header has %d bytes, must have %d: %w", len(f.Data), skip, roce.ErrTruncated)
-	}
-	return t.packet.DecodeIP(f.Data[skip:])
+	err := t.unwrapper.unwrap(f)
+	t.wrap = t.unwrapper.found.wrap
+	return err
 }
 
 // isForeign tells a datagram of another protocol on the port from a RoCEv2 packet that was damaged on its way: not even its
@@ -204,7 +232,7 @@ func (t *Tracker) takePacket() {
 	p := &t.packet
 	if p.Truncated {
 		t.counters.Cut++
-	} else if !t.opt.SkipICRC && p.CheckICRC() == roce.ICRCBad {
+	} else if !t.opt.SkipICRC && !t.isWhole(p) {
 		t.counters.Corrupted++
 		return
 	}
@@ -215,7 +243,21 @@ func (t *Tracker) takePacket() {
 		t.takeManagement(p)
 	default:
 		t.counters.OtherTransport++
+		t.tallies.transports[p.BTH.OpCode>>5]++
 	}
+}
+
+// isWhole tells by the ICRC whether a packet arrived as it was sent. Captures of RoCEv1 that were made from others kept the ICRC
+// of these: none is blamed as long as none is right.
+func (t *Tracker) isWhole(p *roce.Packet) bool {
+	good := p.CheckICRC() != roce.ICRCBad
+	if t.wrap.innermost() != inRoCEv1 || t.fitsV1 {
+		return good
+	}
+	if t.fitsV1 = good; !good {
+		t.counters.Unverified++
+	}
+	return true
 }
 
 // End tells the tracker that there are no more frames: what was still missing will not come.

@@ -16,7 +16,7 @@ import (
 func replay(t *testing.T, w *live.Watcher, p fabric.Predicate) (matched []audit.FrameID) {
 	t.Helper()
 	const dir = "../../../reference/roce/testdata/captures/"
-	source, err := audit.OpenFiles(dir+"rnbd-mainline-rail0.pcap", dir+"rnbd-mainline-rail1.pcap")
+	source, err := audit.OpenFiles(t.Context(), dir+"rnbd-mainline-rail0.pcap", dir+"rnbd-mainline-rail1.pcap")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestAttach(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := stations(t, rail)
-	source, err := audit.OpenFile("../../../reference/roce/testdata/captures/rnbd-mainline-rail0.pcap")
+	source, err := audit.OpenFile(t.Context(), "../../../reference/roce/testdata/captures/rnbd-mainline-rail0.pcap")
 	if err != nil {
 		t.Fatal(err)
 	}

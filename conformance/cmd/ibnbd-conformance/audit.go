@@ -20,8 +20,9 @@ import (
 	"github.com/ibnbd/ibnbd/reference/version"
 )
 
-const auditHelp = `Read captures of RDMA block storage (pcap or pcapng, compressed or not; "-" is the standard input) and tell what
-happened: what was read and written, how long it took, and which clauses the packets show to be kept or broken.
+const auditHelp = `Read captures of RDMA block storage (pcap, pcapng or snoop, compressed or not; "-" is the standard input) and tell
+what happened: what was read and written, how long it took, and which clauses the packets show to be kept or broken. Packets
+are found in VLANs, MPLS, GRE, ERSPAN, VXLAN and Geneve, and in RoCEv1 and InfiniBand frames.
 
 Several files are the rails of one run and are judged together. Nothing but the files is needed: the target and the
 initiator may be anybody's.`
@@ -34,6 +35,7 @@ const auditExamples = `  ibnbd-conformance audit rail0.pcap rail1.pcap
 // auditFlags are the flags of the command, as the user wrote them.
 type auditFlags struct {
 	timeline, all, asJSON, own bool
+	noICRC                     bool
 	session, from, to          string
 	dialect, policy            string
 	reconnectDelay             time.Duration
@@ -55,6 +57,7 @@ func newAudit(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&flags.timeline, "timeline", false, "write what happened, line by line")
 	f.StringVar(&flags.session, "session", "", "only the session of this name, in the timeline")
+	f.BoolVar(&flags.noICRC, "no-icrc", false, "judge packets whose invariant CRC is wrong as well: for captures whose addresses were rewritten")
 	f.StringVar(&flags.from, "from", "", "begin of the timeline: time since the first frame (1.5s) or a time as in 2006-01-02T15:04:05.999Z")
 	f.StringVar(&flags.to, "to", "", "end of the timeline, in the same form")
 	f.BoolVar(&flags.all, "all", false, "list also the clauses that the captures do not speak of")
@@ -83,15 +86,18 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 	if err != nil {
 		return err
 	}
-	source, err := audit.OpenFiles(files...)
-	if err != nil {
+	source, err := audit.OpenFiles(cmd.Context(), files...)
+	switch {
+	case cmd.Context().Err() != nil && err != nil:
+		return environmentf("%w", err)
+	case err != nil:
 		return usagef("%w", err)
 	}
 	defer source.Close()
 	if flags.asJSON {
 		run.print("{\n")
 	}
-	request := audit.Audit{Configuration: config}
+	request := audit.Audit{Configuration: config, Tracker: audit.Options{SkipICRC: flags.noICRC}}
 	if flags.timeline {
 		run.openTimeline()
 		request.Observe = run.observe
@@ -128,7 +134,20 @@ func (r *auditRun) configure() (audit.Configuration, error) {
 	var errFrom, errTo error
 	r.from, errFrom = parseBound("--from", r.flags.from)
 	r.to, errTo = parseBound("--to", r.flags.to)
-	return config, errors.Join(errFrom, errTo)
+	return config, errors.Join(errFrom, errTo, r.flags.checkTimeline())
+}
+
+// checkTimeline refuses what chooses lines of a timeline that is not written.
+func (f auditFlags) checkTimeline() error {
+	if f.timeline {
+		return nil
+	}
+	for _, chosen := range []struct{ flag, value string }{{"--session", f.session}, {"--from", f.from}, {"--to", f.to}} {
+		if chosen.value != "" {
+			return usagef("%s %q chooses lines of the timeline, and none is asked for: add --timeline", chosen.flag, chosen.value)
+		}
+	}
+	return nil
 }
 
 // bound is one end of the timeline.
@@ -253,19 +272,49 @@ func (r *auditRun) finish(a *app, report *audit.Report, files []string, readErr 
 		return environmentf("write report: %w", r.failed)
 	case errors.Is(readErr, context.Canceled) || errors.Is(readErr, context.DeadlineExceeded):
 		return exitWith(verdict.ExitEnvironment)
-	case errors.Is(readErr, audit.ErrFormat) && exit.Code != verdict.ExitFails:
+	case readErr == nil || errors.Is(readErr, audit.ErrCutOff) && !errors.Is(readErr, audit.ErrFormat) || exit.Code == verdict.ExitFails:
+		return exitWith(exit.Code)
+	case errors.Is(readErr, audit.ErrFormat):
 		return exitWith(verdict.ExitUsage)
 	}
-	return exitWith(exit.Code)
+	return exitWith(verdict.ExitEnvironment)
 }
 
 // exitOf judges the findings as a run of foreign implementations in both roles.
 func exitOf(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags) (verdict.Exit, error) {
 	exit, err := judgeReport(catalogue, report, flags)
-	if cut := report.Counters.Truncated + report.Counters.Cut; cut > 0 && (exit.Code == verdict.ExitNothingRan || exit.Code == verdict.ExitInconclusive) {
+	if exit.Code != verdict.ExitNothingRan && exit.Code != verdict.ExitInconclusive {
+		return exit, err
+	}
+	if cut := report.Counters.Truncated + report.Counters.Cut; cut > 0 {
 		exit.Sentence += fmt.Sprintf("; %d frames are cut by the snap length: capture whole frames", cut)
 	}
+	if report.Counters.AllCorrupted() {
+		exit.Sentence += "; every ICRC is wrong, as when addresses are rewritten behind the capture: --no-icrc judges the packets all the same"
+	}
 	return exit, err
+}
+
+// remarks are sentences about the capture itself.
+func remarks(report *audit.Report) []string {
+	var list []string
+	if c := report.Counters; c.Corrupted > 0 && !c.AllCorrupted() {
+		list = append(list, fmt.Sprintf("%d of %d packets have a wrong ICRC and are left out: damaged on their way or, if they are many, rewritten "+
+			"behind the capture; --no-icrc judges them as well", c.Corrupted, c.RoCE))
+	}
+	if n := report.Counters.Long; n > 0 {
+		list = append(list, fmt.Sprintf("%d records are longer than the snap length of their file and are read as they are", n))
+	}
+	if n := report.Counters.Unverified; n > 0 {
+		list = append(list, fmt.Sprintf("no ICRC of RoCEv1 is right, %d packets are judged without", n))
+	}
+	for _, w := range report.Contents.Wrapped {
+		list = append(list, fmt.Sprintf("%d packets in %s", w.Count, w.What))
+	}
+	if there := report.Contents.Sentence(); there != "" && !report.IBTRS && !report.SRP && !report.Counters.AllCorrupted() {
+		list = append(list, "no storage connection begins in the capture; it has "+there)
+	}
+	return list
 }
 
 func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags) (verdict.Exit, error) {
@@ -313,7 +362,7 @@ func (r *auditRun) writeJSON(report *audit.Report, exit verdict.Exit) {
 	for _, part := range []struct {
 		name  string
 		value any
-	}{{"capture", report}, {"clauses", list}, {"exit", exit}} {
+	}{{"capture", report}, {"remarks", remarks(report)}, {"clauses", list}, {"exit", exit}} {
 		data, err := json.MarshalIndent(part.value, "", "  ")
 		if err != nil {
 			r.failed = err
@@ -352,7 +401,11 @@ func (r *auditRun) writeCounters(report *audit.Report) {
 			r.print(", %d %s", n.count, n.what)
 		}
 	}
-	r.print("\n\n")
+	r.print("\n")
+	for _, remark := range remarks(report) {
+		r.print("%s\n", remark)
+	}
+	r.print("\n")
 }
 
 func (r *auditRun) writeStatistics(paths []audit.PathStatistics) {

@@ -128,9 +128,9 @@ func TestAuditBadInput(t *testing.T) {
 	}{
 		{"ends in a record", whole[:len(whole)-7], verdict.ExitHolds, "0 are broken", "capture ends in the middle of a record, after frame 1522"},
 		{"ends in a pcapng block", ng[:len(ng)-9], verdict.ExitHolds, "0 are broken", "capture ends in the middle of a record, after frame 199"},
-		{"ends in the compressed stream", packed.Bytes()[:packed.Len()/2], verdict.ExitHolds, "0 are broken", "capture ends in the middle of a record"},
+		{"ends in the compressed stream", packed.Bytes()[:packed.Len()/2], verdict.ExitUsage, "0 are broken", "data compressed by gzip is cut off or damaged"},
 		{"ends in the header", whole[:20], verdict.ExitUsage, "", "pcap header"},
-		{"unknown link type of an interface", pcapng(t, layers.LinkTypeIEEE802_11, list[0]), verdict.ExitUsage, "", "link type 105 (802.11) is not Ethernet, raw IP or Linux cooked capture"},
+		{"unknown link type of an interface", pcapng(t, layers.LinkTypeIEEE802_11, list[0]), verdict.ExitUsage, "", "link type 105 (802.11) is not Ethernet, raw IP, Linux cooked capture"},
 		{"snap length that keeps connection management", snapped(400, list, at), verdict.ExitInconclusive, "could not be judged; 948 frames are cut by the snap length: capture whole frames", ""},
 		{"snap length behind the headers of data", snapped(80, list, at), verdict.ExitNothingRan, "nothing was judged; 1060 frames are cut by the snap length: capture whole frames", ""},
 		{"snap length within the headers", snapped(48, list, at), verdict.ExitNothingRan, "frames are cut by the snap length: capture whole frames", ""},

@@ -62,7 +62,7 @@ func TestAudit(t *testing.T) {
 		{"a broken MUST", srp, verdict.ExitFails, []string{"SRP-RECON-004", "1 MUST clause broken"}, ""},
 		{"nothing of storage", verbs, verdict.ExitNothingRan, []string{"nothing was judged"}, ""},
 		{"cut off", []string{cut}, verdict.ExitHolds, []string{"frames"}, "capture ends in the middle of a record"},
-		{"no capture", []string{text}, verdict.ExitUsage, nil, "neither pcap nor pcapng"},
+		{"no capture", []string{text}, verdict.ExitUsage, nil, "neither pcap nor pcapng nor snoop"},
 		{"empty capture", []string{empty}, verdict.ExitNothingRan, []string{"no RoCEv2 packet among 0 frames"}, ""},
 		{"unknown link type", []string{file("wlan.pcap", wlan)}, verdict.ExitUsage, nil, "link type 105"},
 		{"no such file", []string{filepath.Join(dir, "absent")}, verdict.ExitUsage, nil, "no such file"},

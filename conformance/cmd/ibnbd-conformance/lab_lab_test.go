@@ -55,7 +55,7 @@ resume client
 			t.Errorf("%q is not in:\n%s", want, got.stdout)
 		}
 	}
-	source, err := audit.OpenFile(filepath.Join(dir, "rail0.pcapng"))
+	source, err := audit.OpenFile(t.Context(), filepath.Join(dir, "rail0.pcapng"))
 	if err != nil {
 		t.Fatal(err)
 	}
