@@ -249,6 +249,9 @@ func TestJudge(t *testing.T) {
 		{"a violation", s, tester.Broken("IBTRS-CONN-021", "wrong"), false, map[string]string{attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "FAIL protocol-violation"}},
 		{"a violation of another clause", s, tester.Broken("IBTRS-IMM-003", "wrong"), false, map[string]string{
 			attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "SKIP not-reached", "IBTRS-IMM-003": "FAIL protocol-violation"}},
+		{"a size that does not change", s, provocations.ErrFixed, false, map[string]string{attacks.Survival: "PASS ", "IBTRS-CONN-021": "SKIP no-tool"}},
+		{"death, and what was not tried", s, errors.Join(tester.Broken(attacks.Survival, "dead"), attacks.ErrInapplicable), false,
+			map[string]string{attacks.Survival: "FAIL subject-dead", "IBTRS-CONN-021": "SKIP not-reached"}},
 		{"an error without a number", s, provocations.ErrNoNumber, false, map[string]string{attacks.Survival: "PASS ", "IBTRS-CONN-021": "SKIP no-hook"}},
 		{"a violation, and an error without a number", s, errors.Join(provocations.ErrNoNumber, tester.Broken("IBTRS-CONN-021", "wrong")), false,
 			map[string]string{attacks.Survival: "SKIP not-reached", "IBTRS-CONN-021": "FAIL protocol-violation"}},

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // Action is something that only the owner of a target or an initiator can do.
@@ -38,7 +41,7 @@ const (
 )
 
 // ErrNotSupported says that there is no hook, or that it does not know an action.
-var ErrNotSupported = errors.New("not supported by the control hook")
+var ErrNotSupported error = &finding.Undecided{Reason: verdict.NoHook, Text: "not supported by the control hook"}
 
 // Hook is the command by which a target or an initiator is controlled, with its arguments; none for no hook. It is run without
 // a shell.

@@ -15,8 +15,8 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // Report is where the record of a spec goes.
@@ -86,62 +86,12 @@ func failed(results []verdict.Result) bool {
 	return slices.ContainsFunc(results, func(r verdict.Result) bool { return r.Verdict == verdict.Fail })
 }
 
-// judge makes verdicts of the end of a spec.
+// judge makes results of the error with which a spec ended.
 func (s Spec) judge(base verdict.Result, found error, late bool) []verdict.Result {
-	var broken *tester.Violation
-	if found != nil {
-		base.Message = found.Error()
-	}
-	switch {
-	case found == nil:
-		base.Verdict = verdict.Pass
-		return s.withoutKernelLog(each(s.Clauses, base))
-	case errors.Is(found, tester.ErrForbidden):
-		base.Verdict, base.Reason = verdict.Skip, verdict.NoConsent
-	case errors.Is(found, ErrNotSupported):
-		base.Verdict, base.Reason = verdict.Skip, verdict.NoHook
-	case errors.Is(found, attacks.ErrInapplicable):
-		base.Verdict, base.Reason = verdict.Skip, verdict.AbilityMissing
-	case errors.As(found, &broken):
-		return s.broke(base, broken)
-	case errors.Is(found, provocations.ErrNoNumber), errors.Is(found, provocations.ErrFixed):
-		base.Verdict, base.Reason = verdict.Skip, verdict.NoHook
-		return s.livedOn(each(s.Clauses, base))
-	case late:
-		base.Verdict, base.Reason = verdict.Fail, verdict.SpecTimedOut
-	default:
-		base.Verdict, base.Reason = verdict.Fail, verdict.AssertionFailed
-	}
-	return each(s.Clauses, base)
-}
-
-// broke is a violation: of one clause, whether the spec claims it or not, while the others were not decided any more.
-func (s Spec) broke(base verdict.Result, broken *tester.Violation) []verdict.Result {
-	ids := s.Clauses
-	if !slices.Contains(ids, broken.Clause) {
-		ids = append(slices.Clone(ids), broken.Clause)
-	}
-	results := each(ids, base)
-	for i := range results {
-		r := &results[i]
-		switch {
-		case r.Clause != broken.Clause:
-			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.NotReached, "the spec ended before, by a failure of "+broken.Clause
-		case r.Clause == s.survives:
-			r.Verdict, r.Reason = verdict.Fail, verdict.SubjectDead
-		default:
-			r.Verdict, r.Reason = verdict.Fail, verdict.ProtocolViolation
-		}
-	}
-	return results
-}
-
-// livedOn makes good the clause that says whether the subject has lived on, where that was seen.
-func (s Spec) livedOn(results []verdict.Result) []verdict.Result {
-	for i := range results {
-		if r := &results[i]; r.Clause == s.survives {
-			r.Verdict, r.Reason, r.Message = verdict.Pass, "", ""
-		}
+	var results []verdict.Result
+	for _, r := range finding.Judge(found, finding.Claims{Clauses: s.Clauses, Survival: s.survives}, late) {
+		base.Clause, base.Verdict, base.Reason, base.Message = r.Clause, r.Verdict, r.Reason, r.Message
+		results = append(results, base)
 	}
 	return s.withoutKernelLog(results)
 }
@@ -149,7 +99,8 @@ func (s Spec) livedOn(results []verdict.Result) []verdict.Result {
 // withoutKernelLog takes back that the subject's kernel has not complained: nobody has looked.
 func (s Spec) withoutKernelLog(results []verdict.Result) []verdict.Result {
 	for i := range results {
-		if r := &results[i]; r.Clause == attacks.Alarming || r.Clause == provocations.Alarming {
+		r := &results[i]
+		if r.Verdict == verdict.Pass && (r.Clause == attacks.Alarming || r.Clause == provocations.Alarming) {
 			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.NoHook, "the kernel log of a foreign machine cannot be read"
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
@@ -53,7 +55,7 @@ func (a Attack) MayEnd() bool { return a.Instead != "" }
 func (a Attack) Survives() string { return cmp.Or(a.Instead, Survival) }
 
 // ErrInapplicable is wrapped by errors of attacks that the target gives no opportunity for.
-var ErrInapplicable = errors.New("the attack does not apply to this target")
+var ErrInapplicable error = &finding.Undecided{Reason: verdict.AbilityMissing, Text: "the attack does not apply to this target"}
 
 // All are all attacks.
 func All() []Attack {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
@@ -87,38 +87,21 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on mutant.Sub
 	return judged(ctx, err, on)
 }
 
-// judged sorts what an attack ended with: clauses that were broken, and what kept it from deciding any. Of a mutant, what is
-// no violation is not an error either: the attack has not found it.
+// judged sorts what an attack ended with: the clauses that were broken, or nothing where the attack could not decide. Of a mutant,
+// what is no violation is not an error either: the attack has not found it.
 func judged(ctx context.Context, err error, on mutant.Subject) (mutant.Findings, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	found := mutant.Findings{}
-	for _, v := range violations(err) {
+	found, ended := mutant.Findings{}, finding.Of(err)
+	for _, v := range ended.Broken {
 		found[v.Clause] = v.What
 	}
 	switch {
-	case err == nil || len(found) > 0 || errors.Is(err, attacks.ErrInapplicable):
+	case err == nil, len(found) > 0, ended.Undecided != nil:
 		return found, nil
 	case on.Broken:
 		return mutant.Findings{mutant.Unclaimed: err.Error()}, nil
 	}
-	return found, err
-}
-
-// violations are all those in a tree of errors.
-func violations(err error) []*tester.Violation {
-	if v, ok := err.(*tester.Violation); ok {
-		return []*tester.Violation{v}
-	}
-	var all []*tester.Violation
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		all = violations(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			all = append(all, violations(err)...)
-		}
-	}
-	return all
+	return nil, err
 }

@@ -4,11 +4,12 @@ package provocations
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -45,8 +46,10 @@ type Disk interface {
 
 // Why a provocation cannot be judged with some initiator. Whether it has lived on is judged nevertheless.
 var (
-	ErrFixed    = errors.New("the size of the disk is fixed while it is mapped")
-	ErrNoNumber = errors.New("nobody tells the number of the error") // wrapped by an error of the initiator
+	// ErrFixed is that of a disk behind a device that keeps its size while it is mapped, as one of NBD does.
+	ErrFixed error = &finding.Undecided{Reason: verdict.NoTool, Text: "the size of the disk is fixed while it is mapped", Survived: true}
+	// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell.
+	ErrNoNumber error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the number of the error", Survived: true}
 )
 
 // The states of a device.

@@ -4,9 +4,10 @@ package tester
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
@@ -19,7 +20,7 @@ type Limit struct {
 }
 
 // ErrForbidden is wrapped by the error of a request that was not sent because of the limit.
-var ErrForbidden = errors.New("not allowed by the target's owner")
+var ErrForbidden error = &finding.Undecided{Reason: verdict.NoConsent, Text: "not allowed by the target's owner"}
 
 // ScratchSectors is how many sectors of 512 bytes the attacks need to write in, from the first of the limit on.
 const ScratchSectors = 64

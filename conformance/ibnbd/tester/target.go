@@ -5,10 +5,10 @@ package tester
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -41,18 +41,10 @@ var (
 )
 
 // Violation is a clause that the target has broken.
-type Violation struct {
-	Clause string
-	What   string // what was seen, and what should have been
-}
-
-// Error names the clause.
-func (v *Violation) Error() string { return v.Clause + ": " + v.What }
+type Violation = finding.Violation
 
 // Broken makes a violation.
-func Broken(clause, format string, args ...any) error {
-	return &Violation{clause, fmt.Sprintf(format, args...)}
-}
+func Broken(clause, format string, args ...any) error { return finding.Broken(clause, format, args...) }
 
 // Tester is one visit to a target. It has one user at a time.
 type Tester struct {

@@ -21,5 +21,8 @@
 //
 // A spec is best kept to one clause, since a failing spec fails every clause that it claims. Where one scenario must
 // decide several, each statement can be tied to its clause: [BrokeClause] fails that one and leaves the others undecided
-// (SKIP, not-reached), and a timing with Clauses set counts for those alone.
+// (SKIP, not-reached), and a timing with Clauses set counts for those alone. A broken clause that the spec does not claim gets a
+// result of its own.
+//
+// A spec that ends with an error of package finding hands it to [Conclude].
 package witness

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // Results returns the result of a spec for each clause that it claims, by the table in the package comment. Role and
@@ -30,11 +31,11 @@ func Results(report types.SpecReport) []verdict.Result {
 	}
 	var results []verdict.Result
 	claimed := claim.IDs(report.Labels())
-	for _, id := range claimed {
+	for _, id := range slices.Concat(claimed, brokenBeside(claimed, said)) {
 		one := result
 		one.Clause = id
 		if err == nil {
-			found := collect(&one, said, claimed)
+			found := collect(&one, said)
 			one.Verdict, one.Reason, one.Message = decide(report, found, one)
 		}
 		results = append(results, one)
@@ -42,13 +43,28 @@ func Results(report types.SpecReport) []verdict.Result {
 	return results
 }
 
+// brokenBeside are the clauses that the spec says are broken, and that it does not claim.
+func brokenBeside(claimed []string, said []Statement) []string {
+	var ids []string
+	for _, s := range said {
+		f := s.Finding
+		if f == nil || f.Clause == "" || f.Reason.Verdict() != verdict.Fail {
+			continue
+		}
+		if !slices.Contains(claimed, f.Clause) && !slices.Contains(ids, f.Clause) {
+			ids = append(ids, f.Clause)
+		}
+	}
+	return ids
+}
+
 func started(report types.SpecReport) bool {
 	return !report.StartTime.IsZero() && report.NumAttempts > 0
 }
 
 // collect puts what the spec said of the result's clause into the result and returns its findings by verdict, the last
-// of each. A finding about a clause that the spec does not claim is about all of its clauses, so that it is not lost.
-func collect(result *verdict.Result, said []Statement, claimed []string) map[verdict.Verdict]Finding {
+// of each. That another clause was not decided says nothing of this one, and that another is broken only where nothing else is said.
+func collect(result *verdict.Result, said []Statement) map[verdict.Verdict]Finding {
 	found := make(map[verdict.Verdict]Finding)
 	for _, s := range said {
 		switch {
@@ -61,11 +77,11 @@ func collect(result *verdict.Result, said []Statement, claimed []string) map[ver
 		case s.Evidence != nil:
 			result.Evidence = append(result.Evidence, *s.Evidence)
 		case s.Finding != nil:
-			finding := *s.Finding
-			if !slices.Contains(claimed, finding.Clause) {
-				finding.Clause = ""
+			v, ofAnother := s.Finding.Reason.Verdict(), s.Finding.Clause != "" && s.Finding.Clause != result.Clause
+			if _, known := found[v]; ofAnother && (known || v == verdict.Skip) {
+				continue
 			}
-			found[finding.Reason.Verdict()] = finding
+			found[v] = *s.Finding
 		}
 	}
 	return found
@@ -87,6 +103,9 @@ func decide(report types.SpecReport, found map[verdict.Verdict]Finding, result v
 		if !t.Within() {
 			return verdict.Fail, verdict.BoundExceeded, describeTiming(t)
 		}
+	}
+	if stated, ok := found[verdict.Skip]; ok {
+		return verdict.Skip, stated.Reason, stated.Message
 	}
 	return verdict.Pass, "", ""
 }
@@ -110,12 +129,12 @@ func failures(report types.SpecReport) (all []failed) {
 
 func decideFailure(f failed, found map[verdict.Verdict]Finding, clause string) (verdict.Verdict, verdict.Reason, string) {
 	for _, v := range []verdict.Verdict{verdict.Fail, verdict.SuiteError} {
-		finding, ok := found[v]
+		stated, ok := found[v]
 		switch {
-		case ok && finding.Clause != "" && finding.Clause != clause:
-			return verdict.Skip, verdict.NotReached, "the spec ended before, by a failure of " + finding.Clause
+		case ok && stated.Clause != "" && stated.Clause != clause:
+			return verdict.Skip, verdict.NotReached, finding.EndedBefore(stated.Clause)
 		case ok:
-			return v, finding.Reason, describe(f.Failure)
+			return v, stated.Reason, describe(f.Failure)
 		}
 	}
 	setup := types.NodeTypeBeforeEach | types.NodeTypeJustBeforeEach | types.NodeTypeBeforeAll
@@ -133,8 +152,8 @@ func decideFailure(f failed, found map[verdict.Verdict]Finding, clause string) (
 
 func decideSkip(f types.Failure, found map[verdict.Verdict]Finding) (verdict.Verdict, verdict.Reason, string) {
 	for _, v := range []verdict.Verdict{verdict.Inconclusive, verdict.Skip} {
-		if finding, ok := found[v]; ok {
-			return v, finding.Reason, finding.Message
+		if stated, ok := found[v]; ok {
+			return v, stated.Reason, stated.Message
 		}
 	}
 	return verdict.SuiteError, verdict.SuiteBug, "skipped without a known reason code: " + describe(f)

@@ -5,11 +5,14 @@ package witness
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // entryName marks the report entries of this package.
@@ -67,6 +70,35 @@ func Broke(reason verdict.Reason, format string, args ...any) {
 // BrokeClause is Broke for one of the clauses that the spec claims. The others stay undecided.
 func BrokeClause(clause string, reason verdict.Reason, format string, args ...any) {
 	ginkgo.Fail(find(clause, reason, format, args), 1)
+}
+
+// Conclude ends the spec with what an error means for its clauses, see package finding; survival is the clause that says whether
+// the subject lives on. Without an error, or with one that leaves only some of the clauses undecided, the spec goes on.
+func Conclude(err error, survival string) {
+	claims := finding.Claims{Clauses: claim.IDs(ginkgo.CurrentSpecReport().Labels()), Survival: survival}
+	rulings := finding.Judge(err, claims, false)
+	gives := func(v verdict.Verdict) bool {
+		return slices.ContainsFunc(rulings, func(r finding.Ruling) bool { return r.Verdict == v })
+	}
+	var said []string
+	for _, r := range rulings {
+		switch {
+		case r.Verdict == verdict.Pass, r.Reason == verdict.NotReached, r.Reason == verdict.AssertionFailed:
+			// Results knows this of a spec that ends so.
+		default:
+			said = append(said, find(r.Clause, r.Reason, "%s", []any{r.Message}))
+		}
+	}
+	message := fmt.Sprint(err)
+	if len(said) == 1 {
+		message = said[0]
+	}
+	switch {
+	case gives(verdict.Fail):
+		ginkgo.Fail(message, 1)
+	case !gives(verdict.Pass):
+		ginkgo.Skip(message, 1)
+	}
 }
 
 func find(clause string, reason verdict.Reason, format string, args []any) string {

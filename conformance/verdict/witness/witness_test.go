@@ -4,6 +4,7 @@ package witness_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
 
@@ -53,6 +55,27 @@ var _ = Describe("a spec", claim.Clauses(clause), func() {
 		witness.Showed(verdict.Evidence{Kind: verdict.Packets, Path: "rail0.pcapng", Frames: []int{4}})
 	})
 
+	It("concludes with nothing", func() { witness.Conclude(nil, clause) })
+	It("concludes with a violation", func() { witness.Conclude(finding.Broken(clause, "answered"), "") })
+	It("concludes with a death", func() { witness.Conclude(finding.Broken(clause, "answered"), clause) })
+	It("concludes with what was not tried", func() {
+		witness.Conclude(&finding.Undecided{Reason: verdict.NoHook, Text: "no action"}, clause)
+	})
+	It("concludes with what was not seen", func() {
+		witness.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, "")
+	})
+	It("concludes with what was not seen, and lived on", func() {
+		witness.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, clause)
+	})
+	It("concludes with two violations", func() {
+		witness.Conclude(errors.Join(finding.Broken("IBNBD-FAIL-027", "gone"), finding.Broken(clause, "answered")), "")
+	})
+	It("concludes with any error", func() { witness.Conclude(errors.New("no answer"), clause) })
+	It("concludes with an error too late", func(ctx SpecContext) {
+		<-ctx.Done()
+		witness.Conclude(ctx.Err(), clause)
+	}, NodeTimeout(10*time.Millisecond))
+
 	Context("with a set-up that fails", func() {
 		BeforeEach(func() { Fail("no machine") })
 		It("is not tried", func() {})
@@ -87,22 +110,31 @@ func TestResults(t *testing.T) {
 		reason  verdict.Reason
 		message string
 	}{
-		"passes":                                 {verdict.Pass, "", ""},
-		"fails":                                  {verdict.Fail, verdict.AssertionFailed, "want 1, got 2 (witness_test.go:"},
-		"fails for a stated reason":              {verdict.Fail, verdict.SubjectDead, "no answer to 3 probes"},
-		"blames the suite":                       {verdict.SuiteError, verdict.SuiteBug, "two configurations"},
-		"panics":                                 {verdict.SuiteError, verdict.Panicked, "oh"},
-		"skips":                                  {verdict.Skip, verdict.NoHook, "needs restart"},
-		"is inconclusive":                        {verdict.Inconclusive, verdict.TransportFailed, "rping lost"},
-		"skips without a reason":                 {verdict.SuiteError, verdict.SuiteBug, "just so"},
-		"skips with a reason that is none":       {verdict.SuiteError, verdict.SuiteBug, "whim"},
-		"times out":                              {verdict.Fail, verdict.SpecTimedOut, "timeout"},
-		"measures within bounds":                 {verdict.Pass, "", ""},
-		"measures beyond a bound":                {verdict.Fail, verdict.BoundExceeded, "stall took 3s, at most 2s is allowed (a + b)"},
-		"measures too little":                    {verdict.Fail, verdict.BoundExceeded, "delay took 1s, at least 2s is due (d)"},
-		"tells everything":                       {verdict.Pass, "", ""},
-		"with a set-up that fails is not tried":  {verdict.SuiteError, verdict.SetupFailed, "no machine"},
-		"with a set-up that panics is not tried": {verdict.SuiteError, verdict.Panicked, "oh"},
+		"passes":                            {verdict.Pass, "", ""},
+		"fails":                             {verdict.Fail, verdict.AssertionFailed, "want 1, got 2 (witness_test.go:"},
+		"fails for a stated reason":         {verdict.Fail, verdict.SubjectDead, "no answer to 3 probes"},
+		"blames the suite":                  {verdict.SuiteError, verdict.SuiteBug, "two configurations"},
+		"panics":                            {verdict.SuiteError, verdict.Panicked, "oh"},
+		"skips":                             {verdict.Skip, verdict.NoHook, "needs restart"},
+		"is inconclusive":                   {verdict.Inconclusive, verdict.TransportFailed, "rping lost"},
+		"skips without a reason":            {verdict.SuiteError, verdict.SuiteBug, "just so"},
+		"skips with a reason that is none":  {verdict.SuiteError, verdict.SuiteBug, "whim"},
+		"times out":                         {verdict.Fail, verdict.SpecTimedOut, "timeout"},
+		"measures within bounds":            {verdict.Pass, "", ""},
+		"measures beyond a bound":           {verdict.Fail, verdict.BoundExceeded, "stall took 3s, at most 2s is allowed (a + b)"},
+		"measures too little":               {verdict.Fail, verdict.BoundExceeded, "delay took 1s, at least 2s is due (d)"},
+		"tells everything":                  {verdict.Pass, "", ""},
+		"concludes with nothing":            {verdict.Pass, "", ""},
+		"concludes with a violation":        {verdict.Fail, verdict.ProtocolViolation, "protocol-violation: IBTRS-CONN-021: answered (witness_test.go:"},
+		"concludes with two violations":     {verdict.Fail, verdict.ProtocolViolation, "ibnbd-fail-027: gone IBTRS-CONN-021: answered (witness_test.go:"},
+		"concludes with a death":            {verdict.Fail, verdict.SubjectDead, "subject-dead: IBTRS-CONN-021: answered (witness_test.go:"},
+		"concludes with what was not tried": {verdict.Skip, verdict.NoHook, "no action"},
+		"concludes with what was not seen":  {verdict.Skip, verdict.NoTool, "no number"},
+		"concludes with what was not seen, and lived on":     {verdict.Pass, "", ""},
+		"concludes with any error":                           {verdict.Fail, verdict.AssertionFailed, "no answer (witness_test.go:"},
+		"concludes with an error too late":                   {verdict.Fail, verdict.SpecTimedOut, "timeout"},
+		"with a set-up that fails is not tried":              {verdict.SuiteError, verdict.SetupFailed, "no machine"},
+		"with a set-up that panics is not tried":             {verdict.SuiteError, verdict.Panicked, "oh"},
 		"with a set-up that the subject breaks is not tried": {verdict.Fail, verdict.SubjectDead, "does not map"},
 		"with a guard that fails passes":                     {verdict.Fail, verdict.KernelLogReport, "WARNING"},
 		"with a guard that fails skips":                      {verdict.Fail, verdict.KernelLogReport, "WARNING"},
@@ -110,7 +142,9 @@ func TestResults(t *testing.T) {
 	got := make(map[string]verdict.Result)
 	for _, spec := range ended.SpecReports {
 		for _, r := range witness.Results(spec) {
-			got[strings.TrimPrefix(r.Spec, "a spec ")] = r
+			if r.Clause == clause {
+				got[strings.TrimPrefix(r.Spec, "a spec ")] = r
+			}
 			if err := r.Validate(clauses.MustLoad()); err != nil {
 				t.Errorf("cannot be recorded: %v", err)
 			}
@@ -143,7 +177,7 @@ func TestStatementsTiedToAClause(t *testing.T) {
 	slow := &verdict.Timing{Name: "stall", Value: 3, AtMost: 2, Clauses: []string{other}}
 	broken := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: other}
 	elsewhere := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone"}
-	astray := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: "IBNBD-FAIL-027"}
+	undecided := &witness.Finding{Reason: verdict.NoTool, Message: "no such tool", Clause: other}
 	tests := []struct {
 		name        string
 		report      types.SpecReport
@@ -151,7 +185,13 @@ func TestStatementsTiedToAClause(t *testing.T) {
 	}{
 		{"timing", spec(types.SpecStatePassed, witness.Statement{Timing: slow}), "", verdict.BoundExceeded},
 		{"failure", spec(types.SpecStateFailed, witness.Statement{Finding: broken}), verdict.NotReached, verdict.SubjectDead},
-		{"failure of what is not claimed", spec(types.SpecStateFailed, witness.Statement{Finding: astray}), verdict.SubjectDead, verdict.SubjectDead},
+		{"failure of both", spec(types.SpecStateFailed, witness.Statement{Finding: &witness.Finding{Reason: verdict.ProtocolViolation, Clause: clause}},
+			witness.Statement{Finding: broken}), verdict.ProtocolViolation, verdict.SubjectDead},
+		{"failure of one, and of a guard", spec(types.SpecStateFailed, witness.Statement{Finding: broken},
+			witness.Statement{Finding: &witness.Finding{Reason: verdict.LeftBehind}}), verdict.LeftBehind, verdict.LeftBehind},
+		{"what is undecided", spec(types.SpecStatePassed, witness.Statement{Finding: undecided}), "", verdict.NoTool},
+		{"a failure of all beside what is undecided", spec(types.SpecStateFailed, witness.Statement{Finding: undecided}, witness.Statement{Finding: elsewhere}),
+			verdict.SubjectDead, verdict.SubjectDead},
 		{"failure of all", spec(types.SpecStateFailed, witness.Statement{Finding: elsewhere}), verdict.SubjectDead, verdict.SubjectDead},
 	}
 	for _, test := range tests {
@@ -164,6 +204,12 @@ func TestStatementsTiedToAClause(t *testing.T) {
 				t.Errorf("%s: %v", test.name, err)
 			}
 		}
+	}
+	// What is broken beside the claims has a result of its own.
+	const beside = "IBNBD-FAIL-027"
+	results := witness.Results(spec(types.SpecStateFailed, witness.Statement{Finding: &witness.Finding{Reason: verdict.SubjectDead, Clause: beside}}))
+	if len(results) != 3 || results[0].Reason != verdict.NotReached || results[2].Clause != beside || results[2].Reason != verdict.SubjectDead {
+		t.Errorf("a failure of what is not claimed: %+v", results)
 	}
 }
 

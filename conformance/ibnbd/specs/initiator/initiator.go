@@ -3,17 +3,13 @@
 package initiator
 
 import (
-	"errors"
-
 	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
-	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
 
@@ -27,18 +23,10 @@ var _ = Describe("an initiator lives on when", func() {
 func endure(ctx SpecContext, c provocations.Provocation) {
 	p := pair.Current()
 	err := provocations.Execute(ctx, ground(ctx, p, c.Needs()), c)
-	var broken *tester.Violation
-	if !errors.As(err, &broken) {
-		if errors.Is(err, provocations.ErrFixed) {
-			witness.Skip(verdict.NoTool, "%v", err)
-		}
-		Expect(err).NotTo(HaveOccurred())
-		return
-	}
-	if broken.Clause == c.Survives() {
+	if finding.Of(err).Breaks(c.Survives()) {
 		p.InitiatorHost.Machine().Kill()
 	}
-	witness.BrokeClause(broken.Clause, verdict.ProtocolViolation, "%v", err)
+	witness.Conclude(err, c.Survives())
 }
 
 // DeadlyLabel marks provocations that are known to have killed an initiator.

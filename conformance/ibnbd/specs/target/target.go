@@ -4,7 +4,6 @@ package target
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -16,7 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
-	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -43,10 +42,10 @@ func endure(ctx SpecContext, a attacks.Attack) {
 		Eventually(p.Target.Sessions).WithContext(ctx).Should(BeEmpty(), "sessions of clients that have gone")
 	})
 	err := attacks.Execute(ctx, reach(ctx, p), a)
-	if killed = lost(err, a); killed {
+	if killed = finding.Of(err).Breaks(a.Survives()); killed {
 		p.TargetHost.Machine().Kill() // nobody need wait for what it will not answer any more
 	}
-	judge(err)
+	witness.Conclude(err, a.Survives())
 }
 
 // DeadlyLabel marks attacks that are known to have killed a target.
@@ -61,12 +60,6 @@ func takes(a attacks.Attack) []any {
 	return kit.Takes(usual)
 }
 
-// lost says whether the target has not survived.
-func lost(err error, a attacks.Attack) bool {
-	var broken *tester.Violation
-	return errors.As(err, &broken) && broken.Clause == a.Survives()
-}
-
 // reach gives a tester its place on both rails and two exports.
 func reach(ctx SpecContext, p *pair.Pair) tester.Target {
 	var t tester.Target
@@ -79,17 +72,4 @@ func reach(ctx SpecContext, p *pair.Pair) tester.Target {
 		t.Exports[i] = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Discard: true}).Path
 	}
 	return t
-}
-
-// judge makes a verdict of the end of an attack.
-func judge(err error) {
-	GinkgoHelper()
-	var broken *tester.Violation
-	switch {
-	case errors.Is(err, attacks.ErrInapplicable):
-		witness.Skip(verdict.AbilityMissing, "%v", err)
-	case errors.As(err, &broken):
-		witness.BrokeClause(broken.Clause, verdict.ProtocolViolation, "%v", err)
-	}
-	Expect(err).NotTo(HaveOccurred())
 }

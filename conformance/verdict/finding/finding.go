@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package finding
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// Violation is a clause that the subject has broken.
+type Violation struct {
+	Clause string
+	What   string // what was seen, and what should have been
+}
+
+// Error names the clause.
+func (v *Violation) Error() string { return v.Clause + ": " + v.What }
+
+// Broken makes a violation.
+func Broken(clause, format string, args ...any) error {
+	return &Violation{clause, fmt.Sprintf(format, args...)}
+}
+
+// Undecided is why a spec could not decide its clauses. Its values are compared by identity, with errors.Is.
+type Undecided struct {
+	Reason verdict.Reason // one whose verdict is SKIP
+	Text   string
+	// Survived says that the spec did to the subject what it is about, so that it has seen whether the subject lives on.
+	Survived bool
+}
+
+// Error is the reason in words.
+func (u *Undecided) Error() string { return u.Text }
+
+// Finding is what an error says of a subject; its zero value says nothing.
+type Finding struct {
+	Broken    []*Violation // in the order in which they stand in the error, one for each clause
+	Undecided *Undecided   // why nothing was decided; nil beside a violation
+}
+
+// Of sorts an error.
+func Of(err error) Finding {
+	f := Finding{Broken: violations(err)}
+	if len(f.Broken) == 0 {
+		errors.As(err, &f.Undecided)
+	}
+	return f
+}
+
+// violations are those in a tree of errors, the first of each clause.
+func violations(err error) []*Violation {
+	var all []*Violation
+	switch e := err.(type) {
+	case *Violation:
+		return []*Violation{e}
+	case interface{ Unwrap() error }:
+		return violations(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			for _, v := range violations(err) {
+				if !breaks(all, v.Clause) {
+					all = append(all, v)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func breaks(all []*Violation, clause string) bool {
+	return slices.ContainsFunc(all, func(v *Violation) bool { return v.Clause == clause })
+}
+
+// Breaks says whether a clause is among those that were seen broken.
+func (f Finding) Breaks(clause string) bool { return breaks(f.Broken, clause) }
+
+// Claims are what a spec decides.
+type Claims struct {
+	Clauses  []string
+	Survival string // the clause that says whether the subject lives on; "" where that is no question
+}
+
+// Ruling is the verdict on one clause.
+type Ruling struct {
+	Clause  string
+	Verdict verdict.Verdict
+	Reason  verdict.Reason
+	Message string
+}
+
+// Judge gives a ruling on each clause of the claims, and on each that was broken without being among them. Late says that the
+// time of the spec was over when it ended.
+func Judge(err error, c Claims, late bool) []Ruling {
+	if err == nil {
+		return c.all(Ruling{Verdict: verdict.Pass})
+	}
+	switch f := Of(err); {
+	case len(f.Broken) > 0:
+		return c.broken(f, err.Error())
+	case f.Undecided != nil:
+		return c.undecided(f.Undecided, err.Error())
+	case late:
+		return c.all(Ruling{Verdict: verdict.Fail, Reason: verdict.SpecTimedOut, Message: err.Error()})
+	default:
+		return c.all(Ruling{Verdict: verdict.Fail, Reason: verdict.AssertionFailed, Message: err.Error()})
+	}
+}
+
+// all gives the same ruling on each clause.
+func (c Claims) all(r Ruling) []Ruling {
+	var all []Ruling
+	for _, id := range c.Clauses {
+		r.Clause = id
+		all = append(all, r)
+	}
+	return all
+}
+
+// broken fails the clauses that were seen broken. The spec ended there, before it could decide the others.
+func (c Claims) broken(f Finding, message string) []Ruling {
+	c.Clauses = slices.Clone(c.Clauses)
+	for _, v := range f.Broken {
+		if !slices.Contains(c.Clauses, v.Clause) {
+			c.Clauses = append(c.Clauses, v.Clause)
+		}
+	}
+	rulings := c.all(Ruling{Verdict: verdict.Skip, Reason: verdict.NotReached, Message: EndedBefore(f.Broken[0].Clause)})
+	for i := range rulings {
+		r := &rulings[i]
+		if !f.Breaks(r.Clause) {
+			continue
+		}
+		r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.ProtocolViolation, message
+		if r.Clause == c.Survival {
+			r.Reason = verdict.SubjectDead
+		}
+	}
+	return rulings
+}
+
+// undecided skips all clauses, but for the one that was decided nevertheless.
+func (c Claims) undecided(u *Undecided, message string) []Ruling {
+	rulings := c.all(Ruling{Verdict: verdict.Skip, Reason: u.Reason, Message: message})
+	for i := range rulings {
+		if u.Survived && rulings[i].Clause == c.Survival {
+			rulings[i] = Ruling{Clause: c.Survival, Verdict: verdict.Pass}
+		}
+	}
+	return rulings
+}
+
+// EndedBefore says that a spec ended before it could decide a clause, because another was broken.
+func EndedBefore(broken string) string { return "the spec ended before, by a failure of " + broken }
