@@ -8,6 +8,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
@@ -19,54 +20,62 @@ type Foreign struct {
 	Settings
 }
 
-// Run visits the target. Its progress is written to out, a line for each spec. A *foreign.RefusedError says what the owner did
-// not allow, or what Config gets wrong; any other error why the target could not be judged, and then there may be an outcome
-// beside it, as far as the run came.
+// Run runs the specs on the target. Its progress is written to out, a line for each spec. A *foreign.RefusedError says what the
+// owner did not allow, or what Config gets wrong; any other error why the target could not be judged, and then there may be an
+// outcome beside it, as far as the run came.
 func (f Foreign) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
-	o, err := f.options()
+	c := f.Config
+	switch {
+	case len(c.Targets) == 0:
+		return nil, refuse("Config.Targets is empty: name an address of the target")
+	case len(c.Exports) < 1 || len(c.Exports) > 2:
+		return nil, refuse("Config.Exports has %d names, and must have one or two", len(c.Exports))
+	}
+	p, err := identify(c.Name, c.Dialect)
 	if err != nil {
 		return nil, err
 	}
-	return runForeign(ctx, o, out)
+	if err := c.Place.Check(len(c.Targets)); err != nil {
+		return nil, refuse("Config.Place: %v", err)
+	}
+	return f.Settings.runForeign(ctx, p.Target(c), out)
 }
 
-// ForeignInitiator judges an initiator that somebody else runs, and that a control command of its owner steers.
+// ForeignInitiator judges an initiator that somebody else runs, and that a command of its owner controls.
 type ForeignInitiator struct {
 	// Config is what is known of the initiator, and what its owner allows; see package foreign.
 	Config foreign.InitiatorConfig
 	Settings
 }
 
-// Run provokes the initiator with scripted servers. It is as [Foreign.Run].
+// Run has scripted servers provoke the initiator. It is as [Foreign.Run].
 func (f ForeignInitiator) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
-	if err := f.Settings.check(); err != nil {
-		return nil, err
-	}
-	if err := f.check(); err != nil {
-		return nil, err
-	}
-	return runForeign(ctx, f.Settings.foreign(f.Config), out)
-}
-
-// check refuses what the command's flags cannot say.
-func (f ForeignInitiator) check() error {
 	c := f.Config
 	if len(c.Hook) == 0 {
-		return refuse("Config.Hook is empty: nothing else can have the initiator map a disk")
+		return nil, refuse("Config.Hook is empty: nothing else can have the initiator map a disk")
 	}
-	if err := checkIdentity(c.Name, c.Dialect); err != nil {
-		return err
+	p, err := identify(c.Name, c.Dialect)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.Place.CheckListening(); err != nil {
-		return refuse("Config.Place: %v", err)
+		return nil, refuse("Config.Place: %v", err)
 	}
-	return nil
+	return f.Settings.runForeign(ctx, p.Initiator(c), out)
 }
 
-func runForeign(ctx context.Context, o runner.ForeignOptions, out io.Writer) (*verdict.Outcome, error) {
+// runForeign judges a subject that somebody else runs.
+func (s Settings) runForeign(ctx context.Context, subject foreign.Subject, out io.Writer) (*verdict.Outcome, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	catalogue, err := clauses.Load()
 	if err != nil {
 		return nil, err
+	}
+	o := runner.ForeignOptions{
+		Selection: s.Selection, Subject: subject, ReportDir: s.ReportDir, Baseline: s.Baseline, KeepAll: s.KeepEvidence,
+		Tool: s.tool(), Rerun: rerun,
 	}
 	plan, err := runner.NewForeignPlan(catalogue, o)
 	if err != nil {
@@ -75,49 +84,14 @@ func runForeign(ctx context.Context, o runner.ForeignOptions, out io.Writer) (*v
 	return runner.RunForeign(ctx, catalogue, o, plan, out)
 }
 
-func (f Foreign) options() (runner.ForeignOptions, error) {
-	if err := f.Settings.check(); err != nil {
-		return runner.ForeignOptions{}, err
+// identify finds the protocol of an implementation, and refuses one of which nobody could tell what it is.
+func identify(name string, dialect clauses.Dialect) (*foreign.Protocol, error) {
+	if name == "" {
+		return nil, refuse("Config.Name is empty: reports and baselines need a name of the implementation")
 	}
-	if err := f.check(); err != nil {
-		return runner.ForeignOptions{}, err
+	p := protocol.Foreign(Protocols(), dialect)
+	if p == nil {
+		return nil, refuse("Config.Dialect %q is not one of %q", dialect, protocol.ForeignDialects(Protocols()))
 	}
-	return f.Settings.foreign(f.Config), nil
-}
-
-// foreign are the settings as options of a run against a party.
-func (s Settings) foreign(party foreign.Party) runner.ForeignOptions {
-	return runner.ForeignOptions{
-		Selection: s.Selection, Party: party, ReportDir: s.ReportDir, Baseline: s.Baseline, KeepAll: s.KeepEvidence,
-		Tool: s.tool(), Rerun: rerun,
-	}
-}
-
-// check refuses what the command's flags cannot say.
-func (f Foreign) check() error {
-	c := f.Config
-	switch {
-	case len(c.Targets) == 0:
-		return refuse("Config.Targets is empty: name an address of the target")
-	case len(c.Exports) < 1 || len(c.Exports) > 2:
-		return refuse("Config.Exports has %d names, and must have one or two", len(c.Exports))
-	}
-	if err := checkIdentity(c.Name, c.Dialect); err != nil {
-		return err
-	}
-	if err := c.Place.Check(len(c.Targets)); err != nil {
-		return refuse("Config.Place: %v", err)
-	}
-	return nil
-}
-
-// checkIdentity refuses an implementation of which nobody could tell what it is.
-func checkIdentity(name string, dialect clauses.Dialect) error {
-	switch {
-	case name == "":
-		return refuse("Config.Name is empty: reports and baselines need a name of the implementation")
-	case dialect != clauses.IBNBD && dialect != clauses.RNBD:
-		return refuse("Config.Dialect %q is not one of %q, %q", dialect, clauses.IBNBD, clauses.RNBD)
-	}
-	return nil
+	return p, nil
 }

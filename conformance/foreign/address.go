@@ -6,19 +6,17 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // Prefix begins the name of a target that is an address, and not an implementation that the lab knows.
 const Prefix = "ip:"
 
 // ParseTargets reads addresses such as "ip:10.0.0.66", with commas between them when the target can be reached in several
-// ways: IPv4 or IPv6, each with a port or without, which means the default of the protocol.
-func ParseTargets(text string) ([]netip.AddrPort, error) {
+// ways: IPv4 or IPv6, each with a port or without, which means the given one.
+func ParseTargets(text string, port uint16) ([]netip.AddrPort, error) {
 	var all []netip.AddrPort
 	for word := range strings.SplitSeq(text, ",") {
-		addr, err := parseAddrPort(strings.TrimPrefix(word, Prefix))
+		addr, err := parseAddrPort(strings.TrimPrefix(word, Prefix), port)
 		if err != nil {
 			return nil, fmt.Errorf("%q is not an address like ip:10.0.0.66, ip:10.0.0.66:1234 or ip:fd00::66", word)
 		}
@@ -32,9 +30,9 @@ func ParseTargets(text string) ([]netip.AddrPort, error) {
 	return all, nil
 }
 
-func parseAddrPort(text string) (netip.AddrPort, error) {
+func parseAddrPort(text string, port uint16) (netip.AddrPort, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.AddrPortFrom(addr, ibtrs.DefaultPort), nil
+		return netip.AddrPortFrom(addr, port), nil
 	}
 	return netip.ParseAddrPort(text)
 }

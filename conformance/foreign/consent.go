@@ -8,9 +8,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+)
 
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+// Effect is what a spec does to the data of a target that behaves.
+type Effect int
+
+// The effects, from the harmless to the worst.
+const (
+	Reads          Effect = iota // opens for reading, and reads
+	Writes                       // opens for writing, and writes in the scratch range
+	WritesAnywhere               // sends writes that only a target's own checks keep from any other block
 )
 
 // Consent is what the owner of a target allows. Its zero value allows reads.
@@ -21,49 +28,38 @@ type Consent struct {
 	Outage  bool     // the service, or the machine of the initiator, may end
 }
 
-// Range is some sectors of 512 bytes.
+// Range is some sectors of [SectorSize] bytes.
 type Range struct{ First, Count uint64 }
 
-// ParseRange reads FIRST+COUNT.
-func ParseRange(text string) (Range, error) {
+// ParseRange reads FIRST+COUNT, of at least so many sectors.
+func ParseRange(text string, least uint64) (Range, error) {
 	first, count, plus := strings.Cut(text, "+")
 	f, err1 := strconv.ParseUint(first, 10, 64)
 	c, err2 := strconv.ParseUint(count, 10, 64)
 	if !plus || err1 != nil || err2 != nil {
 		return Range{}, fmt.Errorf("%q is not of the form FIRST+COUNT, in sectors of 512 bytes", text)
 	}
-	if c < tester.ScratchSectors || c > math.MaxUint64-f {
-		return Range{}, fmt.Errorf("%q has %d sectors, and must have at least %d and an end that has a number", text, c, tester.ScratchSectors)
+	if c < least || c > math.MaxUint64-f {
+		return Range{}, fmt.Errorf("%q has %d sectors, and must have at least %d and an end that has a number", text, c, least)
 	}
 	return Range{f, c}, nil
 }
 
-// everything says whether all data of the exports may be lost.
-func (c Consent) everything(exports []string) bool {
+// Everything says whether all data of the exports may be lost.
+func (c Consent) Everything(exports []string) bool {
 	return !slices.ContainsFunc(exports, func(name string) bool { return !slices.Contains(c.Loss, name) })
 }
 
-// limit is what the tester keeps to.
-func (c Consent) limit(exports []string) *tester.Limit {
-	switch {
-	case c.everything(exports):
-		return nil
-	case c.Writes:
-		return &tester.Limit{Writes: true, First: c.Scratch.First, Count: c.Scratch.Count}
-	}
-	return &tester.Limit{}
-}
-
 // lacks is what is not allowed and an attack of some effect needs, or "".
-func (c Consent) lacks(effect attacks.Effect, mayEnd bool, exports []string) string {
+func (c Consent) lacks(effect Effect, mayEnd bool, exports []string) string {
 	switch {
 	case mayEnd && !c.Outage:
 		return "it may end the service, which was not allowed"
-	case c.everything(exports) || effect == attacks.Reads:
+	case c.Everything(exports) || effect == Reads:
 		return ""
 	case !c.Writes:
 		return "it writes, or opens for writing, which was not allowed"
-	case effect == attacks.WritesAnywhere:
+	case effect == WritesAnywhere:
 		return "it sends writes outside of the scratch range, and the loss of all data was not allowed"
 	}
 	return ""

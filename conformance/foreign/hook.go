@@ -18,26 +18,14 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
-// Action is something that only the owner of a target or an initiator can do.
+// Action is something that only the owner of a target or an initiator can do. A protocol has more of them, for initiators.
 type Action string
 
-// The actions; the package comment says what each has to do.
+// The actions of all protocols; the package comment says what each has to do.
 const (
 	Status  Action = "status"
 	Restart Action = "restart"
 	Crash   Action = "crash"
-
-	Map        Action = "map"
-	MapAnother Action = "map-another"
-	Unmap      Action = "unmap"
-	State      Action = "state"
-	Reconnect  Action = "reconnect"
-	AddPath    Action = "add-path"
-	RemovePath Action = "remove-path"
-	Read       Action = "read"
-	Write      Action = "write"
-	Flush      Action = "flush"
-	Size       Action = "size"
 )
 
 // ErrNotSupported says that there is no hook, or that it does not know an action.
@@ -71,16 +59,16 @@ func ParseHook(line string) (Hook, error) {
 // Do has an action done, and returns what the command wrote to its standard output. An action that the hook does not know is
 // ErrNotSupported.
 func (h Hook) Do(ctx context.Context, action Action, environment ...string) (string, error) {
-	says, err := h.run(ctx, call{action: action, environment: environment})
+	says, err := h.Call(ctx, Call{Action: action, Environment: environment})
 	return string(says), err
 }
 
-// call is one call of a hook.
-type call struct {
-	action      Action
-	words       []string // behind the action
-	input       []byte
-	environment []string
+// Call is one call of a hook.
+type Call struct {
+	Action      Action
+	Arguments   []string // behind the action
+	Input       []byte   // on standard input
+	Environment []string // beside that of this process
 }
 
 // FailedError says that a hook could not do an action.
@@ -98,17 +86,17 @@ func (e *FailedError) Error() string {
 // Unwrap gives the way in which the hook ended.
 func (e *FailedError) Unwrap() error { return e.Err }
 
-// run runs the command, and returns what it wrote to its standard output.
-func (h Hook) run(ctx context.Context, c call) ([]byte, error) {
+// Call runs the command as [Hook.Do], with all that a call can have.
+func (h Hook) Call(ctx context.Context, c Call) ([]byte, error) {
 	if len(h) == 0 {
-		return nil, fmt.Errorf("%s: %w: there is none", c.action, ErrNotSupported)
+		return nil, fmt.Errorf("%s: %w: there is none", c.Action, ErrNotSupported)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, h[0], slices.Concat(h[1:], []string{string(c.action)}, c.words)...)
-	cmd.Env = append(os.Environ(), c.environment...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.input), &stdout, &stderr
+	cmd := exec.CommandContext(ctx, h[0], slices.Concat(h[1:], []string{string(c.Action)}, c.Arguments)...)
+	cmd.Env = append(os.Environ(), c.Environment...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.Input), &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this program
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = hookGoes
@@ -118,9 +106,9 @@ func (h Hook) run(ctx context.Context, c call) ([]byte, error) {
 	}
 	switch {
 	case cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == notSupported:
-		return nil, fmt.Errorf("%s: %w", c.action, ErrNotSupported)
+		return nil, fmt.Errorf("%s: %w", c.Action, ErrNotSupported)
 	case err != nil:
-		return nil, &FailedError{strings.Join(h, " ") + " " + string(c.action), lastLine(stderr.String()), err}
+		return nil, &FailedError{strings.Join(h, " ") + " " + string(c.Action), lastLine(stderr.String()), err}
 	}
 	return stdout.Bytes(), nil
 }

@@ -26,7 +26,7 @@ const (
 // Providers are the names of all providers.
 var Providers = []string{Soft, Verbs}
 
-// Place is where this program sits when it visits a target.
+// Place is what this side reaches a target from, or waits for an initiator on: an RDMA provider and own addresses.
 type Place struct {
 	Provider string // of RDMA; "" stands for Soft
 	// Netdev is a network interface. Without Source it says which addresses of this machine are used. With Source, the

@@ -6,6 +6,7 @@
 //   - Package pair is what specs get: the testbed of package kit, with a target and an initiator on it.
 //   - Below specs are the specs, in a package for each part of the protocol.
 //   - Packages tester and script are the peers that the suite itself plays; attacks and provocations are what they do.
+//   - Package foreign judges targets and initiators that somebody else runs.
 //   - Below mutants are broken implementations, which the specs have to find.
 //   - Package baselines has expected failures.
 //
@@ -15,6 +16,7 @@ package ibnbd
 import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
@@ -28,6 +30,7 @@ var Protocol = protocol.Protocol{
 	Dialects:        []clauses.Dialect{clauses.IBNBD, clauses.RNBD},
 	Implementations: subject.Facts(),
 	Lab:             &pair.Protocol,
+	Foreign:         foreign.Protocol(),
 	Mutants:         mutants.Set,
 	Baseline:        &protocol.Baseline{File: "conformance/ibnbd/baselines/mainline.yaml", YAML: baselines.Mainline},
 }

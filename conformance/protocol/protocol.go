@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
@@ -20,6 +21,7 @@ type Protocol struct {
 	Dialects        []clauses.Dialect      // whose clauses are this protocol's
 	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
 	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
+	Foreign         *foreign.Protocol      // how its targets and initiators are judged when somebody else runs them
 	Mutants         func() mutant.Set      // its broken implementations
 	Baseline        *Baseline              // expected failures that come with the program
 }
@@ -37,4 +39,25 @@ func Named(all []Protocol, name string) (Protocol, bool) {
 		return Protocol{}, false
 	}
 	return all[i], true
+}
+
+// Foreign finds how implementations of a dialect are judged when somebody else runs them; nil if no protocol says.
+func Foreign(all []Protocol, dialect clauses.Dialect) *foreign.Protocol {
+	for _, p := range all {
+		if p.Foreign != nil && slices.Contains(p.Dialects, dialect) {
+			return p.Foreign
+		}
+	}
+	return nil
+}
+
+// ForeignDialects are those that [Foreign] finds something for.
+func ForeignDialects(all []Protocol) []clauses.Dialect {
+	var dialects []clauses.Dialect
+	for _, p := range all {
+		if p.Foreign != nil {
+			dialects = append(dialects, p.Dialects...)
+		}
+	}
+	return dialects
 }

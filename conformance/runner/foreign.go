@@ -22,7 +22,7 @@ import (
 // ForeignOptions say what a user wants of a run against a target or an initiator that somebody else runs.
 type ForeignOptions struct {
 	Selection    Selection
-	Party        foreign.Party     // what is judged
+	Subject      foreign.Subject   // what is judged
 	ReportDir    string            // where journal, reports and evidence go
 	Baseline     *verdict.Baseline // expected failures; nil for none
 	BaselineFile string
@@ -32,10 +32,10 @@ type ForeignOptions struct {
 	KeepAll      bool     // keep the evidence of specs that passed, too
 }
 
-// ForeignPlan is what a run against a foreign party would do.
+// ForeignPlan is what a run against a foreign subject would do.
 type ForeignPlan struct {
 	Specs    []foreign.Spec         // chosen, in the order in which they run
-	Skipped  map[verdict.Reason]int // how many of them cannot run, as far as that is known without a visit
+	Skipped  map[verdict.Reason]int // how many of them cannot run, as far as that is known beforehand
 	Estimate time.Duration          // of those that can
 	deciders map[string][]string    // all specs by the clause that they decide
 	labOnly  map[string]bool        // clauses that only specs of the lab decide
@@ -43,19 +43,19 @@ type ForeignPlan struct {
 
 // NewForeignPlan chooses the specs. An error is about usage, as of [NewPlan].
 func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*ForeignPlan, error) {
-	all := o.Party.Specs()
+	all := o.Subject.Specs()
 	picked, err := o.Selection.pick(described(all), catalogue)
 	if err != nil {
 		return nil, err
 	}
 	chosen := make(map[string]bool)
-	for _, s := range o.Selection.ofShard(applicable(picked, catalogue, []clauses.Subject{o.Party.Subject()})) {
+	for _, s := range o.Selection.ofShard(applicable(picked, catalogue, []clauses.Subject{o.Subject.Describe()})) {
 		chosen[s.Name] = true
 	}
 	p := &ForeignPlan{Skipped: make(map[verdict.Reason]int), labOnly: make(map[string]bool)}
 	p.Specs = slices.DeleteFunc(slices.Clone(all), func(s foreign.Spec) bool { return !chosen[s.Name] })
 	for _, s := range p.Specs {
-		if reason, _ := o.Party.Missing(s); reason != "" {
+		if reason, _ := o.Subject.Missing(s); reason != "" {
 			p.Skipped[reason]++
 			continue
 		}
@@ -93,7 +93,7 @@ func (p *ForeignPlan) findDeciders(catalogue *clauses.Catalogue, all []foreign.S
 	return nil
 }
 
-// RunForeign carries out a plan against a foreign party. It is as [Run], but for a *foreign.RefusedError: then nothing was
+// RunForeign carries out a plan against a foreign subject. It is as [Run], but for a *foreign.RefusedError: then nothing was
 // tried, because of what its owner did not allow.
 func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOptions, plan *ForeignPlan, out io.Writer) (*verdict.Outcome, error) {
 	release, err := occupy(o.ReportDir)
@@ -103,19 +103,19 @@ func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOpti
 	defer release()
 	show := newProgress(out, len(plan.Specs))
 	defer show.stop()
-	stay, err := o.Party.Stay(ctx)
+	subjectRun, err := o.Subject.Start(ctx)
 	if err != nil {
 		return nil, interruption(ctx, err)
 	}
-	defer stay.Close()
-	subject := stay.Subject()
+	defer subjectRun.Close()
+	subject := subjectRun.Subject()
 	show.say("%s %s", subject.Name, map[clauses.Role]string{clauses.Target: "serves", clauses.Initiator: "is there"}[subject.Role])
 	journal, err := verdict.Create(filepath.Join(o.ReportDir, report.JournalFile), catalogue, o.header(plan, subject))
 	if err != nil {
 		return nil, recordError(err)
 	}
 	defer journal.Close()
-	run := foreignRun{o, plan, stay, journal, show}
+	run := foreignRun{o, plan, subjectRun, journal, show}
 	runErr := run.all(ctx, catalogue, subject)
 	show.stop()
 	return conclude(catalogue, o.ReportDir, journal, interruption(ctx, runErr))
@@ -133,11 +133,11 @@ func (o ForeignOptions) header(plan *ForeignPlan, subject verdict.Subject) verdi
 	return h
 }
 
-// foreignRun is one run against a foreign party.
+// foreignRun is one run against a foreign subject.
 type foreignRun struct {
 	options ForeignOptions
 	plan    *ForeignPlan
-	stay    foreign.Stay
+	subject foreign.Run
 	journal *verdict.Writer
 	show    *progress
 }
@@ -160,7 +160,7 @@ const only = 0
 func (r foreignRun) one(ctx context.Context, s foreign.Spec) error {
 	r.show.begun(only, s.Name)
 	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(s.Name), KeepAll: r.options.KeepAll}
-	results, passive, err := r.stay.Run(ctx, s, to)
+	results, passive, err := r.subject.RunSpec(ctx, s, to)
 	if err != nil {
 		return &EnvironmentError{fmt.Sprintf("cannot run %q: %v", s.Name, err)}
 	}

@@ -19,21 +19,21 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
-	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 	"github.com/ibnbd/ibnbd/reference/version"
 )
 
-const foreignHelp = `With --target ip:ADDRESS the target is one that somebody else runs, and no lab is needed. Attacks that a target must endure
+func foreignHelp() string {
+	return targetHelp + "\n\n" + initiatorHelp + underTest().Foreign.Initiators.Help + initiatorHelpEnd
+}
+
+const targetHelp = `With --target ip:ADDRESS the target is one that somebody else runs, and no lab is needed. Attacks that a target must endure
 are made from here, over ordinary UDP sockets or, in programs built with the tag verbs, over RDMA devices. Nothing is written
 and nothing is risked that was not allowed; what could not be tried is skipped, and the report says why.
 
 The owner's command (--control) is run with one argument: status, restart or crash. It ends with status 127 for what it does
-not know. ci/hooks/ibnbd-server is an example.
-
-` + initiatorHelp
+not know. ci/hooks/ibnbd-server is an example.`
 
 // foreignFlags are the flags about a foreign target or initiator, as the user wrote them.
 type foreignFlags struct {
@@ -53,7 +53,7 @@ type foreignFlags struct {
 }
 
 func (f *foreignFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
+	flags, usual := cmd.Flags(), underTest().Foreign
 	flags.StringVar(&f.role, "role", string(clauses.Target), "what a foreign implementation is: target, initiator")
 	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a polite bystander")
 	flags.StringVar(&f.provider, "provider", foreign.Soft, "RDMA provider on this side: "+strings.Join(foreign.Providers, ", "))
@@ -61,12 +61,12 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target, or those that wait for an initiator; with --netdev and a prefix length, addresses that this machine has not")
 	flags.StringVar(&f.control, "control", "", "command of the owner that restarts or crashes the target, or steers the initiator")
 	flags.BoolVar(&f.writes, "allow-writes", false, "let the sectors of --scratch be written, on every export")
-	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", tester.ScratchSectors))
+	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", usual.Targets.Scratch))
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
 	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
-	flags.StringVar(&f.dialect, "dialect", string(clauses.RNBD), "family of names of the foreign implementation: ibnbd, rnbd")
+	flags.StringVar(&f.dialect, "dialect", string(underTest().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
 	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the address of the target")
-	flags.DurationVar(&f.patience, "patience", tester.DefaultPatience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", provocations.DefaultPatience))
+	flags.DurationVar(&f.patience, "patience", usual.Targets.Patience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", usual.Initiators.Patience))
 }
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
@@ -145,12 +145,12 @@ func (a *app) foreignOptions(f runFlags) (o runner.ForeignOptions, name string, 
 	if f.report == "" {
 		return o, "", usagef("--report is empty: name a directory")
 	}
-	party, name, err := f.foreign.party(f.target)
+	subject, name, err := f.foreign.subject(f.target)
 	if err != nil {
 		return o, "", err
 	}
 	o = runner.ForeignOptions{
-		Selection: f.selection, Party: party, ReportDir: f.report, Tool: version.String(), Command: os.Args,
+		Selection: f.selection, Subject: subject, ReportDir: f.report, Tool: version.String(), Command: os.Args,
 		Rerun: f.rerunForeign(), KeepAll: f.keepAll,
 	}
 	if f.baseline != "" && f.baseline != "none" {
@@ -159,19 +159,26 @@ func (a *app) foreignOptions(f runFlags) (o runner.ForeignOptions, name string, 
 	return o, name, err
 }
 
-// party describes what the flags speak of, and gives its name.
-func (f foreignFlags) party(target string) (foreign.Party, string, error) {
+// subject describes what the flags speak of, and gives its name.
+func (f foreignFlags) subject(target string) (foreign.Subject, string, error) {
+	p := foreignProtocol(f.dialect)
+	if p == nil {
+		return nil, "", usagef("--dialect %q is not one of %s", f.dialect, foreignDialects())
+	}
+	if f.patience <= 0 {
+		return nil, "", usagef("--patience %s is not positive", f.patience)
+	}
 	if f.isInitiator() {
 		c, err := f.initiator()
-		return c, c.Name, err
+		return p.Initiator(c), c.Name, err
 	}
-	c, err := f.config(target)
-	return c, c.Name, err
+	c, err := f.config(p, target)
+	return p.Target(c), c.Name, err
 }
 
 // config makes a description of the target of the flags.
-func (f foreignFlags) config(target string) (c foreign.Config, err error) {
-	if c.Targets, err = foreign.ParseTargets(target); err != nil {
+func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Config, err error) {
+	if c.Targets, err = foreign.ParseTargets(target, p.Port); err != nil {
 		return c, usagef("--target %w", err)
 	}
 	if len(f.exports) < 1 || len(f.exports) > 2 || slices.Contains(f.exports, "") {
@@ -181,7 +188,8 @@ func (f foreignFlags) config(target string) (c foreign.Config, err error) {
 	if c.Name == "" {
 		c.Name = strings.TrimPrefix(target, foreign.Prefix)
 	}
-	if c.Dialect, c.Hook, err = f.common(); err != nil {
+	c.Dialect = clauses.Dialect(f.dialect)
+	if c.Hook, err = f.hook(); err != nil {
 		return c, err
 	}
 	if c.Place, err = f.place(); err != nil {
@@ -190,26 +198,19 @@ func (f foreignFlags) config(target string) (c foreign.Config, err error) {
 	if err := c.Place.Check(len(c.Targets)); err != nil {
 		return c, usagef("%w", err)
 	}
-	c.Consent, err = f.consent()
+	c.Consent, err = f.consent(p.Targets.Scratch)
 	return c, err
 }
 
-// common checks what is said of targets and initiators alike.
-func (f foreignFlags) common() (dialect clauses.Dialect, hook foreign.Hook, err error) {
-	if f.patience <= 0 {
-		return "", nil, usagef("--patience %s is not positive", f.patience)
+func (f foreignFlags) hook() (foreign.Hook, error) {
+	if f.control == "" {
+		return nil, nil
 	}
-	switch dialect = clauses.Dialect(f.dialect); dialect {
-	case clauses.IBNBD, clauses.RNBD:
-	default:
-		return "", nil, usagef("--dialect %q is not one of ibnbd, rnbd", f.dialect)
+	hook, err := foreign.ParseHook(f.control)
+	if err != nil {
+		return nil, usagef("--control %q: %w", f.control, err)
 	}
-	if f.control != "" {
-		if hook, err = foreign.ParseHook(f.control); err != nil {
-			return "", nil, usagef("--control %q: %w", f.control, err)
-		}
-	}
-	return dialect, hook, nil
+	return hook, nil
 }
 
 func (f foreignFlags) place() (foreign.Place, error) {
@@ -227,7 +228,8 @@ func (f foreignFlags) place() (foreign.Place, error) {
 	return p, nil
 }
 
-func (f foreignFlags) consent() (foreign.Consent, error) {
+// consent is what the flags allow, with a scratch range of at least so many sectors.
+func (f foreignFlags) consent(least uint64) (foreign.Consent, error) {
 	c := foreign.Consent{Writes: f.writes, Loss: f.loss, Outage: f.outage}
 	for _, name := range f.loss {
 		if !slices.Contains(f.exports, name) {
@@ -241,7 +243,7 @@ func (f foreignFlags) consent() (foreign.Consent, error) {
 		return c, nil
 	}
 	var err error
-	if c.Scratch, err = foreign.ParseRange(f.scratch); err != nil {
+	if c.Scratch, err = foreign.ParseRange(f.scratch, least); err != nil {
 		return c, usagef("--scratch %w", err)
 	}
 	return c, nil

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 )
@@ -31,4 +34,14 @@ func moduleSets() []string {
 		all = append(all, p.Implementations...)
 	}
 	return implementation.Modules(all)
+}
+
+// foreignProtocol is how implementations of a dialect are judged that somebody else runs; nil for a dialect of no protocol.
+func foreignProtocol(dialect string) *foreign.Protocol {
+	return protocol.Foreign(conformance.Protocols(), clauses.Dialect(dialect))
+}
+
+// foreignDialects are those that a foreign implementation can have, with commas between them.
+func foreignDialects() string {
+	return strings.Join(words(protocol.ForeignDialects(conformance.Protocols())...), ", ")
 }

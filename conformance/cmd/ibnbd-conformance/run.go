@@ -66,7 +66,7 @@ func newRun(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use: "run", Short: "Judge a target and an initiator in the lab, or one of them that somebody else runs",
-		Long: runHelp + "\n\n" + foreignHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
+		Long: runHelp + "\n\n" + foreignHelp() + "\n\n" + exitCodeHelp(), Example: runExamples,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := refuseMixed(cmd, f); err != nil {

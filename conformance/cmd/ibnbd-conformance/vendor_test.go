@@ -22,7 +22,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
@@ -284,8 +284,8 @@ func TestVendorWithEveryConsent(t *testing.T) {
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
 	}
-	for _, spec := range foreign.Specs() {
-		if spec.Rails > 1 || spec.Depth != 0 {
+	for _, spec := range foreign.TargetSpecs() {
+		if spec.Addresses > 1 || spec.Depth != 0 {
 			continue
 		}
 		for _, v := range verdictsOf(outcome, spec.Name) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
@@ -39,13 +40,13 @@ const (
 )
 
 // Effect is what an attack does to the data of a target that behaves.
-type Effect int
+type Effect = foreign.Effect
 
 // The effects, from the harmless to the worst.
 const (
-	Reads          Effect = iota // opens for reading, and reads
-	Writes                       // opens for writing, and writes below [tester.ScratchSectors] from the base on
-	WritesAnywhere               // sends writes that only a target's own checks keep from any other block
+	Reads          = foreign.Reads          // opens for reading, and reads
+	Writes         = foreign.Writes         // opens for writing, and writes below [tester.ScratchSectors] from the base on
+	WritesAnywhere = foreign.WritesAnywhere // sends writes that only a target's own checks keep from any other block
 )
 
 // MayEnd says whether the attack is known to be more than some target can take, so that nobody is served afterwards.

@@ -12,11 +12,28 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// The actions of a control hook for an initiator; the package comment says what each has to do.
+const (
+	Map        foreign.Action = "map"
+	MapAnother foreign.Action = "map-another"
+	Unmap      foreign.Action = "unmap"
+	State      foreign.Action = "state"
+	Reconnect  foreign.Action = "reconnect"
+	AddPath    foreign.Action = "add-path"
+	RemovePath foreign.Action = "remove-path"
+	Read       foreign.Action = "read"
+	Write      foreign.Action = "write"
+	Flush      foreign.Action = "flush"
+	Size       foreign.Action = "size"
 )
 
 // scripted is the name of the disk of a scripted server.
@@ -25,21 +42,21 @@ const scripted = "scripted"
 // anotherScripted is the name of another: a scripted server has its disk under any.
 const anotherScripted = "another"
 
-// steered is an initiator that a hook steers, for the time of one spec.
-type steered struct {
-	hook     Hook
-	ordinary netip.AddrPort          // where a server listens that only serves
+// ControlledInitiator is an initiator that is used through its owner's control hook, for the time of one spec. It implements
+// [provocations.Initiator].
+type ControlledInitiator struct {
+	hook     foreign.Hook
+	ordinary netip.AddrPort          // where the ordinary server listens
 	giveUp   context.CancelCauseFunc // ends the spec: an action is lacking
-	mapping  func() (session string) // a name that no session has had
 	timers   subject.Timers
 }
 
 // call has the hook do an action. An error of the initiator has the number that the hook tells, or is ErrNoNumber.
-func (i *steered) call(ctx context.Context, input []byte, action Action, words ...string) ([]byte, error) {
-	says, err := i.hook.run(ctx, call{action: action, words: words, input: input})
-	var failed *FailedError
+func (i *ControlledInitiator) call(ctx context.Context, input []byte, action foreign.Action, arguments ...string) ([]byte, error) {
+	says, err := i.hook.Call(ctx, foreign.Call{Action: action, Arguments: arguments, Input: input})
+	var failed *foreign.FailedError
 	switch {
-	case errors.Is(err, ErrNotSupported):
+	case errors.Is(err, foreign.ErrNotSupported):
 		i.giveUp(err)
 	case errors.As(err, &failed):
 		return nil, fmt.Errorf("%w: %w", err, numberOf(failed.Said))
@@ -65,10 +82,10 @@ func numberOf(line string) error {
 }
 
 // Timers are those of the protocol.
-func (i *steered) Timers() subject.Timers { return i.timers }
+func (i *ControlledInitiator) Timers() subject.Timers { return i.timers }
 
 // Map maps the disk of a scripted server, which listens at the default port.
-func (i *steered) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
+func (i *ControlledInitiator) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
 	d, err := i.mapDisk(ctx, netip.AddrPortFrom(server[0], ibtrs.DefaultPort), scripted)
 	if err != nil {
 		return nil, err
@@ -82,12 +99,12 @@ func (i *steered) Map(ctx context.Context, server ...netip.Addr) (provocations.D
 }
 
 // MapOrdinary maps the disk of a server that only serves.
-func (i *steered) MapOrdinary(ctx context.Context) (provocations.Disk, error) {
+func (i *ControlledInitiator) MapOrdinary(ctx context.Context) (provocations.Disk, error) {
 	return i.mapDisk(ctx, i.ordinary, ordinaryExport)
 }
 
-func (i *steered) mapDisk(ctx context.Context, server netip.AddrPort, device string) (provocations.Disk, error) {
-	says, err := i.call(ctx, nil, Map, i.mapping(), server.Addr().String(), strconv.Itoa(int(server.Port())), device)
+func (i *ControlledInitiator) mapDisk(ctx context.Context, server netip.AddrPort, device string) (provocations.Disk, error) {
+	says, err := i.call(ctx, nil, Map, sessionName(), server.Addr().String(), strconv.Itoa(int(server.Port())), device)
 	if err != nil {
 		return nil, err
 	}
@@ -95,33 +112,27 @@ func (i *steered) mapDisk(ctx context.Context, server netip.AddrPort, device str
 }
 
 // diskOf is the disk whose node a hook has told.
-func (i *steered) diskOf(action Action, says []byte) (provocations.Disk, error) {
+func (i *ControlledInitiator) diskOf(action foreign.Action, says []byte) (provocations.Disk, error) {
 	words := strings.Fields(string(says))
 	if len(words) != 1 {
 		return nil, fmt.Errorf("control hook: %s says %q, and must say one word, the node of the disk", action, says)
 	}
-	return &steeredDisk{i, words[0]}, nil
+	return &controlledDisk{i, words[0]}, nil
 }
 
-// sessionNames gives names that no session has had, of this process or of another.
-func sessionNames() func() string {
-	var mu sync.Mutex
-	given := 0
-	return func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		given++
-		return fmt.Sprintf("conformance-%d-%d", os.Getpid(), given)
-	}
-}
+// sessions counts the names that were given.
+var sessions atomic.Uint64
 
-// steeredDisk is a disk that the initiator has mapped.
-type steeredDisk struct {
-	initiator *steered
+// sessionName is a name that no session has had, of this process or of another.
+func sessionName() string { return fmt.Sprintf("conformance-%d-%d", os.Getpid(), sessions.Add(1)) }
+
+// controlledDisk is a disk that the initiator has mapped.
+type controlledDisk struct {
+	initiator *ControlledInitiator
 	node      string
 }
 
-func (d *steeredDisk) Read(ctx context.Context, offset int64, size int) ([]byte, error) {
+func (d *controlledDisk) Read(ctx context.Context, offset int64, size int) ([]byte, error) {
 	b, err := d.initiator.call(ctx, nil, Read, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(size))
 	if err == nil && len(b) != size {
 		return nil, fmt.Errorf("control hook: %s gives %d bytes, and was asked for %d", Read, len(b), size)
@@ -129,17 +140,17 @@ func (d *steeredDisk) Read(ctx context.Context, offset int64, size int) ([]byte,
 	return b, err
 }
 
-func (d *steeredDisk) Write(ctx context.Context, offset int64, data []byte) error {
+func (d *controlledDisk) Write(ctx context.Context, offset int64, data []byte) error {
 	_, err := d.initiator.call(ctx, data, Write, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(len(data)))
 	return err
 }
 
-func (d *steeredDisk) Flush(ctx context.Context) error {
+func (d *controlledDisk) Flush(ctx context.Context) error {
 	_, err := d.initiator.call(ctx, nil, Flush, d.node)
 	return err
 }
 
-func (d *steeredDisk) Size(ctx context.Context) (int64, error) {
+func (d *controlledDisk) Size(ctx context.Context) (int64, error) {
 	says, err := d.initiator.call(ctx, nil, Size, d.node)
 	if err != nil {
 		return 0, err
@@ -154,7 +165,7 @@ func (d *steeredDisk) Size(ctx context.Context) (int64, error) {
 // samplePeriod is the pause between two looks at the state of a disk, of which hooks tell no event.
 const samplePeriod = 50 * time.Millisecond
 
-func (d *steeredDisk) AwaitState(ctx context.Context, want string) error {
+func (d *controlledDisk) AwaitState(ctx context.Context, want string) error {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	last := errors.New("nobody has looked")
@@ -178,25 +189,25 @@ func (d *steeredDisk) AwaitState(ctx context.Context, want string) error {
 	}
 }
 
-func (d *steeredDisk) Reconnect(ctx context.Context) error {
+func (d *controlledDisk) Reconnect(ctx context.Context) error {
 	_, err := d.initiator.call(ctx, nil, Reconnect, d.node)
 	return err
 }
 
 // AddPath adds a path to another address of a scripted server.
-func (d *steeredDisk) AddPath(ctx context.Context, server netip.Addr) error {
+func (d *controlledDisk) AddPath(ctx context.Context, server netip.Addr) error {
 	_, err := d.initiator.call(ctx, nil, AddPath, d.node, server.String(), strconv.Itoa(ibtrs.DefaultPort))
 	return err
 }
 
 // RemovePath removes the path to an address of a scripted server.
-func (d *steeredDisk) RemovePath(ctx context.Context, server netip.Addr) error {
+func (d *controlledDisk) RemovePath(ctx context.Context, server netip.Addr) error {
 	_, err := d.initiator.call(ctx, nil, RemovePath, d.node, server.String())
 	return err
 }
 
 // MapAnother maps another disk over the session of this one, and gives it up at once.
-func (d *steeredDisk) MapAnother(ctx context.Context) error {
+func (d *controlledDisk) MapAnother(ctx context.Context) error {
 	says, err := d.initiator.call(ctx, nil, MapAnother, d.node, anotherScripted)
 	if err != nil {
 		return err
@@ -209,7 +220,7 @@ func (d *steeredDisk) MapAnother(ctx context.Context) error {
 }
 
 // Unmap also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.
-func (d *steeredDisk) Unmap(ctx context.Context) error {
+func (d *controlledDisk) Unmap(ctx context.Context) error {
 	_, err := d.initiator.call(context.WithoutCancel(ctx), nil, Unmap, d.node)
 	return err
 }

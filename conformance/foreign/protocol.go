@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+)
+
+// Protocol is what runs against somebody else's implementation know of a protocol.
+type Protocol struct {
+	Port       uint16 // where a target listens whose address has no port
+	Targets    Targets
+	Initiators Initiators
+	Packets    Packets
+}
+
+// Targets is what a protocol knows of targets.
+type Targets struct {
+	Specs func() []Spec // that can be run on a target
+	// Patience is how long one answer may take, unless [Config] says otherwise.
+	Patience time.Duration
+	// Scratch is how many sectors of [SectorSize] bytes the specs write in a scratch range, from its begin on.
+	Scratch uint64
+	// LeastExport is what the specs need of an export, in bytes.
+	LeastExport uint64
+	// Contact connects to every address of a target, has each export checked by [TargetRun.CheckExport], and says what it found out.
+	// It writes nothing.
+	Contact func(ctx context.Context, r *TargetRun) (Found, error)
+	// Serves fails unless a new client can read.
+	Serves func(ctx context.Context, r *TargetRun) error
+}
+
+// Found is what the first contact finds out of a target.
+type Found struct {
+	Abilities  map[clauses.Ability]bool
+	QueueDepth int // requests that it takes at a time
+}
+
+// Initiators is what a protocol knows of initiators.
+type Initiators struct {
+	Specs func() []Spec // that can be run on an initiator
+	// Patience is how long it may take for what needs no timer, unless [InitiatorConfig] says otherwise.
+	Patience time.Duration
+	// OrdinaryPort is where the server of Use listens.
+	OrdinaryPort uint16
+	// Use has the initiator map a disk of an ordinary server, write, read, and unmap it. Where the control hook lacks an action,
+	// the error is ErrNotSupported.
+	Use func(ctx context.Context, r *InitiatorRun) error
+	// Help says in the help of a command what waits for an initiator, and lists the actions of its control hook.
+	Help string
+}
+
+// Packets reads packets that were recorded.
+type Packets struct {
+	// Judge is the passive judge: what the packets in the files say of both sides.
+	Judge func(ctx context.Context, files ...string) ([]verdict.Result, error)
+	// Timeline writes what the packets mean, a line for each: so many lines from the begin and from the end.
+	Timeline func(ctx context.Context, w io.Writer, lines int, files ...string) error
+}
+
+// Target is a target as a subject of this protocol.
+func (p *Protocol) Target(c Config) Subject { return target{c, p} }
+
+// Initiator is an initiator as a subject of this protocol.
+func (p *Protocol) Initiator(c InitiatorConfig) Subject { return initiator{c, p} }

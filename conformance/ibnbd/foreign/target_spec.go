@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// TargetSpecs are all specs for a target.
+func TargetSpecs() []foreign.Spec {
+	all := []foreign.Spec{heartbeats(), silence()}
+	for _, a := range attacks.All() {
+		all = append(all, ofAttack(a))
+	}
+	return slices.Concat(all, crashes())
+}
+
+// ofAttack makes a spec of an attack, by the name that it has in the lab.
+func ofAttack(a attacks.Attack) foreign.Spec {
+	s := foreign.Spec{
+		Name: "a target lives on when " + a.Name, Clauses: append([]string{a.Survives()}, a.Clauses...), Survival: a.Survives(),
+		Takes: 200 * time.Millisecond, Addresses: max(1, a.Rails), Depth: a.Depth, Does: a.Does, MayEnd: a.MayEnd(),
+		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return attacks.Execute(ctx, targetOf(r), a) },
+	}
+	if a.Survives() == attacks.Alarming {
+		s.KernelLog = attacks.Alarming
+	}
+	return s
+}
+
+// quiet is how long a client only acknowledges: longer than it takes any side with the usual timers to give up a dead peer.
+var quiet = ibtrs.DefaultTimers.Detection().Limit + 5*time.Second
+
+// heartbeats is a client that keeps every rule.
+func heartbeats() foreign.Spec {
+	return foreign.Spec{
+		Name: "a client stays for a while, and only acknowledges heartbeats", Clauses: []string{"IBTRS-HB-006"}, Takes: quiet,
+		Addresses: 1, Conforms: true,
+		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return onlyAcknowledge(ctx, targetOf(r)) },
+	}
+}
+
+// onlyAcknowledge reads, is idle until the target would have given up a dead client, and reads again.
+func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
+	t := tester.New(target)
+	defer func() { err = errors.Join(err, t.Close()) }()
+	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	const size = 4096
+	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
+		return err
+	}
+	if err := acknowledge(ctx, p, time.Now().Add(quiet)); err != nil {
+		return tester.Broken("IBTRS-HB-006", "while the client only acknowledged: %v", err)
+	}
+	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
+		return tester.Broken("IBTRS-HB-006", "after %s in which the client only acknowledged: %s", quiet, tester.Outcome(err))
+	}
+	return p.Disconnect(ctx)
+}
+
+// acknowledge answers heartbeats until some time.
+func acknowledge(ctx context.Context, p *tester.Path, until time.Time) error {
+	for time.Now().Before(until) {
+		m, err := p.Conns[0].Receive(ctx)
+		if errors.Is(err, tester.ErrSilent) {
+			continue
+		}
+		if err == nil && m.Imm == ibtrs.Heartbeat {
+			err = p.Conns[0].SendImmediate(ibtrs.HeartbeatAck)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// silence is a client that falls silent.
+func silence() foreign.Spec {
+	s := attacks.Silence{Timers: ibtrs.DefaultTimers}
+	return foreign.Spec{
+		Name: "a client that falls silent is given up", Clauses: s.Clauses(), Takes: s.Takes(), Addresses: 1, Does: foreign.Writes,
+		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return s.Run(ctx, targetOf(r)) },
+	}
+}
+
+// crashes are what becomes of data when the target crashes.
+func crashes() []foreign.Spec {
+	var all []foreign.Spec
+	for _, d := range attacks.Durabilities() {
+		all = append(all, foreign.Spec{
+			Name: d.Name, Clauses: d.Clauses, Takes: 15 * time.Second, Addresses: 1, Does: foreign.Writes, MayEnd: true, Needs: foreign.Crash,
+			OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return d.Endure(ctx, targetOf(r), r.Crash) },
+		})
+	}
+	return all
+}
