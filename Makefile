@@ -70,7 +70,7 @@ matrix: setup build ## judge all pairs of implementations, keys refreshed and ke
 
 .PHONY: lab
 lab: setup ## tests on real guests: of the lab, of the RDMA providers against soft-RoCE, of what ends a run, of a vendor
-	go test -tags lab -p 1 -timeout 40m ./vm/... ./reference/rdma/... ./reference/interop ./conformance/ibnbd/subject ./conformance/cmd/... ./ci
+	go test -tags lab -p 1 -timeout 40m ./vm/... ./conformance/interop/... ./conformance/ibnbd/interop ./conformance/ibnbd/subject ./conformance/cmd/... ./ci
 
 .PHONY: bench
 bench: ## benchmarks, those of the lab included

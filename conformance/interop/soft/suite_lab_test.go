@@ -23,7 +23,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
-// TestLab proves that this provider and Linux soft-RoCE understand each other: a guest on a rail, and devices of this
+// TestLab proves that the provider and Linux soft-RoCE understand each other: a guest on a rail, and devices of this
 // process on the same rail.
 func TestLab(t *testing.T) {
 	RegisterFailHandler(Fail)

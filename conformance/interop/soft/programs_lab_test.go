@@ -285,3 +285,13 @@ func cmatoseServe(ctx context.Context, d *soft.Device, l rdma.Listener, size int
 	}
 	return nil
 }
+
+// testMemory is the size of a region in bytes.
+const testMemory = 1 << 20
+
+const allRights = rdma.LocalWrite | rdma.RemoteRead | rdma.RemoteWrite | rdma.RemoteAtomic | rdma.WindowBind
+
+// part names a part of a region.
+func part(r rdma.Region, offset, length int) []rdma.SGE {
+	return []rdma.SGE{{Region: r, Offset: offset, Length: length}}
+}

@@ -26,7 +26,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
-// The tests of this package, linked statically, run in the guests of a lab, on soft-RoCE.
+// The tests of the provider, linked statically, run in the guests of a lab, on soft-RoCE.
 const guestTest = "/tmp/verbs.test"
 
 // servePort is where TestServe listens.
@@ -58,11 +58,11 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	}
 }, NodeTimeout(15*time.Minute))
 
-// buildGuestTest builds a test binary that needs nothing of the guest's.
+// buildGuestTest builds a binary of the provider's tests that needs nothing of the guest's.
 func buildGuestTest(ctx context.Context) string {
 	GinkgoHelper()
 	binary := filepath.Join(GinkgoT().TempDir(), "verbs.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "verbs,verbs_static", "-o", binary, ".")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "verbs,verbs_static", "-o", binary, "github.com/ibnbd/ibnbd/reference/rdma/verbs")
 	out, err := build.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(out))
 	return binary
