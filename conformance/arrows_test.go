@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The arrows of docs/architecture.md: which parts of the tree may import which. They are read from every Go file of the tree,
+// whatever its build constraints, tests included.
+
+const module = "github.com/ibnbd/ibnbd"
+
+// room is a part of the tree: packages in or below one of its directories, if no other room has a longer name for them. A
+// package may import its own room.
+type room struct {
+	name  string
+	dirs  []string
+	may   []string // rooms that it may import
+	tests []string // and those that only its tests may
+}
+
+const engine = "the engine"
+
+var rooms = []room{
+	{name: "burst", dirs: []string{"reference/burst"}},
+	{name: "layout", dirs: []string{"reference/layout"}},
+	{name: "roce", dirs: []string{"reference/roce"}},
+	{name: "rdma", dirs: []string{"reference/rdma"}},
+	{name: "soft", dirs: []string{"reference/rdma/soft"}, may: []string{"rdma", "roce"}},
+	{name: "verbs", dirs: []string{"reference/rdma/verbs"}, may: []string{"rdma"}},
+	{name: "ibtrs", dirs: []string{"reference/ibtrs"}, may: []string{"rdma", "layout", "burst"}, tests: []string{"soft", "roce"}},
+	{name: "ibnbd", dirs: []string{"reference/ibnbd"}, may: []string{"ibtrs", "layout", "burst"}, tests: []string{"rdma", "soft"}},
+	{name: "srp", dirs: []string{"reference/srp", "reference/scsi"}, may: []string{"rdma", "layout"}, tests: []string{"soft", "roce"}},
+	{
+		name: "the reference's programs", dirs: []string{"reference/cmd"},
+		may: []string{"ibnbd", "ibtrs", "srp", "rdma", "soft", "verbs", "version"},
+	},
+	{name: "version", dirs: []string{"reference/version"}},
+	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
+	{
+		name: engine,
+		dirs: []string{
+			"conformance/audit", "conformance/clauses", "conformance/disk", "conformance/foreign", "conformance/implementation",
+			"conformance/kit", "conformance/mutant", "conformance/prompt", "conformance/protocol",
+			"conformance/runner", "conformance/stamp", "conformance/verdict",
+		},
+		may: []string{"vm", "rdma", "soft", "verbs", "roce", "version"},
+	},
+	{name: "interop", dirs: []string{"conformance/interop"}, tests: []string{"vm", "rdma", "soft", "roce"}},
+	{
+		name: "the wing of IBNBD", dirs: []string{"conformance/ibnbd"},
+		may: []string{engine, "vm", "ibnbd", "ibtrs", "layout", "rdma", "soft", "verbs", "roce"},
+	},
+	{
+		name: "the wing of SRP", dirs: []string{"conformance/srp"},
+		may: []string{engine, "vm", "srp", "layout", "rdma", "soft", "verbs", "roce"},
+	},
+	{
+		name: "the facade", dirs: []string{"conformance"},
+		may: []string{"the wing of IBNBD", "the wing of SRP", engine, "vm", "version"},
+	},
+	{
+		name: "the command", dirs: []string{"conformance/cmd"},
+		may:   []string{"the facade", engine, "vm", "version"},
+		tests: []string{"the wing of IBNBD", "ibnbd", "ibtrs", "rdma", "soft", "roce"}, // of which vendors' implementations are made
+	},
+	{
+		name: "somebody else's module", dirs: []string{"conformance/testdata/vendor"},
+		may: []string{"the facade", engine, "ibnbd", "rdma", "soft"},
+	},
+	{name: "ci", dirs: []string{"ci"}, tests: []string{"the wing of IBNBD", "vm"}}, // its hooks are tried in a guest
+}
+
+// exception is an arrow from the packages in and below a directory to a room that should go, or [protocolNames].
+type exception struct{ from, to, why string }
+
+// protocolNames are ids of clauses and names of modules.
+const protocolNames = "names of a protocol"
+
+// exceptions are what is still there; one that has gone must go from here, too.
+var exceptions = []exception{
+	{"conformance/audit", "ibnbd", "the passive judge has not been divided yet"},
+	{"conformance/audit", "ibtrs", "the passive judge has not been divided yet"},
+	{"conformance/audit", "srp", "the passive judge has not been divided yet"},
+	{"conformance/audit", "layout", "the passive judge has not been divided yet"},
+	{"conformance/audit", "the wing of IBNBD", "the passive judge has not been divided yet"},
+	{"conformance/audit", protocolNames, "the passive judge has not been divided yet"},
+	{"conformance/foreign", "the wing of IBNBD", "foreign runs have not been divided yet"},
+	{"conformance/foreign", "ibnbd", "foreign runs have not been divided yet"},
+	{"conformance/foreign", "ibtrs", "foreign runs have not been divided yet"},
+	{"conformance/foreign", protocolNames, "foreign runs have not been divided yet"},
+	{"conformance/ibnbd/mutants", "the facade", "mutants have not been divided yet"},
+	{"conformance/ibnbd/mutants", "srp", "mutants have not been divided yet"},
+	{"conformance/cmd", "the wing of IBNBD", "foreign runs and mutants have not been divided yet"},
+	{"conformance/disk", "ibnbd", "the NBD server knows errors of the block protocol"},
+	{"conformance/clauses/clause.go", protocolNames, "the catalogue spells the dialects"},
+}
+
+// clausePattern matches ids of clauses, modulePattern names of kernel modules: the engine knows neither.
+var (
+	clausePattern = regexp.MustCompile(`\b(IBNBD|IBTRS|SRP)-[A-Z]+-[0-9]{3}\b`)
+	modulePattern = regexp.MustCompile(`\b(rnbd|rtrs|ibnbd|ibtrs)[-_](client|server|core)\b|\bib_srpt?\b|^(rnbd|rtrs)$`)
+)
+
+func TestArrows(t *testing.T) {
+	for _, complaint := range complaints(t, os.DirFS(".."), exceptions) {
+		t.Error(complaint)
+	}
+}
+
+// TestForbiddenArrowsAreFound in a tree that is made of them.
+func TestForbiddenArrowsAreFound(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	imports := func(path string) *fstest.MapFile {
+		return file("package p\nimport _ \"" + module + "/" + path + "\"\n")
+	}
+	tree := fstest.MapFS{
+		"conformance/kit/good.go":        imports("vm"),
+		"conformance/kit/bad.go":         imports("conformance/ibnbd/pair"),
+		"conformance/audit/bad.go":       imports("reference/ibtrs"),
+		"conformance/srp/bad.go":         imports("conformance/ibnbd/pair"),
+		"conformance/cmd/x/good_test.go": imports("reference/ibnbd"),
+		"conformance/cmd/x/bad.go":       imports("reference/ibnbd"),
+		"reference/ibtrs/tagged_test.go": file("//go:build lab\n\npackage p\nimport _ \"" + module + "/vm\"\n"),
+		"vm/bad_test.go":                 imports("conformance/kit"),
+		"attic/new.go":                   imports("vm"),
+		"build/cache/ignored.go":         imports("conformance"),
+		"conformance/runner/id.go":       file("package p\nconst id = \"IBTRS-HB-001\" // IBTRS-HB-002\n"),
+		"conformance/runner/id_test.go":  file("package p\nconst id = \"IBTRS-HB-001\"\n"),
+		"conformance/runner/module.go":   file("package p\nvar sets = []string{\"rnbd\"}\n"),
+		"conformance/foreign/excused.go": imports("conformance/ibnbd/attacks"),
+		"conformance/verdict/excused.go": file("package p\nconst id = \"SRP-LOGIN-001\"\n"),
+	}
+	excused := []exception{
+		{"conformance/foreign", "the wing of IBNBD", "a test"},
+		{"conformance/foreign", "the wing of SRP", "a test"},
+		{"conformance/verdict", protocolNames, "a test"},
+	}
+	want := []string{
+		"attic/new.go is in no room",
+		"conformance/audit/bad.go: the engine imports reference/ibtrs, of ibtrs",
+		"conformance/cmd/x/bad.go: the command imports reference/ibnbd, of ibnbd",
+		"conformance/foreign does without the wing of SRP: the exception can go",
+		"conformance/kit/bad.go: the engine imports conformance/ibnbd/pair, of the wing of IBNBD",
+		`conformance/runner/id.go: the engine names a protocol: "IBTRS-HB-001"`,
+		`conformance/runner/module.go: the engine names a protocol: "rnbd"`,
+		"conformance/srp/bad.go: the wing of SRP imports conformance/ibnbd/pair, of the wing of IBNBD",
+		"reference/ibtrs/tagged_test.go: ibtrs imports vm, of vm",
+		"vm/bad_test.go: vm imports conformance/kit, of the engine",
+	}
+	if diff := cmp.Diff(want, complaints(t, tree, excused)); diff != "" {
+		t.Errorf("complaints (-want +got):\n%s", diff)
+	}
+}
+
+// complaints are all that is forbidden in a tree, in order.
+func complaints(t *testing.T, tree fs.FS, excused []exception) []string {
+	t.Helper()
+	var list []string
+	used := make(map[exception]bool)
+	complain := func(file, to, format string, args ...any) {
+		i := slices.IndexFunc(excused, func(e exception) bool { return e.to == to && (file == e.from || strings.HasPrefix(file, e.from+"/")) })
+		if i >= 0 {
+			used[excused[i]] = true
+			return
+		}
+		list = append(list, file+fmt.Sprintf(format, args...))
+	}
+	for _, name := range goFiles(t, tree) {
+		from, test := roomOf(path.Dir(name)), strings.HasSuffix(name, "_test.go")
+		if from == nil {
+			complain(name, "", " is in no room")
+			continue
+		}
+		parsed := parse(t, tree, name)
+		for _, dir := range importsOf(t, parsed) {
+			if to := roomOf(dir); !allowed(from, to, test) {
+				complain(name, nameOf(to), ": %s imports %s, of %s", from.name, dir, nameOf(to))
+			}
+		}
+		if from.name == engine && !test {
+			for _, text := range namesIn(parsed) {
+				complain(name, protocolNames, ": the engine names a protocol: %q", text)
+			}
+		}
+	}
+	for _, e := range excused {
+		if !used[e] {
+			list = append(list, fmt.Sprintf("%s does without %s: the exception can go", e.from, e.to))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// goFiles are all Go files but those of the build directory.
+func goFiles(t *testing.T, tree fs.FS) []string {
+	t.Helper()
+	var names []string
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if entry != nil && entry.IsDir() && (name == "build" || name != "." && strings.HasPrefix(entry.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(name, ".go") {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d Go files: %v", len(names), err)
+	}
+	return names
+}
+
+// parse reads a file.
+func parse(t *testing.T, tree fs.FS, name string) *ast.File {
+	t.Helper()
+	text, err := fs.ReadFile(tree, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+// importsOf are the packages of this module that a file imports, as directories.
+func importsOf(t *testing.T, file *ast.File) []string {
+	t.Helper()
+	var dirs []string
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir, ours := strings.CutPrefix(imported, module+"/"); ours {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// roomOf finds the room of a package; nil if it has none.
+func roomOf(dir string) *room {
+	var found *room
+	longest := 0
+	for i := range rooms {
+		for _, d := range rooms[i].dirs {
+			if (dir == d || strings.HasPrefix(dir, d+"/")) && len(d) > longest {
+				found, longest = &rooms[i], len(d)
+			}
+		}
+	}
+	return found
+}
+
+func nameOf(r *room) string {
+	if r == nil {
+		return "no room"
+	}
+	return r.name
+}
+
+func allowed(from, to *room, test bool) bool {
+	return to != nil && (from == to || slices.Contains(from.may, to.name) || test && slices.Contains(from.tests, to.name))
+}
+
+// namesIn are the strings of a file that have an id of a clause, or the name of a module.
+func namesIn(file *ast.File) []string {
+	var list []string
+	ast.Inspect(file, func(node ast.Node) bool {
+		literal, is := node.(*ast.BasicLit)
+		if !is || literal.Kind != token.STRING {
+			return true
+		}
+		text, err := strconv.Unquote(literal.Value)
+		if err == nil && (clausePattern.MatchString(text) || modulePattern.MatchString(text)) {
+			list = append(list, text)
+		}
+		return true
+	})
+	return list
+}
