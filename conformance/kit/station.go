@@ -42,9 +42,9 @@ func (t *Testbed) StationAt(rail, number int) *soft.Device {
 	return device
 }
 
-// Acquaint makes a host's kernel know a station of this process for good, so that it need not ask for it: what resolving an
-// address takes is nobody's subject here, and has been seen to be all of 30 s.
-func (t *Testbed) Acquaint(ctx context.Context, host *vm.Host, rail, number int) {
+// AddNeighbour adds a permanent neighbour entry for a station to a host. Address resolution is not under test, and has been seen
+// to take 30 s.
+func (t *Testbed) AddNeighbour(ctx context.Context, host *vm.Host, rail, number int) {
 	ginkgo.GinkgoHelper()
 	station := stationHost + number
 	_, err := host.Agent().Output(ctx, "/bin/ip", "neighbour", "replace", vm.IPv4(rail, station).Addr().String(),

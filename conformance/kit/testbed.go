@@ -54,8 +54,8 @@ func (t *Testbed) hosts() []*vm.Host { return []*vm.Host{t.TargetHost, t.Initiat
 // TargetAddr is the IPv4 address of the target on a rail.
 func (t *Testbed) TargetAddr(rail int) netip.Addr { return t.TargetHost.NIC(rail).IPv4.Addr() }
 
-// Nobody is an address on a rail that no host has.
-func (t *Testbed) Nobody(rail int) netip.Addr {
+// UnusedAddr is an address on a rail that no host has.
+func (t *Testbed) UnusedAddr(rail int) netip.Addr {
 	const free = 250
 	return vm.IPv4(rail, free).Addr()
 }

@@ -59,7 +59,7 @@ func ground(ctx SpecContext, p *pair.Pair, servers int) provocations.Ground {
 	for i := range servers {
 		rail, number := i%rails, i/rails
 		g.Devices = append(g.Devices, p.StationAt(rail, number))
-		p.Acquaint(ctx, p.InitiatorHost, rail, number)
+		p.AddNeighbour(ctx, p.InitiatorHost, rail, number)
 	}
 	return g
 }

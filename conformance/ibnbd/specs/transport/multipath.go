@@ -160,7 +160,7 @@ var _ = Describe("a session of several paths", func() {
 	It("fails to open as a whole when one path cannot be opened", claim.Clauses("IBTRS-CONN-049"), func(ctx SpecContext) {
 		p := pair.Current()
 		r := p.Request(p.Export(ctx, subject.ExportSpec{}))
-		r.Paths = []subject.PathAddr{p.Path(0), {Source: p.Path(1).Source, Destination: p.Nobody(1)}}
+		r.Paths = []subject.PathAddr{p.Path(0), {Source: p.Path(1).Source, Destination: p.UnusedAddr(1)}}
 		_, err := p.TryMap(ctx, r)
 		Expect(err).To(HaveOccurred())
 		Eventually(p.Target.Sessions).WithContext(ctx).Should(BeEmpty())

@@ -17,7 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/vm"
 )
 
-// What stands around every spec: before it, a lab in a known state and recordings; after it, in this order, everything that
+// What happens around every spec. Before it: a lab in a known state, and recordings. After it, in this order: everything that
 // it made is taken down, the guards look, and the evidence is kept or dropped.
 
 const (
