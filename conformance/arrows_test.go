@@ -100,13 +100,6 @@ var exceptions = []exception{
 	{"conformance/audit", "layout", "the passive judge has not been divided yet"},
 	{"conformance/audit", "the wing of IBNBD", "the passive judge has not been divided yet"},
 	{"conformance/audit", protocolNames, "the passive judge has not been divided yet"},
-	{"conformance/foreign", "the wing of IBNBD", "foreign runs have not been divided yet"},
-	{"conformance/foreign", "ibnbd", "foreign runs have not been divided yet"},
-	{"conformance/foreign", "ibtrs", "foreign runs have not been divided yet"},
-	{"conformance/foreign", protocolNames, "foreign runs have not been divided yet"},
-	{"conformance/ibnbd/mutants", "the facade", "mutants have not been divided yet"},
-	{"conformance/ibnbd/mutants", "srp", "mutants have not been divided yet"},
-	{"conformance/cmd", "the wing of IBNBD", "foreign runs and mutants have not been divided yet"},
 	{"conformance/disk", "ibnbd", "the NBD server knows errors of the block protocol"},
 	{"conformance/clauses/clause.go", protocolNames, "the catalogue spells the dialects"},
 }
