@@ -5,7 +5,6 @@ package audit
 import (
 	"container/list"
 	"errors"
-	"io"
 	"net/netip"
 	"time"
 
@@ -140,21 +139,6 @@ func (t *Tracker) Frame(rail string, at time.Time, data []byte, origLen int) {
 	}
 	*t.lastNum++
 	t.Add(Frame{FrameID: FrameID{rail, *t.lastNum}, At: at, Data: data, OrigLen: origLen, Link: Ethernet})
-}
-
-// Follow takes all frames of a source, and then ends. The error is that of the source; what came before it was tracked.
-func (t *Tracker) Follow(source Source) error {
-	defer t.End()
-	for {
-		frame, err := source.Next()
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		}
-		t.Add(frame)
-	}
 }
 
 // Add takes one frame.

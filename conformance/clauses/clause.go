@@ -141,7 +141,7 @@ type Clause struct {
 	Decided   Decision   `yaml:"decided" json:"decided"`                  //
 	Ambiguity *Ambiguity `yaml:"ambiguity,omitempty" json:"ambiguity"`    //
 	Measured  []Fact     `yaml:"measured,omitempty" json:"measured"`      //
-	Mutants   []string   `yaml:"mutants,flow,omitempty" json:"mutants"`   // names of broken implementations that break it
+	Mutants   []string   `yaml:"-" json:"mutants"`                        // broken implementations that break it; set where the record is printed
 	Notes     string     `yaml:"notes,omitempty" json:"notes,omitempty"`  // anything else a reader of `explain` should know
 	Area      string     `yaml:"-" json:"area"`                           // from the file
 	AreaTitle string     `yaml:"-" json:"area_title"`                     // from the file

@@ -61,7 +61,6 @@ func TestLoadFSNamesFileClauseAndField(t *testing.T) {
 		{"ability", "    source:", "    requires: [magic]\n    source:", "TEST-AREA-001", "requires", `"magic"`},
 		{"ambiguity", "    source:", "    ambiguity: {question: Why}\n    source:", "TEST-AREA-001", "ambiguity.accepted", "empty"},
 		{"fact", "    source:", "    measured: [{on: Linux}]\n    source:", "TEST-AREA-001", "measured", "'saw'"},
-		{"mutant", "    source:", "    mutants: [No Answer]\n    source:", "TEST-AREA-001", "mutants", `"No Answer"`},
 		{"duplicate", second, second + second, "TEST-AREA-001", "id", "already in"},
 		{"order", second, strings.ReplaceAll(second, "001", "002") + second, "TEST-AREA-001", "id", `after "TEST-AREA-002"`},
 		{"two documents", second, second + "---\narea: X\n", "", "", "more than one"},

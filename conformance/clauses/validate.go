@@ -11,13 +11,9 @@ import (
 )
 
 var (
-	areaPattern   = regexp.MustCompile(`^[A-Z][A-Z0-9]*(-[A-Z][A-Z0-9]*)+$`)
-	idPattern     = regexp.MustCompile(`^([A-Z][A-Z0-9]*(?:-[A-Z][A-Z0-9]*)+)-[0-9]{3}$`)
-	mutantPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	areaPattern = regexp.MustCompile(`^[A-Z][A-Z0-9]*(-[A-Z][A-Z0-9]*)+$`)
+	idPattern   = regexp.MustCompile(`^([A-Z][A-Z0-9]*(?:-[A-Z][A-Z0-9]*)+)-[0-9]{3}$`)
 )
-
-// ValidID says whether id has the form of a clause id: an area of two or more upper-case words, and three digits.
-func ValidID(id string) bool { return idPattern.MatchString(id) }
 
 // validate returns every mistake of one data file. seen holds the ids and areas of the files before it and is added to.
 func (f *areaFile) validate(file string, seen map[string]string) []error {
@@ -87,9 +83,6 @@ func (v *validator) validateClause(c *Clause) {
 	each(v, "requires", c.Requires, abilities)
 	v.validateScope(c)
 	v.validateDecision(c.Decided)
-	for _, mutant := range c.Mutants {
-		v.check(mutantPattern.MatchString(mutant), "mutants", "%q is not lower-case words joined by '-'", mutant)
-	}
 	if c.Ambiguity != nil {
 		v.check(c.Ambiguity.Question != "", "ambiguity.question", "is empty")
 		v.check(len(c.Ambiguity.Accepted) > 0, "ambiguity.accepted", "is empty")

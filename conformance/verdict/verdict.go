@@ -49,9 +49,6 @@ func (v Verdict) Decided() bool {
 	return slices.Contains([]Verdict{Pass, Fail, ExpectedFail, UnexpectedOK}, v)
 }
 
-// Ran says whether anything was tried at all, whatever came of it.
-func (v Verdict) Ran() bool { return v.Decided() || v == Inconclusive || v == SuiteError }
-
 // Validate returns an error if v is not one of the verdicts.
 func (v Verdict) Validate() error {
 	if !slices.Contains(order, v) {

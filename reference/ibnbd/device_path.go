@@ -16,12 +16,9 @@ const (
 	// DefaultSearchPath is where a server looks for devices unless told otherwise.
 	DefaultSearchPath = "/"
 
-	maxLinkName       = 255 // of a directory entry
-	sessionInSearch   = "%SESSNAME%"
-	twoDots           = ".."
-	pathSeparator     = "/"
-	separatorInLink   = "!"
-	sessionMarkInLink = "@"
+	sessionInSearch = "%SESSNAME%"
+	twoDots         = ".."
+	pathSeparator   = "/"
 )
 
 // FullPath returns the path that a device path of an OPEN leads to on a server with the given search path. A
@@ -92,18 +89,4 @@ func collapseSlashes(path string) string {
 		}
 	}
 	return b.String()
-}
-
-// LinkName returns the name of the link to a mapped disk in the client's ctl/devices: the device path with ! for each
-// slash (Clause IBNBD-SYSFS-018), in the dialect of mainline followed by @ and the session's name. The error is
-// ENAMETOOLONG to errors.Is.
-func LinkName(device, session string, d Dialect) (string, error) {
-	name := strings.ReplaceAll(device, pathSeparator, separatorInLink)
-	if d.SessionInLink {
-		name += sessionMarkInLink + session
-	}
-	if len(name) > maxLinkName {
-		return "", fmt.Errorf("link name for device %q has %d bytes, at most %d are allowed: %w", device, len(name), maxLinkName, ibtrs.ENAMETOOLONG)
-	}
-	return name, nil
 }

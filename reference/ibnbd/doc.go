@@ -51,9 +51,4 @@
 // their time (see package ibtrs). I/O on backends that may wait is done by a fixed number of workers, all other where it is received.
 //
 // [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
-//
-// # Texts
-//
-// [ParseMapOptions] reads what is written to map_device; [FullPath] and [LinkName] tell where a device path leads on
-// the server and what the link to the mapped disk is called.
 package ibnbd

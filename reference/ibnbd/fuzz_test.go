@@ -77,25 +77,6 @@ func FuzzParseCloseRequest(f *testing.F) {
 	})
 }
 
-func FuzzParseMapOptions(f *testing.F) {
-	f.Add("sessname=blya path=ip:10.0.0.1 device_path=/dev/ram0 access_mode=ro io_mode=fileio\n", false)
-	f.Add("sessname=blya device_path=ram0 dest_port=5678 path=gid:fe80::1 nr_poll_queues=-1", true)
-	f.Fuzz(func(t *testing.T, text string, mainline bool) {
-		d := DialectIBNBD
-		if mainline {
-			d = DialectRNBD
-		}
-		o, err := ParseMapOptions(text, d)
-		var number ibtrs.Errno
-		if err != nil && !errors.As(err, &number) {
-			t.Fatalf("%v carries no error number", err)
-		}
-		if err == nil && (len(o.Session) > 254 || o.Session == "" || o.DevicePath == "" || len(o.Paths) > ibtrs.MaxMapPaths || !o.Access.Valid()) {
-			t.Errorf("%q passed as %+v", text, o)
-		}
-	})
-}
-
 func FuzzFullPath(f *testing.F) {
 	f.Add("/exports/%SESSNAME%/x", "blya", "dev//ram0")
 	f.Fuzz(func(t *testing.T, search, session, device string) {

@@ -60,31 +60,6 @@ func (p PathAddr) String() string {
 	return p.Src.String() + "@" + p.Dst.String()
 }
 
-// ParsePath reads a path as map_device and add_path take it: "dst", "src,dst" or "src@dst", where an address is ip:
-// with IPv4 or IPv6 (a %scope may follow) or gid: with the text of an IPv6 address. Errors are EINVAL to errors.Is for
-// malformed addresses, and EPROTONOSUPPORT for a destination without a known prefix (Clauses IBNBD-SYSFS-012 to
-// IBNBD-SYSFS-015).
-func ParsePath(s string) (PathAddr, error) {
-	path := PathAddr{Port: DefaultPort}
-	dst := s
-	if cut := strings.IndexAny(s, ",@"); cut >= 0 {
-		src, err := ParseAddr(s[:cut])
-		if err != nil {
-			return path, fmt.Errorf("path %q: source %q: %w: %w", s, s[:cut], EINVAL, err)
-		}
-		path.Src, dst = src, s[cut+1:]
-	}
-	addr, err := ParseAddr(dst)
-	switch {
-	case err == errNoPrefix:
-		return path, fmt.Errorf("path %q: destination %q: %w: %w", s, dst, EPROTONOSUPPORT, err)
-	case err != nil:
-		return path, fmt.Errorf("path %q: destination %q: %w: %w", s, dst, EINVAL, err)
-	}
-	path.Dst = addr
-	return path, nil
-}
-
 var errNoPrefix = errors.New("the prefix ip: or gid: is missing")
 
 // ParseAddr reads one address with its prefix: ip: with IPv4 or IPv6 (a %scope may follow) or gid: with the text of an

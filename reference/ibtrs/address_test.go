@@ -2,32 +2,7 @@
 
 package ibtrs
 
-import (
-	"errors"
-	"testing"
-)
-
-func TestParsePath(t *testing.T) {
-	for in, want := range map[string]string{
-		"ip:10.0.0.1":                                 "ip:10.0.0.1",
-		"ip:10.0.0.2,ip:10.0.0.1":                     "ip:10.0.0.2@ip:10.0.0.1",
-		"ip:10.0.0.2@ip:10.0.0.1":                     "ip:10.0.0.2@ip:10.0.0.1",
-		"ip:fe80:0:0:0:0:0:0:1%eth0":                  "ip:fe80::1%eth0",
-		"ip:fd00::2,ip:fd00::1":                       "ip:fd00::2@ip:fd00::1",
-		"gid:fe80::5054:ff:fe00:1":                    "gid:fe80:0000:0000:0000:5054:00ff:fe00:0001",
-		"gid:fe80::2@gid:fe80::1":                     "gid:fe80:0000:0000:0000:0000:0000:0000:0002@gid:fe80:0000:0000:0000:0000:0000:0000:0001",
-		"gid:0000:0000:0000:0000:0000:ffff:0a00:0001": "gid:0000:0000:0000:0000:0000:ffff:0a00:0001",
-	} {
-		path, err := ParsePath(in)
-		if err != nil {
-			t.Errorf("%s: %v", in, err)
-			continue
-		}
-		if path.String() != want || path.Port != DefaultPort {
-			t.Errorf("%s is %s port %d, want %s port 1234", in, path, path.Port, want)
-		}
-	}
-}
+import "testing"
 
 func TestNetwork(t *testing.T) {
 	for in, want := range map[string]string{
@@ -48,23 +23,10 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-func TestParsePathRefuses(t *testing.T) {
-	for in, want := range map[string]Errno{
-		"":                            EPROTONOSUPPORT,
-		"10.0.0.1":                    EPROTONOSUPPORT,
-		"ib:10.0.0.1":                 EPROTONOSUPPORT,
-		"ip:10.0.0.2,10.0.0.1":        EPROTONOSUPPORT,
-		"ip:":                         EINVAL,
-		"ip:10.0.0.256":               EINVAL,
-		"ip:server":                   EINVAL,
-		"gid:10.0.0.1":                EINVAL,
-		"gid:fe80::1%eth0":            EINVAL,
-		"10.0.0.2,ip:10.0.0.1":        EINVAL,
-		",ip:10.0.0.1":                EINVAL,
-		"ip:1.1.1.1,ip:1.1.1.2@ip:::": EINVAL,
-	} {
-		if _, err := ParsePath(in); !errors.Is(err, want) {
-			t.Errorf("%q: %v, want %v", in, err, want)
+func TestParseAddrRefuses(t *testing.T) {
+	for _, in := range []string{"", "10.0.0.1", "ib:10.0.0.1", "ip:", "ip:10.0.0.256", "ip:server", "gid:10.0.0.1", "gid:fe80::1%eth0"} {
+		if addr, err := ParseAddr(in); err == nil {
+			t.Errorf("%q is %s, must be refused", in, addr)
 		}
 	}
 }

@@ -119,17 +119,3 @@ func FuzzParseChunk(f *testing.F) {
 		}
 	})
 }
-
-func FuzzParsePath(f *testing.F) {
-	f.Add("ip:10.0.0.2,ip:10.0.0.1")
-	f.Add("gid:fe80::2@gid:fe80::1")
-	f.Fuzz(func(t *testing.T, s string) {
-		path, err := ParsePath(s)
-		if err != nil {
-			return
-		}
-		if again, err := ParsePath(path.String()); again != path || err != nil {
-			t.Errorf("%q is %v, which is %v (%v)", s, path, again, err)
-		}
-	})
-}

@@ -18,13 +18,12 @@ type Session struct {
 	permits *permits
 	slots   []slot
 
-	paths       atomic.Pointer[[]*Path] // in list order; replaced as a whole
-	policy      atomic.Uint32
-	maxAttempts atomic.Int64
-	position    atomic.Uint32 // of round-robin
-	epoch       atomic.Uint64
-	strays      atomic.Uint64
-	geometry    atomic.Pointer[Geometry] // smallest of all paths that ever were
+	paths    atomic.Pointer[[]*Path] // in list order; replaced as a whole
+	policy   atomic.Uint32
+	position atomic.Uint32 // of round-robin
+	epoch    atomic.Uint64
+	strays   atomic.Uint64
+	geometry atomic.Pointer[Geometry] // smallest of all paths that ever were
 
 	changes sync.Mutex // held to add or remove a path, or to close
 
@@ -43,7 +42,6 @@ func Open(ctx context.Context, cfg ClientConfig) (*Session, error) {
 	s := &Session{cfg: cfg}
 	s.paths.Store(&[]*Path{})
 	s.policy.Store(uint32(cfg.Policy))
-	s.maxAttempts.Store(int64(cfg.MaxReconnectAttempts))
 	var err error
 	if s.group, err = cfg.newUUID(); err != nil {
 		return nil, err
@@ -171,16 +169,7 @@ func (s *Session) SetPolicy(p Policy) error {
 }
 
 // MaxReconnectAttempts is how often in a row a lost path is tried.
-func (s *Session) MaxReconnectAttempts() int { return int(s.maxAttempts.Load()) }
-
-// SetMaxReconnectAttempts changes it: Forever or 0 to 9999 (Clause IBTRS-SYSFS-002).
-func (s *Session) SetMaxReconnectAttempts(n int) error {
-	if err := checkAttempts(n); err != nil {
-		return err
-	}
-	s.maxAttempts.Store(int64(n))
-	return nil
-}
+func (s *Session) MaxReconnectAttempts() int { return s.cfg.MaxReconnectAttempts }
 
 // Strays is the number of responses that no request was waiting for (Clauses IBTRS-IMM-009, IBTRS-IMM-010).
 func (s *Session) Strays() uint64 { return s.strays.Load() }

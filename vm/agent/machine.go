@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ibnbd/ibnbd/vm/agent/internal/wire"
 )
@@ -37,12 +36,4 @@ func (c *Client) LoadModule(ctx context.Context, name string, params ...string) 
 // syscall.ENOENT if it is not there.
 func (c *Client) UnloadModule(ctx context.Context, name string) error {
 	return c.call(ctx, wire.OpUnloadModule, wire.Module{Name: name}, nil, nil)
-}
-
-// PowerOff turns the machine off in good order and waits until it is gone.
-func (c *Client) PowerOff(ctx context.Context) error {
-	if err := c.call(ctx, wire.OpPowerOff, nil, nil, nil); !errors.Is(err, ErrLost) {
-		return err
-	}
-	return nil
 }

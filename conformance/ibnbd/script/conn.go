@@ -124,9 +124,6 @@ func (c *Conn) SendImmediate(imm ibtrs.Immediate, message []byte) {
 	c.Post(rdma.SendWR{Op: rdma.OpSendImm, Imm: uint32(imm), Local: c.Path.place(message)})
 }
 
-// Invalidate takes a key of the client back.
-func (c *Conn) Invalidate(key uint32) { c.Post(rdma.SendWR{Op: rdma.OpSendInv, RemoteKey: key}) }
-
 // Write writes bytes to the client's memory. then, unless nil, is told how that ended.
 func (c *Conn) Write(address uint64, key uint32, data []byte, then func(rdma.Completion)) {
 	c.next++

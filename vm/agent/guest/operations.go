@@ -24,7 +24,6 @@ func init() { // not a literal: the operations reach this table themselves
 		wire.OpConfigure: plain(configure),
 		wire.OpResources: plain(rdmaResources),
 		wire.OpWake:      plain(wake),
-		wire.OpPowerOff:  plain(powerOff),
 
 		wire.OpRun: run,
 

@@ -43,7 +43,6 @@ const (
 	OpConfigure = "configure" // a Network of the agent package -> nil
 	OpResources = "resources" // nil -> RDMAResources of the agent package
 	OpWake      = "wake"      // Wake -> nil
-	OpPowerOff  = "poweroff"  // nil -> nil
 
 	OpRun = "run" // Run -> Started, Stdout, Stderr, then Exit
 
