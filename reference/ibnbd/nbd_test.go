@@ -62,7 +62,7 @@ func TestDiskWithoutCacheStaysDurable(t *testing.T) {
 		cached := &cachedMemory{Backend: l.memory(deviceSize, 512)}
 		cfg.Exports = []ibnbd.Export{{Path: "a", Backend: cached}}
 		l.listen(cfg)
-		waitDevice(t, d, ibnbd.DeviceOpen, ccfg.Transport.Timers.Reconnect(3, 1).Limit)
+		waitDevice(t, d, ibnbd.DeviceOpen, ccfg.Transport.Timers.Reconnect(1).Limit)
 		for i, write := range []func() error{
 			func() error { return disk.WriteAt(context.Background(), make([]byte, 512), 0, false) },
 			func() error { return disk.WriteZeroes(context.Background(), 0, 512, false) },

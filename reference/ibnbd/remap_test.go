@@ -52,7 +52,7 @@ func TestDevicesReturnAfterAServerRestart(t *testing.T) {
 
 		cfg.Exports = []ibnbd.Export{{Path: "b", Backend: l.memory(2*deviceSize, 512)}, {Path: "a", Backend: l.memory(deviceSize, 512)}}
 		l.listen(cfg)
-		limit := ccfg.Transport.Timers.Reconnect(3, 2).Limit
+		limit := ccfg.Transport.Timers.Reconnect(2).Limit
 		waitDevice(t, a, ibnbd.DeviceOpen, limit)
 		waitDevice(t, b, ibnbd.DeviceOpen, time.Second)
 		if b.Size() != 2*deviceSize {

@@ -306,7 +306,7 @@ func (r *trial) happen(e event, n uint64) {
 // heal waits until both paths are connected and the device is open, within the bound that the timers promise.
 func (r *trial) heal() error {
 	session := r.client.Session()
-	limit := scheduleTimers.Reconnect(3, rails).Limit
+	limit := scheduleTimers.Reconnect(rails).Limit
 	start := time.Now()
 	for {
 		up := r.device.State() == ibnbd.DeviceOpen

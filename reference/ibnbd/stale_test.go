@@ -146,7 +146,7 @@ func (s *stale) run(d door, end func(*stale), old, next request, want []byte) {
 func (s *stale) until(what string, is func() bool) {
 	s.t.Helper()
 	for start := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > s.timers.Reconnect(3, rails).Limit {
+		if time.Since(start) > s.timers.Reconnect(rails).Limit {
 			s.t.Fatalf("not before %s: %s", time.Since(start), what)
 		}
 	}

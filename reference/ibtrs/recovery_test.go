@@ -82,7 +82,7 @@ func TestLosingOneOfTwoPathsIsInvisible(t *testing.T) {
 		waitState(t, s.Paths()[0], ibtrs.StateReconnecting, cfg.Timers.Detection().Limit)
 		time.Sleep(10 * time.Second)
 		l.cut(0, false)
-		waitState(t, s.Paths()[0], ibtrs.StateConnected, cfg.Timers.Reconnect(cfg.Connections, 1).Limit)
+		waitState(t, s.Paths()[0], ibtrs.StateConnected, cfg.Timers.Reconnect(1).Limit)
 		time.Sleep(time.Second)
 		if errs := stop(); len(errs) > 0 {
 			t.Errorf("%d errors, the first: %v", len(errs), errs[0])
@@ -115,7 +115,7 @@ func TestLosingAllPathsFailsRequests(t *testing.T) {
 		}
 		l.cut(0, false)
 		l.cut(1, false)
-		limit := cfg.Timers.Reconnect(cfg.Connections, 2).Limit
+		limit := cfg.Timers.Reconnect(2).Limit
 		t.Logf("both reconnected after %s and %s, bound %s", waitState(t, s.Paths()[0], ibtrs.StateConnected, limit),
 			waitState(t, s.Paths()[1], ibtrs.StateConnected, limit), limit)
 		l.putGet(s, 2, 4096)

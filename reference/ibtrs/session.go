@@ -238,6 +238,6 @@ func (s *Session) Bounds() []string {
 	return []string{
 		"worst I/O stall with another path: " + t.StallWithPath().String(),
 		"worst time to error without one: " + t.ErrorWithoutPath().String(),
-		"worst time from heal to reconnected: " + t.Reconnect(s.cfg.Connections, len(s.Paths())).String(),
+		"worst time from heal to reconnected: " + t.Reconnect(len(s.Paths())).String(),
 	}
 }

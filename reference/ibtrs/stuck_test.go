@@ -44,7 +44,7 @@ func TestStuckConnection(t *testing.T) {
 						t.Errorf("with %d paths: %v", paths, err)
 					}
 					stuck.Remove()
-					waitState(t, s.Paths()[0], ibtrs.StateConnected, cfg.Timers.Reconnect(cfg.Connections, paths).Limit)
+					waitState(t, s.Paths()[0], ibtrs.StateConnected, cfg.Timers.Reconnect(paths).Limit)
 					l.putGet(s, 3, 512)
 				})
 			})

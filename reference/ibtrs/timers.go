@@ -101,18 +101,21 @@ func (t Timers) StallWithPath() Bound {
 // ErrorWithoutPath is the longest time until an I/O fails when no path is left.
 func (t Timers) ErrorWithoutPath() Bound { return t.StallWithPath() }
 
-// Reconnect is the longest time from the moment the network is whole again to a connected path, with connections per
-// path and paths in the process that are all lost. Attempts are made one at a time, so all other paths may come first;
-// an attempt begun just before the heal may be lost; and the server may still hold the old path until it has noticed its
-// death, which refuses one more attempt.
-func (t Timers) Reconnect(connections, paths int) Bound {
-	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
-	attempt := t.Connect*time.Duration(connections) + t.Info
+// Reconnect is the longest time from the moment the network of a path is whole again to its being connected, where so many paths of
+// the process are lost. The loss may not have been noticed yet; an attempt that began just before the heal is in vain, and fails with
+// its first connection; and attempts are made one at a time, so that each other path, whose network may still be broken, has its turn
+// before the one that succeeds. Where the pause is so short that the server may not have noticed the loss, it refuses one more.
+func (t Timers) Reconnect(paths int) Bound {
 	d := t.Detection()
+	pauses := 2
+	if t.Teardown+t.ReconnectDelay+t.ReconnectSettle < t.HeartbeatInterval {
+		pauses++
+	}
+	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
 	return Bound{
-		Limit: d.Limit + 3*pause + time.Duration(paths+1)*attempt,
-		Formula: fmt.Sprintf("detection %s + 3 x (teardown %s + delay %s + settle %s + spread %s) + (%d paths + 1) x (connect %s x %d connections + INFO %s)",
-			d.Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, paths, t.Connect, connections, t.Info),
+		Limit: d.Limit + time.Duration(pauses)*pause + time.Duration(paths+1)*t.Connect,
+		Formula: fmt.Sprintf("detection %s + %d x (teardown %s + delay %s + settle %s + spread %s) + (%d paths + 1) x connect %s",
+			d.Limit, pauses, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, paths, t.Connect),
 	}
 }
 

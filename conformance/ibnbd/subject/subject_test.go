@@ -65,9 +65,38 @@ func TestBoundsFollowFromTimers(t *testing.T) {
 	if got, want := DefaultTimers.Patience().AtLeast, 30*time.Second; got != want {
 		t.Errorf("Patience().AtLeast = %s, want %s", got, want)
 	}
-	// detection 3, pause 6, failing attempt 17, pause 6, connect 7
+	// detection 3, two pauses of 6, failing attempt 17, connect 7
 	if got, want := quick.Reconnect().Limit, 39*time.Second; got != want {
 		t.Errorf("Reconnect() = %s, want %s", got, want)
+	}
+}
+
+// What the reference promises is what it is judged by: no promise is longer than what follows from the same timers here, and none is
+// shorter but for the lateness of timers.
+func TestPromisesAreOfTheSameFormula(t *testing.T) {
+	for _, timers := range []ibtrs.Timers{
+		ibtrs.DefaultTimers,
+		{HeartbeatInterval: time.Second, HeartbeatMisses: 1, Connect: 7 * time.Second, Teardown: 2 * time.Second, ReconnectDelay: 3 * time.Second},
+		{HeartbeatInterval: 250 * time.Millisecond, HeartbeatMisses: 3, Connect: 2 * time.Second, PacketLifetime: time.Second, ReconnectSpread: time.Second},
+	} {
+		judged := Timers{Timers: timers}
+		for _, c := range []struct {
+			what    string
+			promise ibtrs.Bound
+			judged  time.Duration
+		}{
+			{"detection", timers.Detection(), judged.Detection().Limit},
+			{"stall with another path", timers.StallWithPath(), judged.StallWithPath().Limit},
+			{"error without a path", timers.ErrorWithoutPath(), judged.ErrorWithoutPath().Limit},
+			{"heal to reconnected", timers.Reconnect(1), judged.Reconnect().Limit},
+		} {
+			if c.promise.Limit != c.judged {
+				t.Errorf("%s: %s is promised, and judged by %s", c.what, c.promise, c.judged)
+			}
+		}
+	}
+	if late := (Timers{Timers: ibtrs.DefaultTimers, Lateness: 10}).Reconnect().Limit; late <= ibtrs.DefaultTimers.Reconnect(1).Limit {
+		t.Errorf("timers that are late by 10 %% are judged by %s", late)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // Timers are the configured times of an implementation: what its user set, or its defaults. Nothing here is measured.
 type Timers struct {
 	ibtrs.Timers               // of which PacketLifetime is 0 where writes of a lost path are not held back
-	Resolve      time.Duration // longest wait for address, and again for route resolution
+	Resolve      time.Duration // longest wait for address, and again for route resolution, where Connect does not include it
 	Lateness     int           // percent by which a timer may fire late: what its clock's granularity makes of it
 
 	heard int // intervals after a fault in which the peer may still be heard
@@ -45,7 +45,7 @@ var DefaultTimers = Timers{
 const SchedulerLateness = 5
 
 // ReferenceTimers are the defaults of the reference in userspace, whose timers are exact.
-var ReferenceTimers = Timers{Timers: ibtrs.DefaultTimers, Resolve: 30 * time.Second, Lateness: SchedulerLateness}
+var ReferenceTimers = Timers{Timers: ibtrs.DefaultTimers, Lateness: SchedulerLateness}
 
 // late is how long a timer may take.
 func (t Timers) late(d time.Duration) time.Duration { return d + d*time.Duration(t.Lateness)/100 }
@@ -101,15 +101,16 @@ func (t Timers) Pause() verdict.Bound {
 	}
 }
 
-// Reconnect is the longest time from heal to a connected path. The wire may heal just too late for an attempt that is
-// under way, so one failing attempt and its teardown come before the one that succeeds; and it may heal before the loss
-// was even noticed, so detection comes first.
+// Reconnect is the longest time from heal to a connected path, by the formula of [ibtrs.Timers.Reconnect] for one path, with what
+// Connect does not include and how late timers are.
 func (t Timers) Reconnect() verdict.Bound {
-	pause := t.Teardown + t.ReconnectDelay + t.ReconnectSettle + t.ReconnectSpread
-	failing := 2*t.Resolve + t.Connect
+	exact := t.Timers.Reconnect(1)
+	resolve := ""
+	if t.Resolve > 0 {
+		resolve = fmt.Sprintf(" + resolve address and route 2 x %s", t.Resolve)
+	}
 	return verdict.Bound{
-		Limit: t.Detection().Limit + t.late(pause+failing+pause+t.Connect),
-		Formula: fmt.Sprintf("detection %s + 2 x (teardown %s + delay %s + settle %s + spread %s) + a failing attempt %s + connect %s, timers late by %d %%",
-			t.Detection().Limit, t.Teardown, t.ReconnectDelay, t.ReconnectSettle, t.ReconnectSpread, failing, t.Connect, t.Lateness),
+		Limit:   t.Detection().Limit + t.late(exact.Limit-t.Timers.Detection().Limit+2*t.Resolve),
+		Formula: fmt.Sprintf("%s%s, timers late by %d %%", exact.Formula, resolve, t.Lateness),
 	}
 }
