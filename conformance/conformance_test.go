@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for want, run := range map[string]judge{
 		"Config.Targets is empty":            without(func(c *foreign.Config) { c.Targets = nil }),
-		"Config.Exports has 3 names":         without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
+		"Config.Exports: 3 exports":          without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
 		"Config.Name is empty":               without(func(c *foreign.Config) { c.Name = "" }),
 		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = clauses.SRP }),
 		`Config.Place: provider "siw"`:       without(func(c *foreign.Config) { c.Place.Provider = "siw" }),

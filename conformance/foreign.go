@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
@@ -25,15 +26,15 @@ type Foreign struct {
 // outcome beside it, as far as the run came.
 func (f Foreign) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
 	c := f.Config
-	switch {
-	case len(c.Targets) == 0:
+	if len(c.Targets) == 0 {
 		return nil, refuse("Config.Targets is empty: name an address of the target")
-	case len(c.Exports) < 1 || len(c.Exports) > 2:
-		return nil, refuse("Config.Exports has %d names, and must have one or two", len(c.Exports))
 	}
-	p, err := identify(c.Name, c.Dialect)
+	p, err := identify(c.Name, c.Dialect, c.Patience)
 	if err != nil {
 		return nil, err
+	}
+	if err := p.CheckExports(c.Exports); err != nil {
+		return nil, refuse("Config.Exports: %v", err)
 	}
 	if err := c.Place.Check(len(c.Targets)); err != nil {
 		return nil, refuse("Config.Place: %v", err)
@@ -54,7 +55,7 @@ func (f ForeignInitiator) Run(ctx context.Context, out io.Writer) (*verdict.Outc
 	if len(c.Hook) == 0 {
 		return nil, refuse("Config.Hook is empty: nothing else can have the initiator map a disk")
 	}
-	p, err := identify(c.Name, c.Dialect)
+	p, err := identify(c.Name, c.Dialect, c.Patience)
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +85,16 @@ func (s Settings) runForeign(ctx context.Context, subject foreign.Subject, out i
 	return runner.RunForeign(ctx, catalogue, o, plan, out)
 }
 
-// identify finds the protocol of an implementation, and refuses one of which nobody could tell what it is.
-func identify(name string, dialect clauses.Dialect) (*foreign.Protocol, error) {
+// identify finds the protocol of an implementation. It refuses one of which nobody could tell what it is, and a patience with which
+// nothing could be judged; 0 stands for the usual one.
+func identify(name string, dialect clauses.Dialect, patience time.Duration) (*foreign.Protocol, error) {
 	if name == "" {
 		return nil, refuse("Config.Name is empty: reports and baselines need a name of the implementation")
+	}
+	if patience != 0 {
+		if err := foreign.CheckPatience(patience); err != nil {
+			return nil, refuse("Config.Patience: %v", err)
+		}
 	}
 	p := protocol.Foreign(Protocols(), dialect)
 	if p == nil {

@@ -110,8 +110,8 @@ func (l Lab) subjects(target, initiator implementation.Facts) []verdict.Subject 
 	}
 }
 
-// mostWorkers is more than any machine has memory for.
-const mostWorkers = 64
+// MostWorkers is more labs than any machine has memory for.
+const MostWorkers = 64
 
 func (l Lab) check(known []implementation.Facts) error {
 	names := implementation.Names(known)
@@ -125,8 +125,8 @@ func (l Lab) check(known []implementation.Facts) error {
 		return refuse("Kernel %q is not one of %s", l.Kernel, strings.Join(image.Kernels(), ", "))
 	case l.MTU < vm.MinMTU || l.MTU > vm.MaxMTU:
 		return refuse("MTU %d is outside %d to %d", l.MTU, vm.MinMTU, vm.MaxMTU)
-	case l.Workers < 1 || l.Workers > mostWorkers:
-		return refuse("Workers %d is outside 1 to %d", l.Workers, mostWorkers)
+	case l.Workers < 1 || l.Workers > MostWorkers:
+		return refuse("Workers %d is outside 1 to %d", l.Workers, MostWorkers)
 	}
 	return l.Settings.check()
 }

@@ -34,6 +34,24 @@ func (c *Catalogue) Get(id string) (Clause, bool) {
 // All returns every clause in catalogue order. The slice is the caller's.
 func (c *Catalogue) All() []Clause { return slices.Clone(c.clauses) }
 
+// IDs returns the ids of all clauses in catalogue order.
+func (c *Catalogue) IDs() []string {
+	var ids []string
+	for _, clause := range c.clauses {
+		ids = append(ids, clause.ID)
+	}
+	return ids
+}
+
+// AreaNames returns the names of all areas in catalogue order.
+func (c *Catalogue) AreaNames() []string {
+	var names []string
+	for _, area := range c.areas {
+		names = append(names, area.Name)
+	}
+	return names
+}
+
 // Areas returns the areas in catalogue order. The slice is the caller's.
 func (c *Catalogue) Areas() []Area { return slices.Clone(c.areas) }
 

@@ -20,6 +20,9 @@ func ParseTargets(text string, port uint16) ([]netip.AddrPort, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q is not an address like ip:10.0.0.66, ip:10.0.0.66:1234 or ip:fd00::66", word)
 		}
+		if ip := addr.Addr(); ip.IsUnspecified() || ip.IsMulticast() || addr.Port() == 0 {
+			return nil, fmt.Errorf("%q is not the address and port of one host", word)
+		}
 		for _, other := range all {
 			if other == addr {
 				return nil, fmt.Errorf("%s stands there twice", addr)

@@ -28,6 +28,8 @@ type Targets struct {
 	Scratch uint64
 	// LeastExport is what the specs need of an export, in bytes.
 	LeastExport uint64
+	// LongestExport is how long the name of an export may be, in bytes.
+	LongestExport int
 	// Contact connects to every address of a target, has each export checked by [TargetRun.CheckExport], and says what it found out.
 	// It writes nothing.
 	Contact func(ctx context.Context, r *TargetRun) (Found, error)

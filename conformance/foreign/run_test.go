@@ -51,7 +51,7 @@ func (f *fakeSubject) protocol() *Protocol {
 	return &Protocol{
 		Port: 1234,
 		Targets: Targets{
-			Specs: specs, Patience: time.Second, Scratch: 8, LeastExport: 1 << 20,
+			Specs: specs, Patience: time.Second, Scratch: 8, LeastExport: 1 << 20, LongestExport: 254,
 			Contact: func(context.Context, *TargetRun) (Found, error) {
 				return Found{map[clauses.Ability]bool{clauses.KeyRefresh: true}, f.depth}, f.contact
 			},

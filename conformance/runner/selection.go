@@ -128,31 +128,46 @@ func parseLabels(filter string) (types.LabelFilter, error) {
 
 // wantedClauses is nil when the selection names no clause, area or level.
 func (s Selection) wantedClauses(catalogue *clauses.Catalogue) (map[string]bool, error) {
-	if len(s.Clauses)+len(s.Areas) == 0 && s.Level == "" {
+	if !s.namesClauses() {
+		return nil, nil
+	}
+	list, err := s.Wanted(catalogue)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make(map[string]bool)
+	for _, c := range list {
+		wanted[c.ID] = true
+	}
+	return wanted, nil
+}
+
+func (s Selection) namesClauses() bool { return len(s.Clauses)+len(s.Areas) > 0 || s.Level != "" }
+
+// Wanted are the clauses that the selection names by id, area or level; none if it names none so.
+func (s Selection) Wanted(catalogue *clauses.Catalogue) ([]clauses.Clause, error) {
+	if !s.namesClauses() {
 		return nil, nil
 	}
 	if err := s.checkNames(catalogue); err != nil {
 		return nil, err
 	}
-	wanted := make(map[string]bool)
-	for _, c := range catalogue.All() {
-		wanted[c.ID] = (len(s.Clauses) == 0 || containsFold(s.Clauses, c.ID)) &&
-			(len(s.Areas) == 0 || containsFold(s.Areas, c.Area)) &&
-			(s.Level == "" || strings.EqualFold(s.Level, string(c.Level)))
-	}
-	return wanted, nil
+	return slices.DeleteFunc(catalogue.All(), func(c clauses.Clause) bool {
+		return len(s.Clauses) > 0 && !containsFold(s.Clauses, c.ID) ||
+			len(s.Areas) > 0 && !containsFold(s.Areas, c.Area) ||
+			s.Level != "" && !strings.EqualFold(s.Level, string(c.Level))
+	}), nil
 }
 
 func (s Selection) checkNames(catalogue *clauses.Catalogue) error {
-	const help = "'ibnbd-conformance list' shows all"
 	for _, id := range s.Clauses {
 		if _, known := catalogue.Get(strings.ToUpper(id)); !known {
-			return fmt.Errorf("--clause %q: the catalogue has no such clause; %s", id, help)
+			return fmt.Errorf("--clause %q: the catalogue has no such clause; %s", id, help(id, catalogue.IDs()))
 		}
 	}
 	for _, area := range s.Areas {
 		if len(catalogue.Select(clauses.Filter{Areas: []string{strings.ToUpper(area)}})) == 0 {
-			return fmt.Errorf("--area %q: the catalogue has no such area; %s", area, help)
+			return fmt.Errorf("--area %q: the catalogue has no such area; %s", area, help(area, catalogue.AreaNames()))
 		}
 	}
 	levels := []string{string(clauses.Must), string(clauses.Should), string(clauses.May)}
@@ -160,6 +175,15 @@ func (s Selection) checkNames(catalogue *clauses.Catalogue) error {
 		return fmt.Errorf("--level %q is not one of %s", s.Level, strings.Join(levels, ", "))
 	}
 	return nil
+}
+
+// help is for a word that is none of a list.
+func help(word string, list []string) string {
+	const all = "'ibnbd-conformance list' shows all"
+	if closest := clauses.Closest(word, list); closest != "" {
+		return "did you mean " + closest + "? " + all
+	}
+	return all
 }
 
 func containsFold(list []string, word string) bool {

@@ -128,6 +128,12 @@ func (r *auditRun) configure() (audit.Configuration, error) {
 	default:
 		return config, usagef("--dialect %q is not one of ibnbd, rnbd", r.flags.dialect)
 	}
+	if err := within("reconnect-delay", r.flags.reconnectDelay, 0, 24*time.Hour); err != nil {
+		return config, err
+	}
+	if err := within("reconnect-attempts", r.flags.reconnectAttempts, -1, 9999); err != nil {
+		return config, err
+	}
 	if r.flags.reconnectAttempts >= 0 {
 		config.ReconnectAttempts = &r.flags.reconnectAttempts
 	}

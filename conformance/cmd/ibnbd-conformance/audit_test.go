@@ -68,6 +68,8 @@ func TestAudit(t *testing.T) {
 		{"no such file", []string{filepath.Join(dir, "absent")}, verdict.ExitUsage, nil, "no such file"},
 		{"no file", nil, verdict.ExitUsage, nil, "at least one capture file"},
 		{"bad time", append([]string{"--from", "noon"}, rnbd...), verdict.ExitUsage, nil, `--from "noon"`},
+		{"negative delay", append([]string{"--reconnect-delay", "-1s"}, rnbd...), verdict.ExitUsage, nil, "--reconnect-delay -1s is outside 0s to 24h0m0s"},
+		{"attempts below -1", append([]string{"--reconnect-attempts", "-2"}, rnbd...), verdict.ExitUsage, nil, "--reconnect-attempts -2 is outside -1 to 9999"},
 		{"bad policy", append([]string{"--policy", "random"}, rnbd...), verdict.ExitUsage, nil, `--policy "random"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

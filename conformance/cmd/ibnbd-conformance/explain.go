@@ -64,6 +64,9 @@ func (a *app) hint(id string) string {
 			return fmt.Sprintf("area %s has %s to %s", area.Name, all[0].ID, all[len(all)-1].ID)
 		}
 	}
+	if closest := clauses.Closest(id, a.catalogue.IDs()); closest != "" {
+		return "did you mean " + closest + "?"
+	}
 	return "'ibnbd-conformance list' shows all"
 }
 

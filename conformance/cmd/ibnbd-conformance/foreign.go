@@ -109,7 +109,11 @@ func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return nothingSelected(options.Selection, 0)
+		here := onTarget
+		if f.foreign.isInitiator() {
+			here = onInitiator
+		}
+		return a.nothingSelected(nothing{options.Selection, 0, here, []clauses.Subject{options.Subject.Describe()}})
 	}
 	announceForeign(out, plan, name)
 	if f.dryRun {
@@ -165,8 +169,8 @@ func (f foreignFlags) subject(target string) (foreign.Subject, string, error) {
 	if p == nil {
 		return nil, "", usagef("--dialect %q is not one of %s", f.dialect, foreignDialects())
 	}
-	if f.patience <= 0 {
-		return nil, "", usagef("--patience %s is not positive", f.patience)
+	if err := foreign.CheckPatience(f.patience); err != nil {
+		return nil, "", usagef("--%w", err)
 	}
 	if f.isInitiator() {
 		c, err := f.initiator()
@@ -181,8 +185,8 @@ func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Conf
 	if c.Targets, err = foreign.ParseTargets(target, p.Port); err != nil {
 		return c, usagef("--target %w", err)
 	}
-	if len(f.exports) < 1 || len(f.exports) > 2 || slices.Contains(f.exports, "") {
-		return c, usagef("--export names %d exports of the foreign target, and must name one or two", len(f.exports))
+	if err := p.CheckExports(f.exports); err != nil {
+		return c, usagef("--export names %w", err)
 	}
 	c.Exports, c.Patience, c.Name = f.exports, f.patience, f.name
 	if c.Name == "" {

@@ -457,7 +457,7 @@ func TestWrongUsageOfForeignInitiator(t *testing.T) {
 		{"a target", with("--target", "ip:10.0.0.66"), "--target does not go with --role initiator"},
 		{"writes", with("--allow-writes"), "--allow-writes does not go with --role initiator"},
 		{"a flag of the lab", with("--initiator", "mainline"), "--initiator does not go with --role initiator"},
-		{"no patience", with("--source", "10.0.0.1", "--patience", "0s"), "--patience 0s is not positive"},
+		{"no patience", with("--source", "10.0.0.1", "--patience", "0s"), "--patience 0s is outside 10ms to 1h0m0s"},
 		{"a spec of targets", with(append(hook, "--source", "10.0.0.1", "--spec", "a client that falls silent is given up")...), "there is no spec of that name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -66,10 +66,7 @@ func (f benchFlags) check() error {
 	if !slices.Contains(image.Kernels(), f.kernel) {
 		return usagef("--kernel %q is not one of %s", f.kernel, strings.Join(image.Kernels(), ", "))
 	}
-	if f.mtu < vm.MinMTU || f.mtu > vm.MaxMTU {
-		return usagef("--mtu %d is outside %d to %d", f.mtu, vm.MinMTU, vm.MaxMTU)
-	}
-	return nil
+	return within("mtu", f.mtu, vm.MinMTU, vm.MaxMTU)
 }
 
 // work boots the lab and reads lines until they end. How the lab comes up is told apart from what the lines write.

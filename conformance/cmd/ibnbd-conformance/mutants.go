@@ -66,7 +66,7 @@ func newMutants(a *app) *cobra.Command {
 	f.IntVar(&flags.labs, "labs", 6, "labs side by side, with --lab")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	for name, complete := range map[string]cobra.CompletionFunc{
-		"clause": a.completeClauses, "area": cobra.FixedCompletions(a.areaNames(), cobra.ShellCompDirectiveNoFileComp),
+		"clause": a.completeClauses, "area": cobra.FixedCompletions(a.catalogue.AreaNames(), cobra.ShellCompDirectiveNoFileComp),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, complete); err != nil {
 			panic(fmt.Sprintf("completion of --%s: %v", name, err)) // only if the flag were not there
@@ -75,18 +75,10 @@ func newMutants(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) areaNames() []string {
-	var names []string
-	for _, area := range a.catalogue.Areas() {
-		names = append(names, area.Name)
-	}
-	return names
-}
-
 // mutants tries the mutants that were asked for, prints the matrix and leaves the reports.
 func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
-	if flags.workers < 0 {
-		return usagef("--workers %d is negative", flags.workers)
+	if err := within("workers", flags.workers, 0, 1024); err != nil {
+		return err
 	}
 	set := conformance.Mutants()
 	here, guests, err := a.chooseMutants(set, flags)

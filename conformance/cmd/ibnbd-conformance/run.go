@@ -121,7 +121,7 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return usagef("%w", err)
 	}
 	if len(plan.Specs) == 0 {
-		return nothingSelected(options.Selection, len(plan.LeftOut))
+		return a.nothingSelected(nothing{options.Selection, len(plan.LeftOut), inLab, subjectsOf(options.Subjects)})
 	}
 	announce(out, plan)
 	if f.dryRun {
@@ -139,19 +139,6 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return environmentf("%w", err)
 	}
 	return exitWith(outcome.Exit.Code)
-}
-
-// nothingSelected says by what, and how many specs would be if their taking minutes did not matter.
-func nothingSelected(s runner.Selection, leftOut int) error {
-	words := s.String()
-	if s.Shard != nil {
-		words = strings.TrimSpace(words + " shard=" + s.Shard.String())
-	}
-	err := fmt.Errorf("no spec is selected by %s", words)
-	if leftOut > 0 {
-		err = fmt.Errorf("%w; %s that take minutes would be with --extended", err, counted(leftOut, "spec"))
-	}
-	return &exitError{verdict.ExitNothingRan, err}
 }
 
 // narrow puts what depends on a shard, or on the last run, into the selection.
@@ -221,17 +208,13 @@ func (f runFlags) check() error {
 	if !slices.Contains(image.Kernels(), f.kernel) {
 		return usagef("--kernel %q is not one of %s", f.kernel, strings.Join(image.Kernels(), ", "))
 	}
-	const mostWorkers = 64
-	if f.workers < 1 || f.workers > mostWorkers {
-		return usagef("--workers %d is outside 1 to %d", f.workers, mostWorkers)
+	if err := within("workers", f.workers, 1, conformance.MostWorkers); err != nil {
+		return err
 	}
 	if f.report == "" {
 		return usagef("--report is empty: name a directory")
 	}
-	if f.mtu < vm.MinMTU || f.mtu > vm.MaxMTU {
-		return usagef("--mtu %d is outside %d to %d", f.mtu, vm.MinMTU, vm.MaxMTU)
-	}
-	return nil
+	return within("mtu", f.mtu, vm.MinMTU, vm.MaxMTU)
 }
 
 // rerun is the command that runs one spec again; %s is its name.

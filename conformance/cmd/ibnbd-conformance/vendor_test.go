@@ -545,7 +545,9 @@ func TestWrongUsageOfForeignRun(t *testing.T) {
 		{"a source that is none", with("--export", "a", "--source", "eth0"), `--source "eth0" is not an address`},
 		{"no such hook", with("--export", "a", "--control", "/no/such/hook"), `--control "/no/such/hook": the command cannot be run`},
 		{"a dialect", with("--export", "a", "--dialect", "srp"), `--dialect "srp" is not one of ibnbd, rnbd`},
-		{"no patience", with("--export", "a", "--patience", "0s"), "--patience 0s is not positive"},
+		{"no patience", with("--export", "a", "--patience", "0s"), "--patience 0s is outside 10ms to 1h0m0s"},
+		{"too much patience", with("--export", "a", "--patience", "2h"), "--patience 2h0m0s is outside 10ms to 1h0m0s"},
+		{"long export", with("--export", strings.Repeat("n", 255)), "has 255 bytes, must have 1 to 254"},
 		{"no such spec", with("--export", "a", "--spec", "x"), `--spec "x": there is no spec of that name`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

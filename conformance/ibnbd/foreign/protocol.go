@@ -11,6 +11,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/layout"
 )
 
 // Protocol is IBNBD over IBTRS, by whichever name.
@@ -19,7 +20,8 @@ func Protocol() *foreign.Protocol {
 		Port: ibtrs.DefaultPort,
 		Targets: foreign.Targets{
 			Specs: TargetSpecs, Patience: tester.DefaultPatience, Scratch: tester.ScratchSectors, LeastExport: leastExport,
-			Contact: contact, Serves: serves,
+			LongestExport: layout.MaxName,
+			Contact:       contact, Serves: serves,
 		},
 		Initiators: foreign.Initiators{
 			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Help: hookHelp,

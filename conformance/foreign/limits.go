@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"fmt"
+	"time"
+)
+
+// Limits of Config.Patience. A shorter one calls every answer late, a longer one is for ever.
+const (
+	LeastPatience = 10 * time.Millisecond
+	MostPatience  = time.Hour
+)
+
+// CheckPatience refuses a patience with which nothing could be judged.
+func CheckPatience(d time.Duration) error {
+	if d < LeastPatience || d > MostPatience {
+		return fmt.Errorf("patience %s is outside %s to %s", d, LeastPatience, MostPatience)
+	}
+	return nil
+}
+
+// CheckExports refuses what cannot be the exports of a target: one, or a second for a polite bystander.
+func (p *Protocol) CheckExports(names []string) error {
+	if len(names) < 1 || len(names) > 2 {
+		return fmt.Errorf("%d exports of the foreign target, must be one or two", len(names))
+	}
+	for _, name := range names {
+		if most := p.Targets.LongestExport; len(name) < 1 || len(name) > most {
+			return fmt.Errorf("export %.32q has %d bytes, must have 1 to %d", name, len(name), most)
+		}
+	}
+	return nil
+}
