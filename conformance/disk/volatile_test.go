@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ibnbd/ibnbd/conformance/disk"
@@ -96,5 +97,8 @@ func TestServe(t *testing.T) {
 	}
 	if _, err := disk.Serve(v, filepath.Join(socket, "no", "directory")); err == nil {
 		t.Error("a socket in no directory")
+	}
+	if _, err := disk.Serve(v, "/tmp/"+strings.Repeat("l", 103)); err == nil || !strings.Contains(err.Error(), "has 108 bytes, at most 107 can be used: choose a shorter TMPDIR") {
+		t.Errorf("a long path of a socket: %v", err)
 	}
 }

@@ -32,12 +32,18 @@ type Port struct {
 	closed bool
 }
 
+// maxSocketPath is the longest path of a Unix socket in bytes, without the NUL that ends it.
+const maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
 // AddPort adds a port of that name to the rail and listens on a socket in the fabric's directory, "<rail>-<name>.sock".
 func (r *Rail) AddPort(name string) (*Port, error) {
 	if err := r.checkLink("port", name); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(r.fabric.dir, r.name+"-"+name+".sock")
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("fabric: the socket path %q of port %s has %d bytes, at most %d can be used", path, name, len(path), maxSocketPath)
+	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("fabric: listen for port %s on %s: %w", name, r.name, err)

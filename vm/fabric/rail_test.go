@@ -223,6 +223,13 @@ func TestNamesAreChecked(t *testing.T) {
 	}
 }
 
+func TestLongSocketPathSaysItsLimit(t *testing.T) {
+	_, err := addRail(t, newFabric(t), "rail0").AddPort(strings.Repeat("p", 200))
+	if err == nil || !strings.Contains(err.Error(), "at most 107 can be used") {
+		t.Errorf("AddPort: %v", err)
+	}
+}
+
 func TestCloseEndsEverything(t *testing.T) {
 	p := newPair(t)
 	s, err := p.rail.Attach("tester", 1)
