@@ -89,6 +89,8 @@ func TestRefusals(t *testing.T) {
 		"Config.Place: no own address": conformance.ForeignInitiator{
 			Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
+		`Protocol "nvme" is not one`:  inLab(func(l *conformance.Lab) { l.Protocol = "nvme" }),
+		`Protocol "srp" is not one`:   inLab(func(l *conformance.Lab) { l.Protocol = "srp" }),
 		`Target "acme" is not one of`: inLab(func(l *conformance.Lab) { l.Target = "acme" }),
 		`Kernel "2.6" is not one of`:  inLab(func(l *conformance.Lab) { l.Kernel = "2.6" }),
 		"MTU 100 is outside":          inLab(func(l *conformance.Lab) { l.MTU = 100 }),
