@@ -17,6 +17,7 @@ import (
 
 // What Gomega says reads like a sentence, without the types and addresses of Go.
 func TestPlain(t *testing.T) {
+	var none error
 	wrapped := fmt.Errorf("map ram0: %w", &fs.PathError{Op: "write", Path: "map_device", Err: syscall.EEXIST})
 	for _, c := range []struct {
 		want   string
@@ -29,7 +30,7 @@ func TestPlain(t *testing.T) {
 		{"Expected map ram0: write map_device: file exists to match error permission denied", func(g *gomega.WithT) {
 			g.Expect(wrapped).To(gomega.MatchError(os.ErrPermission))
 		}},
-		{"Expected an error, got nil", func(g *gomega.WithT) { g.Expect(nil).To(gomega.MatchError(os.ErrPermission)) }},
+		{"Expected an error, got nil", func(g *gomega.WithT) { g.Expect(none).To(gomega.MatchError(os.ErrPermission)) }},
 		{"Expected open to equal closed", func(g *gomega.WithT) { g.Expect("open").To(gomega.Equal("closed")) }},
 		{"Expected 4 to be > 5", func(g *gomega.WithT) { g.Expect(uint64(4)).To(gomega.BeNumerically(">", 5)) }},
 		{`Expected ["a"] to contain element matching b`, func(g *gomega.WithT) { g.Expect([]string{"a"}).To(gomega.ContainElement("b")) }},
