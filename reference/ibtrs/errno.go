@@ -53,14 +53,75 @@ const (
 // MaxWireErrno is the largest error number that the immediate of a response can carry.
 const MaxWireErrno Errno = 1<<errnoBits - 1
 
-var errnoNames = map[Errno]string{
-	EPERM: "EPERM", ENOENT: "ENOENT", EIO: "EIO", ENXIO: "ENXIO", EAGAIN: "EAGAIN", ENOMEM: "ENOMEM",
-	EACCES: "EACCES", ENOTBLK: "ENOTBLK", EBUSY: "EBUSY", EEXIST: "EEXIST", ENODEV: "ENODEV", EINVAL: "EINVAL",
-	ENOSPC: "ENOSPC", EROFS: "EROFS", ERANGE: "ERANGE", ENAMETOOLONG: "ENAMETOOLONG", EBADE: "EBADE",
-	ENODATA: "ENODATA", ENOLINK: "ENOLINK", ECOMM: "ECOMM", EILSEQ: "EILSEQ", EMSGSIZE: "EMSGSIZE",
-	EPROTONOSUPPORT: "EPROTONOSUPPORT", EOPNOTSUPP: "EOPNOTSUPP", ECONNABORTED: "ECONNABORTED",
-	ECONNRESET: "ECONNRESET", ENOTCONN: "ENOTCONN", ETIMEDOUT: "ETIMEDOUT", EHOSTUNREACH: "EHOSTUNREACH",
-	EALREADY: "EALREADY", EREMOTEIO: "EREMOTEIO", ENOTSUPP: "ENOTSUPP",
+// name is a switch, not a table: errors that are made while the package is initialised have their texts already.
+func (e Errno) name() string {
+	switch e {
+	case EPERM:
+		return "EPERM"
+	case ENOENT:
+		return "ENOENT"
+	case EIO:
+		return "EIO"
+	case ENXIO:
+		return "ENXIO"
+	case EAGAIN:
+		return "EAGAIN"
+	case ENOMEM:
+		return "ENOMEM"
+	case EACCES:
+		return "EACCES"
+	case ENOTBLK:
+		return "ENOTBLK"
+	case EBUSY:
+		return "EBUSY"
+	case EEXIST:
+		return "EEXIST"
+	case ENODEV:
+		return "ENODEV"
+	case EINVAL:
+		return "EINVAL"
+	case ENOSPC:
+		return "ENOSPC"
+	case EROFS:
+		return "EROFS"
+	case ERANGE:
+		return "ERANGE"
+	case ENAMETOOLONG:
+		return "ENAMETOOLONG"
+	case EBADE:
+		return "EBADE"
+	case ENODATA:
+		return "ENODATA"
+	case ENOLINK:
+		return "ENOLINK"
+	case ECOMM:
+		return "ECOMM"
+	case EILSEQ:
+		return "EILSEQ"
+	case EMSGSIZE:
+		return "EMSGSIZE"
+	case EPROTONOSUPPORT:
+		return "EPROTONOSUPPORT"
+	case EOPNOTSUPP:
+		return "EOPNOTSUPP"
+	case ECONNABORTED:
+		return "ECONNABORTED"
+	case ECONNRESET:
+		return "ECONNRESET"
+	case ENOTCONN:
+		return "ENOTCONN"
+	case ETIMEDOUT:
+		return "ETIMEDOUT"
+	case EHOSTUNREACH:
+		return "EHOSTUNREACH"
+	case EALREADY:
+		return "EALREADY"
+	case EREMOTEIO:
+		return "EREMOTEIO"
+	case ENOTSUPP:
+		return "ENOTSUPP"
+	}
+	return ""
 }
 
 // String returns the name of the number, such as "EINVAL".
@@ -68,7 +129,7 @@ func (e Errno) String() string {
 	if e == 0 {
 		return "success"
 	}
-	if name, ok := errnoNames[e]; ok {
+	if name := e.name(); name != "" {
 		return name
 	}
 	return fmt.Sprintf("errno %d", uint16(e))
