@@ -192,12 +192,21 @@ func (r *mapper) close() error {
 	defer cancel()
 	var errs []error
 	for _, d := range r.conn.Devices() {
-		if err := errors.Join(r.disks.sync(ctx, d), d.Flush(ctx)); err != nil && d.State() == ibnbd.DeviceOpen {
-			errs = append(errs, err)
-		}
-		errs = append(errs, r.giveBack(ctx, d, true))
+		errs = append(errs, r.settleAtEnd(ctx, d), r.giveBack(ctx, d, true))
 	}
 	return errors.Join(append(errs, r.conn.Close())...)
+}
+
+// settleAtEnd makes durable what was written to a device. One that is closed can write no more.
+func (r *mapper) settleAtEnd(ctx context.Context, d *ibnbd.Device) error {
+	if d.State() != ibnbd.DeviceOpen {
+		return nil
+	}
+	err := errors.Join(r.disks.sync(ctx, d), d.Flush(ctx))
+	if d.State() != ibnbd.DeviceOpen {
+		return nil
+	}
+	return err
 }
 
 // unmap gives one device back, and ends the program with the last of them.

@@ -78,7 +78,8 @@ func (h *handshake) option() (c choice, over bool, err error) {
 		c, err := h.exportName(string(data))
 		return c, true, err
 	case optAbort:
-		return c, true, h.reply(option, repAck, nil)
+		_ = h.reply(option, repAck, nil) // which a client need not wait for
+		return c, true, nil
 	case optInfo, optGo:
 		c, err := h.info(option, data)
 		return c, c.disk != nil && option == optGo, err
