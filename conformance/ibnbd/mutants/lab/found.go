@@ -13,6 +13,10 @@ func found() []row {
 		},
 		{Name: "mainline-registers-twice", What: "mainline's target loses the path with a packet of a read's data", Breaks: []string{"IBTRS-INV-016"}, Found: true},
 		{
+			Name: "mainline-slow-teardown", What: "mainline's initiator goes on waiting for connections that were never confirmed", Breaks: []string{"IBTRS-PATH-023"}, Found: true,
+			By: []string{"recovery takes a path down at once when its peer confirms, also after it was silent"},
+		},
+		{
 			Name: "mainline-waits-for-ever", What: "mainline's initiator waits for a connection that carries nothing", Breaks: []string{"IBNBD-FAIL-028"}, Found: true,
 			By: []string{"failover on silent loss of one connection with one path: I/O fails within the bound"},
 		},

@@ -95,6 +95,20 @@ var _ = Describe("recovery", func() {
 		Expect(p.Initiator.ReconnectPath(ctx, d.Session, p.Path(0))).To(MatchError(syscall.ENOTCONN))
 	})
 
+	It("takes a path down at once when its peer confirms, also after it was silent", kit.Takes(75), kit.Extended,
+		claim.Clauses("IBTRS-PATH-023"), func(ctx SpecContext) {
+			d := mapSlow(ctx, 0, p.Path(0))
+			disconnect := func() { Expect(p.Initiator.DisconnectPath(ctx, d.Session, p.Path(0))).To(Succeed()) }
+			p.Mark("fault: RDMA is lost both ways")
+			heal := p.Inject(0, fabric.Fault{Match: fabric.IsRoCE(), Action: fabric.Drop{}})
+			disconnect()
+			p.Mark("heal")
+			heal(ctx)
+			p.Until(ctx, "the target has let the path go", p.Initiator.Timers().Detection().Limit, func() bool { return !p.TargetKeepsPath(ctx, d.Session, p.Path(0)) })
+			Expect(p.Initiator.ReconnectPath(ctx, d.Session, p.Path(0))).To(Succeed())
+			p.WithinTime(ctx, "end of a path whose peer confirms", kit.AtOnce, disconnect)
+		})
+
 	It("makes as many attempts as it was allowed, and no more", pair.Sysfs(clauses.Initiator), kit.Takes(130),
 		claim.Clauses("IBTRS-PATH-007", "IBTRS-PATH-008"), func(ctx SpecContext) {
 			const allowed = 2
