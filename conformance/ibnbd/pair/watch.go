@@ -126,6 +126,23 @@ func (w *Watch) AllConnected() bool {
 	return len(w.paths) > 0
 }
 
+// WholeSince is when the last of the paths was seen to become connected; the zero time while one of them is not.
+func (w *Watch) WholeSince() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var since time.Time
+	for _, history := range w.paths {
+		last := history[len(history)-1]
+		if !last.connected {
+			return time.Time{}
+		}
+		if last.at.After(since) {
+			since = last.at
+		}
+	}
+	return since
+}
+
 // NoneConnected says whether every one of some paths was last seen disconnected.
 func (w *Watch) NoneConnected(paths []subject.PathAddr) bool {
 	return !slices.ContainsFunc(paths, w.Connected)

@@ -51,6 +51,7 @@ func handOver(ctx context.Context, end func(*pair.Pair, subject.Device) error) {
 		probe.Await(ctx, many)
 		Expect(end(p, d)).To(Succeed())
 		probe.Await(ctx, many)
+		p.Until(ctx, "the target has let the path go", p.Initiator.Timers().Teardown, func() bool { return !p.TargetKeepsPath(ctx, d.Session, p.Path(0)) })
 		Expect(p.Initiator.ReconnectPath(ctx, d.Session, p.Path(0))).To(Succeed(), "sooner than it would by itself")
 		p.Until(ctx, "the path is connected again", p.Initiator.Timers().Reconnect().Limit+slack, watch.AllConnected)
 	}

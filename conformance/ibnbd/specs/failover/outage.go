@@ -41,6 +41,17 @@ func (o outageOf) noticed(ctx context.Context) {
 	o.pair.Until(ctx, "the path is seen to be lost", o.timers.Detection().Limit+slack, func() bool { return !o.watch.Connected(o.pair.Path(0)) })
 }
 
+// wholeAfter waits until all paths are connected and stay so, and gives the time from a heal until they were: a loss may be
+// noticed only when the wire is whole again, by a path that was seen connected until then.
+func (o outageOf) wholeAfter(ctx context.Context, healed time.Time) time.Duration {
+	GinkgoHelper()
+	o.pair.Until(ctx, "all paths are connected, and stay so", o.timers.Reconnect().Limit+slack, func() bool {
+		whole := o.watch.WholeSince()
+		return !whole.IsZero() && time.Since(whole) > kit.AtOnce && time.Since(healed) > kit.AtOnce
+	})
+	return max(0, o.watch.WholeSince().Sub(healed))
+}
+
 // heals are the points at which an outage ends.
 var heals = []struct {
 	when       string
@@ -77,8 +88,7 @@ var _ = Describe("failover on a silent rail", func() {
 				healed := p.Mark("heal")
 				heal(ctx)
 				app.goesOn(ctx)
-				p.Until(ctx, "both paths are connected", o.timers.Reconnect().Limit+slack, o.watch.AllConnected)
-				p.Measure("heal to both paths connected", time.Since(healed), o.timers.Reconnect())
+				p.Measure("heal to both paths connected", o.wholeAfter(ctx, healed), o.timers.Reconnect())
 				app.goesOn(ctx)
 				o.clock.Stop(ctx)
 				for _, ios := range app.stop(ctx) {

@@ -20,8 +20,7 @@ var _ = Describe("failover with a wavering wire", func() {
 		claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006", writesKept), func(ctx SpecContext) {
 			p := pair.Current()
 			device := mapOver(ctx, p, 2)
-			timers := p.Initiator.Timers()
-			watch := p.Watch(ctx, device)
+			o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}
 			app := start(ctx, p, device, writing)
 			for range 4 {
 				p.Mark("carrier lost")
@@ -32,8 +31,7 @@ var _ = Describe("failover with a wavering wire", func() {
 				app.goesOn(ctx)
 			}
 			healed := p.Mark("heal")
-			p.Until(ctx, "both paths are connected", timers.Reconnect().Limit+slack, watch.AllConnected)
-			p.Measure("heal to reconnected", time.Since(healed), timers.Reconnect())
+			p.Measure("heal to reconnected", o.wholeAfter(ctx, healed), o.timers.Reconnect())
 			app.stop(ctx)
 			app.expectWhole(ctx)
 		})
@@ -61,8 +59,7 @@ var _ = Describe("failover with a wavering wire", func() {
 				o.lasts(ctx, phase)
 			}
 			healed := p.Mark("heal")
-			p.Until(ctx, "both paths are connected", o.timers.Reconnect().Limit+slack, o.watch.AllConnected)
-			p.Measure("heal to reconnected", time.Since(healed), o.timers.Reconnect())
+			p.Measure("heal to reconnected", o.wholeAfter(ctx, healed), o.timers.Reconnect())
 			app.goesOn(ctx)
 			o.clock.Stop(ctx)
 			app.stop(ctx)
