@@ -103,7 +103,7 @@ func start(ctx context.Context, t *Testbed, subjects Subjects) error {
 }
 
 // Shutdown takes both subjects down, which must leave nothing loaded, and then the lab. The results say how the subjects took
-// it; the error is of the lab.
+// it; there are none when the last spec has broken a machine, for which there is no other any more. The error is of the lab.
 func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 	if env.subjects == nil {
 		return nil, nil
@@ -111,6 +111,9 @@ func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 	subjects := env.subjects
 	env.subjects = nil
 	env.starvation.stop()
-	results := subjects.Stop(ctx)
+	var results []verdict.Result
+	if noteBroken(); !env.broken {
+		results = subjects.Stop(ctx)
+	}
 	return results, errors.Join(env.testbed.Lab.Close(), env.durable.close())
 }

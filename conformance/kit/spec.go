@@ -78,10 +78,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 // mend replaces hosts that an earlier spec has broken, so that no spec inherits another's trouble.
 func mend(ctx context.Context) error {
 	t := env.testbed
-	for _, h := range t.Lab.Hosts() {
-		env.broken = env.broken || dead(h)
-	}
-	if !env.broken {
+	if noteBroken(); !env.broken {
 		return nil
 	}
 	if err := t.Lab.ReplaceAll(ctx); err != nil {
@@ -92,6 +89,11 @@ func mend(ctx context.Context) error {
 	}
 	env.broken = false
 	return start(ctx, t, env.subjects)
+}
+
+// noteBroken looks whether a host has died.
+func noteBroken() {
+	env.broken = env.broken || slices.ContainsFunc(env.testbed.Lab.Hosts(), dead)
 }
 
 // snapshots keeps the sysfs of a failed spec as it was when it failed.

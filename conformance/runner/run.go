@@ -185,10 +185,10 @@ func runWorkers(ctx context.Context, o Options, plan *Plan, waits limits, show *
 		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the claims of the workers: %v; free space there, or set TMPDIR", err)}
 	}
 	o.Kit.Lab.Templates = filepath.Join(temp, "templates")
-	seen := newPassive()
+	seen, unloads := newPassive(), newPassive()
 	var workers sync.WaitGroup
 	for number := range plan.Workers {
-		s := &share{orders: ordersFor(o, number, plan.Specs), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+		s := &share{orders: ordersFor(o, number, plan.Specs), temp: temp, limits: waits, progress: show, journal: journal, passive: seen, unloads: unloads}
 		s.orders.Claims = claims(claimed)
 		workers.Go(func() {
 			if err := s.run(ctx); err != nil {
@@ -200,7 +200,7 @@ func runWorkers(ctx context.Context, o Options, plan *Plan, waits limits, show *
 	if again := undecided(plan.Specs, journal.Run().Results); len(again) > 0 && ctx.Err() == nil {
 		show.more(len(again))
 		show.say("%s could not be judged, and will run once more with the machine for themselves", specCount(len(again)))
-		s := &share{orders: ordersFor(o, plan.Workers, again), temp: temp, limits: waits, progress: show, journal: journal, passive: seen}
+		s := &share{orders: ordersFor(o, plan.Workers, again), temp: temp, limits: waits, progress: show, journal: journal, passive: seen, unloads: unloads}
 		if err := s.run(ctx); err != nil {
 			stop(err)
 		}

@@ -37,6 +37,7 @@ type share struct {
 	progress *progress
 	journal  *verdict.Writer
 	passive  *passive
+	unloads  *passive // thins out how the subjects unloaded, in the same way
 
 	doing  string // what the worker is at, for the sentence that tells of its death
 	failed error  // why the worker could not go on, in its own words
@@ -165,7 +166,7 @@ func (s *share) take(ctx context.Context, m message) error {
 		s.failed = &EnvironmentError{m.Text}
 	case closed:
 		s.done = true
-		return s.record(s.unloaded(m.Results))
+		return s.record(s.unloads.news(m.Results)) // all workers say the same unless one fails, or its lab is broken
 	}
 	return nil
 }
@@ -176,12 +177,6 @@ func judged(ctx context.Context, results []verdict.Result) []verdict.Result {
 		return results
 	}
 	return slices.DeleteFunc(results, func(r verdict.Result) bool { return r.Reason == verdict.Interrupted })
-}
-
-// unloaded picks what is to be recorded of how the subjects of this worker's lab unloaded. All workers say the same unless
-// one fails, so the first speaks for those that have nothing to tell.
-func (s *share) unloaded(results []verdict.Result) []verdict.Result {
-	return slices.DeleteFunc(results, func(r verdict.Result) bool { return r.Verdict == verdict.Pass && s.orders.Number != 0 })
 }
 
 func (s *share) record(results []verdict.Result) error { return record(s.journal, results) }

@@ -114,6 +114,17 @@ func TestWorkersThatPass(t *testing.T) {
 	}
 }
 
+// TestUnloadingIsToldByAnyWorker: a worker whose last spec has broken its lab has nothing to tell of how the subjects unloaded.
+func TestUnloadingIsToldByAnyWorker(t *testing.T) {
+	s := testStage(t, []string{claimsFirst}, []string{allPass})
+	if err := s.play(t.Context(), t, patient); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{allPass, "b", "c", "d", "the target unloads after all specs"}, s.recorded(t)); diff != "" {
+		t.Errorf("in the journal (-want +got):\n%s", diff)
+	}
+}
+
 // TestWorkersShareTheirClaims: what one of them has claimed, the other leaves alone.
 func TestWorkersShareTheirClaims(t *testing.T) {
 	s := testStage(t, []string{claimsFirst}, []string{claimsFirst})
