@@ -206,17 +206,13 @@ func (d *controlledDisk) RemovePath(ctx context.Context, server netip.Addr) erro
 	return err
 }
 
-// MapAnother maps another disk over the session of this one, and gives it up at once.
-func (d *controlledDisk) MapAnother(ctx context.Context) error {
+// MapAnother maps another disk over the session of this one.
+func (d *controlledDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
 	says, err := d.initiator.call(ctx, nil, MapAnother, d.node, anotherScripted)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	other, err := d.initiator.diskOf(MapAnother, says)
-	if err != nil {
-		return err
-	}
-	return other.Unmap(ctx)
+	return d.initiator.diskOf(MapAnother, says)
 }
 
 // Unmap also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.

@@ -107,35 +107,41 @@ func (i *Initiator) MapOrdinary(ctx context.Context) (provocations.Disk, error) 
 }
 
 func (i *Initiator) mapDisk(ctx context.Context, path string, over ...ibtrs.PathConfig) (provocations.Disk, error) {
-	d := &disk{news: make(chan struct{}), from: over[0].Device}
+	s := &session{news: make(chan struct{}), from: over[0].Device}
 	cfg := i.config()
-	cfg.Changed = d.changed
+	cfg.Changed = s.changed
 	cfg.Transport.Paths = over
 	var err error
-	if d.client, err = ibnbd.Connect(ctx, cfg); err != nil {
+	if s.client, err = ibnbd.Connect(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if d.device, err = d.client.Map(ctx, path, ibnbd.ReadWrite, ibnbd.BlockIO); err != nil {
-		return nil, errors.Join(err, d.client.Close())
+	d, err := s.client.Map(ctx, path, ibnbd.ReadWrite, ibnbd.BlockIO)
+	if err != nil {
+		return nil, errors.Join(err, s.client.Close())
 	}
-	return d, nil
+	return &disk{session: s, device: d}, nil
 }
 
-// disk is a device with its session.
-type disk struct {
+// session is that of one device, or of several.
+type session struct {
 	client *ibnbd.Client
-	device *ibnbd.Device
 	from   rdma.Device // of its paths
 
 	mu   sync.Mutex
-	news chan struct{} // closed, and replaced, when the state may have changed
+	news chan struct{} // closed, and replaced, when the state of a device may have changed
 }
 
-func (d *disk) changed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.news)
-	d.news = make(chan struct{})
+func (s *session) changed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// disk is a device with its session, which ends with the last one.
+type disk struct {
+	*session
+	device *ibnbd.Device
 }
 
 func (d *disk) Read(ctx context.Context, offset int64, size int) ([]byte, error) {
@@ -188,14 +194,18 @@ func (d *disk) RemovePath(ctx context.Context, server netip.Addr) error {
 	return fmt.Errorf("no path goes to %s", server)
 }
 
-func (d *disk) MapAnother(ctx context.Context) error {
-	other, err := d.client.Map(ctx, "another", ibnbd.ReadWrite, ibnbd.BlockIO)
+func (d *disk) MapAnother(ctx context.Context) (provocations.Disk, error) {
+	device, err := d.client.Map(ctx, "another", ibnbd.ReadWrite, ibnbd.BlockIO)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return other.Unmap(ctx, true)
+	return &disk{session: d.session, device: device}, nil
 }
 
 func (d *disk) Unmap(ctx context.Context) error {
-	return errors.Join(d.device.Unmap(ctx, true), d.client.Close())
+	err := d.device.Unmap(ctx, true)
+	if len(d.client.Devices()) > 0 {
+		return err
+	}
+	return errors.Join(err, d.client.Close())
 }

@@ -77,6 +77,11 @@ func clientWaits() []row {
 			blockRule(func(r *ibnbd.ClientRules) { r.ServeWhenClosed = true })),
 		client("closes-what-is-closed", "cannot unmap a device without telling the server", "IBNBD-FAIL-009",
 			blockRule(func(r *ibnbd.ClientRules) { r.CloseWhenClosed = true })),
+		client("keeps-no-order", "sends a newer request while one that was given up is under way to the same blocks", "IBNBD-FAIL-029",
+			blockRule(func(r *ibnbd.ClientRules) { r.NoOrder = true })),
+		client("sends-again-what-was-given-up", "sends requests that were given up again on another path, behind newer ones", "IBNBD-FAIL-029",
+			func(cfg *ibnbd.ClientConfig) { cfg.Rules.NoOrder, cfg.Transport.Rules.SendGivenUp = true, true }).
+			provokedBy("an application goes whose write is on a path that is lost", "a disk is unmapped whose write is on a path that is lost"),
 		client("maps-when-it-can", "has map wait until there is a path", "IBNBD-FAIL-010",
 			blockRule(func(r *ibnbd.ClientRules) { r.MapWhenLost = true })),
 	}

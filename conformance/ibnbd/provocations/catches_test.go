@@ -47,6 +47,10 @@ var breaks = []struct {
 	{"uses one path", func(c *ibnbd.ClientConfig) { c.Transport.Rules.FirstPathOnly = true }, []string{"IBTRS-MP-009"}},
 	{"does not recover", func(c *ibnbd.ClientConfig) { c.Transport.Rules.StayAway = true }, []string{"IBTRS-HB-009"}},
 	{"gives up soon", func(c *ibnbd.ClientConfig) { c.Transport.MaxReconnectAttempts = 1 }, []string{"IBTRS-PATH-006"}},
+	{"keeps no order of what was given up", func(c *ibnbd.ClientConfig) { c.Rules.NoOrder = true }, []string{"IBNBD-FAIL-029"}},
+	{"sends again what was given up", func(c *ibnbd.ClientConfig) {
+		c.Rules.NoOrder, c.Transport.Rules.SendGivenUp = true, true
+	}, []string{"IBNBD-FAIL-029"}},
 	{"counts no incarnations", func(c *ibnbd.ClientConfig) { c.Transport.Rules.KeepIncarnation = true }, []string{"IBTRS-PATH-004"}},
 }
 

@@ -27,6 +27,7 @@ type Initiator interface {
 // Disk is a mapped device. Offsets and sizes are bytes, multiples of 4096; errors have the errno that the user sees.
 type Disk interface {
 	Read(ctx context.Context, offset int64, size int) ([]byte, error)
+	// Write is that of an application of its own, which goes when ctx ends.
 	Write(ctx context.Context, offset int64, data []byte) error
 	Flush(ctx context.Context) error
 	// Size fails with ErrFixed where the size does not follow that of the mapped device.
@@ -38,9 +39,9 @@ type Disk interface {
 	// AddPath adds a path to another address of the server to the device's session, and RemovePath takes one out.
 	AddPath(ctx context.Context, server netip.Addr) error
 	RemovePath(ctx context.Context, server netip.Addr) error
-	// MapAnother maps another disk of the server over the device's session, and gives it up at once.
-	MapAnother(ctx context.Context) error
-	// Unmap gives the device up, by force.
+	// MapAnother maps another disk of the server over the device's session.
+	MapAnother(ctx context.Context) (Disk, error)
+	// Unmap gives the device up, by force. The session ends with its last one.
 	Unmap(ctx context.Context) error
 }
 

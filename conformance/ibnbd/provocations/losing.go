@@ -247,7 +247,7 @@ func mappedWithoutServer(ctx context.Context, p *Play) error {
 	}
 	patience, cancel := p.patient(ctx)
 	defer cancel()
-	err = bounded(patience, d.MapAnother(patience))
+	_, err = p.takeWithin(patience, d.MapAnother)
 	return failed(clause, "mapping over a session without a path", err)
 }
 

@@ -46,6 +46,11 @@ func (p *Play) Map(ctx context.Context, v *script.Server) (Disk, error) {
 func (p *Play) take(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	return p.takeWithin(ctx, mapIt)
+}
+
+// takeWithin is take within the time of ctx.
+func (p *Play) takeWithin(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
 	d, err := mapIt(ctx)
 	if err == nil {
 		p.disks = append(p.disks, d)

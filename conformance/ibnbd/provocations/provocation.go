@@ -48,7 +48,7 @@ func (c Provocation) Needs() int { return max(1, c.Servers) }
 
 // All are all provocations.
 func All() []Provocation {
-	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), losing(), returning(), waiting())
+	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), losing(), givingUp(), returning(), waiting())
 	for i := range all {
 		all[i].note()
 	}

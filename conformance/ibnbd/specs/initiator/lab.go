@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -103,20 +104,20 @@ func (d *labDisk) RemovePath(ctx context.Context, server netip.Addr) error {
 	return d.pair.Initiator.RemovePath(ctx, d.device.Session, pathTo(d.pair, server))
 }
 
-func (d *labDisk) MapAnother(ctx context.Context) error {
+func (d *labDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
 	r := d.pair.Request(subject.Export{Path: "another"})
 	r.Session, r.Paths = d.device.Session, []subject.PathAddr{d.path}
-	other, err := d.pair.TryMap(ctx, r)
-	if err != nil {
-		return err
-	}
-	return d.pair.Initiator.Unmap(ctx, other, subject.UnmapForce)
+	return (&labInitiator{d.pair}).mapDisk(ctx, r)
 }
 
-// Unmap gives the device up, which is the only one of its session, and waits for the end of that: one that stays would try to
-// reconnect for ever.
+// Unmap gives the device up, and waits for the end of the session with its last one: one that stays would try to reconnect for
+// ever.
 func (d *labDisk) Unmap(ctx context.Context) error {
 	if err := d.pair.Initiator.Unmap(ctx, d.device, subject.UnmapForce); err != nil {
+		return err
+	}
+	devices, err := d.pair.Initiator.Devices(ctx)
+	if err != nil || slices.ContainsFunc(devices, func(other subject.Device) bool { return other.Session == d.device.Session }) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, provocations.DefaultPatience)
