@@ -15,7 +15,7 @@ type ClientRules struct {
 	NoRemap            bool // does not open devices again after a reconnect
 	QueueWhenClosed    bool // sends I/O although the device is closed
 	ServeWhenClosed    bool // ends I/O without an error although the device is closed
-	NoOrder            bool // sends what touches the blocks of writes that are under way, and opens devices beside old requests
+	NoOrder            bool // sends what touches the blocks of a write that is under way, and opens devices beside old requests
 	CloseWhenClosed    bool // sends CLOSE although the device is closed
 	MapWhenLost        bool // waits with mapping until the session has a path
 	NoFlush            bool // never sends a flush

@@ -20,6 +20,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/rules"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -37,6 +38,7 @@ type sessionOptions struct {
 	ack      int
 	timers   ibtrs.Timers
 	verbose  bool
+	broken   []string // rules
 }
 
 func (o *sessionOptions) addFlags(c *cobra.Command) {
@@ -62,6 +64,7 @@ func (o *sessionOptions) addFlags(c *cobra.Command) {
 	f.DurationVar(&o.timers.ReconnectSettle, "reconnect-settle", o.timers.ReconnectSettle, "added to the pause")
 	f.DurationVar(&o.timers.ReconnectSpread, "reconnect-spread", o.timers.ReconnectSpread, "largest random addition to the pause")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	f.StringArrayVar(&o.broken, "break", nil, "break the `RULE`, to see how a conformance run finds it; may be given again, and \"help\" names all")
 }
 
 // connection is a client with the RDMA devices that its paths start from. A device stays open as long as the session.
@@ -155,6 +158,9 @@ func (o *sessionOptions) session(log *slog.Logger) (ibnbd.ClientConfig, error) {
 	cfg.Log, t.Log = log, log
 	t.Name, t.Timers, t.Connections, t.MaxReconnectAttempts = o.sessionName(), o.timers, o.conns, o.attempts
 	t.AckTimeout = o.ack
+	if err := rules.Break(o.broken, &cfg.Rules, &t.Rules); err != nil {
+		return cfg, err
+	}
 	if !provider.Known(o.provider) {
 		return cfg, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
 	}

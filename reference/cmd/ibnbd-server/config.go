@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/rules"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -31,7 +32,7 @@ func (o *options) plan() (*plan, error) {
 	if !provider.Known(o.provider) {
 		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
 	}
-	if err := breakRules(&p.cfg, o.broken); err != nil {
+	if err := rules.Break(o.broken, &p.cfg.Rules, &p.cfg.Transport.Rules); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planDoors} {
