@@ -196,6 +196,7 @@ func (c *Client) remapAll() {
 // Map opens a device of the server. The error is EEXIST to errors.Is if the path is mapped already, else the server's.
 func (c *Client) Map(ctx context.Context, path string, access AccessMode, mode IOMode) (*Device, error) {
 	d := &Device{client: c, path: path, access: access, mode: mode}
+	d.mapping.Store(&mapping{}) // nothing is known yet, but others can see the device
 	d.failures.log = newFailureLog(c.cfg.Log.With("session", c.session.Name()), "I/O failed")
 	if err := c.add(d); err != nil {
 		return nil, fmt.Errorf("map %q: %w", path, err)

@@ -42,7 +42,7 @@ type Device struct {
 	mode   IOMode
 
 	state    atomic.Int32
-	mapping  atomic.Pointer[mapping] // what the last good OPEN_RSP said
+	mapping  atomic.Pointer[mapping] // what the last good OPEN_RSP said; zero before the first
 	order    order[*IO]
 	inflight atomic.Int64 // I/O that may take effect, whether or not anybody waits for it
 	control  atomic.Int64 // OPENs and CLOSEs under way
@@ -226,7 +226,7 @@ func newMapping(c *Client, epoch uint64, a Agreement, r OpenResponse) *mapping {
 func (d *Device) adopt(m *mapping, generation int) error {
 	c := d.client
 	c.mu.Lock()
-	if old := d.mapping.Load(); old != nil {
+	if old := d.mapping.Load(); old.epoch != 0 {
 		if c.cfg.Rules.KeepDeviceID {
 			m.id = old.id
 		}

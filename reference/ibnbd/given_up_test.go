@@ -117,6 +117,28 @@ func TestCloseThatWasGivenUp(t *testing.T) {
 	})
 }
 
+// TestDeviceThatIsBeingMapped looks at a device whose OPEN is not answered yet, as those do who list devices.
+func TestDeviceThatIsBeingMapped(t *testing.T) {
+	eachEnding(t, func(s *stale, end func(*stale)) {
+		s.hush()
+		mapped := make(chan *ibnbd.Device, 1)
+		go func() { mapped <- s.mapDevice(s.client, "other", ibnbd.ReadWrite) }()
+		synctest.Wait()
+		d := s.client.Devices()[1]
+		if d.State() != ibnbd.DeviceInit || d.Size() != 0 || d.MaxIO() != 0 || d.BlockSize() != 0 || d.ID() != 0 || d.Traits() != (ibnbd.Traits{}) {
+			s.t.Errorf("a device that is being mapped is %s with %d bytes", d.State(), d.Size())
+		}
+		if _, err := d.ReadAt(make([]byte, staleSize), 0); err == nil {
+			s.t.Error("a device that is being mapped can be read")
+		}
+		end(s)
+		if d != <-mapped || d.Size() != deviceSize {
+			s.t.Errorf("the device has %d bytes when it is mapped", d.Size())
+		}
+		s.heal()
+	})
+}
+
 // TestUnmapKnowsOfIOThatWasGivenUp is refused as long as a write may take effect, however long ago its application has gone.
 func TestUnmapKnowsOfIOThatWasGivenUp(t *testing.T) {
 	eachEnding(t, func(s *stale, end func(*stale)) {
