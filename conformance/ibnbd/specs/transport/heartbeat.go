@@ -36,6 +36,7 @@ var _ = Describe("an idle path", func() {
 				}
 				return client != 0 && server != 0
 			})
+			p.Until(ctx, "the device is closed", kit.AtOnce, func() bool { return watch.State() == "closed" })
 			heal(ctx)
 			p.Measure("client gives up", client, timers.Patience())
 			p.Measure("server gives up", server, p.Target.Timers().Patience())
