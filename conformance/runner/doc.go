@@ -9,8 +9,9 @@
 // of the accelerator) and starts workers: processes of the same program, each with a lab of its own, so that specs that
 // mostly wait for a timer wait side by side. It owns the journal; workers only send [message] values through a pipe.
 //
-// A worker ([Work]) runs its share of the specs with Ginkgo in this process and reports each spec as it begins and ends. A
-// worker that dies takes its machines with it and ends the run; what was not reached stands as that in the report.
+// A worker ([Work]) finds the protocol that its orders name, runs its share of the specs with Ginkgo in this process and reports
+// each spec as it begins and ends. A worker that dies takes its machines with it and ends the run; what was not reached stands as
+// that in the report.
 //
 // The division ([divide]) is by the time that specs say they take, longest first, and follows from the selection alone.
 package runner
