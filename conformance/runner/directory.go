@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/vm"
 )
 
 // machinesDir is where the consoles and kernel logs of the labs go, below the directory of the report; one for each worker.
@@ -53,7 +54,7 @@ func occupy(name string) (release func(), err error) {
 }
 
 func refused(name string, err error) error {
-	return &EnvironmentError{fmt.Sprintf("cannot write the report to %s: %v; choose another directory with --report", name, err)}
+	return &vm.EnvironmentError{What: "cannot write the report to " + name, Err: err, Do: "choose another directory with --report"}
 }
 
 // clearAway removes what a run leaves in its directory. A directory without a journal is not one of ours, and is left alone.

@@ -17,6 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/vm"
 )
 
 // ForeignOptions say what a user wants of a run against a target or an initiator that somebody else runs.
@@ -162,7 +163,7 @@ func (r foreignRun) one(ctx context.Context, s foreign.Spec) error {
 	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(s.Name), KeepAll: r.options.KeepAll}
 	results, passive, err := r.subject.RunSpec(ctx, s, to)
 	if err != nil {
-		return &EnvironmentError{fmt.Sprintf("cannot run %q: %v", s.Name, err)}
+		return &vm.EnvironmentError{What: fmt.Sprintf("cannot run %q", s.Name), Err: err}
 	}
 	worst := results[0]
 	for i := range results {

@@ -42,9 +42,9 @@ type Options struct {
 	Rerun           string   // how to run one spec again; %s is its name
 }
 
-// Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. An
-// *EnvironmentError, or one of package image or vm, says why nothing could be judged at all; a run that was interrupted or
-// lost a worker on the way has an outcome beside the error, as far as it came.
+// Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. A
+// *vm.EnvironmentError says why nothing could be judged at all; a run that was interrupted or lost a worker on the way has an
+// outcome beside the error, as far as it came.
 func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
 	release, err := occupy(o.ReportDir)
 	if err != nil {
@@ -98,7 +98,7 @@ func (o *Options) build(ctx context.Context, show *progress) error {
 		built[f.Name] = true
 		show.say("compiling the %s", f.Name)
 		if err := f.Build(ctx, o.Kit.Programs); err != nil {
-			return &EnvironmentError{fmt.Sprintf("%v; run inside a checkout of the project, with Go and the packages of ci/packages.txt installed", err)}
+			return &vm.EnvironmentError{Err: err, Do: "run inside a checkout of the project, with Go and the packages of ci/packages.txt installed"}
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func interruption(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return &EnvironmentError{fmt.Sprintf("interrupted: %v", context.Cause(ctx))}
+	return &vm.EnvironmentError{What: "interrupted", Err: context.Cause(ctx)}
 }
 
 // conclude ends the journal, judges it and writes the reports. A run that has judged nothing before it failed has no outcome.
@@ -164,25 +164,28 @@ func header(o Options, plan *Plan) verdict.Header {
 	return h
 }
 
+// freeTemporary is what to do where the temporary directory takes nothing.
+const freeTemporary = "free space there, or set TMPDIR"
+
 // runWorkers runs all workers to their end. The first that cannot go on stops the others, and so does the end of the time for
 // a whole run.
 func runWorkers(ctx context.Context, o Options, plan *Plan, waits limits, show *progress, journal *verdict.Writer) error {
 	temp, err := os.MkdirTemp("", "ibnbd-")
 	if err != nil {
-		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the sockets of the labs: %v; free space there, or set TMPDIR", err)}
+		return &vm.EnvironmentError{What: "cannot make a directory for the sockets of the labs", Err: err, Do: freeTemporary}
 	}
 	defer os.RemoveAll(temp)
 	defer context.AfterFunc(ctx, func() {
 		show.say("interrupted: the labs are being taken down; once more ends at once")
 	})()
-	ctx, cancel := context.WithTimeoutCause(ctx, kit.RunTimeout, &EnvironmentError{
-		fmt.Sprintf("the run took longer than %s; select less, or run more workers with --workers", kit.RunTimeout)})
+	ctx, cancel := context.WithTimeoutCause(ctx, kit.RunTimeout, &vm.EnvironmentError{
+		What: fmt.Sprintf("the run took longer than %s", kit.RunTimeout), Do: "select less, or run more workers with --workers"})
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	claimed := filepath.Join(temp, "claims")
 	if err := os.Mkdir(claimed, 0o700); err != nil {
-		return &EnvironmentError{fmt.Sprintf("cannot make a directory for the claims of the workers: %v; free space there, or set TMPDIR", err)}
+		return &vm.EnvironmentError{What: "cannot make a directory for the claims of the workers", Err: err, Do: freeTemporary}
 	}
 	o.Kit.Lab.Templates = filepath.Join(temp, "templates")
 	seen, unloads := newPassive(), newPassive()

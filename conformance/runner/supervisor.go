@@ -18,6 +18,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/vm"
 )
 
 // limits bound the waits of a supervisor.
@@ -44,13 +45,13 @@ type share struct {
 	done   bool   // it took its lab down in good order
 }
 
-// run starts the worker and follows it to its end. A worker that cannot go on gives an *EnvironmentError.
+// run starts the worker and follows it to its end. A worker that cannot go on gives a *vm.EnvironmentError.
 func (s *share) run(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	worker, messages, err := s.start(working)
 	if err != nil {
-		return &EnvironmentError{fmt.Sprintf("cannot start worker %d: %v", s.orders.Number, err)}
+		return &vm.EnvironmentError{What: fmt.Sprintf("cannot start worker %d", s.orders.Number), Err: err}
 	}
 	followErr := s.follow(ctx, messages)
 	messages.Close() // so that a worker that nobody listens to any more is not stopped by a full pipe
@@ -163,7 +164,7 @@ func (s *share) take(ctx context.Context, m message) error {
 		s.progress.ended(s.orders.Number, m.Spec, m.Verdict, m.Results[0])
 		return s.record(append(judged(ctx, m.Results), s.passive.news(m.Passive)...))
 	case failed:
-		s.failed = &EnvironmentError{m.Text}
+		s.failed = &vm.EnvironmentError{What: m.Text}
 	case closed:
 		s.done = true
 		return s.record(s.unloads.news(m.Results)) // all workers say the same unless one fails, or its lab is broken
@@ -200,17 +201,16 @@ func (s *share) died(err error) error {
 }
 
 func (s *share) lost(how string) error {
-	return &EnvironmentError{fmt.Sprintf("worker %d %s while %s; read %s, and if this machine is short of memory, run fewer with --workers",
-		s.orders.Number, how, s.doing, s.log())}
+	return &vm.EnvironmentError{
+		What: fmt.Sprintf("worker %d %s while %s", s.orders.Number, how, s.doing),
+		Do:   fmt.Sprintf("read %s, and if this machine is short of memory, run fewer with --workers", s.log()),
+	}
 }
 
 // recordError is that of a journal that cannot be written.
 func recordError(err error) error {
-	return &EnvironmentError{fmt.Sprintf("cannot record the run: %v; free space there, or choose another directory with --report", err)}
+	return &vm.EnvironmentError{What: "cannot record the run", Err: err, Do: "free space there, or choose another directory with --report"}
 }
 
-// EnvironmentError is a run that could not be carried out: a machine, a tool or a file is at fault, not a subject. Its text
-// says what, where, and what to do.
-type EnvironmentError struct{ Text string }
-
-func (e *EnvironmentError) Error() string { return e.Text }
+// EnvironmentError is that of a run that could not be carried out: a machine, a tool or a file is at fault, not a subject.
+type EnvironmentError = vm.EnvironmentError

@@ -168,6 +168,20 @@ func TestEnvironmentErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
+func TestTextOfEnvironmentError(t *testing.T) {
+	full := errors.New("disk full")
+	for want, err := range map[string]EnvironmentError{
+		"write a file: disk full; free space": {What: "write a file", Err: full, Do: "free space"},
+		"write a file: disk full":             {What: "write a file", Err: full},
+		"it took too long; select less":       {What: "it took too long", Do: "select less"},
+		"disk full; free space":               {Err: full, Do: "free space"},
+	} {
+		if err.Error() != want || !errors.Is(&err, full) && err.Err != nil {
+			t.Errorf("%q, want %q", err.Error(), want)
+		}
+	}
+}
+
 func TestUnknownNamesAreTheCallersFault(t *testing.T) {
 	for says, spec := range map[string]Spec{
 		`unknown kernel "7.99": the package set has 6.1, 6.12`: {Kernel: "7.99"},

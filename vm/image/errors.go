@@ -10,16 +10,25 @@ import (
 	"syscall"
 )
 
-// An EnvironmentError says that this machine, not the caller's request or the code, is why an image cannot be made: a
+// An EnvironmentError says that this machine, not the caller's request or the code, is why something cannot be done: a
 // package that cannot be had, a tool that is missing, a full disk. Its text is one sentence that says what, where and what
-// to do.
+// to do. It is the type of all packages that need a machine: of this one, of package vm, and of those that run specs.
 type EnvironmentError struct {
-	What string // what was attempted, on what
-	Err  error  // why it failed
-	Do   string // what to do about it
+	What string // what was attempted, on what; "" where Err says it
+	Err  error  // why it failed; nil where What says it
+	Do   string // what to do about it; "" for nothing
 }
 
-func (e *EnvironmentError) Error() string { return fmt.Sprintf("%s: %v; %s", e.What, e.Err, e.Do) }
+func (e *EnvironmentError) Error() string {
+	text := e.What
+	if e.Err != nil {
+		text = strings.TrimPrefix(text+": "+e.Err.Error(), ": ")
+	}
+	if e.Do != "" {
+		text += "; " + e.Do
+	}
+	return text
+}
 
 // Unwrap returns the reason.
 func (e *EnvironmentError) Unwrap() error { return e.Err }
