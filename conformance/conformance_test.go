@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -81,11 +82,12 @@ func TestRefusals(t *testing.T) {
 	for want, run := range map[string]judge{
 		"Config.Targets is empty":            without(func(c *foreign.Config) { c.Targets = nil }),
 		"Config.Exports: 3 exports":          without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
+		"Config.Patience: patience 2h0m0s":   without(func(c *foreign.Config) { c.Patience = 2 * time.Hour }),
 		"Config.Name is empty":               without(func(c *foreign.Config) { c.Name = "" }),
 		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = clauses.SRP }),
 		`Config.Place: provider "siw"`:       without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
 		"Settings.ReportDir is empty":        conformance.Foreign{Config: known},
-		"Config.Hook is empty":               conformance.ForeignInitiator{Settings: conformance.Settings{ReportDir: t.TempDir()}},
+		"Config.Hook is missing":             conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
 		"Config.Place: no own address": conformance.ForeignInitiator{
 			Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},

@@ -12,7 +12,8 @@
 //   - [Lab] judges a target against an initiator of this project or of mainline Linux, in virtual machines on a wire that
 //     can be broken.
 //
-// Run gives a [verdict.Outcome]: a verdict for each clause of the catalogue, with its reason and its evidence, and an exit
+// Prepare checks what is said and chooses the specs, for those who want to see the plan; Run does that and carries it out. It
+// gives a [verdict.Outcome]: a verdict for each clause of the catalogue, with its reason and its evidence, and an exit
 // code. Journal and reports (JSON, JUnit, KTAP, HTML) are in Settings.ReportDir, as of the command. What is tried is chosen by
 // a [runner.Selection]: by clauses, areas, level, or the names of specs.
 //

@@ -5,6 +5,7 @@ package conformance
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -25,21 +26,30 @@ type Foreign struct {
 // owner did not allow, or what Config gets wrong; any other error why the target could not be judged, and then there may be an
 // outcome beside it, as far as the run came.
 func (f Foreign) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
+	p, err := f.Prepare()
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(ctx, out)
+}
+
+// Prepare checks the settings and chooses the specs. Nothing is sent to the target.
+func (f Foreign) Prepare() (*Prepared, error) {
 	c := f.Config
 	if len(c.Targets) == 0 {
-		return nil, refuse("Config.Targets is empty: name an address of the target")
+		return nil, refuse("Config.Targets", "is empty: name an address of the target")
 	}
 	p, err := identify(c.Name, c.Dialect, c.Patience)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.CheckExports(c.Exports); err != nil {
-		return nil, refuse("Config.Exports: %v", err)
+		return nil, &SettingError{Field: "Config.Exports", Err: err}
 	}
 	if err := c.Place.Check(len(c.Targets)); err != nil {
-		return nil, refuse("Config.Place: %v", err)
+		return nil, &SettingError{Field: "Config.Place", Err: err}
 	}
-	return f.Settings.runForeign(ctx, p.Target(c), out)
+	return prepareForeign(f.Settings, p.Target(c))
 }
 
 // ForeignInitiator judges an initiator that somebody else runs, and that a command of its owner controls.
@@ -51,54 +61,66 @@ type ForeignInitiator struct {
 
 // Run has scripted servers provoke the initiator. It is as [Foreign.Run].
 func (f ForeignInitiator) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
-	c := f.Config
-	if len(c.Hook) == 0 {
-		return nil, refuse("Config.Hook is empty: nothing else can have the initiator map a disk")
+	p, err := f.Prepare()
+	if err != nil {
+		return nil, err
 	}
+	return p.Run(ctx, out)
+}
+
+// Prepare checks the settings and chooses the specs. The initiator is not called.
+func (f ForeignInitiator) Prepare() (*Prepared, error) {
+	c := f.Config
 	p, err := identify(c.Name, c.Dialect, c.Patience)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Place.CheckListening(); err != nil {
-		return nil, refuse("Config.Place: %v", err)
+	if len(c.Hook) == 0 {
+		return nil, refuse("Config.Hook", "is missing: nothing else can have the initiator map a disk")
 	}
-	return f.Settings.runForeign(ctx, p.Initiator(c), out)
+	if err := c.Place.CheckListening(); err != nil {
+		return nil, &SettingError{Field: "Config.Place", Err: err}
+	}
+	return prepareForeign(f.Settings, p.Initiator(c))
 }
 
-// runForeign judges a subject that somebody else runs.
-func (s Settings) runForeign(ctx context.Context, subject foreign.Subject, out io.Writer) (*verdict.Outcome, error) {
-	if err := s.check(); err != nil {
+// prepareForeign prepares a run against a subject that somebody else runs.
+func prepareForeign(s Settings, subject foreign.Subject) (*Prepared, error) {
+	s, err := complete(s)
+	if err != nil {
 		return nil, err
 	}
 	catalogue, err := clauses.Load()
 	if err != nil {
 		return nil, err
 	}
-	o := runner.ForeignOptions{
-		Selection: s.Selection, Subject: subject, ReportDir: s.ReportDir, Baseline: s.Baseline, KeepAll: s.KeepEvidence,
-		Tool: s.tool(), Rerun: rerun,
-	}
+	o := runner.ForeignOptions{Settings: s, Subject: subject}
 	plan, err := runner.NewForeignPlan(catalogue, o)
 	if err != nil {
 		return nil, err
 	}
-	return runner.RunForeign(ctx, catalogue, o, plan, out)
+	return &Prepared{plan, func(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
+		return runner.RunForeign(ctx, catalogue, o, plan, out)
+	}}, nil
 }
 
 // identify finds the protocol of an implementation. It refuses one of which nobody could tell what it is, and a patience with which
 // nothing could be judged; 0 stands for the usual one.
 func identify(name string, dialect clauses.Dialect, patience time.Duration) (*foreign.Protocol, error) {
 	if name == "" {
-		return nil, refuse("Config.Name is empty: reports and baselines need a name of the implementation")
+		return nil, refuse("Config.Name", "is empty: reports and baselines need a name of the implementation")
 	}
 	if patience != 0 {
 		if err := foreign.CheckPatience(patience); err != nil {
-			return nil, refuse("Config.Patience: %v", err)
+			return nil, &SettingError{Field: "Config.Patience", Err: err}
 		}
 	}
-	p := protocol.Foreign(Protocols(), dialect)
-	if p == nil {
-		return nil, refuse("Config.Dialect %q is not one of %q", dialect, protocol.ForeignDialects(Protocols()))
+	if p := protocol.Foreign(Protocols(), dialect); p != nil {
+		return p, nil
 	}
-	return p, nil
+	var known []string
+	for _, d := range protocol.ForeignDialects(Protocols()) {
+		known = append(known, string(d))
+	}
+	return nil, refuse("Config.Dialect", "%q is not one of %s", dialect, strings.Join(known, ", "))
 }

@@ -5,7 +5,6 @@ package conformance
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -35,17 +34,23 @@ type Lab struct {
 	Settings
 }
 
-// ErrNothingSelected is that of a selection which leaves no spec.
-var ErrNothingSelected = errors.New("conformance: no spec is selected")
-
 // Run boots the labs and runs the specs. Its progress is written to out. The error says why nothing could be judged, or why
 // not all; in the latter case there is an outcome beside it. The program must call [Worker] first of all.
 func (l Lab) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
-	catalogue, err := clauses.Load()
+	p, err := l.Prepare()
 	if err != nil {
 		return nil, err
 	}
+	return p.Run(ctx, out)
+}
+
+// Prepare checks the settings and chooses the specs.
+func (l Lab) Prepare() (*Prepared, error) {
 	o, err := l.Options()
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := clauses.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +58,9 @@ func (l Lab) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(plan.Specs) == 0 {
-		return nil, ErrNothingSelected
-	}
-	return runner.Run(ctx, catalogue, o, plan, out)
+	return &Prepared{plan, func(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
+		return runner.Run(ctx, catalogue, o, plan, out)
+	}}, nil
 }
 
 // Options are what package runner wants to know for such a run.
@@ -72,18 +76,21 @@ func (l Lab) Options() (runner.Options, error) {
 	if err := l.check(known); err != nil {
 		return runner.Options{}, err
 	}
+	if l.Settings, err = complete(l.Settings); err != nil {
+		return runner.Options{}, err
+	}
 	target, _ := implementation.Named(known, l.Target)
 	initiator, _ := implementation.Named(known, l.Initiator)
 	return runner.Options{
-		Selection:       l.Selection,
+		Settings:        l.Settings,
 		Subjects:        l.subjects(target, initiator),
 		Implementations: []implementation.Facts{target, initiator},
 		Image:           image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known)},
 		Kit: kit.Config{
 			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU},
-			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(), KeepAll: l.KeepEvidence,
+			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),
 		},
-		ReportDir: l.ReportDir, Baseline: l.Baseline, Workers: l.Workers, Seed: l.Seed, Tool: l.tool(), Rerun: rerun,
+		Workers: l.Workers, Seed: l.Seed,
 	}, nil
 }
 
@@ -92,7 +99,7 @@ func (l Lab) protocol() (protocol.Protocol, error) {
 	name := cmp.Or(l.Protocol, Protocols()[0].Name)
 	p, _ := protocol.Named(Protocols(), name)
 	if p.Lab == nil {
-		return p, refuse("Protocol %q is not one that has specs", name)
+		return p, refuse("Protocol", "%q is not one that has specs", name)
 	}
 	return p, nil
 }
@@ -105,8 +112,8 @@ func (l Lab) abilities() map[clauses.Ability]bool {
 // subjects describes what is under test for the record.
 func (l Lab) subjects(target, initiator implementation.Facts) []verdict.Subject {
 	return []verdict.Subject{
-		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.tool(), l.Kernel)},
-		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.tool(), l.Kernel)},
+		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.Tool, l.Kernel)},
+		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.Tool, l.Kernel)},
 	}
 }
 
@@ -117,18 +124,18 @@ func (l Lab) check(known []implementation.Facts) error {
 	names := implementation.Names(known)
 	for field, name := range map[string]string{"Target": l.Target, "Initiator": l.Initiator} {
 		if !slices.Contains(names, name) {
-			return refuse("%s %q is not one of %s", field, name, strings.Join(names, ", "))
+			return refuse(field, "%q is not one of %s", name, strings.Join(names, ", "))
 		}
 	}
 	switch {
 	case !slices.Contains(image.Kernels(), l.Kernel):
-		return refuse("Kernel %q is not one of %s", l.Kernel, strings.Join(image.Kernels(), ", "))
+		return refuse("Kernel", "%q is not one of %s", l.Kernel, strings.Join(image.Kernels(), ", "))
 	case l.MTU < vm.MinMTU || l.MTU > vm.MaxMTU:
-		return refuse("MTU %d is outside %d to %d", l.MTU, vm.MinMTU, vm.MaxMTU)
+		return refuse("MTU", "%d is outside %d to %d", l.MTU, vm.MinMTU, vm.MaxMTU)
 	case l.Workers < 1 || l.Workers > MostWorkers:
-		return refuse("Workers %d is outside 1 to %d", l.Workers, MostWorkers)
+		return refuse("Workers", "%d is outside 1 to %d", l.Workers, MostWorkers)
 	}
-	return l.Settings.check()
+	return nil
 }
 
 // Worker does a share of a run and ends the process, if that is what [Lab.Run] has started it for; otherwise it returns at once. A

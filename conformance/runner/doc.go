@@ -13,5 +13,8 @@
 // each spec as it begins and ends. A worker that dies takes its machines with it and ends the run; what was not reached stands as
 // that in the report.
 //
+// A target or an initiator that somebody else runs needs neither ([RunForeign]): its specs run in this process, one after the other.
+// Settings, plan, progress, journal and reports are the same for both ([Settings], [Plan]).
+//
 // The division ([divide]) is by the time that specs say they take, longest first, and follows from the selection alone.
 package runner

@@ -6,9 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -16,53 +13,42 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
 // ForeignOptions say what a user wants of a run against a target or an initiator that somebody else runs.
 type ForeignOptions struct {
-	Selection    Selection
-	Subject      foreign.Subject   // what is judged
-	ReportDir    string            // where journal, reports and evidence go
-	Baseline     *verdict.Baseline // expected failures; nil for none
-	BaselineFile string
-	Tool         string   // version of the program
-	Command      []string // as the user typed it
-	Rerun        string   // how to run one spec again; %s is its name
-	KeepAll      bool     // keep the evidence of specs that passed, too
-}
-
-// ForeignPlan is what a run against a foreign subject would do.
-type ForeignPlan struct {
-	Specs    []foreign.Spec         // chosen, in the order in which they run
-	Skipped  map[verdict.Reason]int // how many of them cannot run, as far as that is known beforehand
-	Estimate time.Duration          // of those that can
-	deciders map[string][]string    // all specs by the clause that they decide
-	labOnly  map[string]bool        // clauses that only specs of the lab decide
+	Settings
+	Subject foreign.Subject // what is judged
 }
 
 // NewForeignPlan chooses the specs. An error is about usage, as of [NewPlan].
-func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*ForeignPlan, error) {
-	all := o.Subject.Specs()
-	picked, err := o.Selection.pick(described(all), catalogue)
+func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*Plan, error) {
+	claims, err := Claims(catalogue)
 	if err != nil {
 		return nil, err
 	}
-	chosen := make(map[string]bool)
-	for _, s := range o.Selection.ofShard(applicable(picked, catalogue, []clauses.Subject{o.Subject.Describe()})) {
-		chosen[s.Name] = true
+	all := o.Subject.Specs()
+	specs, subjects := described(all), []clauses.Subject{o.Subject.Describe()}
+	chosen, _, err := o.Selection.choose(specs, catalogue, subjects)
+	if err != nil {
+		return nil, err
 	}
-	p := &ForeignPlan{Skipped: make(map[verdict.Reason]int), labOnly: make(map[string]bool)}
-	p.Specs = slices.DeleteFunc(slices.Clone(all), func(s foreign.Spec) bool { return !chosen[s.Name] })
-	for _, s := range p.Specs {
+	p := &Plan{
+		Specs: chosen, Subjects: subjects, Skipped: make(map[verdict.Reason]int), Workers: 1, claims: claims, deciders: decidersOf(specs),
+	}
+	for _, s := range all {
+		if !slices.ContainsFunc(chosen, func(c Spec) bool { return c.Name == s.Name }) {
+			continue
+		}
 		if reason, _ := o.Subject.Missing(s); reason != "" {
 			p.Skipped[reason]++
 			continue
 		}
 		p.Estimate += s.Takes
 	}
-	return p, p.findDeciders(catalogue, all)
+	p.leaveToLab(catalogue)
+	return p, nil
 }
 
 // described gives what a selection needs to know.
@@ -74,93 +60,68 @@ func described(specs []foreign.Spec) []Spec {
 	return all
 }
 
-// findDeciders notes which specs decide which clauses: those of this run, and where it has none those of the lab.
-func (p *ForeignPlan) findDeciders(catalogue *clauses.Catalogue, all []foreign.Spec) error {
-	p.deciders = make(map[string][]string)
-	for _, s := range all {
-		for _, id := range s.Clauses {
-			p.deciders[id] = append(p.deciders[id], s.Name)
-		}
-	}
-	claims, err := Claims(catalogue)
-	if err != nil {
-		return err
-	}
+// leaveToLab notes the clauses that only specs of the lab decide, and which these are.
+func (p *Plan) leaveToLab(catalogue *clauses.Catalogue) {
 	for _, c := range catalogue.All() {
-		if inLab := claims.SpecsOf(c.ID); len(p.deciders[c.ID]) == 0 && len(inLab) > 0 {
-			p.deciders[c.ID], p.labOnly[c.ID] = inLab, true
+		inLab := slices.Sorted(slices.Values(p.claims.SpecsOf(c.ID)))
+		if len(p.deciders[c.ID]) == 0 && len(inLab) > 0 {
+			p.deciders[c.ID], p.labOnly = inLab, append(p.labOnly, c)
 		}
 	}
-	return nil
 }
 
 // RunForeign carries out a plan against a foreign subject. It is as [Run], but for a *foreign.RefusedError: then nothing was
 // tried, because of what its owner did not allow.
-func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOptions, plan *ForeignPlan, out io.Writer) (*verdict.Outcome, error) {
-	release, err := occupy(o.ReportDir)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	show := newProgress(out, len(plan.Specs))
-	defer show.stop()
-	subjectRun, err := o.Subject.Start(ctx)
-	if err != nil {
-		return nil, interruption(ctx, err)
-	}
-	defer subjectRun.Close()
-	subject := subjectRun.Subject()
-	show.say("%s %s", subject.Name, map[clauses.Role]string{clauses.Target: "serves", clauses.Initiator: "is there"}[subject.Role])
-	journal, err := verdict.Create(filepath.Join(o.ReportDir, report.JournalFile), catalogue, o.header(plan, subject))
-	if err != nil {
-		return nil, recordError(err)
-	}
-	defer journal.Close()
-	run := foreignRun{o, plan, subjectRun, journal, show}
-	runErr := run.all(ctx, catalogue, subject)
-	show.stop()
-	return conclude(catalogue, o.ReportDir, journal, interruption(ctx, runErr))
-}
-
-func (o ForeignOptions) header(plan *ForeignPlan, subject verdict.Subject) verdict.Header {
-	h := verdict.Header{
-		Tool: o.Tool, Command: o.Command, Start: time.Now().UTC(), Selection: o.Selection.String(), Shard: o.Selection.Shard,
-		Subjects: []verdict.Subject{subject}, BaselineFile: o.BaselineFile, Specs: plan.deciders,
-		Environment: verdict.Environment{Host: hostName(), Kernel: kernelRelease(), CPUs: runtime.NumCPU()},
-	}
-	if o.Baseline != nil {
-		h.Baseline = o.Baseline.Expected
-	}
-	return h
+func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOptions, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
+	r := &foreignRun{options: o, plan: plan}
+	defer r.close()
+	return o.execute(ctx, catalogue, plan, r, out)
 }
 
 // foreignRun is one run against a foreign subject.
 type foreignRun struct {
 	options ForeignOptions
-	plan    *ForeignPlan
-	subject foreign.Run
-	journal *verdict.Writer
-	show    *progress
+	plan    *Plan
+	subject foreign.Run // from prepare on
 }
 
-func (r foreignRun) all(ctx context.Context, catalogue *clauses.Catalogue, subject verdict.Subject) error {
+func (r *foreignRun) prepare(ctx context.Context, show *progress) (p place, err error) {
+	if r.subject, err = r.options.Subject.Start(ctx); err != nil {
+		return place{}, err
+	}
+	found := r.subject.Subject()
+	show.say("%s %s", found.Name, map[clauses.Role]string{clauses.Target: "serves", clauses.Initiator: "is there"}[found.Role])
+	return place{subjects: []verdict.Subject{found}}, nil
+}
+
+func (r *foreignRun) close() {
+	if r.subject != nil {
+		r.subject.Close() // what it can say no longer matters
+	}
+}
+
+func (r *foreignRun) run(ctx context.Context, show *progress, journal *verdict.Writer) error {
+	specs := make(map[string]foreign.Spec)
+	for _, s := range r.options.Subject.Specs() {
+		specs[s.Name] = s
+	}
 	for _, s := range r.plan.Specs {
-		if err := r.one(ctx, s); err != nil {
+		if err := r.one(ctx, specs[s.Name], show, journal); err != nil {
 			return err
 		}
 	}
 	if r.options.Selection.String() != "" {
 		return nil
 	}
-	return record(r.journal, r.plan.leftToLab(catalogue, subject))
+	return record(journal, r.plan.leftToLab(r.subject.Subject()))
 }
 
 // only is the number of the one worker, for the progress.
 const only = 0
 
-func (r foreignRun) one(ctx context.Context, s foreign.Spec) error {
-	r.show.begun(only, s.Name)
-	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(s.Name), KeepAll: r.options.KeepAll}
+func (r *foreignRun) one(ctx context.Context, s foreign.Spec, show *progress, journal *verdict.Writer) error {
+	show.begun(only, s.Name)
+	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(s.Name), KeepAll: r.options.KeepEvidence}
 	results, passive, err := r.subject.RunSpec(ctx, s, to)
 	if err != nil {
 		return &vm.EnvironmentError{What: fmt.Sprintf("cannot run %q", s.Name), Err: err}
@@ -172,20 +133,19 @@ func (r foreignRun) one(ctx context.Context, s foreign.Spec) error {
 			worst = results[i]
 		}
 	}
-	r.show.ended(only, s.Name, worst.Verdict, worst)
-	return record(r.journal, append(results, passive...))
+	show.ended(only, s.Name, worst.Verdict, worst)
+	return record(journal, append(results, passive...))
 }
 
 // leftToLab says of the clauses that only the lab decides that they were not tried.
-func (p *ForeignPlan) leftToLab(catalogue *clauses.Catalogue, subject verdict.Subject) []verdict.Result {
+func (p *Plan) leftToLab(subject verdict.Subject) []verdict.Result {
 	var results []verdict.Result
-	for _, id := range slices.Sorted(maps.Keys(p.labOnly)) {
-		clause, _ := catalogue.Get(id)
-		if force, _ := clause.Force(subject.Subject); force == clauses.NotApplicable {
+	for _, c := range p.labOnly {
+		if force, _ := c.Force(subject.Subject); force == clauses.NotApplicable {
 			continue
 		}
 		results = append(results, verdict.Result{
-			Clause: id, Spec: p.deciders[id][0], Verdict: verdict.Skip, Reason: verdict.NeedsLab,
+			Clause: c.ID, Spec: p.deciders[c.ID][0], Verdict: verdict.Skip, Reason: verdict.NeedsLab,
 			Message: verdict.NeedsLab.Meaning(), Start: time.Now().UTC(),
 		})
 	}

@@ -28,11 +28,15 @@ type Spec struct {
 
 // Plan is what a run would do.
 type Plan struct {
-	Specs    []Spec        // chosen, in tree order
-	LeftOut  []Spec        // chosen, too, but for their taking minutes
-	Workers  int           // that have something to do
-	Estimate time.Duration // of the specs alone, without the boot of the labs
+	Specs    []Spec                 // chosen, in the order in which they stand: in that of the tree, or first what is harmless
+	LeftOut  []Spec                 // chosen, too, but for their taking minutes
+	Subjects []clauses.Subject      // of whom they speak
+	Skipped  map[verdict.Reason]int // how many of a foreign subject's cannot run, as far as that is known beforehand
+	Workers  int                    // that have something to do
+	Estimate time.Duration          // of the specs that can run, without the boot of the labs
 	claims   *claim.Claims
+	deciders map[string][]string // names of specs by the clause that they decide, for the record
+	labOnly  []clauses.Clause    // those that are decided in labs alone, of a foreign subject
 }
 
 // Uncovered lists the clauses of a filter that no spec of the whole suite decides.
@@ -60,14 +64,27 @@ func NewPlan(catalogue *clauses.Catalogue, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	picked, err := o.Selection.pick(specsOf(preview), catalogue)
+	subjects := clauseSubjects(o.Subjects)
+	chosen, leftOut, err := o.Selection.choose(specsOf(preview), catalogue, subjects)
 	if err != nil {
 		return nil, err
 	}
-	picked, leftOut := o.Selection.withoutExtended(applicable(picked, catalogue, clauseSubjects(o.Subjects)))
-	picked = o.Selection.ofShard(picked)
-	shares := divide(picked, max(1, o.Workers))
-	return &Plan{Specs: picked, LeftOut: leftOut, Workers: len(shares), Estimate: estimate(shares), claims: claims}, nil
+	shares := divide(chosen, max(1, o.Workers))
+	return &Plan{
+		Specs: chosen, LeftOut: leftOut, Subjects: subjects, Workers: len(shares), Estimate: estimate(shares), claims: claims,
+		deciders: decidersOf(slices.Concat(chosen, leftOut)),
+	}, nil
+}
+
+// decidersOf gives the names of specs by the clause that they decide.
+func decidersOf(specs []Spec) map[string][]string {
+	deciders := make(map[string][]string)
+	for _, s := range specs {
+		for _, id := range s.Clauses {
+			deciders[id] = append(deciders[id], s.Name)
+		}
+	}
+	return deciders
 }
 
 // specsOf lists the specs of a preview in tree order.

@@ -8,83 +8,73 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
 // Options say what a user wants of a run.
 type Options struct {
-	Selection       Selection
+	Settings
 	Subjects        []verdict.Subject      // one target and one initiator
 	Implementations []implementation.Facts // of the subjects
 	Image           image.Spec             // what the hosts of the labs boot
 	Kit             kit.Config             // the lab and the subjects; image, accelerator, programs and directories are filled in by Run
-	ReportDir       string                 // where journal, reports and evidence go
-	Baseline        *verdict.Baseline      // expected failures; nil for none
-	BaselineFile    string
-	Workers         int      // labs side by side; at least 1
-	Seed            int64    // of the order of specs
-	Tool            string   // version of the program
-	Command         []string // as the user typed it
-	Rerun           string   // how to run one spec again; %s is its name
+	Workers         int                    // labs side by side; at least 1
+	Seed            int64                  // of the order of specs
 }
 
 // Run carries out a plan. It shows its progress on out, writes the journal and all reports, and returns the outcome. A
 // *vm.EnvironmentError says why nothing could be judged at all; a run that was interrupted or lost a worker on the way has an
 // outcome beside the error, as far as it came.
 func Run(ctx context.Context, catalogue *clauses.Catalogue, o Options, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
-	release, err := occupy(o.ReportDir)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	show := newProgress(out, len(plan.Specs))
-	defer show.stop()
-	if err := o.prepare(ctx, plan.Workers, show); err != nil {
-		return nil, interruption(ctx, err)
-	}
-	journal, err := verdict.Create(filepath.Join(o.ReportDir, report.JournalFile), catalogue, header(o, plan))
-	if err != nil {
-		return nil, recordError(err)
-	}
-	defer journal.Close()
-	runErr := runWorkers(ctx, o, plan, usual, show, journal)
-	show.stop()
-	return conclude(catalogue, o.ReportDir, journal, interruption(ctx, runErr))
+	return o.execute(ctx, catalogue, plan, &labRun{o, plan}, out)
+}
+
+// labRun is one run in labs.
+type labRun struct {
+	options Options
+	plan    *Plan
 }
 
 // prepare makes what all labs share: the guests' image, and the choice of how guests run.
-func (o *Options) prepare(ctx context.Context, labs int, show *progress) (err error) {
-	if err := vm.Check(o.Kit.Lab, labs); err != nil {
-		return err
+func (r *labRun) prepare(ctx context.Context, show *progress) (place, error) {
+	o := &r.options
+	if err := vm.Check(o.Kit.Lab, r.plan.Workers); err != nil {
+		return place{}, err
 	}
-	o.Kit.Lab.Image, err = image.Build(ctx, o.Image, func(step string) { show.say("%s", step) })
+	made, err := image.Build(ctx, o.Image, func(step string) { show.say("%s", step) })
 	if err != nil {
-		return err
+		return place{}, err
 	}
+	o.Kit.Lab.Image = made
 	choice, err := vm.PickAccelerator(ctx, o.Kit.Lab)
 	if err != nil {
-		return err
+		return place{}, err
 	}
 	o.Kit.Lab.Accelerator = choice.Accelerator
 	if err := o.build(ctx, show); err != nil {
-		return err
+		return place{}, err
 	}
 	show.say("guests run on %s: %s", choice.Accelerator, brief(choice.Reason))
-	return nil
+	return place{
+		subjects: o.Subjects, seed: o.Seed,
+		environment: verdict.Environment{
+			Packages: made.Manifest.Packages, Guest: made.Manifest.Release, Accelerator: string(choice.Accelerator),
+		},
+	}, nil
+}
+
+func (r *labRun) run(ctx context.Context, show *progress, journal *verdict.Writer) error {
+	return runWorkers(ctx, r.options, r.plan, usual, show, journal)
 }
 
 // build compiles the programs of the subjects, once where both are of one implementation.
@@ -102,66 +92,6 @@ func (o *Options) build(ctx context.Context, show *progress) error {
 		}
 	}
 	return nil
-}
-
-// interruption is the error of a run that its caller has ended, and err of any other.
-func interruption(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	return &vm.EnvironmentError{What: "interrupted", Err: context.Cause(ctx)}
-}
-
-// conclude ends the journal, judges it and writes the reports. A run that has judged nothing before it failed has no outcome.
-func conclude(catalogue *clauses.Catalogue, dir string, journal *verdict.Writer, runErr error) (*verdict.Outcome, error) {
-	if runErr == nil {
-		if err := journal.Finish(time.Now().UTC()); err != nil {
-			return nil, recordError(err)
-		}
-	}
-	outcome, err := verdict.Judge(catalogue, journal.Run())
-	if err != nil {
-		return nil, err
-	}
-	if err := report.WriteAll(dir, outcome); err != nil && runErr == nil { // a disk is full only once
-		runErr = recordError(err)
-	}
-	if runErr != nil && len(journal.Run().Results) == 0 {
-		return nil, runErr
-	}
-	return outcome, runErr
-}
-
-// header says what is run.
-func header(o Options, plan *Plan) verdict.Header {
-	h := verdict.Header{
-		Tool:         o.Tool,
-		Command:      o.Command,
-		Start:        time.Now().UTC(),
-		Seed:         o.Seed,
-		Selection:    o.Selection.String(),
-		Shard:        o.Selection.Shard,
-		Subjects:     o.Subjects,
-		BaselineFile: o.BaselineFile,
-		Specs:        make(map[string][]string),
-		Environment: verdict.Environment{
-			Host:        hostName(),
-			Kernel:      kernelRelease(),
-			CPUs:        runtime.NumCPU(),
-			Packages:    o.Kit.Lab.Image.Manifest.Packages,
-			Guest:       o.Kit.Lab.Image.Manifest.Release,
-			Accelerator: string(o.Kit.Lab.Accelerator),
-		},
-	}
-	if o.Baseline != nil {
-		h.Baseline = o.Baseline.Expected
-	}
-	for _, spec := range slices.Concat(plan.Specs, plan.LeftOut) {
-		for _, id := range spec.Clauses {
-			h.Specs[id] = append(h.Specs[id], spec.Name)
-		}
-	}
-	return h
 }
 
 // freeTemporary is what to do where the temporary directory takes nothing.
@@ -251,27 +181,11 @@ func specCount(n int) string {
 func ordersFor(o Options, number int, specs []Spec) orders {
 	// Each goes through the specs in an order of its own, so that not all of them are at those that only wait.
 	given := orders{Number: number, Seed: o.Seed + int64(number), Kit: o.Kit, Rerun: o.Rerun}
-	given.Kit.ReportDir = o.ReportDir
+	given.Kit.ReportDir, given.Kit.KeepAll = o.ReportDir, o.KeepEvidence
 	given.Kit.Lab.Dir = filepath.Join(o.ReportDir, machinesDir, strconv.Itoa(number))
 	given.Kit.Lab.Rails = max(given.Kit.Lab.Rails, railsFor(specs))
 	for _, spec := range specs {
 		given.Specs = append(given.Specs, spec.Name)
 	}
 	return given
-}
-
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return name
-}
-
-func kernelRelease() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(u.Release[:])
 }

@@ -54,6 +54,17 @@ func (s Selection) String() string {
 	return strings.Join(words, " ")
 }
 
+// choose picks the specs that decide a clause which speaks of one of the subjects, of this shard; left out is what takes minutes
+// and was not asked for.
+func (s Selection) choose(all []Spec, catalogue *clauses.Catalogue, subjects []clauses.Subject) (chosen, leftOut []Spec, err error) {
+	picked, err := s.pick(all, catalogue)
+	if err != nil {
+		return nil, nil, err
+	}
+	chosen, leftOut = s.withoutExtended(applicable(picked, catalogue, subjects))
+	return s.ofShard(chosen), leftOut, nil
+}
+
 // pick returns the chosen specs. It refuses what is not in the catalogue or the suite, and expressions that do not parse,
 // naming the flag.
 func (s Selection) pick(specs []Spec, catalogue *clauses.Catalogue) ([]Spec, error) {

@@ -182,15 +182,6 @@ func judged(ctx context.Context, results []verdict.Result) []verdict.Result {
 
 func (s *share) record(results []verdict.Result) error { return record(s.journal, results) }
 
-func record(journal *verdict.Writer, results []verdict.Result) error {
-	for _, r := range results {
-		if err := journal.Append(r); err != nil {
-			return recordError(err)
-		}
-	}
-	return nil
-}
-
 // died says how a worker ended that did not say goodbye.
 func (s *share) died(err error) error {
 	how := "ended without taking down its lab"
@@ -205,11 +196,6 @@ func (s *share) lost(how string) error {
 		What: fmt.Sprintf("worker %d %s while %s", s.orders.Number, how, s.doing),
 		Do:   fmt.Sprintf("read %s, and if this machine is short of memory, run fewer with --workers", s.log()),
 	}
-}
-
-// recordError is that of a journal that cannot be written.
-func recordError(err error) error {
-	return &vm.EnvironmentError{What: "cannot record the run", Err: err, Do: "free space there, or choose another directory with --report"}
 }
 
 // EnvironmentError is that of a run that could not be carried out: a machine, a tool or a file is at fault, not a subject.

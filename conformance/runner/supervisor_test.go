@@ -44,7 +44,7 @@ func newStage(dir string, shares ...[]string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{options: Options{ReportDir: dir}, plan: &Plan{Workers: len(shares)}, journal: journal}
+	s := &stage{options: Options{Settings: Settings{ReportDir: dir}}, plan: &Plan{Workers: len(shares)}, journal: journal}
 	for _, names := range shares {
 		for _, name := range names {
 			s.plan.Specs = append(s.plan.Specs, Spec{Name: name})

@@ -3,25 +3,18 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"cmp"
 	"fmt"
-	"io"
-	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
-	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/conformance/verdict/report"
-	"github.com/ibnbd/ibnbd/reference/version"
 )
 
 func foreignHelp() string {
@@ -98,109 +91,42 @@ func (f runFlags) isForeign() bool {
 	return f.foreign.isInitiator() || strings.HasPrefix(f.target, foreign.Prefix)
 }
 
-// runForeign judges a target or an initiator that somebody else runs.
-func (a *app) runForeign(ctx context.Context, out io.Writer, f runFlags) error {
-	options, name, err := a.foreignOptions(f)
-	if err != nil {
-		return err
+// subjectName is how reports and baselines call what is judged.
+func (f foreignFlags) subjectName(target string) string {
+	if f.isInitiator() {
+		return cmp.Or(f.name, "initiator")
 	}
-	plan, err := runner.NewForeignPlan(a.catalogue, options)
-	if err != nil {
-		return usagef("%w", err)
-	}
-	if len(plan.Specs) == 0 {
-		here := onTarget
-		if f.foreign.isInitiator() {
-			here = onInitiator
-		}
-		return a.nothingSelected(nothing{options.Selection, 0, here, []clauses.Subject{options.Subject.Describe()}})
-	}
-	announceForeign(out, plan, name)
-	if f.dryRun {
-		return nil
-	}
-	outcome, err := runner.RunForeign(ctx, a.catalogue, options, plan, out)
-	if outcome != nil {
-		if err := report.Terminal(out, outcome, screen(out)); err != nil {
-			return environmentf("%w", err)
-		}
-		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
-	}
-	var refused *foreign.RefusedError
-	switch {
-	case errors.As(err, &refused):
-		return usagef("%w", err)
-	case err != nil:
-		return environmentf("%w", err)
-	}
-	return exitWith(outcome.Exit.Code)
+	return cmp.Or(f.name, strings.TrimPrefix(target, foreign.Prefix))
 }
 
-// announceForeign says what will be run, and why some of it will not.
-func announceForeign(out io.Writer, plan *runner.ForeignPlan, name string) {
-	fmt.Fprintf(out, "%s on %s, about %s\n", counted(len(plan.Specs), "spec"), name, plan.Estimate.Round(time.Second))
-	for _, reason := range slices.Sorted(maps.Keys(plan.Skipped)) {
-		fmt.Fprintf(out, "  %d will be skipped (%s): %s\n", plan.Skipped[reason], reason, reason.Meaning())
-	}
-}
-
-// foreignOptions checks the flags and makes options of them, and the name of what is judged.
-func (a *app) foreignOptions(f runFlags) (o runner.ForeignOptions, name string, err error) {
-	if f.report == "" {
-		return o, "", usagef("--report is empty: name a directory")
-	}
-	subject, name, err := f.foreign.subject(f.target)
-	if err != nil {
-		return o, "", err
-	}
-	o = runner.ForeignOptions{
-		Selection: f.selection, Subject: subject, ReportDir: f.report, Tool: version.String(), Command: os.Args,
-		Rerun: f.rerunForeign(), KeepAll: f.keepAll,
-	}
-	if f.baseline != "" && f.baseline != "none" {
-		o.Baseline, o.BaselineFile, err = a.baselineFor(f)
-	}
-	return o, name, err
-}
-
-// subject describes what the flags speak of, and gives its name.
-func (f foreignFlags) subject(target string) (foreign.Subject, string, error) {
+// run makes a run of the flags.
+func (f foreignFlags) run(target string, s conformance.Settings) (preparable, error) {
 	p := foreignProtocol(f.dialect)
 	if p == nil {
-		return nil, "", usagef("--dialect %q is not one of %s", f.dialect, foreignDialects())
+		return nil, usagef("--dialect %q is not one of %s", f.dialect, foreignDialects())
 	}
-	if err := foreign.CheckPatience(f.patience); err != nil {
-		return nil, "", usagef("--%w", err)
+	if err := foreign.CheckPatience(f.patience); err != nil { // 0 stands for the usual one in a program only
+		return nil, usagef("--%w", err)
 	}
 	if f.isInitiator() {
 		c, err := f.initiator()
-		return p.Initiator(c), c.Name, err
+		return conformance.ForeignInitiator{Config: c, Settings: s}, err
 	}
 	c, err := f.config(p, target)
-	return p.Target(c), c.Name, err
+	return conformance.Foreign{Config: c, Settings: s}, err
 }
 
 // config makes a description of the target of the flags.
 func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Config, err error) {
+	c = foreign.Config{Name: f.subjectName(target), Dialect: clauses.Dialect(f.dialect), Exports: f.exports, Patience: f.patience}
 	if c.Targets, err = foreign.ParseTargets(target, p.Port); err != nil {
 		return c, usagef("--target %w", err)
 	}
-	if err := p.CheckExports(f.exports); err != nil {
-		return c, usagef("--export names %w", err)
-	}
-	c.Exports, c.Patience, c.Name = f.exports, f.patience, f.name
-	if c.Name == "" {
-		c.Name = strings.TrimPrefix(target, foreign.Prefix)
-	}
-	c.Dialect = clauses.Dialect(f.dialect)
 	if c.Hook, err = f.hook(); err != nil {
 		return c, err
 	}
 	if c.Place, err = f.place(); err != nil {
 		return c, err
-	}
-	if err := c.Place.Check(len(c.Targets)); err != nil {
-		return c, usagef("%w", err)
 	}
 	c.Consent, err = f.consent(p.Targets.Scratch)
 	return c, err

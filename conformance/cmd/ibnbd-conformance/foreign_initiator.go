@@ -3,8 +3,6 @@
 package main
 
 import (
-	"cmp"
-
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -41,20 +39,11 @@ func (f *foreignFlags) adapt(cmd *cobra.Command) {
 // initiator makes a description of the initiator of the flags.
 func (f foreignFlags) initiator() (c foreign.InitiatorConfig, err error) {
 	c = foreign.InitiatorConfig{
-		Name: cmp.Or(f.name, "initiator"), Dialect: clauses.Dialect(f.dialect), Patience: f.patience,
-		Consent: foreign.Consent{Outage: f.outage},
+		Name: f.subjectName(""), Dialect: clauses.Dialect(f.dialect), Patience: f.patience, Consent: foreign.Consent{Outage: f.outage},
 	}
 	if c.Hook, err = f.hook(); err != nil {
 		return c, err
 	}
-	if len(c.Hook) == 0 {
-		return c, usagef("--control is missing: nothing else can have the initiator map a disk")
-	}
-	if c.Place, err = f.place(); err != nil {
-		return c, err
-	}
-	if err := c.Place.CheckListening(); err != nil {
-		return c, usagef("--source and --netdev: %w", err)
-	}
-	return c, nil
+	c.Place, err = f.place()
+	return c, err
 }

@@ -124,12 +124,14 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 func (f mutantsFlags) configure() mutant.Configure {
 	return func(p mutant.Pair) (runner.Options, error) {
 		options, err := conformance.Lab{
-			Workers: f.labs, Settings: conformance.Settings{ReportDir: filepath.Join(f.report, "lab"), Tool: version.String()},
+			Workers: f.labs, Settings: conformance.Settings{
+				ReportDir: filepath.Join(f.report, "lab"), Tool: version.String(),
+				Command: os.Args, Rerun: "ibnbd-conformance mutants --lab # '%s'",
+			},
 		}.WithPair(p).Options()
 		if err != nil {
 			return options, usagef("--labs: %w", err)
 		}
-		options.Command, options.Rerun = os.Args, "ibnbd-conformance mutants --lab # '%s'"
 		return options, nil
 	}
 }

@@ -23,6 +23,17 @@ const (
 	onInitiator grounds = "a foreign initiator (--role initiator)"
 )
 
+// grounds are those of the flags.
+func (f runFlags) grounds() grounds {
+	switch {
+	case f.foreign.isInitiator():
+		return onInitiator
+	case f.isForeign():
+		return onTarget
+	}
+	return inLab
+}
+
 // nothing is a selection that leaves no spec.
 type nothing struct {
 	selection runner.Selection
@@ -121,13 +132,4 @@ func undecided(c clauses.Clause) string {
 
 func claimed(specs []foreign.Spec, id string) bool {
 	return slices.ContainsFunc(specs, func(s foreign.Spec) bool { return slices.Contains(s.Clauses, id) })
-}
-
-// subjectsOf takes what clauses care about.
-func subjectsOf(list []verdict.Subject) []clauses.Subject {
-	var subjects []clauses.Subject
-	for _, s := range list {
-		subjects = append(subjects, s.Subject)
-	}
-	return subjects
 }

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -76,9 +79,6 @@ func newRun(a *app) *cobra.Command {
 			if err := a.narrow(&f); err != nil {
 				return err
 			}
-			if f.isForeign() {
-				return a.runForeign(cmd.Context(), cmd.OutOrStdout(), f)
-			}
 			return a.run(cmd.Context(), cmd.OutOrStdout(), f)
 		},
 	}
@@ -111,34 +111,121 @@ func newRun(a *app) *cobra.Command {
 	return cmd
 }
 
+// run judges what the flags speak of.
 func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
-	options, err := a.runOptions(f)
+	prepared, err := a.prepare(f)
 	if err != nil {
 		return err
 	}
-	plan, err := runner.NewPlan(a.catalogue, options)
-	if err != nil {
-		return usagef("%w", err)
+	if len(prepared.Plan.Specs) == 0 {
+		return a.nothingSelected(nothing{f.selection, len(prepared.Plan.LeftOut), f.grounds(), prepared.Plan.Subjects})
 	}
-	if len(plan.Specs) == 0 {
-		return a.nothingSelected(nothing{options.Selection, len(plan.LeftOut), inLab, subjectsOf(options.Subjects)})
-	}
-	announce(out, plan)
+	announce(out, prepared.Plan, f)
 	if f.dryRun {
 		return nil
 	}
-	outcome, err := runner.Run(ctx, a.catalogue, options, plan, out)
+	outcome, err := prepared.Run(ctx, out)
 	if outcome != nil {
 		if err := report.Terminal(out, outcome, screen(out)); err != nil {
 			return environmentf("%w", err)
 		}
-		a.printCoverage(out, plan)
+		if !f.isForeign() {
+			a.printCoverage(out, prepared.Plan)
+		}
 		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
 	}
-	if err != nil {
+	var refused *foreign.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return usagef("%w", err)
+	case err != nil:
 		return environmentf("%w", err)
 	}
 	return exitWith(outcome.Exit.Code)
+}
+
+// prepare checks the flags and chooses the specs.
+func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
+	settings, err := a.settings(f)
+	if err != nil {
+		return nil, err
+	}
+	var run preparable
+	if f.isForeign() {
+		if run, err = f.foreign.run(f.target, settings); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := f.refuseZero(); err != nil {
+			return nil, err
+		}
+		run = conformance.Lab{
+			Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, StaticKeys: f.staticKeys, Workers: f.workers, Seed: f.seed,
+			Settings: settings,
+		}
+	}
+	prepared, err := run.Prepare()
+	if err != nil {
+		return nil, f.wrongSetting(err)
+	}
+	return prepared, nil
+}
+
+// refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
+func (f runFlags) refuseZero() error {
+	for flag, value := range map[string]string{"target": f.target, "initiator": f.initiator, "kernel": f.kernel} {
+		if value == "" {
+			return usagef("--%s is empty", flag)
+		}
+	}
+	if err := within("workers", f.workers, 1, conformance.MostWorkers); err != nil {
+		return err
+	}
+	return within("mtu", f.mtu, vm.MinMTU, vm.MaxMTU)
+}
+
+// preparable is a run as package conformance has it.
+type preparable interface {
+	Prepare() (*conformance.Prepared, error)
+}
+
+// settings are those of both kinds of runs. A foreign implementation has a baseline only if one is named.
+func (a *app) settings(f runFlags) (s conformance.Settings, err error) {
+	s = conformance.Settings{
+		Selection: f.selection, ReportDir: f.report, KeepEvidence: f.keepAll, Tool: version.String(), Command: os.Args, Rerun: f.rerun(),
+	}
+	if f.isForeign() {
+		s.Rerun = f.rerunForeign()
+		if f.baseline == "" {
+			return s, nil
+		}
+	}
+	s.Baseline, s.BaselineFile, err = a.baselineFor(f)
+	return s, err
+}
+
+// flagOf maps the fields of a run to the flags by which users say the same.
+var flagOf = map[string]string{
+	"Target": "--target", "Initiator": "--initiator", "Kernel": "--kernel", "MTU": "--mtu", "Workers": "--workers",
+	"Settings.ReportDir": "--report", "Config.Dialect": "--dialect", "Config.Hook": "--control",
+}
+
+// wrongSetting makes an error of the user of what a run refuses.
+func (f runFlags) wrongSetting(err error) error {
+	var setting *conformance.SettingError
+	switch {
+	case !errors.As(err, &setting):
+		return usagef("%w", err)
+	case setting.Field == "Config.Exports":
+		return usagef("--export names %w", setting.Err)
+	case setting.Field == "Config.Place" && f.foreign.isInitiator():
+		return usagef("--source and --netdev: %w", setting.Err)
+	case setting.Field == "Config.Place":
+		return usagef("%w", setting.Err)
+	case flagOf[setting.Field] == "":
+		return usagef("%w", err)
+	}
+	return usagef("%s %s", flagOf[setting.Field], setting.Problem)
 }
 
 // narrow puts what depends on a shard, or on the last run, into the selection.
@@ -156,12 +243,19 @@ func (a *app) narrow(f *runFlags) error {
 	return nil
 }
 
-// announce says what will be run.
-func announce(out io.Writer, plan *runner.Plan) {
-	fmt.Fprintf(out, "%s in %s, about %s when the guests are up\n",
-		counted(len(plan.Specs), "spec"), counted(plan.Workers, "lab"), plan.Estimate.Round(time.Second))
+// announce says what will be run, and what of it will not.
+func announce(out io.Writer, plan *runner.Plan, f runFlags) {
+	specs, takes := counted(len(plan.Specs), "spec"), plan.Estimate.Round(time.Second)
+	if f.isForeign() {
+		fmt.Fprintf(out, "%s on %s, about %s\n", specs, f.foreign.subjectName(f.target), takes)
+	} else {
+		fmt.Fprintf(out, "%s in %s, about %s when the guests are up\n", specs, counted(plan.Workers, "lab"), takes)
+	}
 	if len(plan.LeftOut) > 0 {
 		fmt.Fprintf(out, "  %s that take minutes will be left out (%s): --extended runs them, too\n", counted(len(plan.LeftOut), "spec"), verdict.NotSelected)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(plan.Skipped)) {
+		fmt.Fprintf(out, "  %d will be skipped (%s): %s\n", plan.Skipped[reason], reason, reason.Meaning())
 	}
 }
 
@@ -178,43 +272,6 @@ func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
 	all, bare := len(a.catalogue.Select(decidable)), len(plan.Uncovered(decidable))
 	fmt.Fprintf(out, "coverage: %d of the %d clauses that specs can decide have one; 'ibnbd-conformance list --uncovered' shows the rest\n",
 		all-bare, all)
-}
-
-// runOptions checks the flags and makes options of them.
-func (a *app) runOptions(f runFlags) (runner.Options, error) {
-	if err := f.check(); err != nil {
-		return runner.Options{}, err
-	}
-	baseline, file, err := a.baselineFor(f)
-	if err != nil {
-		return runner.Options{}, err
-	}
-	options, err := conformance.Lab{
-		Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, StaticKeys: f.staticKeys, Workers: f.workers, Seed: f.seed,
-		Settings: conformance.Settings{
-			Selection: f.selection, ReportDir: f.report, Baseline: baseline, KeepEvidence: f.keepAll, Tool: version.String(),
-		},
-	}.Options()
-	options.BaselineFile, options.Command, options.Rerun = file, os.Args, f.rerun()
-	return options, err
-}
-
-func (f runFlags) check() error {
-	for flag, name := range map[string]string{"target": f.target, "initiator": f.initiator} {
-		if !slices.Contains(implementations(), name) {
-			return usagef("--%s %q is not one of %s", flag, name, strings.Join(implementations(), ", "))
-		}
-	}
-	if !slices.Contains(image.Kernels(), f.kernel) {
-		return usagef("--kernel %q is not one of %s", f.kernel, strings.Join(image.Kernels(), ", "))
-	}
-	if err := within("workers", f.workers, 1, conformance.MostWorkers); err != nil {
-		return err
-	}
-	if f.report == "" {
-		return usagef("--report is empty: name a directory")
-	}
-	return within("mtu", f.mtu, vm.MinMTU, vm.MaxMTU)
 }
 
 // rerun is the command that runs one spec again; %s is its name.
