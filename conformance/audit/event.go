@@ -87,6 +87,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Event struct {
 	Kind       Kind
 	At         time.Time
+	Untimed    bool // the capture does not say when; At is the time of an earlier frame
 	From       Side // who did it
 	Connection *Connection
 	Path       *Path
@@ -137,6 +138,7 @@ type Event struct {
 	otherGroup *Session // that had the path's UUID before
 	namesake   *Session // of an INFO request: the same initiator has this session of the same name, which is up
 	seq        uint64
+	vagueUntil time.Time // since when it is known how much time has passed
 	frames     [8]FrameID
 	nframes    int
 }

@@ -24,6 +24,7 @@ type Frame struct {
 	OrigLen int       // length of the frame on the wire in bytes, at least len(Data)
 	Link    Link      // what Data begins with
 	Lost    bool      // it was sent, and arrived nowhere: nobody is judged by it, but what comes instead of it is late
+	Stepped bool      // the clock was set before it: how much time has passed since the frame before is not known
 	Untimed bool      // the capture does not say when; At is the time of the frame before
 	Long    bool      // the record is longer than the file says that any is
 }

@@ -10,7 +10,7 @@ import (
 
 // Beat is what is known around one heartbeat or acknowledgement.
 type Beat struct {
-	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat
+	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat; negative if the capture does not tell
 	HasSince  bool
 	Expected  bool // of an acknowledgement: a heartbeat waited for it
 	PeerHeard bool // of a heartbeat: a message of the peer came since the last one
@@ -31,9 +31,9 @@ func (t *Tracker) takeHeartbeat(f *Flow, l *lane, m *Message) {
 	e.setMessage(f, m)
 	e.build = b
 	if kind == Heartbeat {
-		e.Beat = b.takeBeat(f, m, t.now.seq)
+		e.Beat = t.takeBeat(b, f, m)
 	} else {
-		e.Beat = b.takeBeatAck(f, m)
+		e.Beat = t.takeBeatAck(b, f, m)
 		if e.Beat.Expected {
 			e.addFrame(b.beats[f.from.other()].lastFrame)
 		}
@@ -41,7 +41,7 @@ func (t *Tracker) takeHeartbeat(f *Flow, l *lane, m *Message) {
 	t.emit(e)
 }
 
-func (b *build) takeBeat(f *Flow, m *Message, seq uint64) Beat {
+func (t *Tracker) takeBeat(b *build, f *Flow, m *Message) Beat {
 	h := &b.beats[f.from]
 	beat := Beat{
 		HasSince: h.any, lastSeq: h.lastSeq, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
@@ -49,17 +49,17 @@ func (b *build) takeBeat(f *Flow, m *Message, seq uint64) Beat {
 	}
 	late := m.late || f.lastAgain > h.lastSeq
 	if h.any {
-		beat.Since = m.FirstAt.Sub(h.lastAt)
+		beat.Since = t.elapsed(h.lastAt, m.FirstAt)
 	}
-	*h = heartbeat{lastAt: m.FirstAt, lastSeq: seq, any: true, waiting: true, late: late, lastFrame: m.First}
+	*h = heartbeat{lastAt: m.FirstAt, lastSeq: t.now.seq, any: true, waiting: true, late: late, lastFrame: m.First}
 	return beat
 }
 
-func (b *build) takeBeatAck(f *Flow, m *Message) Beat {
+func (t *Tracker) takeBeatAck(b *build, f *Flow, m *Message) Beat {
 	h := &b.beats[f.from.other()]
 	beat := Beat{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
 	if h.any {
-		beat.Since = m.FirstAt.Sub(h.lastAt)
+		beat.Since = t.elapsed(h.lastAt, m.FirstAt)
 		beat.Clean = f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && f.back.lastAgain <= h.lastSeq && !m.late
 	}
 	h.waiting = false

@@ -41,6 +41,10 @@ type tally struct {
 	unsure   uint64
 	unsureAt string // the first of them
 	unsureIn []FrameID
+
+	timeless   uint64 // times that it depends on a time which the capture does not tell
+	timelessAt string // the first of them
+	timelessIn []FrameID
 }
 
 // Violation is one proof that a clause was broken.
@@ -350,6 +354,9 @@ func (t *tally) finding(clause clauses.Clause, role clauses.Role) Finding {
 		if t.unsureAt != "" {
 			f.Message += ": " + t.unsureAt
 		}
+	case t.timeless > 0 && t.held == 0:
+		f.Verdict, f.Reason, f.Frames = verdict.Inconclusive, verdict.NoClock, t.timelessIn
+		f.Message = "cannot be decided because the capture does not tell how much time passed: " + t.timelessAt
 	case t.held > 0:
 		f.Verdict, f.Frames = verdict.Pass, t.heldAt
 		f.Message = fmt.Sprintf("seen %d times", t.held)

@@ -233,8 +233,12 @@ func checkLastDevice(e *Event, r *Ruling) {
 		}
 		return
 	}
+	if e.From != Initiator || !e.Path.Connected() {
+		return
+	}
 	bound := closingBound + time.Duration(s.endingBeside(e.Path, e.At))*teardownBound
-	if e.From != Initiator || e.At.Sub(s.closedAt) < bound || !e.Path.Connected() {
+	since, known := r.Elapsed(s.closedAt)
+	if !known || since < bound {
 		return
 	}
 	for _, f := range fromInitiators(s) {
@@ -243,7 +247,7 @@ func checkLastDevice(e *Event, r *Ruling) {
 			return
 		}
 	}
-	r.Breaks("session is kept %s after its last device was closed", shortTime(e.At.Sub(s.closedAt)))
+	r.Breaks("session is kept %s after its last device was closed", shortTime(since))
 }
 
 // endingBeside counts the other paths of a session without a device that may be in teardown: those that are closed, and those on

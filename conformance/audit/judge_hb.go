@@ -44,10 +44,12 @@ func checkTicks(e *Event, r *Ruling) {
 		return
 	}
 	switch {
-	case beat.Since < beatEarly:
+	case beat.Since < 0 && beat.PeerHeard:
+		r.unsureOfTime(r.tally())
+	case beat.Since >= 0 && beat.Since < beatEarly:
 		r.Breaks("heartbeat %s after the last, the interval is %s", shortTime(beat.Since), beatInterval)
 	case !beat.PeerHeard && e.flow.back != nil && e.flow.back.started:
-		r.BreaksUnlessMissed(fromSide(e.build, e.From.other()), beat.lastSeq, "heartbeat although nothing came since the last one, %s ago", shortTime(beat.Since))
+		r.BreaksUnlessMissed(fromSide(e.build, e.From.other()), beat.lastSeq, "heartbeat, although nothing came since the last one%s", ago(beat.Since))
 	case beat.Since > beatLate && !beat.Waiting:
 		r.Unsure("heartbeat %s after the last", shortTime(beat.Since)) // the machine may have been stopped
 	default:
@@ -78,6 +80,8 @@ func checkAcks(e *Event, r *Ruling) {
 	switch {
 	case e.Kind == HeartbeatAck && e.Connection.cid != 0:
 		r.Breaks("acknowledgement on connection %d", e.Connection.cid)
+	case e.Kind == HeartbeatAck && beat.Expected && beat.Since < 0:
+		r.unsureOfTime(t)
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Clean && beat.Since > ackBound:
 		r.Breaks("heartbeat acknowledged after %s", shortTime(beat.Since))
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= ackBound:
@@ -99,10 +103,13 @@ func checkTrafficCounts(e *Event, r *Ruling) {
 		return
 	}
 	h := &b.beats[side]
-	silence := e.At.Sub(h.lastAt)
+	if !h.any || !h.waiting || !h.peerHeard {
+		return
+	}
+	silence, known := r.Elapsed(h.lastAt)
 	heard := b.heard[side.other()]
 	switch {
-	case !h.any || !h.waiting || silence < deadAfter || !h.peerHeard:
+	case !known || silence < deadAfter:
 	case e.Kind != DisconnectRequest:
 		if !b.lost {
 			r.Holds() // it still works, as long after the heartbeat
@@ -124,7 +131,10 @@ func checkConnectedBeat(e *Event, r *Ruling) {
 	b := e.build
 	switch {
 	case b.lost:
-		if b.lostBy == e.From && e.At.Sub(b.path.lostAt) > time.Second {
+		if b.lostBy != e.From {
+			return
+		}
+		if since, known := r.Elapsed(b.path.lostAt); known && since > time.Second {
 			r.Breaks("heartbeat after the %s closed the path", e.From)
 		}
 	case b.hasInfo:

@@ -303,8 +303,11 @@ func checkLongRun(e *Event, r *Ruling) {
 		f.rnrPSN, f.rnrAgain, f.rnrSince = e.PSN, 1, e.At
 		return
 	}
-	if f.rnrAgain++; f.rnrAgain == 16 && e.At.Sub(f.rnrSince) > time.Second {
-		r.Breaks("the receiver is not ready %d times in %s for the same packet", f.rnrAgain, e.At.Sub(f.rnrSince))
+	if f.rnrAgain++; f.rnrAgain != 16 {
+		return
+	}
+	if since, known := r.Elapsed(f.rnrSince); known && since > time.Second {
+		r.Breaks("the receiver is not ready %d times in %s for the same packet", f.rnrAgain, since)
 	}
 }
 
@@ -320,7 +323,10 @@ func checkReceives(e *Event, r *Ruling) {
 		}
 		return
 	}
-	if e.From == Target && b.hasInfo && e.Connection.cid > 0 && e.At.Sub(b.infoAt) > time.Second {
+	if e.From != Target || !b.hasInfo || e.Connection.cid == 0 {
+		return
+	}
+	if since, known := r.Elapsed(b.infoAt); known && since > time.Second {
 		r.Breaks("the target is not ready to receive PSN %d: %v", e.PSN, e.Syndrome)
 	}
 }

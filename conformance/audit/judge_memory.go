@@ -45,7 +45,7 @@ func (m *memories) after(e *Event) {
 			p.learn(e)
 		}
 	case HeartbeatAck:
-		if p := m.picksOf(e.Session); p != nil && e.From == Target && e.Beat.Expected {
+		if p := m.picksOf(e.Session); p != nil && e.From == Target && e.Beat.Expected && e.Beat.Since >= 0 {
 			p.latency[e.Path.ID] = e.Beat.Since
 		}
 	}

@@ -83,7 +83,7 @@ func checkConnectedPath(e *Event, r *Ruling) {
 	b := e.build
 	switch {
 	case b.lost && b.lostBy != Nobody:
-		if e.Message.FirstAt.Sub(b.path.lostAt) > time.Second {
+		if _, known := r.Elapsed(b.path.lostAt); known && e.Message.FirstAt.Sub(b.path.lostAt) > time.Second {
 			r.Breaks("request on a path that was closed")
 		}
 	case b.hasInfo:

@@ -36,7 +36,7 @@ func checkWholePath(e *Event, r *Ruling) {
 		}
 		return
 	}
-	if since := e.At.Sub(b.path.lostAt); since > lingering && e.Path.build == b && e.Message.Packets > 0 {
+	if since, known := r.Elapsed(b.path.lostAt); known && since > lingering && e.Path.build == b && e.Message.Packets > 0 {
 		r.Breaks("%v on connection %d, %s after another connection of the path was closed", e.Kind, e.Connection.cid, shortTime(since))
 	}
 }
@@ -90,7 +90,10 @@ func checkDelay(e *Event, r *Ruling) {
 		return
 	}
 	const rounding = 50 * time.Millisecond // loss is noted before its DREQ is on the wire
-	waited := e.At.Sub(e.LostAt)
+	waited, known := r.Elapsed(e.LostAt)
+	if !known {
+		return
+	}
 	if !r.Kept(waited >= delay+extraDelay-rounding) {
 		r.Breaks("path is asked for %s after its loss, the delay is %s and %s", shortTime(waited), delay, extraDelay)
 	}

@@ -244,8 +244,10 @@ var srpRules = append(loginRules, []Rule{
 	{"SRP-TM-009", on(TaskManagement), func(e *Event, r *Ruling) {
 		c := e.Connection
 		closed := c.State == Disconnecting || c.State == Disconnected
-		if closed && e.Message.FirstAt.Sub(c.ClosedAt) < time.Second {
-			return
+		if closed {
+			if _, known := r.Elapsed(c.ClosedAt); !known || e.Message.FirstAt.Sub(c.ClosedAt) < time.Second {
+				return
+			}
 		}
 		if !r.Kept(!closed) {
 			r.Breaks("task management on a channel that was closed")
@@ -397,7 +399,10 @@ func checkLateData(e *Event, r *Ruling) {
 // checkOrderlyLogout: an initiator that ends a channel that works says so first.
 func checkOrderlyLogout(e *Event, r *Ruling) {
 	c, ch := e.Connection, e.Channel
-	if ch == nil || !ch.up || c.Closer != Initiator || len(ch.commands) > 0 || e.At.Sub(c.ClosedAt) > time.Second {
+	if ch == nil || !ch.up || c.Closer != Initiator || len(ch.commands) > 0 {
+		return
+	}
+	if since, known := r.Elapsed(c.ClosedAt); !known || since > time.Second {
 		return
 	}
 	requests := c.flow(Initiator)
@@ -421,7 +426,10 @@ func checkTargetDisconnect(e *Event, r *Ruling) {
 		r.Holds()
 		return
 	}
-	if e.Kind == CommandSent && e.Message.FirstAt.Sub(c.ClosedAt) > time.Second {
+	if e.Kind != CommandSent {
+		return
+	}
+	if _, known := r.Elapsed(c.ClosedAt); known && e.Message.FirstAt.Sub(c.ClosedAt) > time.Second {
 		r.Breaks("command %s after the target closed the channel", shortTime(e.Message.FirstAt.Sub(c.ClosedAt)))
 	}
 }

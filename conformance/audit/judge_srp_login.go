@@ -105,8 +105,11 @@ var loginRules = []Rule{
 			}
 			return
 		}
-		if newer := n.lastSingle; newer > e.Connection.ID && e.At.Sub(n.lastAt) > repetition {
-			r.Breaks("REQ of an attempt is sent again %s after the next attempt began", shortTime(e.At.Sub(n.lastAt)))
+		if n.lastSingle <= e.Connection.ID {
+			return
+		}
+		if since, known := r.Elapsed(n.lastAt); known && since > repetition {
+			r.Breaks("REQ of an attempt is sent again %s after the next attempt began", shortTime(since))
 		}
 	}},
 	{"SRP-RECON-013", on(ConnectionRequest), ofLogin(func(e *Event, r *Ruling) {
@@ -204,11 +207,15 @@ func (l *login) begin(e *Event, r *Ruling, again bool) {
 
 func (l *login) stillOpen(e *Event, r *Ruling, again bool) {
 	o := l.overlap
-	if o == nil || o.older != e.Connection.ID || e.At.Sub(o.at) < repetition {
+	if o == nil || o.older != e.Connection.ID {
+		return
+	}
+	since, known := r.Elapsed(o.at)
+	if !known || since < repetition {
 		return
 	}
 	l.overlap = nil
-	r.Breaks("attempt is repeated %s after the attempt of another connection began", shortTime(e.At.Sub(o.at)))
+	r.Breaks("attempt is repeated %s after the attempt of another connection began", shortTime(since))
 }
 
 func (l *login) ended(e *Event) {

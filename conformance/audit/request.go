@@ -507,7 +507,7 @@ type Response struct {
 	DataUnsure  bool // some may have been missed
 	SawInvalid  bool // a SEND with invalidate of the descriptor's key came before
 	Body        []byte
-	Latency     time.Duration // since the first packet of the request
+	Latency     time.Duration // since the first packet of the request; negative if the capture does not tell
 	OtherLane   *Connection   // the request is outstanding, but on this connection
 	Unchanged   bool          // the key is the old one
 }
@@ -530,7 +530,7 @@ func (t *Tracker) takeIOResponse(f *Flow, l *lane, m *Message) {
 		if r.ghost != nil {
 			r.ghost.inOrder(f)
 		}
-		a.Latency = m.LastAt.Sub(r.At)
+		a.Latency = t.elapsed(r.At, m.LastAt)
 		a.DataUnsure = r.unsure()
 		if r.Count > 0 {
 			l.claimData(r, &a)

@@ -197,7 +197,7 @@ func (t *Tracker) takeAnswer(f *Flow, ch *Channel, m *Message) {
 		if c.Management {
 			kind = TaskManagementAnswered
 		}
-		a.Latency = m.LastAt.Sub(c.At)
+		a.Latency = t.elapsed(c.At, m.LastAt)
 		a.DataUnsure = c.epoch != ch.epoch || !c.known
 		ch.answered = true
 	}

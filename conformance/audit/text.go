@@ -197,7 +197,7 @@ func (e *Event) answerText() string {
 	if e.Request == nil {
 		return fmt.Sprintf("answer to permit %d, whose request was not seen, status %v", a.ID, status(a.Errno))
 	}
-	text := fmt.Sprintf("%s, answered after %s, status %s", e.Request.text(), shortTime(a.Latency), status(a.Errno))
+	text := fmt.Sprintf("%s, answered %s, status %s", e.Request.text(), after(a.Latency), status(a.Errno))
 	if e.Request.MessageType == ibnbd.TypeOpen && a.Errno == 0 {
 		if m, err := ibnbd.ParseOpenResponse(a.Body); err == nil {
 			text += fmt.Sprintf(", device %d of %d sectors", m.DeviceID, m.Capacity)
@@ -228,13 +228,13 @@ func shortTime(d time.Duration) string {
 
 func (e *Event) beatText() string {
 	if e.Kind == Heartbeat {
-		if e.Beat.HasSince {
+		if e.Beat.HasSince && e.Beat.Since >= 0 {
 			return fmt.Sprintf("heartbeat of the %s, %s after the last", e.From, shortTime(e.Beat.Since))
 		}
 		return fmt.Sprintf("heartbeat of the %s", e.From)
 	}
 	if e.Beat.Expected {
-		return fmt.Sprintf("heartbeat acknowledged by the %s after %s", e.From, shortTime(e.Beat.Since))
+		return fmt.Sprintf("heartbeat acknowledged by the %s %s", e.From, after(e.Beat.Since))
 	}
 	return fmt.Sprintf("acknowledgement of the %s for a heartbeat that was not seen", e.From)
 }
@@ -267,7 +267,7 @@ func (e *Event) srpText() string {
 		return e.Command.text() + ", not answered before the channel was closed"
 	case TaskManagementAnswered:
 		code, _ := e.Answer.Response.ResponseCode()
-		return fmt.Sprintf("%v on LUN %v, answered after %s, response code %d", e.Command.Task.Function, e.Command.LUN, shortTime(e.Answer.Latency), code)
+		return fmt.Sprintf("%v on LUN %v, answered %s, response code %d", e.Command.Task.Function, e.Command.LUN, after(e.Answer.Latency), code)
 	case UnknownAnswer:
 		return fmt.Sprintf("answer to tag %v, whose request was not seen", e.Answer.Response.Tag)
 	case CreditRequest:
@@ -289,7 +289,7 @@ func (e *Event) srpText() string {
 
 func (e *Event) commandText() string {
 	r := e.Answer.Response
-	text := fmt.Sprintf("%s, answered after %s, status %d", e.Command.text(), shortTime(e.Answer.Latency), r.Status)
+	text := fmt.Sprintf("%s, answered %s, status %d", e.Command.text(), after(e.Answer.Latency), r.Status)
 	for _, residual := range []struct {
 		flag  srp.RspFlags
 		name  string

@@ -12,7 +12,11 @@ import (
 
 // Line gives the event as a line of a timeline: the time of day in UTC, what happened, and the frames that show it.
 func (e *Event) Line() string {
-	return fmt.Sprintf("%s  %s  %s", e.At.UTC().Format("15:04:05.000000"), e, FrameList(e.Frames()))
+	at := e.At.UTC().Format("15:04:05.000000")
+	if e.Untimed {
+		at = "--:--:--.------"
+	}
+	return fmt.Sprintf("%s  %s  %s", at, e, FrameList(e.Frames()))
 }
 
 // FrameList names frames as "[rail0#12 rail0#15]".

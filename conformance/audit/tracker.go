@@ -16,14 +16,16 @@ import (
 // observers as events, at once; it keeps only what it needs to understand the frames to come. It belongs to one
 // goroutine at a time.
 type Tracker struct {
-	opt       Options
-	observers []func(*Event)
-	packet    roce.Packet
-	unwrapper unwrapper
-	wrap      wrapping // around the present packet
-	fitsV1    bool     // a RoCEv1 packet has come whose ICRC is right
-	counters  Counters
-	tallies   tallies
+	opt        Options
+	observers  []func(*Event)
+	packet     roce.Packet
+	unwrapper  unwrapper
+	wrap       wrapping  // around the present packet
+	vagueUntil time.Time // since when it is known how much time has passed
+	untimed    bool      // the present frame has no time
+	fitsV1     bool      // a RoCEv1 packet has come whose ICRC is right
+	counters   Counters
+	tallies    tallies
 
 	now     packetTime
 	rails   map[string]*uint64
@@ -64,6 +66,7 @@ type Counters struct {
 	Foreign         uint64 `json:"foreign"`           // UDP port 4791, but no RoCEv2
 	Truncated       uint64 `json:"truncated"`         // cut by a snap length so far that headers are missing
 	Cut             uint64 `json:"cut"`               // cut by a snap length, headers complete
+	Untimed         uint64 `json:"untimed,omitempty"` // frames of which the capture does not say when they came
 	Long            uint64 `json:"long"`              // records longer than the snap length of their file, taken as they are
 	Corrupted       uint64 `json:"corrupted"`         // wrong ICRC, ignored
 	Unverified      uint64 `json:"unverified"`        // of RoCEv1, while no ICRC of it was right: taken all the same
@@ -153,6 +156,7 @@ func (t *Tracker) Add(f Frame) {
 		t.counters.Long++
 	}
 	t.now.at, t.now.frame = f.At, f.FrameID
+	t.noteClock(f)
 	err := t.decode(f)
 	switch {
 	case err == nil && t.isForeign():
@@ -265,7 +269,7 @@ func (t *Tracker) emit(e *Event) {
 	if e.nframes == 0 {
 		e.addFrame(t.now.frame)
 	}
-	e.seq = t.now.seq
+	e.seq, e.vagueUntil, e.Untimed = t.now.seq, t.vagueUntil, t.untimed
 	for _, see := range t.observers {
 		see(e)
 	}

@@ -41,6 +41,7 @@ const (
 	HostDied        Reason = "host-died"
 	CaptureGap      Reason = "capture-gap"
 	ClocksApart     Reason = "clocks-apart"
+	NoClock         Reason = "no-clock"
 	SlowHost        Reason = "slow-host"
 )
 
@@ -89,6 +90,7 @@ var reasons = map[Reason]struct {
 	HostDied:        {Inconclusive, "a machine that is not under test died"},
 	CaptureGap:      {Inconclusive, "frames are missing from the recording"},
 	ClocksApart:     {Inconclusive, "the clocks are too far apart for the bound"},
+	NoClock:         {Inconclusive, "the recording does not tell how much time passed"},
 	SlowHost:        {Inconclusive, "the host was too slow for the bound to mean anything"},
 
 	Panicked:    {SuiteError, "the spec panicked"},

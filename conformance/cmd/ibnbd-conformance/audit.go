@@ -242,7 +242,7 @@ func (r *auditRun) wanted(e *audit.Event) bool {
 
 // eventLine is an event in JSON.
 type eventLine struct {
-	At      time.Time       `json:"at"`
+	At      time.Time       `json:"at,omitzero"` // not there if the capture does not tell
 	Kind    string          `json:"kind"`
 	From    string          `json:"from,omitempty"`
 	Session string          `json:"session,omitempty"`
@@ -253,6 +253,9 @@ type eventLine struct {
 
 func timelineLine(e *audit.Event) eventLine {
 	line := eventLine{At: e.At, Kind: e.Kind.String(), From: string(e.From.Role()), Text: e.String(), Frames: e.Frames()}
+	if e.Untimed {
+		line.At = time.Time{}
+	}
 	if e.Session != nil {
 		line.Session = e.Session.String()
 	}
@@ -310,6 +313,9 @@ func remarks(report *audit.Report) []string {
 	}
 	if n := report.Counters.Long; n > 0 {
 		list = append(list, fmt.Sprintf("%d records are longer than the snap length of their file and are read as they are", n))
+	}
+	if n := report.Counters.Untimed; n > 0 {
+		list = append(list, fmt.Sprintf("%d frames have no time: what depends on it is not decided", n))
 	}
 	if n := report.Counters.Unverified; n > 0 {
 		list = append(list, fmt.Sprintf("no ICRC of RoCEv1 is right, %d packets are judged without", n))
@@ -394,7 +400,11 @@ func (r *auditRun) writeTables(report *audit.Report, exit verdict.Exit) {
 
 func (r *auditRun) writeCounters(report *audit.Report) {
 	c := report.Counters
-	r.print("%d frames in %s: %d RoCEv2, %d of other protocols", c.Frames, report.End.Sub(report.Start).Round(time.Millisecond), c.RoCE, c.Other)
+	took := "in " + report.End.Sub(report.Start).Round(time.Millisecond).String()
+	if c.Untimed > 0 && c.Untimed == c.Frames {
+		took = "without times"
+	}
+	r.print("%d frames %s: %d RoCEv2, %d of other protocols", c.Frames, took, c.RoCE, c.Other)
 	for _, n := range []struct {
 		count uint64
 		what  string
@@ -430,6 +440,10 @@ func (r *auditRun) writeStatistics(paths []audit.PathStatistics) {
 	t.AppendHeader(table.Row{"session", "path", "p50", "p90", "p99", "p99.9", "max", "unanswered", "retransmitted", "RNR", "NAK", "gaps"})
 	for _, p := range paths {
 		l := p.Latency
+		if l.Count == 0 {
+			t.AppendRow(table.Row{p.Session, p.Path, "", "", "", "", "", p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
+			continue
+		}
 		t.AppendRow(table.Row{p.Session, p.Path, l.P50, l.P90, l.P99, l.P999, l.Max, p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
 	}
 	r.print("%s\n\n", t.Render())

@@ -67,6 +67,7 @@ func TestAuditCases(t *testing.T) {
 		{"60-anonymised.pcap", nil, verdict.ExitNothingRan, []string{"259 with a wrong ICRC", "every ICRC is wrong", "--no-icrc"}, ""},
 		{"60-anonymised.pcap", []string{"--no-icrc"}, verdict.ExitHolds, []string{asBase}, ""},
 		{"96-ng-one-usb-frame-in-middle.pcapng", nil, verdict.ExitHolds, []string{"261 frames in 1.644s: 259 RoCEv2, 2 of", asBase}, ""},
+		{"97-ng-simple-packets.pcapng", nil, verdict.ExitHolds, []string{"260 frames without times: 259 RoCEv2", "260 frames have no time", asBase}, ""},
 		{"09-qinq-88a8.pcap", nil, verdict.ExitHolds, []string{"259 packets in 802.1ad, 802.1Q\n", asBase}, ""},
 		{"26-erspan2.pcap", nil, verdict.ExitHolds, []string{"259 packets in ERSPAN II\n", asBase}, ""},
 		{"rocev1.pcap", nil, verdict.ExitHolds, []string{"259 packets in RoCEv1\n", "no ICRC of RoCEv1 is right", asBase}, ""},
