@@ -75,6 +75,7 @@ func checkAcks(e *Event, r *Ruling) {
 	acker := e.From
 	if e.Kind == Heartbeat {
 		acker = e.From.other()
+		r.confirmLateAck(e)
 	}
 	t := r.tallyOf(acker)
 	switch {
@@ -83,7 +84,10 @@ func checkAcks(e *Event, r *Ruling) {
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Since < 0:
 		r.unsureOfTime(t)
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Clean && beat.Since > ackBound:
-		r.Breaks("heartbeat acknowledged after %s", shortTime(beat.Since))
+		r.unsureOfTime(t)
+		if e.build != nil {
+			e.build.lateAcks[e.From.other()] = &lateAck{t, r.violation("heartbeat acknowledged after %s", shortTime(beat.Since)), beat.Since}
+		}
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= ackBound:
 		r.holds(t)
 	case e.Kind == Heartbeat && beat.Waiting && beat.Clean && e.flow.back != nil && beat.PeerHeard && e.flow.back.cleanSince(beat.lastSeq):
@@ -92,6 +96,26 @@ func checkAcks(e *Event, r *Ruling) {
 		if !e.flow.back.watch(s) {
 			s.gap(nil)
 		}
+	}
+}
+
+// lateAck is an acknowledgement that came late, or behind a clock that was set or a machine that stood still.
+type lateAck struct {
+	tally     *tally
+	violation Violation
+	since     time.Duration
+}
+
+// confirmLateAck blames for a late acknowledgement when the next heartbeat of the side that waited for it comes in its turn: the
+// time was right, and the side was not stopped.
+func (r *Ruling) confirmLateAck(e *Event) {
+	if e.build == nil {
+		return
+	}
+	late := e.build.lateAcks[e.From]
+	e.build.lateAcks[e.From] = nil
+	if late != nil && e.Beat.HasSince && e.Beat.Since >= 0 && e.Beat.Since < beatInterval+late.since/2 {
+		late.tally.add(late.violation)
 	}
 }
 

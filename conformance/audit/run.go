@@ -28,6 +28,7 @@ type Report struct {
 	IBTRS      bool             `json:"ibtrs"` // connections of IBTRS were seen
 	SRP        bool             `json:"srp"`
 	Contents   Contents         `json:"contents"`
+	Clocks     []Clock          `json:"clocks,omitempty"` // of the files, if anything is wrong with one
 	Statistics []PathStatistics `json:"statistics"`
 	Findings   []Finding        `json:"-"`
 
@@ -62,6 +63,9 @@ func (a Audit) Run(ctx context.Context, source Source) (*Report, error) {
 	}
 	err = follow(ctx, tracker, source, report)
 	tracker.End()
+	if c, ok := source.(interface{ Clocks() []Clock }); ok {
+		report.Clocks = c.Clocks()
+	}
 	report.Counters, report.Contents = tracker.Counters(), tracker.Contents()
 	report.Statistics, report.Findings = statistics.Paths(), judge.Findings()
 	return report, err
@@ -94,9 +98,9 @@ func (r *Report) observe(e *Event) {
 	}
 }
 
-// JudgeFiles judges capture files together: the rails of one run. The results name the files as evidence.
+// JudgeFiles judges files together that the rails of one run were recorded in, by one clock. The results name the files as evidence.
 func JudgeFiles(ctx context.Context, configuration Configuration, files ...string) ([]verdict.Result, error) {
-	source, err := OpenFiles(ctx, files...)
+	source, err := openRecordings(ctx, files)
 	if err != nil {
 		return nil, err
 	}

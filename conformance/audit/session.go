@@ -146,6 +146,7 @@ type build struct {
 	lostBy       Side
 	heard        [3]time.Time // last message of a side
 	beats        [3]heartbeat // by side
+	lateAcks     [3]*lateAck  // of a heartbeat of a side, until its next one
 	suspicions   []*suspicion // dropped if the path is lost
 }
 

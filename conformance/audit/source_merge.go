@@ -24,8 +24,33 @@ func Merge(sources ...Source) Source {
 	return m
 }
 
-// OpenFiles opens capture files and merges them.
+// OpenFiles opens capture files that belong together and merges them. Their clocks are not believed: what is known to be wrong
+// with them is taken out, and [Report.Clocks] tells.
 func OpenFiles(ctx context.Context, names ...string) (Source, error) {
+	sources, err := openAll(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	c := &clocked{names: names}
+	for i, source := range sources {
+		s := newSteady(source)
+		c.steadies = append(c.steadies, s)
+		sources[i] = s
+	}
+	c.Source = Merge(sources...)
+	return c, nil
+}
+
+// openRecordings opens files that one program has written by one clock which nobody sets.
+func openRecordings(ctx context.Context, names []string) (Source, error) {
+	sources, err := openAll(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	return Merge(sources...), nil
+}
+
+func openAll(ctx context.Context, names []string) ([]Source, error) {
 	var sources []Source
 	for _, name := range names {
 		source, err := OpenFile(ctx, name)
@@ -35,7 +60,7 @@ func OpenFiles(ctx context.Context, names ...string) (Source, error) {
 		}
 		sources = append(sources, source)
 	}
-	return Merge(sources...), nil
+	return sources, nil
 }
 
 func closeAll(sources []Source) error {

@@ -28,11 +28,11 @@ func FrameList(frames []FrameID) string {
 	return "[" + strings.Join(names, " ") + "]"
 }
 
-// WriteTimeline writes what happened to sessions, devices and I/O in capture files that belong together, line by line: the
-// first and the last lines, so many of each, and between them how many were left out. What can be told of a damaged capture
+// WriteTimeline writes what happened to sessions, devices and I/O in the files of one run, as [JudgeFiles] takes them, line by
+// line: the first and the last lines, so many of each, and between them how many were left out. What can be told of a damaged capture
 // is written before the error comes back.
 func WriteTimeline(ctx context.Context, w io.Writer, most int, files ...string) error {
-	source, err := OpenFiles(ctx, files...)
+	source, err := openRecordings(ctx, files)
 	if err != nil {
 		return err
 	}

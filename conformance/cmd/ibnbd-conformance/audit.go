@@ -320,6 +320,9 @@ func remarks(report *audit.Report) []string {
 	if n := report.Counters.Unverified; n > 0 {
 		list = append(list, fmt.Sprintf("no ICRC of RoCEv1 is right, %d packets are judged without", n))
 	}
+	for _, c := range report.Clocks {
+		list = append(list, fmt.Sprintf("%v: what comes between is not timed", c))
+	}
 	for _, w := range report.Contents.Wrapped {
 		list = append(list, fmt.Sprintf("%d packets in %s", w.Count, w.What))
 	}
