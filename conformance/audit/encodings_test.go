@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,6 +28,7 @@ type encoding struct {
 	wrap  string                   // what the report says that packets were in
 	other int                      // frames without a packet of RDMA, if they are not those of the plain capture
 	odd   string                   // what the report says that there is beside
+	times int                      // that each frame is in it, if not once
 }
 
 // onePcap encodes frames as one classic capture of a link type, after each was wrapped.
@@ -278,6 +280,88 @@ var encodings = []encoding{
 	{name: "VXLAN mirrored by ERSPAN II", wrap: "ERSPAN II, VXLAN", files: onePcap(Ethernet, func(b []byte) []byte {
 		return outerIPv4(protocolGRE, []byte{0x10, 0, 0x88, 0xBE, 0, 0, 0, 7}, []byte{0x10, 1, 0, 1, 0, 0, 0, 5}, inVXLANof(portVXLAN)(b))
 	})},
+}
+
+// doubled are ways in which each frame is in a capture several times.
+var doubled = []encoding{
+	{name: "twice at once, as by a mirror of both ports", times: 2, files: inClassic2(5*time.Microsecond, same, same)},
+	{name: "plain, and mirrored by ERSPAN II", times: 2, files: inClassic2(300*time.Microsecond, same, func(b []byte) []byte {
+		return outerIPv4(protocolGRE, []byte{0x10, 0, 0x88, 0xBE, 0, 0, 0, 7}, []byte{0x10, 1, 0, 1, 0, 0, 0, 5}, b)
+	})},
+	{name: "plain, and in VXLAN on the underlay", times: 2, files: inClassic2(20*time.Microsecond, same, inVXLANof(portVXLAN))},
+	{name: "with its VLAN tag and without", times: 2, files: inClassic2(2*time.Microsecond, tagged(0x81, 0, 0, 9), same)},
+	{name: "on three interfaces, as by pktmon", times: 3, files: one(func(c capture) []byte {
+		w := newNg(le, 0)
+		for _, name := range []string{"port", "filter", "stack"} {
+			w.iface(Ethernet, 0, w.option(ngOptionName, []byte(name)))
+		}
+		for _, f := range c {
+			for iface := range 3 {
+				w.enhanced(iface, micros(f.At), f)
+			}
+		}
+		return w.out
+	})},
+	{name: "on a bond and its port, cooked", times: 2, files: one(func(c capture) []byte {
+		sll := cooked(20, 0)
+		var twice capture
+		for _, f := range c {
+			for iface := range 2 {
+				g := f
+				g.Data = sll(f.Data)
+				g.OrigLen, g.Data[7] = len(g.Data), byte(iface+2)
+				g.At = f.At.Add(time.Duration(iface) * 400 * time.Microsecond)
+				twice = append(twice, g)
+			}
+		}
+		slices.SortStableFunc(twice, func(a, b Frame) int { return a.At.Compare(b.At) })
+		return classic{link: uint32(LinuxSLLv2)}.write(twice)
+	})},
+	{name: "in two files, one of a mirror", times: 2, files: func(c capture) [][]byte {
+		return [][]byte{classic{}.write(c), classic{}.write(wrapped(c, inVXLANof(portVXLAN)))}
+	}},
+	{name: "in two files that are the same", times: 2, files: func(c capture) [][]byte { return [][]byte{classic{}.write(c), classic{}.write(c)} }},
+}
+
+func same(frame []byte) []byte { return frame }
+
+// inClassic2 writes each frame twice, the second time later and wrapped in another way.
+func inClassic2(later time.Duration, first, second func([]byte) []byte) func(capture) [][]byte {
+	return func(c capture) [][]byte {
+		again := wrapped(c, second)
+		for i := range again {
+			again[i].At = again[i].At.Add(later)
+		}
+		both := append(wrapped(c, first), again...)
+		slices.SortStableFunc(both, func(a, b Frame) int { return a.At.Compare(b.At) })
+		return [][]byte{classic{}.write(both)}
+	}
+}
+
+// TestDoubled: what is captured twice was on the wire once.
+func TestDoubled(t *testing.T) {
+	for name, load := range map[string]func(testing.TB) capture{
+		"static-keys": ofRecording("static-keys"), "losses": ofRecording("losses"), "rnbd": ofCapture(rnbdCapture[0]), "srp": ofCapture(srpCapture...),
+	} {
+		base := load(t)
+		base = slices.DeleteFunc(base, func(f Frame) bool { return f.Lost })
+		plain := judgedFiles(t, classic{}.write(base))
+		for _, e := range doubled {
+			t.Run(name+"/"+e.name, func(t *testing.T) {
+				report := judgedFiles(t, e.files(base)...)
+				if diff := cmp.Diff(verdicts(plain), verdicts(report)); diff != "" {
+					t.Errorf("verdicts (-once +%d times):\n%s", e.times, diff)
+				}
+				want, got := plain.Counters, report.Counters
+				if got.RoCE != want.RoCE*uint64(e.times) || got.Doubles != want.RoCE*uint64(e.times-1) {
+					t.Errorf("%d packets, %d of them double; want %d, %d times", got.RoCE, got.Doubles, want.RoCE, e.times)
+				}
+				if got.Retransmitted != want.Retransmitted || got.Messages != want.Messages || got.Missing+got.Late != want.Missing+want.Late {
+					t.Errorf("counters %+v, want those of %+v", got, want)
+				}
+			})
+		}
+	}
 }
 
 func swap(a, b uint32) (uint32, uint32) { return b, a }

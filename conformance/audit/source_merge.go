@@ -112,6 +112,7 @@ func (m *merged) read(source int) bool {
 	}
 	w := m.take()
 	w.frame, w.source, w.order = frame, source, m.order
+	w.frame.File = source
 	m.order++
 	w.data = append(w.data[:0], frame.Data...)
 	w.frame.Data = w.data

@@ -24,6 +24,8 @@ type Tracker struct {
 	vagueUntil time.Time // since when it is known how much time has passed
 	untimed    bool      // the present frame has no time
 	fitsV1     bool      // a RoCEv1 packet has come whose ICRC is right
+	doubles    doubles
+	place      uint64 // where the present packet was captured
 	counters   Counters
 	tallies    tallies
 
@@ -68,6 +70,7 @@ type Counters struct {
 	Cut             uint64 `json:"cut"`               // cut by a snap length, headers complete
 	Untimed         uint64 `json:"untimed,omitempty"` // frames of which the capture does not say when they came
 	Long            uint64 `json:"long"`              // records longer than the snap length of their file, taken as they are
+	Doubles         uint64 `json:"doubles,omitempty"` // packets that were captured at several places, or mirrored: the first is taken
 	Corrupted       uint64 `json:"corrupted"`         // wrong ICRC, ignored
 	Unverified      uint64 `json:"unverified"`        // of RoCEv1, while no ICRC of it was right: taken all the same
 	Management      uint64 `json:"management"`        // connection management datagrams
@@ -166,6 +169,7 @@ func (t *Tracker) Add(f Frame) {
 		if t.wrap != 0 {
 			countOne(t.tallies.wrapped, t.wrap)
 		}
+		t.place = t.doubles.place(f, t.wrap)
 		t.takePacket()
 	case errors.Is(err, roce.ErrNotRoCE):
 		t.counters.Other++
@@ -222,6 +226,10 @@ func (t *Tracker) takePacket() {
 		t.counters.Cut++
 	} else if !t.opt.SkipICRC && !t.isWhole(p) {
 		t.counters.Corrupted++
+		return
+	}
+	if t.doubles.seen(p, t.place, t.now.at) {
+		t.counters.Doubles++
 		return
 	}
 	switch {

@@ -414,7 +414,7 @@ func (r *auditRun) writeCounters(report *audit.Report) {
 	}{
 		{c.Foreign, "foreign or malformed on port 4791"}, {c.Truncated + c.Cut, "cut by the snap length"},
 		{c.Corrupted, "with a wrong ICRC"}, {c.UnknownQP, "of connections that began before the capture"},
-		{c.Retransmitted, "retransmitted"}, {c.Missing, "missing"}, {c.ForgottenOpen + c.ForgottenHalf, "connections forgotten for lack of room"},
+		{c.Retransmitted, "retransmitted"}, {c.Doubles, "captured more than once"}, {c.Missing, "missing"}, {c.ForgottenOpen + c.ForgottenHalf, "connections forgotten for lack of room"},
 	} {
 		if n.count > 0 {
 			r.print(", %d %s", n.count, n.what)
