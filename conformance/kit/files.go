@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/onsi/ginkgo/v2"
@@ -70,6 +72,30 @@ func (f Files) Names(ctx context.Context, dir string) []string {
 		found[i] = path.Base(found[i])
 	}
 	return found
+}
+
+// kernelsOwn matches the files that the driver core of Linux gives every device, whoever made it.
+var kernelsOwn = regexp.MustCompile(`/uevent$|/power/`)
+
+// Writable lists the files below some directories that have a write bit, but for those that the kernel gives every device. A
+// directory that is not there has none.
+func (f Files) Writable(ctx context.Context, dirs ...string) []string {
+	ginkgo.GinkgoHelper()
+	const find = `for d; do [ ! -d "$d" ] || find "$d/" -type f -perm /222; done`
+	out, err := f.host.Agent().Output(ctx, "sh", append([]string{"-c", find, "sh"}, dirs...)...)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "on %s", f.host.Name())
+	return slices.DeleteFunc(strings.Fields(out), kernelsOwn.MatchString)
+}
+
+// Snapshot gives the content of all readable files below some directories, each line behind the name of its file. What
+// changes by itself is left out: the time of the last heartbeat, and what the kernel gives every device.
+func (f Files) Snapshot(ctx context.Context, dirs ...string) string {
+	ginkgo.GinkgoHelper()
+	const show = `for d; do [ ! -d "$d" ] || find "$d/" -type f -perm -444 ! -path "*/power/*" ! -name uevent ! -name cur_latency | ` +
+		`sort | xargs -r grep -H "" 2>&1; done; true`
+	out, err := f.host.Agent().Output(ctx, "sh", append([]string{"-c", show, "sh"}, dirs...)...)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred(), "on %s", f.host.Name())
+	return out
 }
 
 // Symlink makes a link, and the directories above it, which goes away after the spec.

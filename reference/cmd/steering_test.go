@@ -7,11 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"net/url"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 )
 
 // line is what the tests read of a line that a client writes about its state.
@@ -155,4 +160,76 @@ func TestErrorsKeepTheirNumber(t *testing.T) {
 		})
 	}
 	stopServer(syscall.SIGTERM)
+}
+
+// TestTextThatIsNoValueChangesNothing tells programs that run whatever is no value, through their sockets, so that no command
+// stands before them, and looks whether anything has changed.
+func TestTextThatIsNoValueChangesNothing(t *testing.T) {
+	const page = 4096
+	b := newBench(t)
+	stopServer := b.start("listening", "ibnbd-server", "--listen", "127.74.0.2", "--export", "ram0=mem:1M")
+	f, _ := b.mapAndFollow("--session", "one", "--path", "127.74.0.1@127.74.0.2", "ram0")
+	f.await("ram0", func(l line) bool { return len(l.Devices) == 1 })
+	client, server := filepath.Join(b.dir, "run", "client", "one.sock"), filepath.Join(b.dir, "run", "server.sock")
+	before := b.states(client, server)
+	for what, text := range map[string]string{
+		"nothing": "", "a newline": "\n", "a zero byte and a newline": "\x00\n",
+		"a page": strings.Repeat("x", page), "more than a page": strings.Repeat("y", 2*page+1),
+	} {
+		for _, told := range []struct {
+			socket, what string
+			query        url.Values
+		}{
+			{client, "map", url.Values{"device": {text}, "access": {"rw"}, "io-mode": {"blockio"}}},
+			{client, "map", url.Values{"device": {"ram0"}, "access": {text}, "io-mode": {"blockio"}}},
+			{client, "map", url.Values{"device": {"ram0"}, "access": {"rw"}, "io-mode": {text}}},
+			{client, "unmap", url.Values{"device": {text}}},
+			{client, "unmap", url.Values{"device": {text}, "force": {"true"}}},
+			{client, "policy", url.Values{"policy": {text}}},
+			{client, "path", url.Values{"do": {text}, "path": {"127.74.0.1@127.74.0.2"}}},
+			{client, "path", url.Values{"do": {"add"}, "path": {text}}},
+			{client, "path", url.Values{"do": {"remove"}, "path": {text}}},
+			{client, "path", url.Values{"do": {"disconnect"}, "path": {text}}},
+			{client, "path", url.Values{"do": {"reconnect"}, "path": {text}}},
+			{server, "disconnect", url.Values{"session": {text}, "path": {"127.74.0.1@127.74.0.2"}}},
+			{server, "disconnect", url.Values{"session": {"one"}, "path": {text}}},
+		} {
+			err := control.Ask(t.Context(), told.socket, http.MethodPost, "/"+told.what+"?"+told.query.Encode(), nil)
+			if err == nil {
+				t.Errorf("%s, told %s in %.60q, does it", told.what, what, told.query)
+			}
+			if after := b.states(client, server); after != before {
+				t.Fatalf("%s, told %s, has changed %s to %s", told.what, what, before, after)
+			}
+		}
+	}
+	b.run("ibnbd-client", "unmap", "ram0")
+	stopServer(syscall.SIGTERM)
+}
+
+// states are what programs tell of themselves, but for what a heartbeat changes.
+func (b *bench) states(sockets ...string) string {
+	b.t.Helper()
+	var all []string
+	for _, socket := range sockets {
+		var st struct {
+			Policy   string
+			Paths    []struct{ Name, State string }
+			Devices  []struct{ Path, State, Access string }
+			Sessions []struct {
+				Name    string
+				Paths   []struct{ Name, State string }
+				Devices []struct{ Path, Device, Access string }
+			}
+		}
+		if err := control.Ask(b.t.Context(), socket, http.MethodGet, "/status", &st); err != nil {
+			b.t.Fatal(err)
+		}
+		text, err := json.Marshal(st)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all = append(all, string(text))
+	}
+	return strings.Join(all, " ")
 }

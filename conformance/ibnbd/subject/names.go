@@ -98,4 +98,29 @@ func (n Names) ServerPath(session string, p PathAddr) string {
 	return path.Join(virtual, n.TransportServer, session, "paths", p.dirName())
 }
 
+// BlockClientDirs are the directories of the block client: its own, that of a mapped disk, and the parameters of its module.
+func (n Names) BlockClientDirs(disk string) []string {
+	return []string{path.Join(virtual, n.BlockClient), path.Join("/sys/block", disk, n.DiskDir), parameters(n.BlockClient)}
+}
+
+// BlockServerDirs are the directories of the block server: its own, and the parameters of its module.
+func (n Names) BlockServerDirs() []string {
+	return []string{path.Join(virtual, n.BlockServer), parameters(n.BlockServer)}
+}
+
+// TransportClientDirs are those of the transport client.
+func (n Names) TransportClientDirs() []string {
+	return []string{path.Join(virtual, n.TransportClient), parameters(n.TransportClient)}
+}
+
+// TransportServerDirs are those of the transport server.
+func (n Names) TransportServerDirs() []string {
+	return []string{path.Join(virtual, n.TransportServer), parameters(n.TransportServer)}
+}
+
+// parameters is the directory of the parameters of a module.
+func parameters(module string) string {
+	return path.Join("/sys/module", strings.ReplaceAll(module, "-", "_"), "parameters")
+}
+
 func (p PathAddr) dirName() string { return fmt.Sprintf("ip:%s@ip:%s", p.Source, p.Destination) }

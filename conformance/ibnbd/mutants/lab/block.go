@@ -101,6 +101,8 @@ func devices() []row {
 			writes(unmapDevice, func(mode string) string { return strings.Replace(mode, "normal", "force", 1) }), "IBNBD-SYSFS-021"),
 		initiator("any-unmap-mode", "unmap_device takes any word, and does nothing for it",
 			excuses(unmapDevice, syscall.EINVAL, 0), "IBNBD-SYSFS-023"),
+		initiator("newline-unmaps", "unmap_device takes a newline alone for normal",
+			writes(unmapDevice, instead("\n", "normal")), "IBNBD-SYSFS-037"),
 		initiator("other-states", "a mapped device is in a state named mapped",
 			shows(diskState, func(state string) string { return strings.Replace(state, "open", "mapped", 1) }), "IBNBD-SYSFS-024"),
 		initiator("other-mapping-path", "mapping_path shows another path than was mapped",
@@ -121,6 +123,13 @@ func exports() []row {
 			shows(path.Join(openSession, "mapping_path"), func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-029"),
 		target("export-keeps-sessions", "the directory of a session stays below an export that it has unmapped",
 			keeps(openSession), "IBNBD-SYSFS-030"),
+		target("closes-at-a-page", "force_close takes any text of a page or more for 1",
+			writes(path.Join(openSession, "force_close"), func(text string) string {
+				if len(text) >= 4096 {
+					return "1"
+				}
+				return text
+			}), "IBNBD-SYSFS-037"),
 		target("search-path-can-be-changed", "dev_search_path can be written while the module is loaded",
 			permits(searchPath, 0o644), "IBNBD-SYSFS-031"),
 		target("any-parameter", "a module passes over a queue depth that is out of range", boundless, "IBTRS-SYSFS-020"),

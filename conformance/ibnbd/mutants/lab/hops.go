@@ -64,6 +64,16 @@ func writes(pattern string, change func(text string) string) func() agent.FileHo
 	})
 }
 
+// instead is a change of one text into another.
+func instead(text, other string) func(string) string {
+	return func(written string) string {
+		if written == text {
+			return other
+		}
+		return written
+	}
+}
+
 // refuses has the writes of some texts fail, unasked.
 func refuses(pattern string, errno syscall.Errno, which func(text string) bool) func() agent.FileHop {
 	return hop(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
