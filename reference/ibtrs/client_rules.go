@@ -34,6 +34,7 @@ type ClientRules struct {
 	AnyResponseForm  bool // takes responses in the form of the other key mode
 	ShortKeyResponse bool // takes a key response that is too short, and goes on using the old key
 	NoPermitLine     bool // fails requests for which there is no chunk instead of having them wait
+	WakeOnTraffic    bool // has whoever waits for a chunk wait until another request wants one
 	ForgetOnLoss     bool // never ends the requests of a lost path
 	SucceedOnLoss    bool // ends the requests of a lost path without an error
 	WaitForPath      bool // never ends a request for which there is no path

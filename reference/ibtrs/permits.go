@@ -17,6 +17,7 @@ type permits struct {
 	first   *permitWaiter // the line
 	last    *permitWaiter
 	stopped error // why nobody gets a permit any more
+	lazy    bool  // the line is looked at when somebody wants a permit, and not when one is given back: [ClientRules].WakeOnTraffic
 }
 
 // permitWaiter is a place in the line. It can be used again and again, by one waiter at a time.
@@ -62,6 +63,7 @@ func (p *permits) take(ctx context.Context, w *permitWaiter) (int, error) {
 		defer p.mu.Unlock()
 		return 0, p.stopped
 	}
+	p.serveLate()
 	if p.first == nil {
 		if k, ok := p.lowest(); ok {
 			p.mu.Unlock()
@@ -125,11 +127,24 @@ func (p *permits) leave(w *permitWaiter) bool {
 	return false
 }
 
+// serveLate gives the line what is free, if that was not done when it became so.
+func (p *permits) serveLate() {
+	for p.lazy && p.first != nil {
+		k, ok := p.lowest()
+		if !ok {
+			return
+		}
+		w := p.first
+		p.first = w.next
+		w.given <- k
+	}
+}
+
 // release gives a permit back: to the first in line, if there is one.
 func (p *permits) release(k int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w := p.first; w != nil {
+	if w := p.first; w != nil && !p.lazy {
 		p.first = w.next
 		w.given <- k
 		return

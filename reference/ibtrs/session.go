@@ -180,6 +180,7 @@ func (s *Session) adopt(g Geometry) error {
 	old := s.geometry.Load()
 	if old == nil {
 		s.permits = newPermits(int(g.QueueDepth))
+		s.permits.lazy = s.cfg.Rules.WakeOnTraffic
 		s.slots = make([]slot, g.QueueDepth)
 		for k := range s.slots {
 			s.slots[k].permit = uint32(k)

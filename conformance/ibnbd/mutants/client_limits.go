@@ -66,6 +66,8 @@ func clientWaits() []row {
 	return []row{
 		client("has-no-line-for-chunks", "fails requests for which there is no chunk", "IBTRS-IO-020",
 			transportRule(func(r *ibtrs.ClientRules) { r.NoPermitLine = true })),
+		client("wakes-upon-traffic", "has a request that waits for a chunk wait until another wants one", "IBNBD-FAIL-030",
+			transportRule(func(r *ibtrs.ClientRules) { r.WakeOnTraffic = true })),
 		client("forgets-its-requests", "never ends the requests of a lost path", "IBTRS-IO-030",
 			transportRule(func(r *ibtrs.ClientRules) { r.ForgetOnLoss = true })),
 		client("loss-is-success", "ends the requests of a lost path without an error", "IBNBD-FAIL-006",

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
@@ -26,6 +27,19 @@ func (p *Pair) Flushes(ctx context.Context, e subject.Export) uint64 {
 	n, err := strconv.ParseUint(fields[flushesField], 10, 64)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	return n
+}
+
+// AwaitInFlight waits until so many requests are with an export's disk.
+func (p *Pair) AwaitInFlight(ctx context.Context, e subject.Export, want int) {
+	ginkgo.GinkgoHelper()
+	gomega.Eventually(func() (sum int) {
+		for _, word := range strings.Fields(p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "inflight"))) { // reads and writes
+			n, err := strconv.Atoi(word)
+			gomega.Expect(err).NotTo(gomega.HaveOccurred())
+			sum += n
+		}
+		return sum
+	}).WithContext(ctx).WithTimeout(kit.AtOnce).WithPolling(10*time.Millisecond).Should(gomega.Equal(want), "requests with %s", e.Disk)
 }
 
 // SetReadOnly makes an export's disk refuse writes on the target.

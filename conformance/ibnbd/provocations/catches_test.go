@@ -34,6 +34,7 @@ var breaks = []struct {
 	{"never flushes", func(c *ibnbd.ClientConfig) { c.Rules.NoFlush = true }, []string{"IBNBD-COMPAT-008", "IBNBD-COMPAT-011"}},
 	{"trusts bytes that were not cleared", func(c *ibnbd.ClientConfig) { c.Rules.TrustUnclearedByte = true }, []string{"IBNBD-COMPAT-011"}},
 	{"has no request wait for a chunk", func(c *ibnbd.ClientConfig) { c.Transport.Rules.NoPermitLine = true }, []string{"IBTRS-IO-020"}},
+	{"wakes nobody who waits for a chunk", func(c *ibnbd.ClientConfig) { c.Transport.Rules.WakeOnTraffic = true }, []string{"IBNBD-FAIL-030"}},
 	{"forgets requests of a lost path", func(c *ibnbd.ClientConfig) { c.Transport.Rules.ForgetOnLoss = true }, []string{"IBTRS-IO-030"}},
 	{"takes a loss for success", func(c *ibnbd.ClientConfig) { c.Transport.Rules.SucceedOnLoss = true }, []string{"IBNBD-FAIL-006"}},
 	{"waits for a path", func(c *ibnbd.ClientConfig) {

@@ -19,6 +19,9 @@ import (
 func losing() []Provocation {
 	return []Provocation{
 		{Name: "there are more requests than chunks", Clauses: []string{"IBTRS-IO-020"}, Run: crowded},
+		{Name: "one answer frees the chunk that the only other request waits for", Clauses: []string{noTraffic}, Run: woken},
+		{Name: "a server disconnects while one request waits for a chunk", Clauses: []string{noTraffic}, Run: desertedInLine},
+		{Name: "one of two paths is lost with the only request", Servers: 2, Clauses: []string{noTraffic}, Run: lostAlone},
 		{Name: "a server disconnects while writes wait for their answers", Clauses: []string{"IBTRS-IO-030", "IBNBD-FAIL-006"}, Run: deserted},
 		{Name: "a disk is read whose server is gone", Clauses: []string{"IBTRS-MP-008", "IBNBD-IO-019"}, Run: readWithoutServer},
 		{Name: "a disk is unmapped whose server is gone", Clauses: []string{"IBNBD-FAIL-009"}, Run: unmappedWithoutServer},
@@ -30,6 +33,9 @@ func losing() []Provocation {
 		{Name: "a path is removed while writes wait on it", Servers: 2, Clauses: []string{"IBTRS-PATH-019"}, Run: removedUnderWrites},
 	}
 }
+
+// noTraffic is the clause that no request waits until there is other traffic.
+const noTraffic = "IBNBD-FAIL-030"
 
 // beginOnTwo starts a server with two addresses and maps its disk over the first so many of them, which must work.
 func (p *Play) beginOnTwo(ctx context.Context, paths int) (*script.Server, Disk, error) {
@@ -163,6 +169,109 @@ func crowded(ctx context.Context, p *Play) error {
 	}
 	if err := c.intact(bounded); err != nil {
 		return tester.Broken(clause, "%v", err)
+	}
+	return nil
+}
+
+// answerOne answers the first of the writes that wait, and no other.
+func (l *delayed) answerOne() {
+	l.server.Do(func() {
+		l.writes[0].Answer()
+		l.writes = l.writes[1:]
+	})
+}
+
+// line is an initiator of whose writes all but one have a chunk.
+type line struct {
+	server *script.Server
+	writes *crowd
+	late   *delayed
+}
+
+// narrow has an initiator write to a server of two chunks until one write waits for a chunk. The writes end with the second
+// context at the latest.
+func narrow(ctx, patience context.Context, p *Play) (*line, error) {
+	const chunks = 2
+	g := script.DefaultGeometry
+	g.QueueDepth = chunks
+	v, d, err := p.begin(ctx, script.Script{Geometry: g})
+	if err != nil {
+		return nil, err
+	}
+	l := &line{server: v, late: delay(v, every)}
+	l.writes = gather(patience, d, chunks+1)
+	return l, l.late.gathered(patience, chunks)
+}
+
+// woken judges that the only request which waits for a chunk is sent when one answer has freed one, though nothing else happens.
+func woken(ctx context.Context, p *Play) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	l, err := narrow(ctx, bounded, p)
+	if err != nil {
+		return err
+	}
+	patience, cancel := p.patient(ctx)
+	defer cancel()
+	l.late.answerOne()
+	if err := l.late.gathered(patience, l.writes.size-1); err != nil {
+		return tester.Broken(noTraffic, "a write waits for a chunk, and one is free: %v", err)
+	}
+	l.late.release()
+	if errs := l.writes.ended(); len(errs) > 0 {
+		return tester.Broken(noTraffic, "%d of %d writes failed: %v", len(errs), l.writes.size, errs[0])
+	}
+	if err := l.writes.intact(bounded); err != nil {
+		return tester.Broken(noTraffic, "%v", err)
+	}
+	return nil
+}
+
+// desertedInLine judges that a request which waits for a chunk ends with those that have one, when the only path is lost.
+func desertedInLine(ctx context.Context, p *Play) error {
+	patience, cancel := p.patient(ctx)
+	defer cancel()
+	l, err := narrow(ctx, patience, p)
+	if err != nil {
+		return err
+	}
+	turnAway(l.server)
+	p.hangup(ctx, l.server)
+	for range l.writes.size {
+		if err := failed(noTraffic, "a write when the server disconnects", <-l.writes.results, ibtrs.EIO); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lostAlone judges that the only request of an initiator goes out on the other path when its own is lost, though nothing else
+// happens.
+func lostAlone(ctx context.Context, p *Play) error {
+	v, d, err := p.beginOnTwo(ctx, 2)
+	if err != nil {
+		return err
+	}
+	patience, cancel := p.patient(ctx)
+	defer cancel()
+	var lost *script.Path
+	late := delay(v, func(r *script.Request) bool {
+		if lost == nil {
+			lost = r.Conn.Path
+		}
+		return r.Conn.Path == lost
+	})
+	c := gather(patience, d, 1)
+	if err := late.gathered(patience, 1); err != nil {
+		return err
+	}
+	turnAway(v)
+	v.Do(lost.Hangup)
+	if errs := c.ended(); len(errs) > 0 {
+		return tester.Broken(noTraffic, "the write failed: %v", errs[0])
+	}
+	if err := c.intact(patience); err != nil {
+		return tester.Broken(noTraffic, "%v", err)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 		path, device := ready(ctx, client)
 		begin := time.Now()
 		Expect(path.Post(writeOf(path, device, 0, 1))).To(Succeed())
-		inFlight(ctx, p, export, 1)
+		p.AwaitInFlight(ctx, export, 1)
 		request := path.Into(path.Write(tester.Marshal(ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: device}), nil), 1)
 		request.CID = 0
 		_, err := path.Call(ctx, request, 0)
@@ -64,12 +64,12 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 			witness.Skip(verdict.AbilityMissing, "the target keeps its keys")
 		}
 		Expect(path.Post(writeOf(path, device, 0, 1))).To(Succeed())
-		inFlight(ctx, p, export, 1)
+		p.AwaitInFlight(ctx, export, 1)
 		_, err := path.Do(ctx, writeOf(path, device, 0, 2))
 		var work *rdma.WorkError
 		Expect(errors.As(err, &work)).To(BeTrue(), "%s: the chunk could be written while the disk had it", tester.Outcome(err))
 		Expect(work.Status).To(Equal(rdma.StatusRemoteAccess))
-		inFlight(ctx, p, export, 0)
+		p.AwaitInFlight(ctx, export, 0)
 		again, opened, err := client.NewSession().Ready(ctx, export.Path, ibnbd.ReadOnly)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(again.CheckStamped(ctx, opened.DeviceID, 0, 4096, 1)).To(Succeed())
@@ -81,7 +81,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 		Expect(err).NotTo(HaveOccurred())
 		before := writesDone(ctx, p, export)
 		Expect(path.Post(writeOf(path, opened.DeviceID, 0, 1))).To(Succeed())
-		inFlight(ctx, p, export, 1)
+		p.AwaitInFlight(ctx, export, 1)
 
 		// The target closes the path until the disk has answered; the client is not to hear of it before it has sent once more.
 		closing := disconnectRequest(p)

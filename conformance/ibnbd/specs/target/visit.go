@@ -5,9 +5,6 @@ package target
 import (
 	"context"
 	"net/netip"
-	"path"
-	"strconv"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -16,7 +13,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
-	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -50,17 +46,4 @@ func writeOf(p *tester.Path, device, chunk uint32, sequence uint64) tester.Reque
 	const size = 4096
 	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, device, 0, size))
 	return p.Into(p.Write(message, tester.Stamped(0, size, sequence)), chunk)
-}
-
-// inFlight waits until so many requests are with the disk of an export.
-func inFlight(ctx context.Context, p *pair.Pair, e subject.Export, want int) {
-	GinkgoHelper()
-	Eventually(func() (sum int) {
-		for _, word := range strings.Fields(p.Server.Word(ctx, path.Join("/sys/block", e.Disk, "inflight"))) { // reads and writes
-			n, err := strconv.Atoi(word)
-			Expect(err).NotTo(HaveOccurred())
-			sum += n
-		}
-		return sum
-	}).WithContext(ctx).WithTimeout(kit.AtOnce).Should(Equal(want), "requests with %s", e.Disk)
 }
