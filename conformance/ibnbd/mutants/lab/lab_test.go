@@ -202,3 +202,23 @@ func TestMoreWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestSpared looks at a path that is lost and comes back.
+func TestSpared(t *testing.T) {
+	file := subject.RNBD.ClientPath("s", subject.PathAddr{}) + "/state"
+	hop := spares()
+	var asked []agent.FileCall
+	for i, c := range []struct{ state, want string }{
+		{"connected\n", "connected\n"}, {"disconnected\n", "disconnected\n"}, {"connected\n", "connected\n"}, {"disconnected\n", "connected\n"},
+	} {
+		g := guest{answer: agent.FileAnswer{Files: []agent.Content{{Path: file, Bytes: []byte(c.state)}}}}
+		a, err := hop(agent.FileCall{Op: agent.ReadFiles}, g.ask)
+		if err != nil || string(a.Files[0].Bytes) != c.want {
+			t.Errorf("look %d: %q, %v; want %q", i, a.Files[0].Bytes, err, c.want)
+		}
+		asked = append(asked, g.asked[1:]...)
+	}
+	if len(asked) != 1 || asked[0].Op != agent.WriteFile || !strings.HasSuffix(asked[0].Path, "/disconnect") || string(asked[0].Data) != "1" {
+		t.Errorf("the guest was also asked for %+v", asked)
+	}
+}

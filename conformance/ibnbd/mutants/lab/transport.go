@@ -5,6 +5,7 @@ package lab
 import (
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -96,13 +97,47 @@ func paths() []row {
 // teardown are those whose paths end otherwise, or too late.
 func teardown() []row {
 	seen := initiator("path-never-lost", "a path is connected for ever, to those who look", looksConnected, "IBTRS-PATH-022")
+	spared := initiator("spared-when-back", "a path that was lost carries nothing more when it is connected again", spares, "IBTRS-MP-011").
+		by("a path that was lost and has come back carries its share again under every policy when it has lost its carrier once")
 	early := target("path-without-its-disk", "a path is gone while its disk is at work", hides(targetPath), "IBTRS-PATH-021")
 	late := target("path-of-the-dead", "the path of an initiator that has lost power is kept", keeps(targetPath), "IBTRS-PATH-016")
 	all := []row{seen, early, late}
 	for i := range all {
 		all[i].Slow = true
 	}
-	return all
+	return append(all, spared)
+}
+
+// spares disconnects a path that is connected again after it was lost, and shows it as connected nevertheless.
+func spares() agent.FileHop {
+	var mu sync.Mutex
+	lost, spared := make(map[string]bool), make(map[string]bool)
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		a, err := ask(call)
+		if err != nil || call.Op != agent.ReadFiles {
+			return a, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for i, file := range a.Files {
+			dir := path.Dir(file.Path)
+			if path.Base(path.Dir(dir)) != "paths" {
+				continue
+			}
+			switch connected := strings.TrimSpace(string(file.Bytes)) == "connected"; {
+			case spared[dir]:
+				a.Files[i].Bytes = []byte("connected\n")
+			case !connected:
+				lost[dir] = true
+			case lost[dir]:
+				spared[dir] = true
+				if _, err := ask(agent.FileCall{Op: agent.WriteFile, Path: path.Join(dir, "disconnect"), Data: []byte("1")}); err != nil {
+					return a, err
+				}
+			}
+		}
+		return a, nil
+	}
 }
 
 // looksConnected shows all paths as connected.
