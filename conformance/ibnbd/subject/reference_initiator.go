@@ -48,6 +48,9 @@ func (i *ReferenceInitiator) Timers() Timers { return ReferenceTimers }
 // TakeLog gives what the client has said since it was last asked.
 func (i *ReferenceInitiator) TakeLog() []byte { return i.said.Take() }
 
+// LogLines is how many lines the client has ever said.
+func (i *ReferenceInitiator) LogLines() int { return i.said.Lines() }
+
 // Start makes the machine ready for programs and devices.
 func (i *ReferenceInitiator) Start(ctx context.Context) error {
 	err := i.programs.install(ctx, i.host, clientProgram)

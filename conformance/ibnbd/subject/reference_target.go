@@ -49,6 +49,9 @@ func (t *ReferenceTarget) Timers() Timers { return ReferenceTimers }
 // TakeLog gives what the server has said since it was last asked.
 func (t *ReferenceTarget) TakeLog() []byte { return t.said.Take() }
 
+// LogLines is how many lines the server has ever said.
+func (t *ReferenceTarget) LogLines() int { return t.said.Lines() }
+
 // Start starts the server and waits until it listens.
 func (t *ReferenceTarget) Start(ctx context.Context, opts TargetOptions) error {
 	t.opts = opts

@@ -12,14 +12,16 @@ const maxTranscript = 1 << 20
 
 // transcript collects what programs say, for the evidence of a spec. It may be used by several goroutines.
 type transcript struct {
-	mu   sync.Mutex
-	text []byte
+	mu    sync.Mutex
+	text  []byte
+	lines int // that were ever said
 }
 
 // Write adds text.
 func (t *transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lines += bytes.Count(p, []byte("\n"))
 	t.text = append(t.text, p...)
 	if excess := len(t.text) - maxTranscript; excess > 0 {
 		t.text = append([]byte(nil), t.text[excess:]...)
@@ -34,6 +36,13 @@ func (t *transcript) Take() []byte {
 	text := t.text
 	t.text = nil
 	return text
+}
+
+// Lines is how many lines were ever said, those that were not kept included.
+func (t *transcript) Lines() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lines
 }
 
 // lines calls do with each line that is written to it, without the newline. It is for one writer.

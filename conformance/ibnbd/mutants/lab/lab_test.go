@@ -222,3 +222,28 @@ func TestSpared(t *testing.T) {
 		t.Errorf("the guest was also asked for %+v", asked)
 	}
 }
+
+// TestRememberedRemoval adds paths before one is removed, and after.
+func TestRememberedRemoval(t *testing.T) {
+	hop, g := remembersRemoved(), guest{}
+	adds := agent.FileCall{Op: agent.WriteFile, Path: subject.RNBD.ClientSession("s") + "/add_path"}
+	removes := agent.FileCall{Op: agent.WriteFile, Path: subject.RNBD.ClientPath("s", subject.PathAddr{}) + "/remove_path"}
+	for i, c := range []struct {
+		call agent.FileCall
+		want error
+	}{{adds, nil}, {removes, nil}, {adds, syscall.EEXIST}, {removes, nil}} {
+		if _, err := hop(c.call, g.ask); !errors.Is(err, c.want) {
+			t.Errorf("call %d: %v, want %v", i, err, c.want)
+		}
+	}
+}
+
+// TestLogs writes into the log, and into another file.
+func TestLogs(t *testing.T) {
+	for file, want := range map[string]int{"/dev/kmsg": 4, "/dev/null": 1} {
+		g := guest{}
+		if _, err := logs(3)()(agent.FileCall{Op: agent.WriteFile, Path: file}, g.ask); err != nil || len(g.asked) != want {
+			t.Errorf("%s: %d calls, %v; want %d", file, len(g.asked), err, want)
+		}
+	}
+}

@@ -99,13 +99,15 @@ func teardown() []row {
 	seen := initiator("path-never-lost", "a path is connected for ever, to those who look", looksConnected, "IBTRS-PATH-022")
 	spared := initiator("spared-when-back", "a path that was lost carries nothing more when it is connected again", spares, "IBTRS-MP-011").
 		by("a path that was lost and has come back carries its share again under every policy when it has lost its carrier once")
+	remembered := initiator("removed-path-is-there-for-ever", "a path that was removed is there already when it is added", remembersRemoved, "IBTRS-CONN-057").
+		by("a path that was removed can be added again, twenty times over")
 	early := target("path-without-its-disk", "a path is gone while its disk is at work", hides(targetPath), "IBTRS-PATH-021")
 	late := target("path-of-the-dead", "the path of an initiator that has lost power is kept", keeps(targetPath), "IBTRS-PATH-016")
 	all := []row{seen, early, late}
 	for i := range all {
 		all[i].Slow = true
 	}
-	return append(all, spared)
+	return append(all, spared, remembered)
 }
 
 // spares disconnects a path that is connected again after it was lost, and shows it as connected nevertheless.
@@ -137,6 +139,23 @@ func spares() agent.FileHop {
 			}
 		}
 		return a, nil
+	}
+}
+
+// remembersRemoved refuses to add paths once one was removed.
+func remembersRemoved() agent.FileHop {
+	var removed atomic.Bool
+	return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		if call.Op != agent.WriteFile {
+			return ask(call)
+		}
+		if adds, _ := path.Match(addPath, call.Path); adds && removed.Load() {
+			return agent.FileAnswer{}, failure(call, syscall.EEXIST)
+		}
+		if removes, _ := path.Match(path.Join(clientPath, "remove_path"), call.Path); removes {
+			removed.Store(true)
+		}
+		return ask(call)
 	}
 }
 
@@ -181,7 +200,23 @@ func statistics() []row {
 			shows(rdmaCounter, func(line string) string { return strings.Join(strings.Fields(line)[:5], " ") + "\n" }), "IBTRS-SYSFS-014"),
 		initiator("counts-for-ever", "a statistics file cannot be reset",
 			swallows(path.Join(clientPath, "stats", "*"), func(text string) bool { return text == "1" }), "IBTRS-SYSFS-015"),
+		initiator("logs-every-failure", "the log has a line for each request that fails",
+			logs(500), "IBNBD-FAIL-031").by("a thousand reads that fail because no path is left leave few lines in any log"),
+		target("logs-flaps-at-length", "the log has a hundred lines for each path that is lost",
+			logs(2000), "IBNBD-FAIL-034").by("twenty quick flaps of a path that the target ends leave it connected when it is told to reconnect"),
 		initiator("counts-no-failover", "the sixth value of stats/rdma stays 0",
 			shows(rdmaCounter, func(line string) string { return strings.Join(append(strings.Fields(line)[:5], "0"), " ") + "\n" }), "IBTRS-PATH-014"),
 	}
+}
+
+// logs has the kernel's log have so many lines more before each that the suite writes into it.
+func logs(lines int) func() agent.FileHop {
+	return hop(agent.WriteFile, "/dev/kmsg", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+		for range lines {
+			if _, err := ask(agent.FileCall{Op: agent.WriteFile, Path: call.Path, Data: []byte("<6>a request has failed\n")}); err != nil {
+				return agent.FileAnswer{}, err
+			}
+		}
+		return ask(call)
+	})
 }

@@ -39,6 +39,11 @@ func wire() []row {
 			Wire: func(target, _ string) fabric.Fault { return lost(afterALoss(target)) },
 		},
 		{
+			Name: "gives-up-after-a-flap", What: "the initiator does not try again to connect a path that was lost", Breaks: []string{"IBTRS-PATH-024"},
+			By:   []string{"twenty quick flaps of a path that the target ends leave it connected when it is told to reconnect"},
+			Wire: func(_, initiator string) fabric.Fault { return lost(laterConnects(initiator)) },
+		},
+		{
 			Name: "half-open-for-ever", What: "a path on which INFO does not come is never given up", Breaks: []string{"IBTRS-CONN-050"},
 			Pair: own, By: []string{"a target ends a path on which INFO does not come"},
 			Wire: func(target, _ string) fabric.Fault { return lost(disconnects(target)) },
@@ -60,6 +65,24 @@ func disconnects(host string) fabric.Predicate {
 		}
 		id, ok := ofManagement(header)
 		return ok && id.attribute == roce.AttrDREQ
+	})
+}
+
+// laterConnects matches the connection requests of a host on a rail behind those of the first path.
+func laterConnects(host string) fabric.Predicate {
+	const first = 8 // connections of a path at most
+	seen := make(map[uint64]bool)
+	return fabric.Func("later connection request of "+host, func(f *fabric.Frame) bool {
+		header, ok := f.RoCE()
+		if !ok || f.From != host {
+			return false
+		}
+		id, ok := ofManagement(header)
+		if !ok || id.attribute != roce.AttrREQ {
+			return false
+		}
+		seen[id.exchange] = true
+		return len(seen) > first
 	})
 }
 

@@ -88,25 +88,46 @@ func TestDeathOfALoss(t *testing.T) {
 	}
 }
 
+// managementOf is a message of the client's connection manager.
+func managementOf(t *testing.T, m roce.CMMessage, exchange uint64, psn roce.PSN) *fabric.Frame {
+	t.Helper()
+	header := roce.NewCMHeader(m.Attribute(), exchange)
+	rest, err := roce.AppendCM(make([]byte, roce.DETHLen), &header, m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame(t, "client", roce.BTH{OpCode: roce.UDSendOnly, DestQP: roce.GSIQPN, PSN: psn}, rest)
+}
+
+// TestLaterConnects asks for nine connections, and repeats the first request.
+func TestLaterConnects(t *testing.T) {
+	p := laterConnects("client")
+	for i := range 8 {
+		for _, m := range []roce.CMMessage{&roce.CMReq{}, &roce.CMRtu{}} {
+			if p.Match(managementOf(t, m, uint64(i), roce.PSN(i))) {
+				t.Errorf("message %T of connection %d matches", m, i)
+			}
+		}
+	}
+	if p.Match(managementOf(t, &roce.CMReq{}, 0, 9)) {
+		t.Error("a request that is repeated matches")
+	}
+	if p.Match(managementOf(t, &roce.CMRtu{}, 8, 10)) || !p.Match(managementOf(t, &roce.CMReq{}, 8, 11)) {
+		t.Error("of the ninth connection its request must match, and nothing else")
+	}
+}
+
 // TestRepeatedManagement looks for messages of the connection manager that a host sends again.
 func TestRepeatedManagement(t *testing.T) {
 	p := repeated("client", ofManagement)
-	message := func(m roce.CMMessage, exchange uint64, psn roce.PSN) *fabric.Frame {
-		header := roce.NewCMHeader(m.Attribute(), exchange)
-		rest, err := roce.AppendCM(make([]byte, roce.DETHLen), &header, m, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return frame(t, "client", roce.BTH{OpCode: roce.UDSendOnly, DestQP: roce.GSIQPN, PSN: psn}, rest)
-	}
 	for i, c := range []struct {
 		frame *fabric.Frame
 		want  bool
 	}{
-		{message(&roce.CMReq{}, 7, 1), false},
-		{message(&roce.CMReq{}, 8, 2), false},
-		{message(&roce.CMRtu{}, 7, 3), false},
-		{message(&roce.CMReq{}, 7, 4), true},
+		{managementOf(t, &roce.CMReq{}, 7, 1), false},
+		{managementOf(t, &roce.CMReq{}, 8, 2), false},
+		{managementOf(t, &roce.CMRtu{}, 7, 3), false},
+		{managementOf(t, &roce.CMReq{}, 7, 4), true},
 		{frame(t, "client", roce.BTH{OpCode: roce.UDSendOnly, DestQP: roce.GSIQPN}, make([]byte, 4)), false},
 		{frame(t, "client", roce.BTH{OpCode: roce.RCWriteOnly, DestQP: 17}, make([]byte, roce.RETHLen)), false},
 		{frame(t, "client", roce.BTH{OpCode: roce.RCWriteOnly, DestQP: 17}, make([]byte, roce.RETHLen)), false},
