@@ -42,6 +42,12 @@ func (p *Pair) AwaitInFlight(ctx context.Context, e subject.Export, want int) {
 	}).WithContext(ctx).WithTimeout(kit.AtOnce).WithPolling(10*time.Millisecond).Should(gomega.Equal(want), "requests with %s", e.Disk)
 }
 
+// Resize changes the size of an export that was asked for as resizable.
+func (p *Pair) Resize(ctx context.Context, e subject.Export, sizeMiB int) {
+	ginkgo.GinkgoHelper()
+	gomega.Expect(p.Target.Resize(ctx, e, sizeMiB)).To(gomega.Succeed())
+}
+
 // SetReadOnly makes an export's disk refuse writes on the target.
 func (p *Pair) SetReadOnly(ctx context.Context, e subject.Export) {
 	ginkgo.GinkgoHelper()

@@ -12,13 +12,16 @@ import (
 )
 
 // nullBlk makes RAM-backed null block devices on a machine: they have any geometry, a write cache and discard. Targets
-// on Linux export them.
+// on Linux export them. What they cannot do is change their size; that loop devices can.
 type nullBlk struct{ host Host }
 
 const nullBlkDir = "/sys/kernel/config/nullb"
 
 // Provide makes a device; see [Target].
 func (n nullBlk) Provide(ctx context.Context, spec ExportSpec) (Export, error) {
+	if spec.Resizable {
+		return n.loop().provide(ctx, spec)
+	}
 	if spec.BlockSize == 0 {
 		spec.BlockSize = 512
 	}
@@ -75,8 +78,21 @@ func cacheMiB(spec ExportSpec) int {
 	return 0
 }
 
+// Resize changes the size of a device; see [Target].
+func (n nullBlk) Resize(ctx context.Context, e Export, sizeMiB int) error {
+	if !e.Resizable {
+		return fmt.Errorf("resize export %s: it was not provided as resizable", e.Name)
+	}
+	return n.loop().resize(ctx, e, sizeMiB)
+}
+
+func (n nullBlk) loop() loop { return loop(n) }
+
 // Withdraw removes a device and its data.
 func (n nullBlk) Withdraw(ctx context.Context, e Export) error {
+	if e.Resizable {
+		return n.loop().withdraw(ctx, e)
+	}
 	err := n.host.Agent().Remove(ctx, path.Join(nullBlkDir, e.Name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("withdraw export %s: %w", e.Name, err)

@@ -50,6 +50,8 @@ type Target interface {
 	Stop(ctx context.Context) error
 	// Provide makes a backing device. It lives until Withdraw, whether or not the target serves.
 	Provide(ctx context.Context, spec ExportSpec) (Export, error)
+	// Resize changes the size of a backing device that is resizable, in use or not. What lies behind its new end is lost.
+	Resize(ctx context.Context, e Export, sizeMiB int) error
 	// Withdraw removes a backing device and its data.
 	Withdraw(ctx context.Context, e Export) error
 	// Sessions lists the names of the sessions that are connected.
@@ -104,6 +106,7 @@ type ExportSpec struct {
 	Cache     bool          // a volatile write cache, so that flush and FUA mean something
 	Discard   bool          // discard and write-zeroes are offered
 	Latency   time.Duration // added to each I/O, so that a spec can act while I/O is in flight; 0 means none
+	Resizable bool          // its size can be changed while it is in use; it has blocks of 512 bytes and a cache then, and no latency
 }
 
 // Export is a backing device that a target offers.

@@ -107,6 +107,9 @@ func devices() []row {
 			shows(diskState, func(state string) string { return strings.Replace(state, "open", "mapped", 1) }), "IBNBD-SYSFS-024"),
 		initiator("other-mapping-path", "mapping_path shows another path than was mapped",
 			shows(diskMapping, func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-025"),
+		initiator("resize-does-nothing", "a number that is written to resize does nothing",
+			swallows(path.Join(diskDir, "resize"), anything), "IBNBD-SYSFS-032", "IBNBD-FAIL-033").
+			by("under writes that go on an export that grows has its new part when the disk is given the new size"),
 		initiator("no-usage", "unmap_device is empty when it is read",
 			shows(unmapDevice, always("")), "IBNBD-SYSFS-026"),
 	}

@@ -43,6 +43,13 @@ func packets() []row {
 			},
 		},
 		{
+			Name: "serves-behind-the-end", What: "I/O behind the end of a disk that has shrunk succeeds", Breaks: []string{"IBNBD-FAIL-032"},
+			By: []string{"under writes that go on an export that shrinks fails what lies behind its new end, and nothing else"},
+			Wire: func(target, _ string) fabric.Fault {
+				return says(target, "answer 0 instead of EIO", errno(ibtrs.EIO, 0))
+			},
+		},
+		{
 			Name: "serves-without-a-disk", What: "I/O on a disk that has gone succeeds", Breaks: []string{"IBNBD-FAIL-013"},
 			By: []string{"the disk behind an export gives errors and no hang when it goes away under a mapping"},
 			Wire: func(target, _ string) fabric.Fault {

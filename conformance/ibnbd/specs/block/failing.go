@@ -29,6 +29,14 @@ var _ = Describe("a thousand reads that fail", kit.Takes(8), claim.Clauses("IBNB
 		p.ExpectFewLines(logged(ctx), time.Since(begin))
 	}
 
+	It("because the disk behind the export has shrunk leave few lines in any log", func(ctx SpecContext) {
+		p := pair.Current()
+		export := p.Export(ctx, subject.ExportSpec{Resizable: true})
+		device := p.Map(ctx, p.Request(export))
+		p.Resize(ctx, export, 0)
+		failAll(ctx, p, device)
+	})
+
 	It("because no path is left leave few lines in any log", func(ctx SpecContext) {
 		p := pair.Current()
 		device := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
