@@ -28,6 +28,7 @@ type Lab struct {
 	Initiator  string // the same for the initiator
 	Kernel     string // of the guests, one of image.Kernels(); "" stands for image.DefaultKernel
 	MTU        int    // of the guests' network cards in bytes, vm.MinMTU to vm.MaxMTU; 0 stands for vm.LargeMTU
+	IOMMU      bool   // have the guests' devices reach memory through an IOMMU
 	StaticKeys bool   // run the target without key refresh
 	Workers    int    // labs side by side; 0 stands for one
 	Seed       int64  // of the order of the specs; 0 chooses one
@@ -87,7 +88,7 @@ func (l Lab) Options() (runner.Options, error) {
 		Implementations: []implementation.Facts{target, initiator},
 		Image:           image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known)},
 		Kit: kit.Config{
-			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU},
+			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
 			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),
 		},
 		Workers: l.Workers, Seed: l.Seed,

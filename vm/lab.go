@@ -111,7 +111,9 @@ func (l *Lab) pickAccelerator(ctx context.Context) (err error) {
 		}
 		return client.Close()
 	}
-	l.choice, err = qemu.PickAccelerator(ctx, l.machineConfig("probe"), l.cache(), answers)
+	probe := l.machineConfig("probe")
+	probe.IOMMU = false // the choice is kept for labs of all kinds
+	l.choice, err = qemu.PickAccelerator(ctx, probe, l.cache(), answers)
 	return err
 }
 
@@ -208,7 +210,7 @@ func (l *Lab) machineConfig(name string) qemu.Config {
 	return qemu.Config{
 		Name: name, Dir: l.dir, Sockets: l.sockets,
 		Kernel: l.spec.Image.Kernel, Initrd: l.spec.Image.Initramfs, Append: joinWords(l.spec.Image.KernelArgs),
-		Memory: l.spec.Memory, CPUs: l.spec.CPUs, Accelerator: l.choice.Accelerator, Counter: l.spec.Counter,
+		Memory: l.spec.Memory, CPUs: l.spec.CPUs, IOMMU: l.spec.IOMMU, Accelerator: l.choice.Accelerator, Counter: l.spec.Counter,
 	}
 }
 

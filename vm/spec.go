@@ -19,6 +19,7 @@ type Spec struct {
 	Modules     []string         // kernel modules of the image that are loaded on every host, in order
 	CPUs        int              // of each host; 0 stands for one. RTRS makes a queue pair for each, and one more
 	Memory      int              // of each host in MiB; 0 stands for qemu.DefaultMemory
+	IOMMU       bool             // an IOMMU stands between the hosts' devices and their memory
 	Accelerator qemu.Accelerator // "" picks one by trying
 	Cache       string           // directory where the pick is kept; "" stands for the system's temporary directory
 	// Templates is a directory, best an empty one, where labs that are alike share how their hosts are when ready: the first

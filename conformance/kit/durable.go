@@ -3,11 +3,16 @@
 package kit
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 
+	"github.com/onsi/ginkgo/v2"
+
 	"github.com/ibnbd/ibnbd/conformance/disk"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -43,3 +48,15 @@ func provideDurable(spec *vm.Spec, host string) (d *durable, err error) {
 
 // close ends the disk. Its machine must have ended before.
 func (d *durable) close() error { return errors.Join(d.stop(), os.RemoveAll(d.dir)) }
+
+// CheckIOMMU ends the spec, as one that could not be set up, when the devices of the machines do not reach memory as the lab was
+// to have it: through an IOMMU or not.
+func (t *Testbed) CheckIOMMU(ctx context.Context) {
+	ginkgo.GinkgoHelper()
+	const of = "/../iommu_group" // of the PCI device that a virtual one is on
+	disk := t.Server.Exists(ctx, "/sys/block/"+DurableDisk+"/device"+of)
+	card := t.Client.Exists(ctx, "/sys/class/net/"+t.InitiatorHost.NIC(0).Interface+"/device"+of)
+	if want := t.Lab.Spec().IOMMU; disk != want || card != want {
+		witness.Broke(verdict.SetupFailed, "the lab is to have an IOMMU: %t; the target's disk is behind one: %t; the initiator's card: %t", want, disk, card)
+	}
+}

@@ -68,7 +68,7 @@ func (r *labRun) prepare(ctx context.Context, show *progress) (place, error) {
 	return place{
 		subjects: o.Subjects, seed: o.Seed,
 		environment: verdict.Environment{
-			Packages: made.Manifest.Packages, Guest: made.Manifest.Release, Accelerator: string(choice.Accelerator),
+			Packages: made.Manifest.Packages, Guest: made.Manifest.Release, Accelerator: string(choice.Accelerator), IOMMU: o.Kit.Lab.IOMMU,
 		},
 	}, nil
 }

@@ -76,6 +76,7 @@ type Environment struct {
 	Kernel      string            `json:"kernel,omitempty"`      // its kernel release
 	Guest       string            `json:"guest,omitempty"`       // kernel release of the lab's machines
 	Accelerator string            `json:"accelerator,omitempty"` // "kvm", "tcg" or "none"
+	IOMMU       bool              `json:"iommu,omitempty"`       // whether one stood between the lab's devices and memory
 	CPUs        int               `json:"cpus,omitempty"`        // processors of the machine
 	Packages    map[string]string `json:"packages,omitempty"`    // exact versions of all that went into the lab
 }

@@ -41,6 +41,7 @@ type Config struct {
 	CPUs        int         // 0 stands for DefaultCPUs
 	Accelerator Accelerator // "" stands for TCG
 	NICs        []NIC
+	IOMMU       bool     // an Intel IOMMU stands between the devices and the memory, and the guest's kernel uses it
 	Disks       []string // paths of the Unix sockets on which NBD servers offer them; the guest sees vda, vdb, ...
 	Counter     string   // the plugin of [BuildCounter], for [Machine.Instructions]; "" counts none. Guests on KVM have none
 	From        string   // a file made by [Machine.Save] of a machine of this kind: it goes on from there. "" boots
@@ -148,20 +149,25 @@ func (c Config) args() []string {
 	args := []string{
 		"-name", c.Name,
 		"-nodefaults", "-no-user-config", "-S", "-no-reboot", "-no-shutdown", "-display", "none",
-		"-machine", "q35", "-bios", firmware,
+		"-machine", c.machine(), "-bios", firmware,
+	}
+	if c.IOMMU {
+		args = append(args, "-device", "intel-iommu,intremap=on") // before all devices that it is for
+	}
+	args = append(args,
 		"-m", fmt.Sprintf("%dM", c.Memory),
 		"-smp", fmt.Sprint(c.CPUs),
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorDescriptor),
 		"-mon", "chardev=monitor,mode=control",
-		"-chardev", "file,id=console,path=" + c.Console(),
+		"-chardev", "file,id=console,path="+c.Console(),
 		"-serial", "chardev:console",
-		"-device", fmt.Sprintf("virtio-serial-pci,max_ports=%d,%s", serialPorts, quietDevice),
-		"-chardev", "socket,id=agent,path=" + c.AgentSocket() + ",server=on,wait=off",
-		"-device", "virtserialport,chardev=agent,name=" + AgentPort,
-	}
+		"-device", fmt.Sprintf("virtio-serial-pci,max_ports=%d,%s%s", serialPorts, quietDevice, c.translated()),
+		"-chardev", "socket,id=agent,path="+c.AgentSocket()+",server=on,wait=off",
+		"-device", "virtserialport,chardev=agent,name="+AgentPort,
+	)
 	args = append(args, c.Accelerator.args()...)
 	if c.Kernel != "" {
-		args = append(args, "-kernel", c.Kernel, "-append", strings.Join([]string{kernelWords, clockWords(c.Accelerator), c.Append}, " "))
+		args = append(args, "-kernel", c.Kernel, "-append", c.words())
 	}
 	if c.Initrd != "" {
 		args = append(args, "-initrd", c.Initrd)
@@ -173,14 +179,44 @@ func (c Config) args() []string {
 		args = append(args, "-incoming", fmt.Sprintf("fd:%d", stateDescriptor))
 	}
 	for i, n := range c.NICs {
-		args = append(args, n.args(i)...)
+		args = append(args, n.args(i, c.translated())...)
 	}
 	for i, socket := range c.Disks {
 		args = append(args,
 			"-blockdev", fmt.Sprintf("driver=nbd,node-name=disk%d,server.type=unix,server.path=%s", i, socket),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", i))
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d%s", i, c.translated()))
 	}
 	return args
+}
+
+// machine is the kind of machine. KVM's interrupt controller cannot be behind an IOMMU that remaps interrupts, unless a part of it
+// is QEMU's.
+func (c Config) machine() string {
+	if c.IOMMU && c.Accelerator == KVM {
+		return "q35,kernel-irqchip=split"
+	}
+	return "q35"
+}
+
+// translated makes a virtual device take addresses as the IOMMU knows them, which only one of the present standard does.
+func (c Config) translated() string {
+	if c.IOMMU {
+		return ",disable-legacy=on,iommu_platform=on"
+	}
+	return ""
+}
+
+// iommuWords have Linux translate the addresses of all devices, and take a mapping back as soon as nobody needs it: what a device
+// does with it later is a fault.
+const iommuWords = "intel_iommu=on iommu=nopt iommu.strict=1"
+
+// words are the kernel's command line.
+func (c Config) words() string {
+	words := []string{kernelWords, clockWords(c.Accelerator), c.Append}
+	if c.IOMMU {
+		words = append(words, iommuWords)
+	}
+	return strings.Join(words, " ")
 }
 
 func (a Accelerator) args() []string {
@@ -208,13 +244,13 @@ const quietDevice = "ioeventfd=off"
 // device is the name of the i-th network card for QMP.
 func device(i int) string { return fmt.Sprintf("nic%d", i) }
 
-func (n NIC) args(i int) []string {
+func (n NIC) args(i int, more string) []string {
 	role := "off"
 	if n.Listen {
 		role = "on"
 	}
 	// No boot ROM: nothing boots from the card, and loading it costs a second.
-	card := fmt.Sprintf("virtio-net-pci,id=%s,netdev=wire%d,mac=%s,romfile=,%s", device(i), i, n.MAC, quietDevice)
+	card := fmt.Sprintf("virtio-net-pci,id=%s,netdev=wire%d,mac=%s,romfile=,%s%s", device(i), i, n.MAC, quietDevice, more)
 	if n.MTU != 0 {
 		card += fmt.Sprintf(",host_mtu=%d", n.MTU)
 	}

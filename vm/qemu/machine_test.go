@@ -48,6 +48,20 @@ func TestGuestsEndIsNamed(t *testing.T) {
 	}
 }
 
+// A machine with an IOMMU takes all devices that a machine can have; QEMU refuses what does not fit.
+func TestIOMMU(t *testing.T) {
+	dir := shortDir(t)
+	m := start(t, qemu.Config{
+		Kernel: tinyGuest(t, "here\r\n", powersOff), IOMMU: true, Dir: dir,
+		NICs: []qemu.NIC{{MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Socket: filepath.Join(dir, "wire"), Listen: true, MTU: 1500}},
+	})
+	ended(t, m)
+	var exit *qemu.ExitError
+	if err := m.Err(); !errors.As(err, &exit) || !strings.Contains(err.Error(), "powered off") {
+		t.Errorf("the machine ended with %v; the guest was to power it off", err)
+	}
+}
+
 // QEMU's CMPXCHG16B leaves nonsense in the flags of an emulated processor; see [qemu.EmulatedCPU].
 func TestEmulatedProcessorHasNoCMPXCHG16B(t *testing.T) {
 	ask := []byte{

@@ -64,7 +64,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
-	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "workers", "seed", "smoke", "extended", "label"}
+	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "seed", "smoke", "extended", "label"}
 	foreignNames = []string{"role", "export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
 )
 

@@ -41,6 +41,7 @@ const labExamples = `  ibnbd-conformance lab
 type benchFlags struct {
 	kernel string
 	mtu    int
+	iommu  bool
 	dir    string
 }
 
@@ -58,6 +59,7 @@ func newLab() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
 	cmd.Flags().IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes")
+	cmd.Flags().BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory")
 	cmd.Flags().StringVar(&f.dir, "dir", "", "where consoles and kernel logs go, and stay; by default they are removed")
 	return cmd
 }
@@ -71,7 +73,7 @@ func (f benchFlags) check() error {
 
 // work boots the lab and reads lines until they end. How the lab comes up is told apart from what the lines write.
 func (f benchFlags) work(ctx context.Context, in io.Reader, out, progress io.Writer) error {
-	spec := vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu, Dir: f.dir}
+	spec := vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu, IOMMU: f.iommu, Dir: f.dir}
 	if err := vm.Check(spec, 1); err != nil {
 		return environmentf("%w", err)
 	}

@@ -37,6 +37,7 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --smoke
   ibnbd-conformance run --extended --focus 'four paths|long outage'
   ibnbd-conformance run --target reference --initiator mainline --static-keys
+  ibnbd-conformance run --iommu --smoke
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
   ibnbd-conformance run --focus 'carrier loss' --dry-run
@@ -57,6 +58,7 @@ type runFlags struct {
 	workers           int
 	seed              int64
 	mtu               int
+	iommu             bool
 	staticKeys        bool
 	keepAll           bool
 	dryRun            bool
@@ -96,6 +98,7 @@ func newRun(a *app) *cobra.Command {
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
 	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
 	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
+	flags.BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory; see docs/architecture.md for what that shows")
 	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
 	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
 	flags.IntVar(&f.workers, "workers", 5, "labs side by side; most specs wait more than they work")
@@ -160,8 +163,8 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 			return nil, err
 		}
 		run = conformance.Lab{
-			Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, StaticKeys: f.staticKeys, Workers: f.workers, Seed: f.seed,
-			Settings: settings,
+			Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
+			Workers: f.workers, Seed: f.seed, Settings: settings,
 		}
 	}
 	prepared, err := run.Prepare()
@@ -278,6 +281,9 @@ func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
 func (f runFlags) rerun() string {
 	words := []string{"ibnbd-conformance", "run", "--workers", "1", "--target", f.target, "--initiator", f.initiator,
 		"--kernel", f.kernel, "--mtu", fmt.Sprint(f.mtu)}
+	if f.iommu {
+		words = append(words, "--iommu")
+	}
 	if f.staticKeys {
 		words = append(words, "--static-keys")
 	}

@@ -107,6 +107,9 @@ func machine(e verdict.Environment) string {
 	add("kernel %s", e.Kernel)
 	add("guests %s", e.Guest)
 	add("accelerator %s", e.Accelerator)
+	if e.IOMMU {
+		words = append(words, "devices behind an IOMMU")
+	}
 	if e.CPUs > 0 {
 		words = append(words, fmt.Sprintf("%d CPUs", e.CPUs))
 	}
