@@ -46,6 +46,7 @@ type Flow struct {
 	rnrPSN        roce.PSN // of the last RNR NAK, how often it came, since when
 	rnrAgain      int
 	rnrSince      time.Time
+	rnrStalled    bool // for so long that it was reported
 }
 
 type psnRange struct {

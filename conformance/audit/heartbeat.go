@@ -62,6 +62,11 @@ func (t *Tracker) takeBeatAck(b *build, f *Flow, m *Message) Beat {
 		beat.Since = t.elapsed(h.lastAt, m.FirstAt)
 		beat.Clean = f.cleanSince(h.lastSeq) && f.lastAgain <= h.lastSeq && f.back.lastAgain <= h.lastSeq && !m.late
 	}
+	if own := &b.beats[f.from]; h.waiting {
+		if own.acks++; own.acks == 1 {
+			own.ackedAt, own.ackedSeq = m.FirstAt, m.firstSeq
+		}
+	}
 	h.waiting = false
 	return beat
 }

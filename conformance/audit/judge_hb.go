@@ -20,7 +20,7 @@ const (
 
 // hbRules judge heartbeats.
 var hbRules = []Rule{
-	{"IBTRS-HB-001", on(Heartbeat), checkTicks},
+	{"IBTRS-HB-001", on(Heartbeat, HeartbeatAck), checkTicks},
 	{"IBTRS-HB-002", on(Heartbeat, HeartbeatAck), checkAcks},
 	{"IBTRS-HB-003", on(Heartbeat, HeartbeatAck), func(e *Event, r *Ruling) {
 		if !e.Message.HeadMissing {
@@ -35,6 +35,10 @@ var hbRules = []Rule{
 
 // checkTicks: one heartbeat a tick, and none while the peer is silent.
 func checkTicks(e *Event, r *Ruling) {
+	if e.Kind == HeartbeatAck {
+		checkBeats(e, r)
+		return
+	}
 	beat := e.Beat
 	if e.Connection.cid != 0 {
 		r.Breaks("heartbeat on connection %d", e.Connection.cid)
@@ -54,6 +58,18 @@ func checkTicks(e *Event, r *Ruling) {
 		r.Unsure("heartbeat %s after the last", shortTime(beat.Since)) // the machine may have been stopped
 	default:
 		r.Holds()
+	}
+}
+
+// checkBeats: a side that acknowledges heartbeats, tick after tick, sends its own as well.
+func checkBeats(e *Event, r *Ruling) {
+	if e.build == nil || e.Connection.cid != 0 || e.From == Nobody {
+		return
+	}
+	h := &e.build.beats[e.From]
+	if silent := e.At.Sub(h.ackedAt); h.acks > 1 && silent > beatLate && !h.overdue {
+		h.overdue = true
+		r.BreaksUnlessMissed([]stream{e.flow}, h.ackedSeq, "%d heartbeats are acknowledged in %s, and none is sent", h.acks, shortTime(silent))
 	}
 }
 

@@ -300,13 +300,14 @@ func checkLongRun(e *Event, r *Ruling) {
 	}
 	f := e.flow
 	if f.rnrPSN != e.PSN || f.rnrAgain == 0 {
-		f.rnrPSN, f.rnrAgain, f.rnrSince = e.PSN, 1, e.At
+		f.rnrPSN, f.rnrAgain, f.rnrSince, f.rnrStalled = e.PSN, 1, e.At, false
 		return
 	}
-	if f.rnrAgain++; f.rnrAgain != 16 {
+	if f.rnrAgain++; f.rnrAgain < 16 || f.rnrStalled {
 		return
 	}
 	if since, known := r.Elapsed(f.rnrSince); known && since > time.Second {
+		f.rnrStalled = true
 		r.Breaks("the receiver is not ready %d times in %s for the same packet", f.rnrAgain, since)
 	}
 }

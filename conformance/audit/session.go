@@ -174,6 +174,11 @@ type heartbeat struct {
 	late      bool // it was held back, or may have been sent before
 	lastFrame FrameID
 	peerHeard bool // a message of the peer came since
+
+	acks     int       // acknowledgements that the side has sent since, of heartbeats that waited for them
+	ackedAt  time.Time // of the first
+	ackedSeq uint64
+	overdue  bool // that it has sent none was reported
 }
 
 // lane is one connection of a build.
