@@ -29,6 +29,7 @@ func using() []Attack {
 		{Name: "a device is closed while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
 		{Name: "names are as long as they may be", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
 		{Name: "SESS_INFO comes with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
+		{Name: "a device that is open in one I/O mode is opened in the other", Clauses: []string{"IBNBD-OPEN-025"}, Run: bothIOModes},
 		{Name: "requests take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
 		{Name: "a client comes back by a new incarnation of its path", Clauses: []string{"IBNBD-FAIL-014"}, Run: comeBack},
 		{Name: "its queue depth is 1", Depth: 1, Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: depthOne},
@@ -297,6 +298,46 @@ func marker(ctx context.Context, t *tester.Tester) error {
 		}
 	}
 	return nil
+}
+
+// bothIOModes opens a device for block I/O, and then for file I/O.
+func bothIOModes(ctx context.Context, t *tester.Tester) error {
+	open := func(mode ibnbd.IOMode) error {
+		p, err := agree(ctx, t, ibnbd.FeatureIOMode)
+		if err != nil {
+			return err
+		}
+		request, err := ibnbd.NewOpenRequest(t.Target().Exports[0], ibnbd.ReadOnly, mode)
+		if err != nil {
+			return err
+		}
+		_, err = p.OpenRaw(ctx, tester.Marshal(request))
+		return err
+	}
+	if err := open(ibnbd.BlockIO); err != nil {
+		return err
+	}
+	return answered("IBNBD-OPEN-025", open(ibnbd.FileIO), ibtrs.EPERM)
+}
+
+// agree connects a session and agrees on features.
+func agree(ctx context.Context, t *tester.Tester, features ibnbd.Features) (*tester.Path, error) {
+	p := t.NewSession().NewPath(0)
+	if err := p.Connect(ctx); err != nil {
+		return nil, err
+	}
+	b, err := p.Call(ctx, p.Read(tester.Marshal(ibnbd.NewSessInfo(features)), ibnbd.SessInfoSize), ibnbd.SessInfoSize)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := ibnbd.ParseSessInfoResponse(b)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Marker != ibnbd.Marker || answer.Features&features != features {
+		return nil, fmt.Errorf("it does not agree on features %#x: %w", features, ErrInapplicable)
+	}
+	return p, nil
 }
 
 // depthOne uses the only chunk of a target again and again, on all connections: with depth 1 an immediate has no bits for the

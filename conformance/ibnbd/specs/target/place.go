@@ -3,7 +3,6 @@
 package target
 
 import (
-	"errors"
 	"net/netip"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
@@ -52,16 +52,7 @@ var _ = Describe("a target", func() {
 			rail := i % rails
 			ways = append(ways, tester.Rail{Device: p.StationAt(rail, i/rails), Addr: netip.AddrPortFrom(p.TargetAddr(rail), ibtrs.DefaultPort)})
 		}
-		session := visitOver(p.Export(ctx, subject.ExportSpec{}), ways...).NewSession()
-		for i := range ibtrs.MaxPaths {
-			path := session.NewPath(i)
-			path.Request.ConnectionCount = 2
-			Expect(path.Connect(ctx)).To(Succeed(), "path %d", i+1)
-		}
-		_, err := session.NewPath(ibtrs.MaxPaths).Dial(ctx, 0)
-		var reject *tester.RejectError
-		Expect(errors.As(err, &reject)).To(BeTrue(), "%v: it must be rejected", err)
-		Expect(reject.Errno).To(Equal(ibtrs.ECONNRESET))
+		Expect(attacks.TooManyPaths(ctx, visitOver(p.Export(ctx, subject.ExportSpec{}), ways...))).To(Succeed())
 	})
 
 	It("has a place for 128 sessions", kit.Takes(20), kit.Extended, claim.Clauses("IBNBD-LIM-006"), func(ctx SpecContext) {
@@ -86,9 +77,7 @@ var _ = Describe("a target", func() {
 		})
 		DeferCleanup(client.Close)
 		begin := time.Now()
-		conn, err := client.NewSession().NewPath(0).Dial(ctx, 0)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(conn.AwaitClosed(ctx)).To(Succeed())
+		Expect(attacks.HalfOpen(ctx, client)).To(Succeed())
 		p.Measure("connection to its end", time.Since(begin), verdict.Bound{Limit: halfOpen + kit.AtOnce, Formula: "the project's own limit of 60 s"})
 	})
 })
