@@ -127,7 +127,7 @@ func (c *Client) begin(f func()) bool {
 func (c *Client) ask(ctx context.Context, epoch uint64, message []byte, n int) ([]byte, error) {
 	body := make([]byte, n)
 	r := &ibtrs.Request{
-		Direction: ibtrs.Read, Admin: !c.cfg.Rules.AdminOnIO, Header: message, Data: body, Epoch: epoch,
+		Direction: ibtrs.Read, Admin: true, Header: message, Data: body, Epoch: epoch,
 	}
 	return body, c.session.Do(ctx, r)
 }
@@ -138,9 +138,6 @@ func (c *Client) agree(ctx context.Context, epoch uint64) error {
 		return nil
 	}
 	request := NewSessInfo(c.cfg.Features)
-	if c.cfg.Rules.NoMarker {
-		request.Marker, request.Features = [8]byte{}, 0
-	}
 	message, _ := request.AppendBinary(nil)
 	body, err := c.ask(ctx, epoch, message, SessInfoSize)
 	if err != nil {

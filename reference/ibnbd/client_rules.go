@@ -6,9 +6,6 @@ package ibnbd
 // client; those of the transport are in its configuration.
 type ClientRules struct {
 	NoSessInfo         bool // opens devices without SESS_INFO
-	NoMarker           bool // sends SESS_INFO like a client of mainline
-	ShortIO            bool // sends IO messages of 24 bytes
-	AdminOnIO          bool // sends SESS_INFO, OPEN and CLOSE on connections for I/O
 	IgnoreZeroBlock    bool // takes a device with a logical block of 0
 	KeepDeviceID       bool // goes on using the device id of before a reconnect
 	KeepCapacity       bool // does not take the capacity of a new OPEN_RSP

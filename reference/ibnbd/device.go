@@ -256,7 +256,7 @@ func (d *Device) sendClose(ctx context.Context, epoch uint64, id uint32) error {
 		return nil
 	}
 	message, _ := CloseRequest{Type: TypeClose, DeviceID: id}.AppendBinary(nil)
-	r := &ibtrs.Request{Direction: ibtrs.Write, Admin: !d.client.cfg.Rules.AdminOnIO, Header: message, Epoch: epoch}
+	r := &ibtrs.Request{Direction: ibtrs.Write, Admin: true, Header: message, Epoch: epoch}
 	return d.client.session.Do(ctx, r)
 }
 

@@ -218,7 +218,6 @@ func (d *Device) prepare(op *IO) error {
 	if op.Op == OpFlush {
 		message = NewIORequest(OpFlush, FlagSync|FlagFUA, m.id, FlushSector, 0)
 	}
-	message.Short = rules.ShortIO
 	header, _ := message.AppendBinary(op.header[:0])
 	op.device = d
 	r := &op.request

@@ -138,9 +138,6 @@ func (op *blockOp) checkRange(rules *ServerRules) error {
 		return fmt.Errorf("sector %d: %w", m.Sector, ibtrs.EIO)
 	}
 	op.offset, op.length = int64(m.Sector)*SectorSize, int64(m.Size)
-	if rules.SizeInSectors {
-		op.length *= SectorSize
-	}
 	err := p.Check(op.offset, op.length)
 	if err != nil && rules.IgnoreEnd {
 		op.length = 0
@@ -174,9 +171,8 @@ func (op *blockOp) start() {
 // run executes the operation, answers it, and starts those that waited for it. What has not begun when its path goes down
 // is not executed any more.
 func (op *blockOp) run() {
-	rules := &op.device.session.server.cfg.Rules
 	errno := ibtrs.EIO
-	if op.answered || !op.request.Abandoned() || rules.ExecuteAbandoned {
+	if op.answered || !op.request.Abandoned() {
 		err := op.execute()
 		if err != nil {
 			op.failed(err)
@@ -242,8 +238,6 @@ func (op *blockOp) executeRange() error {
 		return t.backend.WriteZeroes(op.offset, op.length, m.Flags()&FlagNoUnmap != 0)
 	case t.props.MaxDiscard == 0:
 		return ibtrs.EOPNOTSUPP
-	case rules.IgnoreDiscard:
-		return nil
 	}
 	return t.backend.Discard(op.offset, op.length)
 }

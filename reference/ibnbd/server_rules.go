@@ -25,7 +25,6 @@ type ServerRules struct {
 	StaleReply        bool // leaves old bytes where the end of a reply should be zero
 	CloseBeforeIO     bool // answers CLOSE while I/O is in flight
 	UnknownCloseFails bool // answers ENOTCONN to CLOSE of an unknown id
-	ReuseForcedID     bool // gives the id of a device that was closed by force to another
 
 	// Of IO.
 
@@ -38,11 +37,8 @@ type ServerRules struct {
 	IgnoreFUA           bool // treats a FUA write as any other
 	FUAOnReadFails      bool // answers EIO to FUA on anything but a write
 	FlushChecksSector   bool // checks the sector of a flush
-	IgnoreDiscard       bool // answers discards without doing them
 	ZeroesAreDiscard    bool // discards instead of writing zeroes
 	NoWriteOrder        bool // lets writes to the same blocks overtake each other
-	ExecuteAbandoned    bool // begins requests whose path is gone
 	AcknowledgeTooEarly bool // answers a write before it is executed
 	IgnoreEnd           bool // does not check the end of the device: what lies behind it is answered with success, untouched
-	SizeInSectors       bool // takes the size of an IO message for sectors
 }

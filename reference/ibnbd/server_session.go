@@ -177,9 +177,6 @@ func (h *serverSession) forceClose(id uint32) error {
 	if d == nil || !d.usable() {
 		return fmt.Errorf("session %q has no device %d: %w", h.name, id, ibtrs.ENOENT)
 	}
-	if h.server.cfg.Rules.ReuseForcedID {
-		h.drop(d)
-	}
 	h.log.Info("device closed by force", "device", d.target.name, "id", id)
 	d.end()
 	return nil

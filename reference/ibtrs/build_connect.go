@@ -27,10 +27,6 @@ func (b *build) connect(ctx context.Context) error {
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	if b.session.cfg.Rules.NoInfo {
-		<-ctx.Done()
-		return ctx.Err()
-	}
 	if err := b.exchangeInfo(ctx); err != nil {
 		return fmt.Errorf("INFO exchange: %w", err)
 	}
@@ -66,7 +62,7 @@ func (b *build) connRequest(cid int) []byte {
 		p.uuid, _ = cfg.newUUID()
 		r.PathUUID = p.uuid
 	}
-	if (p.first || cfg.Rules.AlwaysFirst) && !cfg.Rules.NeverFirst {
+	if p.first && !cfg.Rules.NeverFirst {
 		r.FirstConnection = FirstConnection
 	}
 	if f := cfg.Rules.EditConnRequest; f != nil {
@@ -251,11 +247,6 @@ func (b *build) askInfo(ctx context.Context, buffer rdma.Region, message []byte,
 	err := c.conn.PostRecv(rdma.RecvWR{ID: workInfo, Local: []rdma.SGE{{Region: buffer, Length: size}}})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ECONNRESET, err)
-	}
-	if b.session.cfg.Rules.EarlyHeartbeat {
-		if err := b.heartbeat.send(Heartbeat); err != nil {
-			return nil, err
-		}
 	}
 	send := rdma.SendWR{ID: workInfo, Op: rdma.OpSend, Local: []rdma.SGE{{Region: buffer, Offset: size, Length: len(message)}}, Signaled: true}
 	work := []rdma.SendWR{send}

@@ -123,7 +123,7 @@ func (b *build) response(imm Immediate, newKey *uint32) error {
 	if newKey != nil && !s.cfg.Rules.IgnoreNewKey {
 		b.chunks[id].RKey = *newKey
 	}
-	takeBack := sl.bound && (!invalidated && !s.cfg.Rules.KeepReadKey || s.cfg.Rules.TakeBackTwice)
+	takeBack := sl.bound && !invalidated && !s.cfg.Rules.KeepReadKey
 	if takeBack {
 		defer sl.mu.Unlock()
 		return b.takeBack(sl, errno)

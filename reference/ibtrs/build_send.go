@@ -75,11 +75,8 @@ func (b *build) layOut(sl *slot, from *build) {
 
 // channelFor chooses the connection: 0 for administration, else one of the others by the permit.
 func (b *build) channelFor(sl *slot) *clientChannel {
-	switch {
-	case sl.admin:
+	if sl.admin {
 		return b.channels[0]
-	case b.session.cfg.Rules.ShareConnection:
-		return b.channels[1]
 	}
 	return b.channels[1+int(sl.permit)%(len(b.channels)-1)]
 }

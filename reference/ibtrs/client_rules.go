@@ -11,7 +11,6 @@ type ClientRules struct {
 
 	ReverseOrder       bool // connects the highest cid first
 	NeverFirst         bool // never sets the first-connection flag
-	AlwaysFirst        bool // sets the first-connection flag in every request
 	KeepIncarnation    bool // does not count incarnations
 	NewPathUUID        bool // takes a new path UUID for each build
 	IgnoreRejectErrno  bool // reports ECONNRESET whatever the server's reject says
@@ -19,15 +18,11 @@ type ClientRules struct {
 	IgnoreGeometry     bool // does not check depth and sizes of the accept; it must be usable nevertheless
 	IgnoreDepthChange  bool // goes on reconnecting when the queue depth has changed
 	IgnoreInfoResponse bool // takes any regions as long as there is one for each chunk
-	NoInfo             bool // connects, but never sends the INFO request
 	DoubleInfo         bool // sends the INFO request twice
-	EarlyHeartbeat     bool // sends a heartbeat in front of the INFO request
 
 	// Of requests.
 
-	ShareConnection  bool // sends all I/O on connection 1
 	KeepReadKey      bool // does not take its key back when the server did not
-	TakeBackTwice    bool // takes its key back although the server did
 	NoInvalidateFlag bool // does not ask the server to take the key of a read back
 	RepostOne        bool // gives one receive back for a response that took two
 	IgnoreNewKey     bool // goes on using a chunk's old key
@@ -41,17 +36,16 @@ type ClientRules struct {
 
 	// Of paths.
 
-	NoHeartbeat      bool // sends none
-	NoHeartbeatAck   bool // answers none
-	IgnoreSilence    bool // never declares the server dead
-	LostWithFirst    bool // tells that the session is lost when any path is
-	FirstPathOnly    bool // sends requests on the first path alone
-	StayAway         bool // does not reconnect by itself
-	NoFailover       bool // fails the requests of a lost path although another is whole
-	NoQuarantine     bool // does not wait before it sends the writes of a lost path again
-	SendGivenUp      bool // sends requests again that nobody waits for, or that were revoked
-	ParallelAttempts bool // does not wait for its turn to reconnect
-	NoDelay          bool // reconnects without pause
+	NoHeartbeat    bool // sends none
+	NoHeartbeatAck bool // answers none
+	IgnoreSilence  bool // never declares the server dead
+	LostWithFirst  bool // tells that the session is lost when any path is
+	FirstPathOnly  bool // sends requests on the first path alone
+	StayAway       bool // does not reconnect by itself
+	NoFailover     bool // fails the requests of a lost path although another is whole
+	NoQuarantine   bool // does not wait before it sends the writes of a lost path again
+	SendGivenUp    bool // sends requests again that nobody waits for, or that were revoked
+	NoDelay        bool // reconnects without pause
 
 	// Edits of what leaves. Each may be nil.
 

@@ -312,13 +312,11 @@ func (p *Path) tryNow() error {
 func (p *Path) try() error {
 	ctx, done := p.interruptible(context.Background())
 	defer done()
-	if !p.session.cfg.Rules.ParallelAttempts {
-		next, err := p.session.cfg.Scheduler.turn(ctx)
-		if err != nil {
-			return err
-		}
-		defer next()
+	next, err := p.session.cfg.Scheduler.turn(ctx)
+	if err != nil {
+		return err
 	}
+	defer next()
 	p.attempts++
 	p.move(StateConnecting)
 	b, err := p.attempt(ctx)

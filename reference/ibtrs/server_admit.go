@@ -116,9 +116,6 @@ func (s *Server) reserve(dev rdma.Device, local, remote netip.Addr, r ConnReques
 // the server when it has got its path.
 func (s *Server) findSession(r ConnRequest) (*ServerSession, *refusal) {
 	if sess := s.sessions[r.GroupUUID]; sess != nil {
-		if s.cfg.Rules.NobodyJoins && r.FirstConnection == FirstConnection {
-			return nil, refuse(ECONNRESET, "", "the session exists")
-		}
 		return sess, nil
 	}
 	may := r.FirstConnection&FirstConnection != 0 || s.cfg.LegacyClients || s.cfg.Rules.AnyoneCreates
@@ -134,7 +131,7 @@ func (s *Server) findSession(r ConnRequest) (*ServerSession, *refusal) {
 // mayJoin decides whether a connection may join a path that exists (Clauses IBTRS-CONN-029 to IBTRS-CONN-032).
 func (s *Server) mayJoin(p *ServerPath, r ConnRequest) *refusal {
 	if r.Incarnation != p.incarnation && !s.cfg.Rules.AnyIncarnation {
-		if newer := int16(r.Incarnation-p.incarnation) > 0; newer && !s.cfg.Rules.KeepSuperseded {
+		if newer := int16(r.Incarnation-p.incarnation) > 0; newer {
 			p.fail(errSuperseded)
 		}
 		return refuse(EBUSY, "IBTRS-CONN-032", "incarnation %d of the path is still there, the request is of %d", p.incarnation, r.Incarnation)

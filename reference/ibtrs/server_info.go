@@ -33,9 +33,6 @@ func (p *ServerPath) information(c *serverChannel, done *rdma.Completion) error 
 		return err
 	}
 	p.log.Info("path connected", "session", name, "incarnation", p.incarnation, "connections", len(p.channels))
-	if rules.NoInfoResponse {
-		return nil
-	}
 	return p.answerInfo(c)
 }
 

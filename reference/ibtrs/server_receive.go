@@ -16,7 +16,7 @@ func (p *ServerPath) handleAll(c *serverChannel, done []rdma.Completion) error {
 }
 
 // takes tells whether the path still takes what the client sends.
-func (p *ServerPath) takes() bool { return p.serving.Load() || p.server.cfg.Rules.AnswerWhenClosing }
+func (p *ServerPath) takes() bool { return p.serving.Load() }
 
 // giveBack posts the receives that were used up.
 func (p *ServerPath) giveBack(c *serverChannel, done []rdma.Completion) error {
@@ -54,7 +54,7 @@ func (p *ServerPath) handle(c *serverChannel, done *rdma.Completion) error {
 		return nil // too early, or too late
 	}
 	p.heartbeat.alive()
-	if c.lost() && !p.server.cfg.Rules.ExecuteAfterLoss {
+	if c.lost() {
 		return nil // the client has given the path up and may have sent the request again elsewhere
 	}
 	if done.Op != rdma.OpWriteImm {

@@ -61,7 +61,7 @@ func (r *ServerRequest) Chunk() uint32 { return r.chunk }
 // be executed any more: the client may have sent it again on another path (Clause IBTRS-PATH-020). It must be responded
 // to all the same.
 func (r *ServerRequest) Abandoned() bool {
-	return !r.path.serving.Load() && !r.path.server.cfg.Rules.AnswerWhenClosing
+	return !r.path.serving.Load()
 }
 
 // bytes is the memory of the chunk.

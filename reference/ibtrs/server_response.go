@@ -33,11 +33,6 @@ func (r *ServerRequest) send(errno Errno) {
 	if f := rules.EditResponse; f != nil {
 		f(p, r.chunk, &chain[len(chain)-1])
 	}
-	for range max(1, int(rules.ResponsesPerRequest)) - 1 {
-		if len(chain) < cap(chain) {
-			chain = append(chain, chain[len(chain)-1])
-		}
-	}
 	r.response.chain, r.response.owner = chain, &r.state
 	c := r.channel
 	if f := rules.AnswerOn; f != nil {

@@ -12,10 +12,8 @@ type ServerRules struct {
 	AnyMagic          bool  // takes requests with any magic and version
 	AnyCount          bool  // does not check connection count and cid
 	AnyoneCreates     bool  // creates a session also without the first-connection flag
-	NobodyJoins       bool  // rejects requests for a session that exists
 	SameAddresses     bool  // takes a second path between the same addresses
 	AnyIncarnation    bool  // lets a connection of another incarnation join
-	KeepSuperseded    bool  // does not close a path whose peer has begun a newer incarnation
 	NoPathLimit       bool  // takes more than MaxPaths paths
 	NoHalfOpenLimit   bool  // neither counts half-open paths nor ends them
 	RejectErrno       Errno // rejects carry this number instead of the right one; 0: the right one
@@ -28,30 +26,26 @@ type ServerRules struct {
 	SharedNames    bool // takes a name that another session has
 	EarlyInfo      bool // answers before all connections are there
 	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
-	NoInfoResponse bool // never answers
 	ShortInfo      bool // takes an INFO request that is too short, as one without a name
 	RoomyReceives  bool // has room for a small message in the receives behind the INFO exchange, and ignores it
 
 	// Of requests.
 
-	AnyChunk            bool  // answers EINVAL to a chunk or offset out of range instead of closing the path
-	AnyType             bool  // answers EINVAL to an unknown transport type instead of closing the path
-	LongHeaderCloses    bool  // closes the path for a header longer than the offset
-	AnyDescriptor       bool  // does not compare descriptor and data, and so may tell stale bytes
-	NeverInvalidate     bool  // does not take the client's key back, and says so
-	PretendInvalidate   bool  // does not take the client's key back, and says it did
-	AlwaysInvalidated   bool  // takes the key of every read back, asked or not
-	DataOnError         bool  // writes the data of a failed read
-	ResponseFirst       bool  // responds, then writes the data
-	KeepChunkKey        bool  // with key refresh: never takes a chunk's key back, and tells the old one
-	WrongResponseForm   bool  // answers in the form of the other key mode
-	AnswerWhenClosing   bool  // executes and answers requests on a path that is closing
-	ForgetInflight      bool  // does not wait for requests in flight when a path closes
-	ExecuteAfterLoss    bool  // executes what was received on a connection that is lost
-	FixedID             bool  // responds to chunk 0 whatever the request
-	AnnounceOther       bool  // announces the other key mode than it uses
-	OutliveConnection   bool  // goes on with the other connections when one is lost
-	ResponsesPerRequest uint8 // sends so many responses; 0 means 1
+	AnyChunk          bool // answers EINVAL to a chunk or offset out of range instead of closing the path
+	AnyType           bool // answers EINVAL to an unknown transport type instead of closing the path
+	LongHeaderCloses  bool // closes the path for a header longer than the offset
+	AnyDescriptor     bool // does not compare descriptor and data, and so may tell stale bytes
+	NeverInvalidate   bool // does not take the client's key back, and says so
+	PretendInvalidate bool // does not take the client's key back, and says it did
+	AlwaysInvalidated bool // takes the key of every read back, asked or not
+	DataOnError       bool // writes the data of a failed read
+	ResponseFirst     bool // responds, then writes the data
+	KeepChunkKey      bool // with key refresh: never takes a chunk's key back, and tells the old one
+	WrongResponseForm bool // answers in the form of the other key mode
+	ForgetInflight    bool // does not wait for requests in flight when a path closes
+	FixedID           bool // responds to chunk 0 whatever the request
+	AnnounceOther     bool // announces the other key mode than it uses
+	OutliveConnection bool // goes on with the other connections when one is lost
 
 	// Of the heartbeat.
 

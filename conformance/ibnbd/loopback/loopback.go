@@ -37,6 +37,7 @@ var Geometry = ibtrs.Geometry{QueueDepth: 10, MaxIOSize: 16384 - 4096, MaxHeader
 type Loopback struct {
 	Server  *ibnbd.Server
 	target  tester.Target
+	hub     *soft.Hub
 	devices []*soft.Device
 	config  ibnbd.ServerConfig
 }
@@ -95,13 +96,13 @@ func (l *Loopback) Restart(between func()) error {
 
 // wire makes the devices of both sides.
 func (l *Loopback) wire(cfg *ibnbd.ServerConfig) error {
-	hub := soft.NewHub()
+	l.hub = soft.NewHub()
 	for rail := range byte(rails) {
-		client, err := l.open(hub, netip.AddrFrom4([4]byte{10, 0, rail, 1}))
+		client, err := l.open(l.hub, netip.AddrFrom4([4]byte{10, 0, rail, 1}))
 		if err != nil {
 			return err
 		}
-		server, err := l.open(hub, netip.AddrFrom4([4]byte{10, 0, rail, 2}))
+		server, err := l.open(l.hub, netip.AddrFrom4([4]byte{10, 0, rail, 2}))
 		if err != nil {
 			return err
 		}
@@ -123,6 +124,25 @@ func (l *Loopback) open(hub *soft.Hub, addr netip.Addr) (*soft.Device, error) {
 		l.devices = append(l.devices, d)
 	}
 	return d, err
+}
+
+// Ways are so many ways to the server, no two of them between the same addresses.
+func (l *Loopback) Ways(count int) ([]tester.Rail, error) {
+	var ways []tester.Rail
+	for i := range count {
+		to := l.target.Rails[i%rails]
+		if i%rails == 0 {
+			client, err := l.open(l.hub, netip.AddrFrom4([4]byte{10, 2, byte(i >> 8), byte(i)}))
+			if err != nil {
+				return nil, err
+			}
+			to.Device = client
+		} else {
+			to.Device = ways[i-1].Device
+		}
+		ways = append(ways, to)
+	}
+	return ways, nil
 }
 
 // Target is the server as a tester sees it.

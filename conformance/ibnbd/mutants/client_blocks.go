@@ -43,6 +43,8 @@ func clientBlocks() []row {
 		}),
 		client("blocks-of-no-size", "takes a device whose blocks have no size", "IBNBD-OPEN-020",
 			blockRule(func(r *ibnbd.ClientRules) { r.IgnoreZeroBlock = true })),
+		client("never-closes", "never sends CLOSE", "IBNBD-OPEN-020",
+			blockRule(func(r *ibnbd.ClientRules) { r.NoClose = true })),
 		misled("refused-open-is-eio", "reports EIO whatever OPEN was refused with", "IBNBD-OPEN-026", func(h *hop) {
 			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if id, errno, invalidated, ok := imm.Response(); ok && errno == ibtrs.ENOENT {

@@ -78,6 +78,11 @@ type uselessDisk struct{ backend.Backend }
 
 func (uselessDisk) WriteZeroes(int64, int64, bool) error { return nil }
 
+// idleDisk keeps what is discarded, as a disk may.
+type idleDisk struct{ backend.Backend }
+
+func (idleDisk) Discard(int64, int64) error { return nil }
+
 // volatileDisk is a backend whose cache a loss of power empties. Closing it is no loss: it outlives the server that it is
 // exported by.
 type volatileDisk struct {

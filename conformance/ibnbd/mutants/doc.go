@@ -8,6 +8,8 @@
 //     (disk.go), or behind a hop that alters what it gets to see: a server to which every magic looks right takes any magic
 //     (bed.go, hop.go). The attacks of package attacks judge it.
 //   - A client (client_*.go) is the reference's client, likewise. The provocations of package provocations judge it.
+//   - Of a client or server whose violation only packets show (client_packets.go, server_packets.go), the passive judge reads the
+//     packets of an exchange with the other one, unbroken (exchange.go).
 //   - A liar (liars.go) is a server that is broken as a whole: it dies of anything odd, always succeeds, falls silent, answers
 //     late or twice, loses or reorders writes, forgets flushes, pretends to reconnect.
 //   - A pair in guests (package lab) is mainline's or this project's, whose files, packets or arguments are altered on their way.

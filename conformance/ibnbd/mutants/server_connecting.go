@@ -58,6 +58,10 @@ func connecting() []row {
 			})),
 		server("count-of-zero", "takes a path of no connections", "IBTRS-CONN-026",
 			sees(func(r *ibtrs.ConnRequest) { r.ConnectionCount = max(r.ConnectionCount, 1) })),
+		server("checks-no-count", "checks neither the number of connections nor their cids", "IBTRS-CONN-024",
+			func(b *bed) { b.rules().AnyCount = true }).alsoBreaks("IBTRS-CONN-025", "IBTRS-CONN-026"),
+		server("rejects-without-errno", "rejects without an error number", "IBTRS-CONN-021",
+			func(b *bed) { b.rules().RejectWithoutData = true }),
 		server("anyone-creates", "creates a session without the flag", "IBTRS-CONN-027",
 			func(b *bed) { b.rules().AnyoneCreates = true }),
 		server("cid-twice", "takes a cid for the next one when it has it already", "IBTRS-CONN-029", func(b *bed) {

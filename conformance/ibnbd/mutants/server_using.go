@@ -49,6 +49,12 @@ func using() []row {
 		})),
 		server("zeroes-nothing", "answers write-zeroes with success, and zeroes nothing", "IBNBD-IO-007",
 			on(func(disk backend.Backend) backend.Backend { return uselessDisk{disk} })),
+		server("zeroes-by-discard", "discards blocks instead of zeroing them", "IBNBD-IO-007", func(b *bed) {
+			b.Rules.ZeroesAreDiscard = true
+			on(func(disk backend.Backend) backend.Backend { return idleDisk{disk} })(b)
+		}),
+		server("both-io-modes", "exports a device in both I/O modes at once", "IBNBD-OPEN-025",
+			rule(func(r *ibnbd.ServerRules) { r.MixIOModes = true })),
 		server("capacity-in-blocks", "tells the capacity in logical blocks", "IBNBD-OPEN-001", func(b *bed) {
 			b.Rules.BlocksAsCapacity = true
 			disk, err := backend.NewMemory(b.Exports[0].Backend.Properties().Size, 4096)

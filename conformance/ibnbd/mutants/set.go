@@ -22,8 +22,9 @@ type row struct{ mutant.Mutant }
 func inProcess() []mutant.Mutant {
 	var all []mutant.Mutant
 	for _, r := range slices.Concat(
-		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), silent(), liars(),
+		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), serverSpecs(), liars(),
 		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(), clientWaits(),
+		serverPackets(), clientPackets(),
 	) {
 		all = append(all, r.Mutant)
 	}
@@ -33,5 +34,11 @@ func inProcess() []mutant.Mutant {
 // alsoBreaks names further clauses that cannot be kept when the first is broken.
 func (r row) alsoBreaks(clauses ...string) row {
 	r.Breaks = append(r.Breaks, clauses...)
+	return r
+}
+
+// slowly says that the mutant is found by waiting.
+func (r row) slowly() row {
+	r.Slow = true
 	return r
 }

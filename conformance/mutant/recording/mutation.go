@@ -38,7 +38,7 @@ func (t Table) Broken(ctx context.Context, m Mutation) (mutant.Findings, error) 
 	if frames, err = edit(frames, m.Edit); err != nil {
 		return nil, fmt.Errorf("alter the capture %q: %w", t.Name, err)
 	}
-	return judge(ctx, t.Judge, frames)
+	return Judge(ctx, t.Judge, frames)
 }
 
 // Control gives the clauses that the judge finds broken in the exchange as it is.
@@ -47,11 +47,11 @@ func (t Table) Control(ctx context.Context) (mutant.Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return judge(ctx, audit.Audit{}, frames)
+	return Judge(ctx, audit.Audit{}, frames)
 }
 
-// judge lists the clauses that frames break.
-func judge(ctx context.Context, a audit.Audit, frames []audit.Frame) (mutant.Findings, error) {
+// Judge lists the clauses that frames break.
+func Judge(ctx context.Context, a audit.Audit, frames []audit.Frame) (mutant.Findings, error) {
 	report, err := a.Run(ctx, audit.Merge(&replay{frames: frames}))
 	if err != nil {
 		return nil, err

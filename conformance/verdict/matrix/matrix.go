@@ -17,8 +17,8 @@ type Kind string
 
 // The kinds of mutants.
 const (
-	Server Kind = "server" // the reference's server with a rule turned off or behind a hop that alters what it sees, judged by the attacks
-	Client Kind = "client" // the reference's client, likewise, judged by the provocations of scripted servers
+	Server Kind = "server" // a server in this process with a rule turned off, or to which packets look other than they are; judged by attacks, or by its packets
+	Client Kind = "client" // a client in this process, likewise; judged by scripted servers, or by its packets
 	Wire   Kind = "wire"   // a recorded exchange, altered as if a broken implementation had taken part, judged from its frames
 	Liar   Kind = "liar"   // a server that is broken as a whole: it dies, falls silent, forgets or pretends
 	Lab    Kind = "lab"    // a pair in guests whose files, packets or arguments are altered on their way, judged by the specs of the lab
