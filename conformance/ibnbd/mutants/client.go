@@ -20,9 +20,9 @@ import (
 
 // clientTrial is a client that is provoked.
 type clientTrial struct {
-	rules func(cfg *ibnbd.ClientConfig) // turns rules of it off; may be nil
-	hop   func(h *hop)                  // alters what it gets from scripted servers; may be nil
-	only  []string                      // unless empty, names of the provocations that must find it
+	rules  func(cfg *ibnbd.ClientConfig) // turns rules of it off; may be nil
+	filter func(f *filter)               // alters what it gets from scripted servers; may be nil
+	only   []string                      // unless empty, names of the provocations that must find it
 }
 
 // client makes a mutant of a client with rules turned off.
@@ -31,8 +31,8 @@ func client(name, what, clause string, rules func(cfg *ibnbd.ClientConfig)) row 
 }
 
 // misled makes a mutant of a client to which what servers send looks other than it is.
-func misled(name, what, clause string, alter func(h *hop)) row {
-	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, Trial: clientTrial{hop: alter}}}
+func misled(name, what, clause string, alter func(f *filter)) row {
+	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Client, Trial: clientTrial{filter: alter}}}
 }
 
 // with turns rules of a client off that is misled.
@@ -90,8 +90,8 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on
 	if on.Broken && t.rules != nil {
 		spoil = t.rules
 	}
-	if on.Broken && t.hop != nil {
-		t.hop(newHop(i.Device()))
+	if on.Broken && t.filter != nil {
+		t.filter(newFilter(i.Device()))
 	}
 	ground := i.Ground()
 	ground.Initiator, ground.Patience = told, on.Patience

@@ -27,15 +27,15 @@ func spoiled(message []byte) { binary.LittleEndian.PutUint16(message, 9) }
 // clientBlocks are mutants of the block protocol of a client.
 func clientBlocks() []row {
 	return []row{
-		misled("no-reserved-bits-in-replies", "refuses a reply whose padding is set", "IBNBD-MSG-010", func(h *hop) {
-			h.seesReply(ibnbd.SessInfoSize, func(m []byte) {
+		misled("no-reserved-bits-in-replies", "refuses a reply whose padding is set", "IBNBD-MSG-010", func(f *filter) {
+			f.alterReplies(ibnbd.SessInfoSize, func(m []byte) {
 				if nonzero(blockPadding, m) {
 					spoiled(m)
 				}
 			})
 		}),
-		misled("no-device-zero", "takes no device with number 0", "IBNBD-OPEN-014", func(h *hop) {
-			h.seesReply(ibnbd.OpenResponseSize, func(m []byte) {
+		misled("no-device-zero", "takes no device with number 0", "IBNBD-OPEN-014", func(f *filter) {
+			f.alterReplies(ibnbd.OpenResponseSize, func(m []byte) {
 				if replyDeviceID.get(m) == 0 {
 					spoiled(m)
 				}
@@ -45,27 +45,27 @@ func clientBlocks() []row {
 			blockRule(func(r *ibnbd.ClientRules) { r.IgnoreZeroBlock = true })),
 		client("never-closes", "never sends CLOSE", "IBNBD-OPEN-020",
 			blockRule(func(r *ibnbd.ClientRules) { r.NoClose = true })),
-		misled("refused-open-is-eio", "reports EIO whatever OPEN was refused with", "IBNBD-OPEN-026", func(h *hop) {
-			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+		misled("refused-open-is-eio", "reports EIO whatever OPEN was refused with", "IBNBD-OPEN-026", func(f *filter) {
+			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if id, errno, invalidated, ok := imm.Response(); ok && errno == ibtrs.ENOENT {
 					imm, _ = ibtrs.ResponseImmediate(id, ibtrs.EIO, invalidated)
 				}
 				return imm
 			})
 		}),
-		misled("takes-any-reply", "takes a reply of any type", "IBNBD-OPEN-027", func(h *hop) {
-			h.seesReply(ibnbd.OpenResponseSize, func(m []byte) { binary.LittleEndian.PutUint16(m, ibnbd.TypeOpenResponse) })
+		misled("takes-any-reply", "takes a reply of any type", "IBNBD-OPEN-027", func(f *filter) {
+			f.alterReplies(ibnbd.OpenResponseSize, func(m []byte) { binary.LittleEndian.PutUint16(m, ibnbd.TypeOpenResponse) })
 		}),
-		misled("failure-is-success", "takes an error number of I/O for success", "IBNBD-IO-023", func(h *hop) {
-			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+		misled("failure-is-success", "takes an error number of I/O for success", "IBNBD-IO-023", func(f *filter) {
+			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if id, _, invalidated, ok := imm.Response(); ok {
 					imm, _ = ibtrs.ResponseImmediate(id, 0, invalidated)
 				}
 				return imm
 			})
 		}),
-		misled("needs-the-marker", "refuses a server that answers no marker", "IBNBD-COMPAT-007", func(h *hop) {
-			h.seesReply(ibnbd.SessInfoSize, func(m []byte) {
+		misled("needs-the-marker", "refuses a server that answers no marker", "IBNBD-COMPAT-007", func(f *filter) {
+			f.alterReplies(ibnbd.SessInfoSize, func(m []byte) {
 				if !bytes.Equal(m[sessMarker.Offset:sessMarker.End()], ibnbd.Marker[:]) {
 					spoiled(m)
 				}

@@ -18,10 +18,10 @@ func clientLimits() []row {
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.MaxIOSize+r.MaxHeaderSize == 128<<10 })),
 		misled("no-large-headers", "takes no headers that are larger than its pages", "IBNBD-LIM-003",
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.MaxHeaderSize == 64<<10 })),
-		misled("client-dies-of-a-huge-header", "dies of an accept with a huge header size", provocations.Alarming, func(h *hop) {
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+		misled("client-dies-of-a-huge-header", "dies of an accept with a huge header size", provocations.Alarming, func(f *filter) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.MaxHeaderSize > 64<<10 {
-					h.die()
+					f.die()
 				}
 			})
 		}).provokedBy("an accept has a huge header size"),
@@ -31,18 +31,18 @@ func clientLimits() []row {
 // clientRecovery are mutants of what a client does when its path was lost.
 func clientRecovery() []row {
 	return []row{
-		misled("hangs-with-its-path", "does not notice that the server has gone, and goes on waiting for an answer", "IBTRS-PATH-013", func(h *hop) {
+		misled("hangs-with-its-path", "does not notice that the server has gone, and goes on waiting for an answer", "IBTRS-PATH-013", func(f *filter) {
 			const repeated = 64 // as often as the requests of all connections are repeated
-			h.lose(repeated, managed(roce.AttrDREQ))
+			f.lose(repeated, managed(roce.AttrDREQ))
 		}).with(transportRule(func(r *ibtrs.ClientRules) { r.IgnoreSilence = true })).
 			provokedBy("a server disconnects instead of answering a read"),
-		misled("gives-up-upon-a-reject", "takes the reject of a reconnect for the last word", "IBTRS-PATH-018", func(h *hop) {
+		misled("gives-up-upon-a-reject", "takes the reject of a reconnect for the last word", "IBTRS-PATH-018", func(f *filter) {
 			rejected := false
-			h.seesReject(func(reason roce.RejReason, _ *ibtrs.ConnResponse) roce.RejReason {
+			f.alterRejects(func(reason roce.RejReason, _ *ibtrs.ConnResponse) roce.RejReason {
 				rejected = true
 				return reason
 			})
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if rejected {
 					r.Magic = 0
 				}

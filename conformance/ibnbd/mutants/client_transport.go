@@ -21,17 +21,17 @@ func transportRule(turn func(r *ibtrs.ClientRules)) func(*ibnbd.ClientConfig) {
 }
 
 // onAccept makes a client to which accepts look other than they are.
-func onAccept(change func(r *ibtrs.ConnResponse)) func(*hop) {
-	return func(h *hop) { h.seesAccept(change) }
+func onAccept(change func(r *ibtrs.ConnResponse)) func(*filter) {
+	return func(f *filter) { f.alterAccepts(change) }
 }
 
 // onReject makes a client to which rejects look other than they are.
-func onReject(change func(reason roce.RejReason, r *ibtrs.ConnResponse) roce.RejReason) func(*hop) {
-	return func(h *hop) { h.seesReject(change) }
+func onReject(change func(reason roce.RejReason, r *ibtrs.ConnResponse) roce.RejReason) func(*filter) {
+	return func(f *filter) { f.alterRejects(change) }
 }
 
 // refusing makes a client that takes no accept which is chosen.
-func refusing(chosen func(r *ibtrs.ConnResponse) bool) func(*hop) {
+func refusing(chosen func(r *ibtrs.ConnResponse) bool) func(*filter) {
 	return onAccept(func(r *ibtrs.ConnResponse) {
 		if chosen(r) {
 			r.Magic = 0
@@ -80,13 +80,13 @@ func clientConnecting() []row {
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreInfoResponse = true })),
 		client("takes-regions-of-any-length", "takes regions of any length", "IBTRS-INFO-017",
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreInfoResponse = true })),
-		misled("takes-too-many-chunks", "takes more chunks than an immediate can name for fewer", "IBTRS-INFO-018", func(h *hop) {
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+		misled("takes-too-many-chunks", "takes more chunks than an immediate can name for fewer", "IBTRS-INFO-018", func(f *filter) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.MaxIOSize+r.MaxHeaderSize == 16<<20 {
 					r.QueueDepth = 16
 				}
 			})
-			h.seesRegions(func(m []byte) {
+			f.alterInfoResponses(func(m []byte) {
 				if size := m[ibtrs.InfoResponseSize+atRegionSize:]; binary.LittleEndian.Uint32(size) == 512<<20 {
 					binary.LittleEndian.PutUint32(size, 256<<20)
 				}
@@ -94,8 +94,8 @@ func clientConnecting() []row {
 		}),
 		client("waits-too-long-for-info", "waits for the INFO response for twice as long", "IBTRS-INFO-021",
 			func(cfg *ibnbd.ClientConfig) { cfg.Transport.Timers.Info *= 3 }).bySilence(),
-		misled("takes-any-info-type", "takes an INFO response of any type", "IBTRS-INFO-026", func(h *hop) {
-			h.seesRegions(func(m []byte) { m[0] = ibtrs.TypeInfoResponse })
+		misled("takes-any-info-type", "takes an INFO response of any type", "IBTRS-INFO-026", func(f *filter) {
+			f.alterInfoResponses(func(m []byte) { m[0] = ibtrs.TypeInfoResponse })
 		}),
 	}
 }
@@ -117,19 +117,19 @@ func (r row) bySilence() row {
 // clientResponses are mutants of how a client takes responses, and of its heartbeat.
 func clientResponses() []row {
 	return []row{
-		misled("client-without-unknown-immediates", "closes the path upon an immediate that has no meaning", "IBTRS-IMM-008", func(h *hop) {
-			h.inbound(func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnlyImm && immediateNumber(p).Type() == 3 }, breaks)
+		misled("client-without-unknown-immediates", "closes the path upon an immediate that has no meaning", "IBTRS-IMM-008", func(f *filter) {
+			f.alterReceived(func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnlyImm && immediateNumber(p).Type() == 3 }, breaks)
 		}),
-		misled("takes-any-id", "takes the chunk of a response modulo the depth", "IBTRS-IMM-009", func(h *hop) {
-			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+		misled("takes-any-id", "takes the chunk of a response modulo the depth", "IBTRS-IMM-009", func(f *filter) {
+			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if id, errno, _, ok := imm.Response(); ok && id == 16 {
 					imm, _ = ibtrs.ResponseImmediate(0, errno, false)
 				}
 				return imm
 			})
 		}),
-		misled("no-stray-response", "closes the path upon a response that has no request", "IBTRS-IMM-010", func(h *hop) {
-			h.inbound(func(p *soft.Packet) bool {
+		misled("no-stray-response", "closes the path upon a response that has no request", "IBTRS-IMM-010", func(f *filter) {
+			f.alterReceived(func(p *soft.Packet) bool {
 				if p.OpCode() != roce.RCWriteOnlyImm {
 					return false
 				}
@@ -158,9 +158,9 @@ func clientResponses() []row {
 					r.MaxIOSize, r.MaxHeaderSize = r.MaxIOSize+r.MaxHeaderSize-header, header
 				}
 			})).with(blockRule(func(r *ibnbd.ClientRules) { r.NoLimits = true })),
-		misled("lets-servers-write-anywhere", "lets a server write behind the place for the data of a read", "IBNBD-FAIL-017", func(h *hop) {
+		misled("lets-servers-write-anywhere", "lets a server write behind the place for the data of a read", "IBNBD-FAIL-017", func(f *filter) {
 			overwritten := []byte("overwritten")
-			h.inbound(func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnly && bytes.Equal(p.Data(), overwritten) }, func(p *soft.Packet) {
+			f.alterReceived(func(p *soft.Packet) bool { return p.OpCode() == roce.RCWriteOnly && bytes.Equal(p.Data(), overwritten) }, func(p *soft.Packet) {
 				binary.BigEndian.PutUint64(p.Ext(), binary.BigEndian.Uint64(p.Ext())-4096)
 			})
 		}),
@@ -168,14 +168,14 @@ func clientResponses() []row {
 }
 
 // inOrder makes responses those of the requests that wait for the longest.
-func inOrder(h *hop) {
+func inOrder(f *filter) {
 	type waiting struct{ chunk uint32 }
 	var sent []waiting
 	const shift = 24 // of 16 chunks
-	h.outbound(func(p *soft.Packet) bool { return withImmediate(p) && immediateNumber(p).Type() == ibtrs.ImmRequest }, func(p *soft.Packet) {
+	f.alterSent(func(p *soft.Packet) bool { return withImmediate(p) && immediateNumber(p).Type() == ibtrs.ImmRequest }, func(p *soft.Packet) {
 		sent = append(sent, waiting{immediateNumber(p).Payload() >> shift})
 	})
-	h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+	f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 		_, errno, invalidated, ok := imm.Response()
 		if !ok || len(sent) == 0 {
 			return imm
@@ -193,19 +193,19 @@ func clientKeys() []row {
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreNewKey = true })),
 		client("takes-short-keys", "takes a key response that is too short", "IBTRS-INV-008",
 			transportRule(func(r *ibtrs.ClientRules) { r.ShortKeyResponse = true })),
-		misled("takes-keys-of-any-type", "takes a key response of any type", "IBTRS-INV-009", func(h *hop) {
-			h.seesKey(func(_ *soft.Packet, m []byte) { binary.LittleEndian.PutUint16(m, ibtrs.TypeKeyResponse) })
+		misled("takes-keys-of-any-type", "takes a key response of any type", "IBTRS-INV-009", func(f *filter) {
+			f.alterKeyResponses(func(_ *soft.Packet, m []byte) { binary.LittleEndian.PutUint16(m, ibtrs.TypeKeyResponse) })
 		}),
-		misled("takes-keys-of-any-chunk", "takes a key response for another chunk", "IBTRS-INV-010", func(h *hop) {
-			h.seesKey(func(p *soft.Packet, m []byte) {
+		misled("takes-keys-of-any-chunk", "takes a key response for another chunk", "IBTRS-INV-010", func(f *filter) {
+			f.alterKeyResponses(func(p *soft.Packet, m []byte) {
 				if id, _, _, ok := immediateNumber(p).Response(); ok {
 					binary.LittleEndian.PutUint16(m[2:], uint16(id))
 				}
 			})
 		}),
-		misled("wants-another-key", "gives the path up when a key response brings the old key", "IBTRS-INV-011", func(h *hop) {
+		misled("wants-another-key", "gives the path up when a key response brings the old key", "IBTRS-INV-011", func(f *filter) {
 			last := map[uint16]uint32{}
-			h.seesKey(func(_ *soft.Packet, m []byte) {
+			f.alterKeyResponses(func(_ *soft.Packet, m []byte) {
 				chunk, key := binary.LittleEndian.Uint16(m[2:]), binary.LittleEndian.Uint32(m[4:])
 				if last[chunk] == key {
 					m[0] = 0
@@ -215,9 +215,9 @@ func clientKeys() []row {
 		}),
 		client("takes-any-form", "takes responses in the form of the other key mode", "IBTRS-INV-013",
 			transportRule(func(r *ibtrs.ClientRules) { r.AnyResponseForm = true })).alsoBreaks("IBTRS-INV-014"),
-		misled("keeps-the-key-mode", "keeps the key mode of its first path", "IBTRS-INV-015", func(h *hop) {
+		misled("keeps-the-key-mode", "keeps the key mode of its first path", "IBTRS-INV-015", func(f *filter) {
 			first, known := uint32(0), false
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if !known {
 					first, known = r.Flags, true
 				}
@@ -230,30 +230,30 @@ func clientKeys() []row {
 // clientPaths are mutants of how a client treats the loss of a path, and of what is too much for it.
 func clientPaths() []row {
 	return []row{
-		misled("client-outlives-a-connection", "does not notice that one of its connections was ended", "IBTRS-PATH-003", func(h *hop) {
+		misled("client-outlives-a-connection", "does not notice that one of its connections was ended", "IBTRS-PATH-003", func(f *filter) {
 			const repeated = 16 // as often as a request is repeated
-			h.lose(repeated, managed(roce.AttrDREQ))
+			f.lose(repeated, managed(roce.AttrDREQ))
 		}),
 		client("counts-no-incarnations", "does not count incarnations", "IBTRS-PATH-004",
 			transportRule(func(r *ibtrs.ClientRules) { r.KeepIncarnation = true })),
-		misled("client-dies-of-a-magic", "dies of an accept with another magic", provocations.Survival, func(h *hop) {
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+		misled("client-dies-of-a-magic", "dies of an accept with another magic", provocations.Survival, func(f *filter) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.Magic != ibtrs.Magic {
-					h.die()
+					f.die()
 				}
 			})
 		}).provokedBy("an accept has another magic"),
-		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.Deadly, func(h *hop) {
-			h.seesAccept(func(r *ibtrs.ConnResponse) {
+		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.Deadly, func(f *filter) {
+			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.QueueDepth == math.MaxUint16 {
-					h.die()
+					f.die()
 				}
 			})
 		}),
-		misled("client-dies-of-a-number", "dies of an error number that nobody knows", provocations.Survival, func(h *hop) {
-			h.seesImmediate(func(imm ibtrs.Immediate) ibtrs.Immediate {
+		misled("client-dies-of-a-number", "dies of an error number that nobody knows", provocations.Survival, func(f *filter) {
+			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if _, errno, _, ok := imm.Response(); ok && errno == ibtrs.MaxWireErrno {
-					h.die()
+					f.die()
 				}
 				return imm
 			})

@@ -5,8 +5,8 @@
 // A mutant is a row in a table, by kind and area:
 //
 //   - A server (server_*.go) is the reference's server in this process, with one of its rules turned off, on another disk
-//     (disk.go), or behind a hop that alters what it gets to see: a server to which every magic looks right takes any magic
-//     (bed.go, hop.go). The attacks of package attacks judge it.
+//     (disk.go), or behind a filter that alters the packets that come to it: a server to which every magic looks right takes
+//     any magic (broken_server.go, filter.go). The attacks of package attacks judge it.
 //   - A client (client_*.go) is the reference's client, likewise. The provocations of package provocations judge it.
 //   - Of a client or server whose violation only packets show (client_packets.go, server_packets.go), the passive judge reads the
 //     packets of an exchange with the other one, unbroken (exchange.go).

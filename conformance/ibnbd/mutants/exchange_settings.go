@@ -51,7 +51,7 @@ var (
 	versionOne = setting{
 		name: "version 1", more: zeroBlocks,
 		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) {
-			newBed(server).altersReply(ibnbd.SessInfoSize, func(m []byte) { sessVersion.set(m, 1) })
+			newBrokenServer(server).alterSentReplies(ibnbd.SessInfoSize, func(m []byte) { sessVersion.set(m, 1) })
 		},
 	}
 

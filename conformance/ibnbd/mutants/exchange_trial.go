@@ -18,7 +18,7 @@ import (
 type exchangeTrial struct {
 	setting setting
 	client  func(*ibnbd.ClientConfig) // breaks the client; nil leaves it whole
-	server  func(*bed)                // breaks the server; nil leaves it whole
+	server  func(*brokenServer)       // breaks the server; nil leaves it whole
 }
 
 // setting is what a mutant on the wire and its control have in common.
@@ -36,7 +36,7 @@ func clientWith(in setting, name, what, clause string, rules func(*ibnbd.ClientC
 }
 
 // serverWith makes a mutant of a server whose packets are judged.
-func serverWith(in setting, name, what, clause string, spoil func(*bed)) row {
+func serverWith(in setting, name, what, clause string, spoil func(*brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: exchangeTrial{setting: in, server: spoil}}}
 }
 
@@ -71,7 +71,7 @@ func (t exchangeTrial) configure(server *ibnbd.ServerConfig, client *ibnbd.Clien
 		t.setting.change(server, client)
 	}
 	if on.Broken && t.server != nil {
-		t.server(newBed(server))
+		t.server(newBrokenServer(server))
 	}
 	if on.Broken && t.client != nil {
 		t.client(client)

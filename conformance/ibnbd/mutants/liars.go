@@ -19,7 +19,7 @@ import (
 )
 
 // liar makes a mutant of a server that keeps its keys and is broken as a whole.
-func liar(name, what string, breaks []string, spoil func(b *bed)) row {
+func liar(name, what string, breaks []string, spoil func(b *brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: breaks, Kind: matrix.Liar, Trial: serverTrial{kept, spoil, nil}}}
 }
 
@@ -27,7 +27,7 @@ func liar(name, what string, breaks []string, spoil func(b *bed)) row {
 const few = 12
 
 // eventually has all answers from some request on given in another way.
-func (b *bed) eventually(otherwise func(answer func())) {
+func (b *brokenServer) eventually(otherwise func(answer func())) {
 	requests := 0
 	b.rules().Intercept = func(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
 		b.mu.Lock()
@@ -45,27 +45,27 @@ func (b *bed) eventually(otherwise func(answer func())) {
 // readByOthers is the attack that has the most requests.
 const readByOthers = "others read what was written as soon as it is acknowledged"
 
-// liars are servers that look like servers.
+// liars are servers that are broken as a whole and look like servers nevertheless.
 func liars() []row {
 	served := []string{"IBNBD-IO-001", attacks.Survival}
 	return []row{
-		liar("dies-of-anything-odd", "dies of whatever no polite client sends", []string{attacks.Survival}, func(b *bed) {
-			b.seesConnect(func(r *ibtrs.ConnRequest) {
+		liar("dies-of-anything-odd", "dies of whatever no polite client sends", []string{attacks.Survival}, func(b *brokenServer) {
+			b.alterConnRequests(func(r *ibtrs.ConnRequest) {
 				if r.Magic != ibtrs.Magic || r.Version != ibtrs.Version || r.CID >= r.ConnectionCount || r.Reserved != [11]byte{} {
 					b.die()
 				}
 			})
-			dies(func(w *written) bool { return !known(w) || nonzero(blockPadding, w.header) })(b)
+			dies(func(w *request) bool { return !known(w) || nonzero(blockPadding, w.header) })(b)
 		}),
 		liar("always-succeeds", "answers every request with success", []string{
 			"IBNBD-MSG-011", "IBNBD-OPEN-003", "IBNBD-OPEN-005", "IBNBD-OPEN-007", "IBNBD-IO-002", "IBNBD-IO-003", "IBNBD-IO-011",
 			"IBNBD-IO-015", "IBNBD-IO-016",
-		}, func(b *bed) { b.editErrno(func(uint32, ibtrs.Errno) ibtrs.Errno { return 0 }) }),
-		liar("falls-silent", "answers a few requests, and then nothing", served, func(b *bed) { b.eventually(func(func()) {}) }).by(readByOthers),
-		liar("answers-late", "answers a few requests, and then so late that nobody waits any more", served, func(b *bed) {
+		}, func(b *brokenServer) { b.editErrno(func(uint32, ibtrs.Errno) ibtrs.Errno { return 0 }) }),
+		liar("falls-silent", "answers a few requests, and then nothing", served, func(b *brokenServer) { b.eventually(func(func()) {}) }).by(readByOthers),
+		liar("answers-late", "answers a few requests, and then so late that nobody waits any more", served, func(b *brokenServer) {
 			b.eventually(func(answer func()) { time.AfterFunc(2*mutant.ShortWait, answer) })
 		}).by(readByOthers),
-		liar("answers-twice", "answers some requests twice", []string{"IBTRS-IMM-003"}, func(b *bed) {
+		liar("answers-twice", "answers some requests twice", []string{"IBTRS-IMM-003"}, func(b *brokenServer) {
 			b.rules().Intercept = func(_ *ibtrs.ServerPath, chunk uint32, _ ibtrs.Errno, answer func()) {
 				answer()
 				if chunk == 1 { // which the bystander leaves alone
@@ -77,22 +77,22 @@ func liars() []row {
 			on(func(disk backend.Backend) backend.Backend { return &forgetfulDisk{Backend: disk} })),
 		liar("reorders", "does every tenth write behind the one that follows it", []string{"IBNBD-IO-001"},
 			on(func(disk backend.Backend) backend.Backend { return &disorderlyDisk{Backend: disk} })),
-		liar("pretends-to-reconnect", "takes a path that comes back, and answers nothing on it", []string{"IBNBD-FAIL-014"}, func(b *bed) {
+		liar("pretends-to-reconnect", "takes a path that comes back, and answers nothing on it", []string{"IBNBD-FAIL-014"}, func(b *brokenServer) {
 			b.rules().Intercept = func(p *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
 				if p.Incarnation() == 1 {
 					answer()
 				}
 			}
 		}),
-		crashed("forgets-flushes", "answers a flush without flushing", "IBNBD-FAIL-018", rule(func(r *ibnbd.ServerRules) { r.IgnoreFlush = true })),
-		crashed("forgets-fua", "takes a FUA write for any other", "IBNBD-IO-009", rule(func(r *ibnbd.ServerRules) { r.IgnoreFUA = true })),
+		losesPower("forgets-flushes", "answers a flush without flushing", "IBNBD-FAIL-018", rule(func(r *ibnbd.ServerRules) { r.IgnoreFlush = true })),
+		losesPower("forgets-fua", "takes a FUA write for any other", "IBNBD-IO-009", rule(func(r *ibnbd.ServerRules) { r.IgnoreFUA = true })),
 	}
 }
 
 // crashTrial is a server on a disk with a volatile cache, which loses power.
-type crashTrial struct{ spoil func(b *bed) }
+type crashTrial struct{ spoil func(b *brokenServer) }
 
-func crashed(name, what, clause string, spoil func(b *bed)) row {
+func losesPower(name, what, clause string, spoil func(b *brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Liar, Trial: crashTrial{spoil}}}
 }
 
@@ -124,7 +124,7 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on mutant.S
 			disks = append(disks, disk)
 		}
 		if on.Broken {
-			t.spoil(newBed(cfg))
+			t.spoil(newBrokenServer(cfg))
 		}
 	})
 	if err = errors.Join(err, unmade); err != nil {

@@ -28,12 +28,12 @@ func TestMatrix(t *testing.T) {
 // TestSurvivors tries implementations that are not broken, or not as they say.
 func TestSurvivors(t *testing.T) {
 	const magic, version = "IBTRS-CONN-021", "IBTRS-CONN-022"
-	anyMagic := sees(func(r *ibtrs.ConnRequest) { r.Magic = ibtrs.Magic })
+	anyMagic := onConnRequest(func(r *ibtrs.ConnRequest) { r.Magic = ibtrs.Magic })
 	rows := []row{
-		server("good-server", "does everything right", magic, func(*bed) {}),
+		server("good-server", "does everything right", magic, func(*brokenServer) {}),
 		server("another-clause", "takes any magic, and says that it takes any version", version, anyMagic).by("a request has another magic"),
 		server("one-of-two", "takes any magic, and says that it takes any version, too", magic, anyMagic).alsoBreaks(version),
-		server("no-spec", "breaks a clause that no attack decides", "IBTRS-CONN-001", func(*bed) {}),
+		server("no-spec", "breaks a clause that no attack decides", "IBTRS-CONN-001", func(*brokenServer) {}),
 		client("good-client", "does everything right", "IBTRS-CONN-037", nil),
 	}
 	want := map[string]matrix.Fate{

@@ -27,18 +27,18 @@ const (
 // serverTrial is a server under attack.
 type serverTrial struct {
 	mode  keyMode
-	spoil func(b *bed) // makes a mutant of it
+	spoil func(b *brokenServer) // makes a mutant of it
 	// only, unless empty, names the attacks that must find it: of a clause that most attacks decide.
 	only []string
 }
 
 // server makes a mutant of a server that refreshes its keys.
-func server(name, what, clause string, spoil func(b *bed)) row {
+func server(name, what, clause string, spoil func(b *brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: serverTrial{refreshed, spoil, nil}}}
 }
 
 // serverKept makes a mutant of a server that keeps its keys.
-func serverKept(name, what, clause string, spoil func(b *bed)) row {
+func serverKept(name, what, clause string, spoil func(b *brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: serverTrial{kept, spoil, nil}}}
 }
 
@@ -72,7 +72,7 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on mutant.Sub
 		cfg.Transport.KeyRefresh = t.mode == refreshed
 		cfg.Transport.Timers.Teardown = mutant.ShortWait // a client that the mutant has lost does not confirm
 		if on.Broken {
-			t.spoil(newBed(cfg))
+			t.spoil(newBrokenServer(cfg))
 		}
 	})
 	if err != nil {

@@ -8,18 +8,18 @@ import (
 )
 
 // rule makes a server with a rule of the block protocol turned off.
-func rule(turn func(r *ibnbd.ServerRules)) func(*bed) {
-	return func(b *bed) { turn(&b.Rules) }
+func rule(turn func(r *ibnbd.ServerRules)) func(*brokenServer) {
+	return func(b *brokenServer) { turn(&b.Rules) }
 }
 
 // answers makes a server that answers some requests with a number of its own.
-func answers(errno ibtrs.Errno, chosen func(w *written) bool) func(*bed) {
-	return func(b *bed) { b.answerOdd(errno, chosen) }
+func answers(errno ibtrs.Errno, chosen func(w *request) bool) func(*brokenServer) {
+	return func(b *brokenServer) { b.answerOdd(errno, chosen) }
 }
 
 // instead makes a server that answers with one number where another belongs.
-func instead(right, wrong ibtrs.Errno) func(*bed) {
-	return func(b *bed) {
+func instead(right, wrong ibtrs.Errno) func(*brokenServer) {
+	return func(b *brokenServer) {
 		b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno {
 			if errno == right {
 				return wrong
@@ -43,7 +43,7 @@ func nonzero(f field, message []byte) bool {
 }
 
 // known says whether a block message has one of the types that a client sends.
-func known(w *written) bool {
+func known(w *request) bool {
 	switch blockType.get(w.header) {
 	case ibnbd.TypeSessInfo, ibnbd.TypeOpen, ibnbd.TypeIO, ibnbd.TypeClose:
 		return true
@@ -57,22 +57,22 @@ func messages() []row {
 		server("own-version", "answers its own version, not the lower one", "IBNBD-MSG-003",
 			rule(func(r *ibnbd.ServerRules) { r.AnswerOwnVersion = true })),
 		server("no-short-io", "refuses IO messages of 24 bytes", "IBNBD-MSG-005",
-			answers(ibtrs.EINVAL, func(w *written) bool { return w.is(ibnbd.TypeIO) && len(w.header) == ibnbd.ShortIORequestSize })),
+			answers(ibtrs.EINVAL, func(w *request) bool { return w.is(ibnbd.TypeIO) && len(w.header) == ibnbd.ShortIORequestSize })),
 		server("no-long-message", "refuses messages that are longer than it knows", "IBNBD-MSG-006",
-			answers(ibtrs.EINVAL, func(w *written) bool { return w.is(ibnbd.TypeSessInfo) && len(w.header) > ibnbd.SessInfoSize })),
+			answers(ibtrs.EINVAL, func(w *request) bool { return w.is(ibnbd.TypeSessInfo) && len(w.header) > ibnbd.SessInfoSize })),
 		server("padding-must-be-zero", "refuses messages whose padding is set", "IBNBD-MSG-010",
-			answers(ibtrs.EINVAL, func(w *written) bool { return w.is(ibnbd.TypeSessInfo) && nonzero(blockPadding, w.header) })),
+			answers(ibtrs.EINVAL, func(w *request) bool { return w.is(ibnbd.TypeSessInfo) && nonzero(blockPadding, w.header) })),
 		server("any-type-succeeds", "answers messages of unknown types with success", "IBNBD-MSG-011",
-			answers(0, func(w *written) bool { return !known(w) })),
+			answers(0, func(w *request) bool { return !known(w) })),
 		server("short-message-succeeds", "answers messages that are too short with success", "IBNBD-MSG-012",
-			answers(0, func(w *written) bool { return len(w.header) < 4 })),
+			answers(0, func(w *request) bool { return len(w.header) < 4 })),
 		server("no-room-for-the-reply", "does not look whether its reply has room", "IBNBD-MSG-013",
 			rule(func(r *ibnbd.ServerRules) { r.AnyReplySpace = true })),
 		server("stale-reply", "leaves old bytes in its replies", "IBNBD-MSG-014",
 			rule(func(r *ibnbd.ServerRules) { r.StaleReply = true })),
-		server("sess-info-first", "refuses OPEN before SESS_INFO", "IBNBD-MSG-015", func(b *bed) {
+		server("sess-info-first", "refuses OPEN before SESS_INFO", "IBNBD-MSG-015", func(b *brokenServer) {
 			introduced := 0 // sessions that have sent SESS_INFO and not yet OPEN
-			b.answerOdd(ibtrs.EINVAL, func(w *written) bool {
+			b.answerOdd(ibtrs.EINVAL, func(w *request) bool {
 				switch {
 				case w.is(ibnbd.TypeSessInfo):
 					introduced++
@@ -86,9 +86,9 @@ func messages() []row {
 		}),
 		server("version-zero", "takes version 0", "IBNBD-MSG-016",
 			rule(func(r *ibnbd.ServerRules) { r.AnyVersion = true })),
-		server("sess-info-once", "refuses to be asked for its version again", "IBNBD-MSG-017", func(b *bed) {
+		server("sess-info-once", "refuses to be asked for its version again", "IBNBD-MSG-017", func(b *brokenServer) {
 			again := false
-			b.answerOdd(ibtrs.EINVAL, func(w *written) bool {
+			b.answerOdd(ibtrs.EINVAL, func(w *request) bool {
 				refused := w.is(ibnbd.TypeSessInfo) && again
 				again = w.is(ibnbd.TypeSessInfo)
 				return refused
@@ -106,14 +106,14 @@ func opening() []row {
 		server("two-writers", "counts no writers", "IBNBD-OPEN-007",
 			rule(func(r *ibnbd.ServerRules) { r.AnyWriters = true })),
 		server("any-access-mode", "takes an unknown access mode for reading", "IBNBD-OPEN-012",
-			misreads(func(w *written) {
+			misreads(func(w *request) {
 				if w.is(ibnbd.TypeOpen) && !ibnbd.AccessMode(openAccess.get(w.header)).Valid() {
 					openAccess.set(w.header, uint64(ibnbd.ReadOnly))
 				}
 			})),
-		server("unknown-access-mode-writes", "refuses an unknown access mode, and counts a writer all the same", "IBNBD-OPEN-012", func(b *bed) {
+		server("unknown-access-mode-writes", "refuses an unknown access mode, and counts a writer all the same", "IBNBD-OPEN-012", func(b *brokenServer) {
 			writer := false
-			b.answerOdd(ibtrs.EPERM, func(w *written) bool {
+			b.answerOdd(ibtrs.EPERM, func(w *request) bool {
 				if !w.is(ibnbd.TypeOpen) {
 					return false
 				}
@@ -126,9 +126,9 @@ func opening() []row {
 		server("opens-twice", "gives a path that is open a second id", "IBNBD-OPEN-013",
 			rule(func(r *ibnbd.ServerRules) { r.OpenTwice = true })),
 		server("empty-path-is-unknown", "looks for a device without a name", "IBNBD-OPEN-018",
-			answers(ibtrs.ENOENT, func(w *written) bool { return w.is(ibnbd.TypeOpen) && w.devicePath() == "" })),
+			answers(ibtrs.ENOENT, func(w *request) bool { return w.is(ibnbd.TypeOpen) && w.devicePath() == "" })),
 		server("endless-path-is-unknown", "looks for a device whose name has no end", "IBNBD-OPEN-018",
-			answers(ibtrs.ENOENT, func(w *written) bool {
+			answers(ibtrs.ENOENT, func(w *request) bool {
 				return w.is(ibnbd.TypeOpen) && w.header[openDevicePath.End()-1] != 0
 			})),
 		server("close-of-nothing-fails", "refuses CLOSE of a device that is not open", "IBNBD-OPEN-022",
@@ -150,7 +150,7 @@ func blocks() []row {
 		server("unknown-operation-reads", "takes unknown operations for reads", "IBNBD-IO-011",
 			rule(func(r *ibnbd.ServerRules) { r.UnknownOpReads = true })),
 		server("no-unknown-flags", "refuses unknown flags", "IBNBD-IO-012",
-			answers(ibtrs.EOPNOTSUPP, func(w *written) bool {
+			answers(ibtrs.EOPNOTSUPP, func(w *request) bool {
 				return w.is(ibnbd.TypeIO) && ioOpFlags.get(w.header)&^knownFlags != 0
 			})),
 		server("write-as-read", "performs a write that comes as a transport read", "IBNBD-IO-013",
@@ -164,6 +164,6 @@ func blocks() []row {
 		server("honours-io-mode", "honours the byte that version 2 does not have", "IBNBD-COMPAT-005",
 			rule(func(r *ibnbd.ServerRules) { r.HonourIOModeByte = true })),
 		server("tail-must-be-zero", "refuses IO messages whose tail is set", "IBNBD-IO-018",
-			answers(ibtrs.EINVAL, func(w *written) bool { return w.is(ibnbd.TypeIO) && nonzero(ioTail, w.header) })),
+			answers(ibtrs.EINVAL, func(w *request) bool { return w.is(ibnbd.TypeIO) && nonzero(ioTail, w.header) })),
 	}
 }

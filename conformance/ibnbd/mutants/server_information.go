@@ -18,8 +18,8 @@ const (
 )
 
 // publishes makes a server that publishes its chunks with something wrong.
-func publishes(spoil func(message []byte) []byte) func(*bed) {
-	return func(b *bed) {
+func publishes(spoil func(message []byte) []byte) func(*brokenServer) {
+	return func(b *brokenServer) {
 		b.rules().EditInfoResponse = func(_ *ibtrs.ServerPath, message []byte) []byte { return spoil(message) }
 	}
 }
@@ -48,16 +48,16 @@ func information() []row {
 		server("key-not-yet-there", "the key of the last chunk does not work", "IBTRS-INFO-008",
 			publishes(func(m []byte) []byte { lastRegion(m)[atRegionKey+3] ^= 0x40; return m })),
 		server("any-info-type", "takes any message as INFO request", "IBTRS-INFO-009",
-			func(b *bed) { b.rules().AnyInfoType = true }),
+			func(b *brokenServer) { b.rules().AnyInfoType = true }),
 		server("short-info", "takes an INFO request that is cut short", "IBTRS-INFO-010",
-			func(b *bed) { b.rules().ShortInfo = true }),
+			func(b *brokenServer) { b.rules().ShortInfo = true }),
 		server("any-session-name", "takes a session name with a slash or a dot", "IBTRS-INFO-011",
-			func(b *bed) { b.rules().AnyName = true }),
+			func(b *brokenServer) { b.rules().AnyName = true }),
 		server("shared-session-name", "takes a session name that another has", "IBTRS-INFO-012",
-			func(b *bed) { b.rules().SharedNames = true }),
-		server("name-only-once", "refuses the name of a session on its second path", "IBTRS-INFO-013", func(b *bed) {
+			func(b *brokenServer) { b.rules().SharedNames = true }),
+		server("name-only-once", "refuses the name of a session on its second path", "IBTRS-INFO-013", func(b *brokenServer) {
 			seen := map[string]bool{}
-			b.seesInfo(func(m []byte) {
+			b.alterInfoRequests(func(m []byte) {
 				name := string(m[atName:])
 				if seen[name] {
 					m[atName] = '/'
@@ -65,21 +65,21 @@ func information() []row {
 				seen[name] = true
 			})
 		}),
-		server("empty-session-name", "takes an empty session name for another", "IBTRS-INFO-014", func(b *bed) {
-			b.seesInfo(func(m []byte) {
+		server("empty-session-name", "takes an empty session name for another", "IBTRS-INFO-014", func(b *brokenServer) {
+			b.alterInfoRequests(func(m []byte) {
 				if m[atName] == 0 {
 					copy(m[atName:], "unnamed")
 				}
 			})
 		}),
-		server("endless-session-name", "cuts a session name that has no end", "IBTRS-INFO-014", func(b *bed) {
-			b.seesInfo(func(m []byte) { m[atName+254] = 0 })
+		server("endless-session-name", "cuts a session name that has no end", "IBTRS-INFO-014", func(b *brokenServer) {
+			b.alterInfoRequests(func(m []byte) { m[atName+254] = 0 })
 		}),
 		server("early-info", "answers INFO before all connections are there", "IBTRS-INFO-015",
-			func(b *bed) { b.rules().EarlyInfo = true }),
+			func(b *brokenServer) { b.rules().EarlyInfo = true }),
 		server("heartbeat-for-info", "takes a heartbeat for the INFO request", "IBTRS-INFO-022",
-			func(b *bed) { b.rules().AnyInfoType, b.rules().ShortInfo = true, true }),
+			func(b *brokenServer) { b.rules().AnyInfoType, b.rules().ShortInfo = true, true }),
 		server("room-for-anything", "ignores messages behind the INFO exchange", "IBTRS-INFO-025",
-			func(b *bed) { b.rules().RoomyReceives = true }),
+			func(b *brokenServer) { b.rules().RoomyReceives = true }),
 	}
 }

@@ -11,9 +11,9 @@ import (
 )
 
 // dies makes a server that a request ends.
-func dies(upon func(w *written) bool) func(*bed) {
-	return func(b *bed) {
-		b.seesRequest(func(w *written) {
+func dies(upon func(w *request) bool) func(*brokenServer) {
+	return func(b *brokenServer) {
+		b.alterRequests(func(w *request) {
 			if upon(w) {
 				b.die()
 			}
@@ -25,69 +25,69 @@ func dies(upon func(w *written) bool) func(*bed) {
 func lives() []row {
 	return []row{
 		server("outlives-a-connection", "goes on with a path that has lost a connection", "IBTRS-PATH-003",
-			func(b *bed) { b.rules().OutliveConnection = true }),
-		server("dies-of-a-magic", "dies of a wrong magic", attacks.Survival, func(b *bed) {
-			b.seesConnect(func(r *ibtrs.ConnRequest) {
+			func(b *brokenServer) { b.rules().OutliveConnection = true }),
+		server("dies-of-a-magic", "dies of a wrong magic", attacks.Survival, func(b *brokenServer) {
+			b.alterConnRequests(func(r *ibtrs.ConnRequest) {
 				if r.Magic != ibtrs.Magic {
 					b.die()
 				}
 			})
 		}).by("a request has another magic"),
-		server("dies-of-reverse-order", "dies when the last connection comes first", attacks.Survival, func(b *bed) {
+		server("dies-of-reverse-order", "dies when the last connection comes first", attacks.Survival, func(b *brokenServer) {
 			begun := map[ibtrs.UUID]bool{}
-			b.seesConnect(func(r *ibtrs.ConnRequest) {
+			b.alterConnRequests(func(r *ibtrs.ConnRequest) {
 				if !begun[r.PathUUID] && r.CID != 0 {
 					b.die()
 				}
 				begun[r.PathUUID] = true
 			})
 		}).by("the connections of a path come in reverse order"),
-		server("dies-of-an-early-goodbye", "dies when a client goes after its first connection", attacks.Survival, func(b *bed) {
+		server("dies-of-an-early-goodbye", "dies when a client goes after its first connection", attacks.Survival, func(b *brokenServer) {
 			asked := 0
-			b.seesConnect(func(*ibtrs.ConnRequest) { asked++ })
-			b.seesDisconnect(func() {
+			b.alterConnRequests(func(*ibtrs.ConnRequest) { asked++ })
+			b.onDisconnect(func() {
 				if asked == 4 { // three of the bystander, one of the attacker
 					b.die()
 				}
 			})
 		}).by("a client goes after its first connection"),
 		server("dies-of-two-descriptors", "dies of a read with two descriptors", attacks.Survival,
-			dies(func(w *written) bool { return w.reads() && messageCount.get(w.message) > 1 })).
+			dies(func(w *request) bool { return w.reads() && messageCount.get(w.message) > 1 })).
 			by("a read counts two descriptors"),
 		server("dies-beyond-the-end", "dies of a sector that does not fit into a file offset", attacks.Survival,
-			dies(func(w *written) bool {
+			dies(func(w *request) bool {
 				op, io := w.op()
 				return io && op != ibnbd.OpFlush && ioSector.get(w.header) > 1<<54
 			})).by("I/O goes beyond the end of a device"),
-		server("dies-of-a-hundred", "dies of the hundredth connection", attacks.Survival, func(b *bed) {
+		server("dies-of-a-hundred", "dies of the hundredth connection", attacks.Survival, func(b *brokenServer) {
 			asked := 0
-			b.seesConnect(func(*ibtrs.ConnRequest) {
+			b.alterConnRequests(func(*ibtrs.ConnRequest) {
 				if asked++; asked == 100 {
 					b.die()
 				}
 			})
 		}).by("a client comes and goes a hundred times"),
-		server("dies-of-an-empty-name", "dies of an empty session name", attacks.Deadly, func(b *bed) {
-			b.seesInfo(func(m []byte) {
+		server("dies-of-an-empty-name", "dies of an empty session name", attacks.Deadly, func(b *brokenServer) {
+			b.alterInfoRequests(func(m []byte) {
 				if m[atName] == 0 {
 					b.die()
 				}
 			})
 		}).by("the session name is empty"),
 		server("dies-of-an-endless-path", "dies of a device path without end", attacks.Deadly,
-			dies(func(w *written) bool { return w.is(ibnbd.TypeOpen) && w.header[openDevicePath.End()-1] != 0 })).
+			dies(func(w *request) bool { return w.is(ibnbd.TypeOpen) && w.header[openDevicePath.End()-1] != 0 })).
 			by("a device path has no end"),
-		server("dies-of-a-heartbeat", "dies of a heartbeat on a connection for I/O", attacks.Alarming, func(b *bed) {
+		server("dies-of-a-heartbeat", "dies of a heartbeat on a connection for I/O", attacks.Alarming, func(b *brokenServer) {
 			service := map[uint32]bool{} // queue pairs that something else than I/O came for
-			b.inbound(withImmediate, func(p *soft.Packet) {
+			b.alterReceived(withImmediate, func(p *soft.Packet) {
 				if immediateNumber(p).Type() == ibtrs.ImmHeartbeat && !service[p.DestQP()] {
 					b.die()
 				}
 			})
-			b.inbound(func(p *soft.Packet) bool { return p.OpCode() == roce.RCSendOnly }, func(p *soft.Packet) { service[p.DestQP()] = true })
+			b.alterReceived(func(p *soft.Packet) bool { return p.OpCode() == roce.RCSendOnly }, func(p *soft.Packet) { service[p.DestQP()] = true })
 		}).by("a heartbeat comes on a connection for I/O"),
 		server("dies-of-fua", "dies of a read with the flag FUA", attacks.Alarming,
-			dies(func(w *written) bool {
+			dies(func(w *request) bool {
 				op, io := w.op()
 				return io && op == ibnbd.OpRead && ioOpFlags.get(w.header)&uint64(ibnbd.FlagFUA) != 0
 			})).by("a read has the flag FUA"),

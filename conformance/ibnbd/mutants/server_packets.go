@@ -6,14 +6,14 @@ package mutants
 func serverPackets() []row {
 	return []row{
 		serverWith(ordinary, "heartbeat-before-info", "sends a heartbeat in front of the INFO response", "IBTRS-INFO-020",
-			func(b *bed) { b.rules().EarlyHeartbeat = true }),
+			func(b *brokenServer) { b.rules().EarlyHeartbeat = true }),
 		serverWith(ordinary, "response-before-data", "responds to a read, and then writes its data", "IBTRS-IO-010",
-			func(b *bed) { b.rules().ResponseFirst = true }),
+			func(b *brokenServer) { b.rules().ResponseFirst = true }),
 		serverWith(noInvalidation, "invalidates-unasked", "takes the key of every read back, asked or not", "IBTRS-IO-012",
-			func(b *bed) { b.rules().AlwaysInvalidated = true }),
+			func(b *brokenServer) { b.rules().AlwaysInvalidated = true }),
 		serverWith(ordinary, "response-by-write", "answers by RDMA write although keys are refreshed", "IBTRS-INV-002",
-			func(b *bed) { b.rules().WrongResponseForm = true }),
+			func(b *brokenServer) { b.rules().WrongResponseForm = true }),
 		serverWith(idle, "no-heartbeat-of-server", "sends no heartbeat", "IBTRS-HB-001 target",
-			func(b *bed) { b.rules().NoHeartbeat = true }).slowly(),
+			func(b *brokenServer) { b.rules().NoHeartbeat = true }).slowly(),
 	}
 }

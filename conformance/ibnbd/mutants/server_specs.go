@@ -31,11 +31,11 @@ type starter func(change func(*ibnbd.ServerConfig)) (*loopback.Loopback, tester.
 // specTrial is a server and the spec that must find what it breaks.
 type specTrial struct {
 	spec  serverSpec
-	spoil func(b *bed)
+	spoil func(b *brokenServer)
 }
 
 // judgedBy makes a mutant of a server that a spec must find.
-func judgedBy(spec serverSpec, name, what, clause string, spoil func(b *bed)) row {
+func judgedBy(spec serverSpec, name, what, clause string, spoil func(b *brokenServer)) row {
 	return row{mutant.Mutant{Name: name, What: what, Breaks: []string{clause}, Kind: matrix.Server, Trial: specTrial{spec, spoil}}}
 }
 
@@ -51,7 +51,7 @@ func (t specTrial) run(ctx context.Context, on mutant.Subject) (mutant.Findings,
 		l, err = loopback.Start(func(cfg *ibnbd.ServerConfig) {
 			change(cfg)
 			if on.Broken {
-				t.spoil(newBed(cfg))
+				t.spoil(newBrokenServer(cfg))
 			}
 		})
 		if err != nil {
@@ -185,15 +185,15 @@ func mark(c chan struct{}) {
 // serverSpecs are mutants of what a server does when it hears nothing, and of what it must bound.
 func serverSpecs() []row {
 	return []row{
-		judgedBy(silence, "never-gives-up", "never declares a client dead", "IBTRS-HB-008", func(b *bed) { b.rules().IgnoreSilence = true }).slowly(),
+		judgedBy(silence, "never-gives-up", "never declares a client dead", "IBTRS-HB-008", func(b *brokenServer) { b.rules().IgnoreSilence = true }).slowly(),
 		judgedBy(silence, "gives-up-too-soon", "declares a client dead after two intervals", "IBTRS-HB-004",
-			func(b *bed) { b.Transport.Timers.HeartbeatMisses = 2 }).slowly(),
+			func(b *brokenServer) { b.Transport.Timers.HeartbeatMisses = 2 }).slowly(),
 		judgedBy(silence, "keeps-the-device-of-the-dead", "counts a writer whose session is gone", "IBNBD-FAIL-008",
 			rule(func(r *ibnbd.ServerRules) { r.KeepWriter = true })).slowly(),
 		judgedBy(halfOpen, "half-open-without-limit", "keeps a path on which INFO does not come", "IBTRS-CONN-050",
-			func(b *bed) { b.rules().NoHalfOpenLimit = true }),
-		judgedBy(tooManyPaths, "any-number-of-paths", "takes any number of paths", "IBTRS-CONN-035", func(b *bed) { b.rules().NoPathLimit = true }),
+			func(b *brokenServer) { b.rules().NoHalfOpenLimit = true }),
+		judgedBy(tooManyPaths, "any-number-of-paths", "takes any number of paths", "IBTRS-CONN-035", func(b *brokenServer) { b.rules().NoPathLimit = true }),
 		judgedBy(closesLater, "forgets-what-is-in-flight", "ends a path while its disk is at work", "IBTRS-PATH-021",
-			func(b *bed) { b.rules().ForgetInflight = true }),
+			func(b *brokenServer) { b.rules().ForgetInflight = true }),
 	}
 }

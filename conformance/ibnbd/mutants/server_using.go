@@ -18,44 +18,44 @@ var (
 )
 
 // on makes a server whose disk, that of the export under attack, is another.
-func on(disk func(backend.Backend) backend.Backend) func(*bed) {
-	return func(b *bed) { b.Exports[0].Backend = disk(b.Exports[0].Backend) }
+func on(disk func(backend.Backend) backend.Backend) func(*brokenServer) {
+	return func(b *brokenServer) { b.Exports[0].Backend = disk(b.Exports[0].Backend) }
 }
 
 // says makes a server that says something else in its replies of a size.
-func says(size int, change func(reply []byte)) func(*bed) {
-	return func(b *bed) { b.altersReply(size, change) }
+func says(size int, change func(reply []byte)) func(*brokenServer) {
+	return func(b *brokenServer) { b.alterSentReplies(size, change) }
 }
 
 // opensAttacked says whether a request opens the export under attack.
-func opensAttacked(w *written) bool {
+func opensAttacked(w *request) bool {
 	return w.is(ibnbd.TypeOpen) && w.devicePath() == loopback.Attacked
 }
 
 // modeOf is the access mode of an OPEN.
-func modeOf(w *written) ibnbd.AccessMode { return ibnbd.AccessMode(openAccess.get(w.header)) }
+func modeOf(w *request) ibnbd.AccessMode { return ibnbd.AccessMode(openAccess.get(w.header)) }
 
 // using are mutants of what a server is there for.
 func using() []row {
 	return []row{
-		server("acknowledges-before-the-disk", "answers a write before the disk has done it", "IBTRS-IO-031", func(b *bed) {
+		server("acknowledges-before-the-disk", "answers a write before the disk has done it", "IBTRS-IO-031", func(b *brokenServer) {
 			b.Rules.AcknowledgeTooEarly = true
 			on(func(disk backend.Backend) backend.Backend { return slowDisk{disk, 100 * time.Millisecond} })(b)
 		}),
-		server("discards-twice-as-much", "discards twice what it was told to", "IBNBD-IO-006", misreads(func(w *written) {
+		server("discards-twice-as-much", "discards twice what it was told to", "IBNBD-IO-006", misreads(func(w *request) {
 			if op, io := w.op(); io && op == ibnbd.OpDiscard {
 				ioSize.set(w.header, 2*ioSize.get(w.header))
 			}
 		})),
 		server("zeroes-nothing", "answers write-zeroes with success, and zeroes nothing", "IBNBD-IO-007",
 			on(func(disk backend.Backend) backend.Backend { return uselessDisk{disk} })),
-		server("zeroes-by-discard", "discards blocks instead of zeroing them", "IBNBD-IO-007", func(b *bed) {
+		server("zeroes-by-discard", "discards blocks instead of zeroing them", "IBNBD-IO-007", func(b *brokenServer) {
 			b.Rules.ZeroesAreDiscard = true
 			on(func(disk backend.Backend) backend.Backend { return idleDisk{disk} })(b)
 		}),
 		server("both-io-modes", "exports a device in both I/O modes at once", "IBNBD-OPEN-025",
 			rule(func(r *ibnbd.ServerRules) { r.MixIOModes = true })),
-		server("capacity-in-blocks", "tells the capacity in logical blocks", "IBNBD-OPEN-001", func(b *bed) {
+		server("capacity-in-blocks", "tells the capacity in logical blocks", "IBNBD-OPEN-001", func(b *brokenServer) {
 			b.Rules.BlocksAsCapacity = true
 			disk, err := backend.NewMemory(b.Exports[0].Backend.Properties().Size, 4096)
 			if err == nil {
@@ -67,10 +67,10 @@ func using() []row {
 		server("tells-rotational", "tells a client without the marker what the byte for it meant long ago", "IBNBD-COMPAT-004",
 			says(ibnbd.OpenResponseSize, func(m []byte) { replyRotational.set(m, 1) })),
 		server("no-migration", "lets no second writer in, even for a migration", "IBNBD-OPEN-008",
-			answers(ibtrs.EPERM, func(w *written) bool { return opensAttacked(w) && modeOf(w) == ibnbd.Migration })),
-		server("three-writers", "lets a third writer in", "IBNBD-OPEN-009", func(b *bed) {
+			answers(ibtrs.EPERM, func(w *request) bool { return opensAttacked(w) && modeOf(w) == ibnbd.Migration })),
+		server("three-writers", "lets a third writer in", "IBNBD-OPEN-009", func(b *brokenServer) {
 			writers := 0
-			b.seesRequest(func(w *written) {
+			b.alterRequests(func(w *request) {
 				if !opensAttacked(w) || modeOf(w) == ibnbd.ReadOnly {
 					return
 				}
@@ -79,9 +79,9 @@ func using() []row {
 				}
 			})
 		}),
-		server("writes-beside-a-migration", "lets a writer in beside a migration when the first writer has gone", "IBNBD-OPEN-010", func(b *bed) {
+		server("writes-beside-a-migration", "lets a writer in beside a migration when the first writer has gone", "IBNBD-OPEN-010", func(b *brokenServer) {
 			gone := 0
-			b.seesRequest(func(w *written) {
+			b.alterRequests(func(w *request) {
 				switch {
 				case w.is(ibnbd.TypeClose):
 					gone++
@@ -90,21 +90,21 @@ func using() []row {
 				}
 			})
 		}),
-		server("no-readers-beside-writers", "lets no reader in where somebody writes", "IBNBD-OPEN-011", func(b *bed) {
+		server("no-readers-beside-writers", "lets no reader in where somebody writes", "IBNBD-OPEN-011", func(b *brokenServer) {
 			writer := false
-			b.answerOdd(ibtrs.EPERM, func(w *written) bool {
+			b.answerOdd(ibtrs.EPERM, func(w *request) bool {
 				writer = writer || opensAttacked(w) && modeOf(w) != ibnbd.ReadOnly
 				return writer && opensAttacked(w) && modeOf(w) == ibnbd.ReadOnly
 			})
 		}),
 		server("keeps-writers", "counts a writer that has closed its device", "IBNBD-OPEN-019",
 			rule(func(r *ibnbd.ServerRules) { r.KeepWriter = true })),
-		server("closes-beside-a-write", "answers CLOSE while a write is with the disk", "IBNBD-OPEN-023", func(b *bed) {
+		server("closes-beside-a-write", "answers CLOSE while a write is with the disk", "IBNBD-OPEN-023", func(b *brokenServer) {
 			b.Rules.CloseBeforeIO = true
 			on(func(disk backend.Backend) backend.Backend { return slowDisk{disk, 100 * time.Millisecond} })(b)
 		}),
-		server("names-of-a-hundred", "takes no session name of more than a hundred characters", "IBNBD-LIM-004", func(b *bed) {
-			b.seesInfo(func(m []byte) {
+		server("names-of-a-hundred", "takes no session name of more than a hundred characters", "IBNBD-LIM-004", func(b *brokenServer) {
+			b.alterInfoRequests(func(m []byte) {
 				if m[atName+100] != 0 {
 					m[atName] = '/'
 				}
@@ -112,18 +112,18 @@ func using() []row {
 		}),
 		server("marker-for-everybody", "answers the marker to everybody", "IBNBD-COMPAT-006",
 			rule(func(r *ibnbd.ServerRules) { r.AlwaysMarker = true })),
-		server("all-features", "answers features that were not offered", "IBNBD-COMPAT-006", func(b *bed) {
+		server("all-features", "answers features that were not offered", "IBNBD-COMPAT-006", func(b *brokenServer) {
 			features := of(ibnbd.Layout, "sess_info_rsp", "features")
-			b.altersReply(ibnbd.SessInfoSize, func(m []byte) {
+			b.alterSentReplies(ibnbd.SessInfoSize, func(m []byte) {
 				if nonzero(sessMarker, m) {
 					features.set(m, uint64(ibnbd.AllFeatures))
 				}
 			})
 		}),
-		server("depth-one-has-a-bit", "now and then takes a bit of the offset for the chunk when its depth is 1", "IBTRS-IMM-012", func(b *bed) {
-			b.everySo(func(w *written) { w.imm = nowhere })
+		server("depth-one-has-a-bit", "now and then takes a bit of the offset for the chunk when its depth is 1", "IBTRS-IMM-012", func(b *brokenServer) {
+			b.everySo(func(w *request) { w.imm = nowhere })
 		}),
-		server("queue-of-fifty", "loses its send queue after some requests when its depth is 1", "IBTRS-IO-032", func(b *bed) {
+		server("queue-of-fifty", "loses its send queue after some requests when its depth is 1", "IBTRS-IO-032", func(b *brokenServer) {
 			sent := 0
 			b.rules().Intercept = func(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
 				b.mu.Lock()
@@ -142,9 +142,9 @@ func using() []row {
 const manyRequests = 50
 
 // everySo alters one request of many.
-func (b *bed) everySo(change func(w *written)) {
+func (b *brokenServer) everySo(change func(w *request)) {
 	seen := 0
-	b.seesRequest(func(w *written) {
+	b.alterRequests(func(w *request) {
 		if seen++; seen%manyRequests == 0 {
 			change(w)
 		}

@@ -19,13 +19,13 @@ type packet struct {
 // change alters a packet, and says whether it has.
 type change func(p packet) bool
 
-// says alters packets that a host sends.
-func says(host, what string, change change) fabric.Fault {
+// altersSent alters packets that a host sends.
+func altersSent(host, what string, change change) fabric.Fault {
 	return altered(fabric.FromPort(host), what, change)
 }
 
-// hears alters packets that a host gets.
-func hears(host, what string, change change) fabric.Fault {
+// altersReceived alters packets that a host gets.
+func altersReceived(host, what string, change change) fabric.Fault {
 	return altered(fabric.ToPort(host), what, change)
 }
 

@@ -39,7 +39,7 @@ func mapping() []row {
 		initiator("options-in-order", "map_device wants its options in one order",
 			refuses(mapDevice, syscall.EINVAL, func(line string) bool { return !strings.HasPrefix(line, "sessname=") }), "IBNBD-SYSFS-003"),
 		initiator("session-for-nobody", "a request without a session succeeds, and maps nothing",
-			swallows(mapDevice, lacks("sessname")), "IBNBD-SYSFS-004"),
+			ignores(mapDevice, lacks("sessname")), "IBNBD-SYSFS-004"),
 		initiator("any-option", "map_device passes over words that it does not know",
 			writes(mapDevice, known), "IBNBD-SYSFS-005"),
 		initiator("access-mode-of-a-guess", "an access mode that is unknown is read-write",
@@ -57,11 +57,11 @@ func mapping() []row {
 				return line
 			}), "IBNBD-SYSFS-008"),
 		initiator("maps-twice", "mapping what is mapped succeeds, and does nothing",
-			excuses(mapDevice, syscall.EEXIST, 0), "IBNBD-SYSFS-010"),
+			changesErrno(mapDevice, syscall.EEXIST, 0), "IBNBD-SYSFS-010"),
 		initiator("missing-is-eio", "a device that the server does not have gives EIO",
-			excuses(mapDevice, syscall.ENOENT, syscall.EIO), "IBNBD-SYSFS-011"),
+			changesErrno(mapDevice, syscall.ENOENT, syscall.EIO), "IBNBD-SYSFS-011"),
 		initiator("bad-address-is-passed-over", "a path to an address that is none is passed over, and nothing mapped",
-			swallows(mapDevice, func(line string) bool {
+			ignores(mapDevice, func(line string) bool {
 				return value(line, "path") != "" && !strings.HasPrefix(value(line, "path"), "ip:10.")
 			}),
 			"IBNBD-SYSFS-012"),
@@ -71,7 +71,7 @@ func mapping() []row {
 			writes(mapDevice, edited("path", func(pair string) string { return strings.ReplaceAll(pair, "ip:10.0.1.", "ip:10.0.0.") })),
 			"IBNBD-SYSFS-014"),
 		initiator("too-many-paths-is-einval", "more paths than are supported give EINVAL",
-			excuses(mapDevice, syscall.ENOMEM, syscall.EINVAL), "IBNBD-SYSFS-016"),
+			changesErrno(mapDevice, syscall.ENOMEM, syscall.EINVAL), "IBNBD-SYSFS-016"),
 		initiator("cuts-session-names", "a session name that is too long is cut",
 			writes(mapDevice, edited("sessname", func(name string) string { return name[:min(len(name), 254)] })), "IBNBD-SYSFS-017"),
 	}
@@ -94,13 +94,13 @@ func devices() []row {
 		initiator("link-stays", "the link of a device stays when it is unmapped",
 			keeps(clientLink), "IBNBD-SYSFS-019"),
 		initiator("directory-without-files", "the directory of a disk has no state",
-			hop(agent.ReadFile, diskState, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
+			onCall(agent.ReadFile, diskState, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
 				return agent.FileAnswer{}, failure(call, syscall.ENOENT)
 			}), "IBNBD-SYSFS-020"),
 		initiator("unmaps-what-is-open", "a disk that is open is unmapped, as if by force",
 			writes(unmapDevice, func(mode string) string { return strings.Replace(mode, "normal", "force", 1) }), "IBNBD-SYSFS-021"),
 		initiator("any-unmap-mode", "unmap_device takes any word, and does nothing for it",
-			excuses(unmapDevice, syscall.EINVAL, 0), "IBNBD-SYSFS-023"),
+			changesErrno(unmapDevice, syscall.EINVAL, 0), "IBNBD-SYSFS-023"),
 		initiator("newline-unmaps", "unmap_device takes a newline alone for normal",
 			writes(unmapDevice, instead("\n", "normal")), "IBNBD-SYSFS-037"),
 		initiator("other-states", "a mapped device is in a state named mapped",
@@ -108,7 +108,7 @@ func devices() []row {
 		initiator("other-mapping-path", "mapping_path shows another path than was mapped",
 			shows(diskMapping, func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-025"),
 		initiator("resize-does-nothing", "a number that is written to resize does nothing",
-			swallows(path.Join(diskDir, "resize"), anything), "IBNBD-SYSFS-032", "IBNBD-FAIL-033").
+			ignores(path.Join(diskDir, "resize"), anything), "IBNBD-SYSFS-032", "IBNBD-FAIL-033").
 			by("under writes that go on an export that grows has its new part when the disk is given the new size"),
 		initiator("no-usage", "unmap_device is empty when it is read",
 			shows(unmapDevice, always("")), "IBNBD-SYSFS-026"),
@@ -141,7 +141,7 @@ func exports() []row {
 
 // boundless loads modules without the parameters that are out of range.
 func boundless() agent.FileHop {
-	return hop(agent.LoadModule, "rtrs-server", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.LoadModule, "rtrs-server", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		call.Params = slices.DeleteFunc(slices.Clone(call.Params), func(param string) bool {
 			depth, is := strings.CutPrefix(param, "sess_queue_depth=")
 			n, err := strconv.Atoi(depth)
@@ -156,17 +156,17 @@ func boundless() agent.FileHop {
 func refusals() []row {
 	return []row{
 		initiator("no-block-device-is-enoent", "what is no block device gives ENOENT",
-			excuses(mapDevice, syscall.ENOTBLK, syscall.ENOENT), "IBNBD-OPEN-004"),
+			changesErrno(mapDevice, syscall.ENOTBLK, syscall.ENOENT), "IBNBD-OPEN-004"),
 		initiator("too-long-is-enametoolong", "a full path that is too long gives ENAMETOOLONG",
-			excuses(mapDevice, syscall.EINVAL, syscall.ENAMETOOLONG), "IBNBD-OPEN-006"),
+			changesErrno(mapDevice, syscall.EINVAL, syscall.ENAMETOOLONG), "IBNBD-OPEN-006"),
 		initiator("read-only-device-is-eperm", "opening a read-only device for writing gives EPERM",
-			excuses(mapDevice, syscall.EACCES, syscall.EPERM), "IBNBD-OPEN-015"),
+			changesErrno(mapDevice, syscall.EACCES, syscall.EPERM), "IBNBD-OPEN-015"),
 		initiator("search-path-and-no-more", "a device path that begins with a slash is not found below the search path",
 			refuses(mapDevice, syscall.ENOENT, func(line string) bool { return strings.HasPrefix(value(line, "device_path"), "/") }), "IBNBD-OPEN-016"),
 		initiator("one-name-space", "%SESSNAME% is a directory of that name",
 			refuses(mapDevice, syscall.ENOENT, anything), "IBNBD-OPEN-017"),
 		initiator("another-name-another-device", "a second writer by another name is told that the device is busy",
-			excuses(mapDevice, syscall.EPERM, syscall.EBUSY), "IBNBD-OPEN-024"),
+			changesErrno(mapDevice, syscall.EPERM, syscall.EBUSY), "IBNBD-OPEN-024"),
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // row is an entry of the tables: a target and an initiator, one of them broken, or made to look broken.
 type row struct {
 	Name   string      // unique: lower-case words joined by '-'
-	What   string      // the deed, in a few words
+	What   string      // what it does wrong, in a few words
 	Breaks []string    // ids of the clauses that it breaks
 	Slow   bool        // only specs that take minutes can find it, so that all are tried
 	By     []string    // unless empty, names of the specs that are tried instead, however long they take

@@ -22,7 +22,7 @@ func packets() []row {
 			Name: "listens-elsewhere", What: "the target listens on port 1235", Breaks: []string{"IBTRS-CONN-001"},
 			By: []string{"a target is found at port 1234 of the TCP port space"},
 			Wire: func(target, _ string) fabric.Fault {
-				return hears(target, "ask port 1235", managed(roce.AttrREQ, func(mad []byte) bool {
+				return altersReceived(target, "ask port 1235", managed(roce.AttrREQ, func(mad []byte) bool {
 					binary.BigEndian.PutUint16(mad[reqPort:], ibtrs.DefaultPort+1)
 					return true
 				}))
@@ -32,28 +32,28 @@ func packets() []row {
 			Name: "too-many-paths-is-busy", What: "a path too many is rejected with EBUSY", Breaks: []string{"IBTRS-CONN-035"}, Pair: own,
 			By: []string{"a target rejects the 129th path of a session"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "reject with EBUSY", managed(roce.AttrREJ, rejectsBusy))
+				return altersSent(target, "reject with EBUSY", managed(roce.AttrREJ, rejectsBusy))
 			},
 		},
 		{
 			Name: "takes-no-key-back", What: "a chunk can be written while the disk has it", Breaks: []string{"IBNBD-FAIL-016"},
 			By: []string{"a target whose disk is at work has taken back the key of the chunk"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "acknowledge what has no key", acknowledgesAll)
+				return altersSent(target, "acknowledge what has no key", acknowledgesAll)
 			},
 		},
 		{
 			Name: "serves-behind-the-end", What: "I/O behind the end of a disk that has shrunk succeeds", Breaks: []string{"IBNBD-FAIL-032"},
 			By: []string{"under writes that go on an export that shrinks fails what lies behind its new end, and nothing else"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "answer 0 instead of EIO", errno(ibtrs.EIO, 0))
+				return altersSent(target, "answer 0 instead of EIO", errno(ibtrs.EIO, 0))
 			},
 		},
 		{
 			Name: "serves-without-a-disk", What: "I/O on a disk that has gone succeeds", Breaks: []string{"IBNBD-FAIL-013"},
 			By: []string{"the disk behind an export gives errors and no hang when it goes away under a mapping"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "answer 0 instead of EIO", errno(ibtrs.EIO, 0))
+				return altersSent(target, "answer 0 instead of EIO", errno(ibtrs.EIO, 0))
 			},
 		},
 	}
@@ -109,7 +109,7 @@ func messages() []row {
 			Pair: ownInitiator,
 			By:   []string{"a disk between this project and mainline is mapped by this project's client from mainline's server in both key modes"},
 			Wire: func(_, initiator string) fabric.Fault {
-				return says(initiator, "ask for what nobody knows", message(roce.RCSendOnly, ibtrs.InfoRequestSize, ibtrs.TypeInfoRequest, unknownType))
+				return altersSent(initiator, "ask for what nobody knows", message(roce.RCSendOnly, ibtrs.InfoRequestSize, ibtrs.TypeInfoRequest, unknownType))
 			},
 		},
 		{
@@ -117,14 +117,14 @@ func messages() []row {
 			Pair: ownTarget,
 			By:   []string{"a disk between this project and mainline is mapped by mainline's client from this project's server in both key modes"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "tell what nobody knows", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, unknownType))
+				return altersSent(target, "tell what nobody knows", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, unknownType))
 			},
 		},
 		{
 			Name: "no-room-for-many-registrations", What: "the INFO response for more than 1025 chunks has another type", Breaks: []string{"IBTRS-INFO-023"},
 			Pair: own, By: []string{"a target with a queue depth serves a session of 2048"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "tell nothing of more than 1025 chunks", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, func(m []byte) bool {
+				return altersSent(target, "tell nothing of more than 1025 chunks", message(roce.RCSendFirst, ibtrs.InfoResponseSize, ibtrs.TypeInfoResponse, func(m []byte) bool {
 					return infoRegions.Uint(m) > 1025 && unknownType(m)
 				}))
 			},
@@ -133,7 +133,7 @@ func messages() []row {
 			Name: "tells-version-one-nothing", What: "bytes 44 and 45 of an answer to OPEN mean nothing", Breaks: []string{"IBNBD-COMPAT-003"}, Pair: own,
 			By: []string{"a target that knows original clients tells one of version 1 rotational and I/O mode in bytes 44 and 45"},
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "tell nothing in bytes 44 and 45", message(roce.RCWriteOnly, ibnbd.OpenResponseSize, ibnbd.TypeOpenResponse, func(m []byte) bool {
+				return altersSent(target, "tell nothing in bytes 44 and 45", message(roce.RCWriteOnly, ibnbd.OpenResponseSize, ibnbd.TypeOpenResponse, func(m []byte) bool {
 					m[openRotational.Offset], m[openRotational.Offset+1] = 0xFF, 0xFF
 					return true
 				}))
@@ -143,7 +143,7 @@ func messages() []row {
 			Name: "mixes-io-modes", What: "a device that is exported in one I/O mode is opened in the other", Breaks: []string{"IBNBD-OPEN-025"}, Pair: own,
 			By: []string{"a target that knows the feature marker refuses the other I/O mode while a device is exported in one"},
 			Wire: func(target, _ string) fabric.Fault {
-				return hears(target, "open for block I/O", message(roce.RCWriteOnlyImm, ibnbd.OpenRequestSize, ibnbd.TypeOpen, func(m []byte) bool {
+				return altersReceived(target, "open for block I/O", message(roce.RCWriteOnlyImm, ibnbd.OpenRequestSize, ibnbd.TypeOpen, func(m []byte) bool {
 					was := m[openIOMode.Offset]
 					m[openIOMode.Offset] = byte(ibnbd.BlockIO)
 					return was != byte(ibnbd.BlockIO)
@@ -153,7 +153,7 @@ func messages() []row {
 		{
 			Name: "unsupported-is-invalid", What: "what file I/O cannot do gives EINVAL", Breaks: []string{"IBNBD-IO-022"}, Pair: own, By: unsupported,
 			Wire: func(target, _ string) fabric.Fault {
-				return says(target, "answer EINVAL instead of EOPNOTSUPP", errno(ibtrs.EOPNOTSUPP, ibtrs.EINVAL))
+				return altersSent(target, "answer EINVAL instead of EOPNOTSUPP", errno(ibtrs.EOPNOTSUPP, ibtrs.EINVAL))
 			},
 		},
 	}
@@ -166,7 +166,7 @@ func data() []row {
 			Name: "write-same-writes-zeroes", What: "operation 5 writes zeroes, with data or without", Breaks: []string{"IBNBD-IO-008"}, Pair: own,
 			By: []string{"a target that knows the feature marker takes operation 5 with data for write-same"},
 			Wire: func(target, _ string) fabric.Fault {
-				return hears(target, "write zeroes", func(p packet) bool {
+				return altersReceived(target, "write zeroes", func(p packet) bool {
 					if _, _, err := stamp.Read(p.Payload); err != nil || p.BTH.OpCode != roce.RCWriteOnlyImm {
 						return false
 					}
@@ -179,7 +179,7 @@ func data() []row {
 			Name: "loses-some-writes", What: "every tenth write leaves zeroes", Breaks: []string{"IBNBD-FAIL-027"}, Pair: own,
 			By: []string{"failover on carrier loss with two paths: no I/O fails, none stalls beyond the bound, and the path comes back after heal"},
 			Wire: func(target, _ string) fabric.Fault {
-				return hears(target, "write nothing every tenth time", func(p packet) bool {
+				return altersReceived(target, "write nothing every tenth time", func(p packet) bool {
 					s := ioprobe.ParseStamp(p.Payload)
 					if s == nil || s.Seq%10 != 9 {
 						return false
@@ -194,7 +194,7 @@ func data() []row {
 			Name: "old-writes-land-last", What: "what was written first to a place stays there", Breaks: []string{"IBNBD-FAIL-020"}, Pair: own,
 			By: []string{"failover with a wire that keeps what was sent lands no old write after a newer one"},
 			Wire: func(target, _ string) fabric.Fault {
-				return hears(target, "write what was written first", firstWrites())
+				return altersReceived(target, "write what was written first", firstWrites())
 			},
 		},
 	}

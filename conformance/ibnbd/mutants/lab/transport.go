@@ -29,7 +29,7 @@ func sessions() []row {
 	return []row{
 		initiator("session-without-directory", "a session has no directory", hides(session), "IBTRS-SYSFS-001"),
 		initiator("attempts-without-bound", "a number of attempts above 9999 is taken, and means nothing",
-			excuses(attempts, syscall.EINVAL, 0), "IBTRS-SYSFS-002"),
+			changesErrno(attempts, syscall.EINVAL, 0), "IBTRS-SYSFS-002"),
 		initiator("no-attempt-is-one", "max_reconnect_attempts 0 allows one attempt",
 			writes(attempts, func(text string) string {
 				if strings.TrimSpace(text) == "0" {
@@ -42,7 +42,7 @@ func sessions() []row {
 		initiator("policy-in-lower-case", "mpath_policy refuses capital letters",
 			refuses(policy, syscall.EINVAL, func(text string) bool { return text != strings.ToLower(text) }), "IBTRS-SYSFS-004"),
 		initiator("any-policy", "mpath_policy takes any word, and does nothing for it",
-			excuses(policy, syscall.EINVAL, 0), "IBTRS-SYSFS-005"),
+			changesErrno(policy, syscall.EINVAL, 0), "IBTRS-SYSFS-005"),
 		initiator("newline-is-a-policy", "mpath_policy takes a newline alone for round-robin",
 			writes(policy, instead("\n", "rr")), "IBTRS-SYSFS-021"),
 		initiator("turns-by-default", "the default policy is round-robin",
@@ -50,9 +50,9 @@ func sessions() []row {
 		initiator("policy-for-the-idle", "the policy cannot be changed once it was",
 			policyOnce, "IBTRS-MP-006"),
 		initiator("adds-nowhere", "add_path takes addresses that are none, and adds nothing",
-			excuses(addPath, syscall.EINVAL, 0), "IBTRS-SYSFS-006"),
+			changesErrno(addPath, syscall.EINVAL, 0), "IBTRS-SYSFS-006"),
 		initiator("adds-twice", "add_path takes a pair of addresses again, and adds nothing",
-			excuses(addPath, syscall.EEXIST, 0), "IBTRS-SYSFS-007"),
+			changesErrno(addPath, syscall.EEXIST, 0), "IBTRS-SYSFS-007"),
 		initiator("one-source", "a path from another source address is refused",
 			refuses(addPath, syscall.ECONNRESET, func(pair string) bool { return strings.Contains(pair, "ip:10.0.1.") }), "IBTRS-CONN-034"),
 	}
@@ -72,9 +72,9 @@ func paths() []row {
 		initiator("other-path-states", "a connected path is in a state named up",
 			shows(path.Join(clientPath, "state"), func(state string) string { return strings.Replace(state, "connected", "up", 1) }), "IBTRS-SYSFS-009"),
 		initiator("any-command", "reconnect, disconnect and remove_path take any number, and do nothing for it",
-			excuses(path.Join(clientPath, "*"), syscall.EINVAL, 0), "IBTRS-SYSFS-010"),
+			changesErrno(path.Join(clientPath, "*"), syscall.EINVAL, 0), "IBTRS-SYSFS-010"),
 		initiator("attempt-timed-out", "an attempt to connect that fails gives ETIMEDOUT",
-			excuses(path.Join(clientPath, "reconnect"), syscall.ENOTCONN, syscall.ETIMEDOUT), "IBTRS-SYSFS-011"),
+			changesErrno(path.Join(clientPath, "reconnect"), syscall.ENOTCONN, syscall.ETIMEDOUT), "IBTRS-SYSFS-011"),
 		initiator("removed-path-stays", "the directory of a path is still there when remove_path has returned",
 			keeps(clientPath), "IBTRS-SYSFS-012"),
 		initiator("comes-back-unasked", "a path that was disconnected connects again by itself",
@@ -173,7 +173,7 @@ func looksConnected() agent.FileHop {
 
 // comesBack connects a path again after it was disconnected.
 func comesBack() agent.FileHop {
-	return hop(agent.WriteFile, path.Join(clientPath, "disconnect"), func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.WriteFile, path.Join(clientPath, "disconnect"), func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		if err != nil {
 			return a, err
@@ -185,7 +185,7 @@ func comesBack() agent.FileHop {
 // swapped shows each address of a path in the file of the other.
 func swapped() agent.FileHop {
 	other := map[string]string{"src_addr": "dst_addr", "dst_addr": "src_addr"}
-	return hop(agent.ReadFile, path.Join(targetPath, "[sd][rs][ct]_addr"), func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.ReadFile, path.Join(targetPath, "[sd][rs][ct]_addr"), func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		call.Path = path.Join(path.Dir(call.Path), other[path.Base(call.Path)])
 		return ask(call)
 	})()
@@ -199,7 +199,7 @@ func statistics() []row {
 		initiator("five-counters", "stats/rdma has no sixth number",
 			shows(rdmaCounter, func(line string) string { return strings.Join(strings.Fields(line)[:5], " ") + "\n" }), "IBTRS-SYSFS-014"),
 		initiator("counts-for-ever", "a statistics file cannot be reset",
-			swallows(path.Join(clientPath, "stats", "*"), func(text string) bool { return text == "1" }), "IBTRS-SYSFS-015"),
+			ignores(path.Join(clientPath, "stats", "*"), func(text string) bool { return text == "1" }), "IBTRS-SYSFS-015"),
 		initiator("logs-every-failure", "the log has a line for each request that fails",
 			logs(500), "IBNBD-FAIL-031").by("a thousand reads that fail because no path is left leave few lines in any log"),
 		target("logs-flaps-at-length", "the log has a hundred lines for each path that is lost",
@@ -211,7 +211,7 @@ func statistics() []row {
 
 // logs has the kernel's log have so many lines more before each that the suite writes into it.
 func logs(lines int) func() agent.FileHop {
-	return hop(agent.WriteFile, "/dev/kmsg", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.WriteFile, "/dev/kmsg", func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		for range lines {
 			if _, err := ask(agent.FileCall{Op: agent.WriteFile, Path: call.Path, Data: []byte("<6>a request has failed\n")}); err != nil {
 				return agent.FileAnswer{}, err

@@ -13,11 +13,11 @@ import (
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// next asks the guest.
+// next passes a call on to the guest.
 type next = func(agent.FileCall) (agent.FileAnswer, error)
 
-// hop makes one that alters calls of one operation on the files that match a pattern as of path.Match.
-func hop(op agent.FileOp, pattern string, alter agent.FileHop) func() agent.FileHop {
+// onCall alters calls of one operation on the files that match a pattern as of path.Match.
+func onCall(op agent.FileOp, pattern string, alter agent.FileHop) func() agent.FileHop {
 	return func() agent.FileHop {
 		return func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 			if matches, _ := path.Match(pattern, call.Path); call.Op != op || !matches {
@@ -35,7 +35,7 @@ func failure(call agent.FileCall, errno syscall.Errno) error {
 
 // shows alters what is read from a file.
 func shows(pattern string, change func(text string) string) func() agent.FileHop {
-	return hop(agent.ReadFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.ReadFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		if err == nil {
 			a.Data = []byte(change(string(a.Data)))
@@ -58,7 +58,7 @@ func always(text string) func(string) string { return func(string) string { retu
 
 // writes alters what is written to a file.
 func writes(pattern string, change func(text string) string) func() agent.FileHop {
-	return hop(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		call.Data = []byte(change(string(call.Data)))
 		return ask(call)
 	})
@@ -76,7 +76,7 @@ func instead(text, other string) func(string) string {
 
 // refuses has the writes of some texts fail, unasked.
 func refuses(pattern string, errno syscall.Errno, which func(text string) bool) func() agent.FileHop {
-	return hop(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		if which(string(call.Data)) {
 			return agent.FileAnswer{}, failure(call, errno)
 		}
@@ -84,9 +84,9 @@ func refuses(pattern string, errno syscall.Errno, which func(text string) bool) 
 	})
 }
 
-// swallows has the writes of some texts succeed without doing anything.
-func swallows(pattern string, which func(text string) bool) func() agent.FileHop {
-	return hop(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+// ignores has the writes of some texts succeed without doing anything.
+func ignores(pattern string, which func(text string) bool) func() agent.FileHop {
+	return onCall(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		if which(string(call.Data)) {
 			return agent.FileAnswer{}, nil
 		}
@@ -97,9 +97,9 @@ func swallows(pattern string, which func(text string) bool) func() agent.FileHop
 // anything is so of every text.
 func anything(string) bool { return true }
 
-// excuses gives another errno for one that a write failed with; 0 stands for success.
-func excuses(pattern string, from, to syscall.Errno) func() agent.FileHop {
-	return hop(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+// changesErrno gives another errno for one that a write failed with; 0 stands for success.
+func changesErrno(pattern string, from, to syscall.Errno) func() agent.FileHop {
+	return onCall(agent.WriteFile, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		if !errors.Is(err, from) {
 			return a, err
@@ -113,21 +113,21 @@ func excuses(pattern string, from, to syscall.Errno) func() agent.FileHop {
 
 // hides has files not be there for those who look for them.
 func hides(pattern string) func() agent.FileHop {
-	return hop(agent.Lstat, pattern, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
+	return onCall(agent.Lstat, pattern, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
 		return agent.FileAnswer{}, failure(call, syscall.ENOENT)
 	})
 }
 
 // keeps has files be there for those who look for them, also when they have gone.
 func keeps(pattern string) func() agent.FileHop {
-	return hop(agent.Lstat, pattern, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
+	return onCall(agent.Lstat, pattern, func(call agent.FileCall, _ next) (agent.FileAnswer, error) {
 		return agent.FileAnswer{Info: agent.FileInfo{Name: path.Base(call.Path)}}, nil
 	})
 }
 
 // permits has files show other permissions.
 func permits(pattern string, mode fs.FileMode) func() agent.FileHop {
-	return hop(agent.Stat, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.Stat, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		if err == nil {
 			a.Info.Mode = mode
@@ -138,7 +138,7 @@ func permits(pattern string, mode fs.FileMode) func() agent.FileHop {
 
 // leads has symbolic links lead elsewhere.
 func leads(pattern string, change func(to string) string) func() agent.FileHop {
-	return hop(agent.Readlink, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.Readlink, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		if err == nil {
 			a.Target = change(a.Target)
@@ -149,7 +149,7 @@ func leads(pattern string, change func(to string) string) func() agent.FileHop {
 
 // names has files of a directory be named otherwise when they are listed.
 func names(pattern string, change func(name string) string) func() agent.FileHop {
-	return hop(agent.Glob, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
+	return onCall(agent.Glob, pattern, func(call agent.FileCall, ask next) (agent.FileAnswer, error) {
 		a, err := ask(call)
 		for i, name := range a.Names {
 			a.Names[i] = path.Join(path.Dir(name), change(path.Base(name)))

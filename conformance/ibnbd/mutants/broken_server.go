@@ -9,28 +9,28 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
-// bed is the configuration of a reference server that is about to become a mutant: its rules can be turned off, and what
+// brokenServer is the configuration of a reference server that a mutant is made of: its rules can be turned off, and what
 // comes to it and goes from it can be altered on the way.
-type bed struct {
+type brokenServer struct {
 	*ibnbd.ServerConfig
-	*hop
+	*filter
 
-	odd map[uint32]ibtrs.Errno // by chunk: the answer that its request is going to get; guarded by the hop's lock
+	odd map[uint32]ibtrs.Errno // by chunk: the answer that its request is going to get; guarded by the filter's lock
 }
 
-func newBed(cfg *ibnbd.ServerConfig) *bed {
+func newBrokenServer(cfg *ibnbd.ServerConfig) *brokenServer {
 	var devices []*soft.Device
 	for _, d := range cfg.Transport.Devices {
 		devices = append(devices, d.(*soft.Device)) // package loopback makes no others
 	}
-	return &bed{cfg, newHop(devices...), make(map[uint32]ibtrs.Errno)}
+	return &brokenServer{cfg, newFilter(devices...), make(map[uint32]ibtrs.Errno)}
 }
 
 // rules are those of the transport.
-func (b *bed) rules() *ibtrs.ServerRules { return &b.Transport.Rules }
+func (b *brokenServer) rules() *ibtrs.ServerRules { return &b.Transport.Rules }
 
 // edit alters the work request that carries a response.
-func (b *bed) edit(change func(chunk uint32, work *rdma.SendWR)) {
+func (b *brokenServer) edit(change func(chunk uint32, work *rdma.SendWR)) {
 	before := b.rules().EditResponse
 	b.rules().EditResponse = func(p *ibtrs.ServerPath, chunk uint32, work *rdma.SendWR) {
 		if before != nil {
@@ -43,7 +43,7 @@ func (b *bed) edit(change func(chunk uint32, work *rdma.SendWR)) {
 }
 
 // editErrno alters the number that a request is answered with.
-func (b *bed) editErrno(change func(chunk uint32, errno ibtrs.Errno) ibtrs.Errno) {
+func (b *brokenServer) editErrno(change func(chunk uint32, errno ibtrs.Errno) ibtrs.Errno) {
 	b.edit(func(chunk uint32, work *rdma.SendWR) {
 		id, errno, invalidated, ok := ibtrs.Immediate(work.Imm).Response()
 		if !ok {
@@ -56,8 +56,8 @@ func (b *bed) editErrno(change func(chunk uint32, errno ibtrs.Errno) ibtrs.Errno
 }
 
 // answerOdd answers the requests that are chosen with a number of the mutant's own.
-func (b *bed) answerOdd(errno ibtrs.Errno, chosen func(w *written) bool) {
-	b.seesRequest(func(w *written) {
+func (b *brokenServer) answerOdd(errno ibtrs.Errno, chosen func(w *request) bool) {
+	b.alterRequests(func(w *request) {
 		if chosen(w) {
 			b.odd[w.chunk(b)] = errno
 		}
