@@ -44,6 +44,10 @@ func newMapCommand() *cobra.Command {
 device's path as its name; with --disk as block devices of the kernel, too. It stays in the foreground until every device is
 unmapped, or SIGINT or SIGTERM comes.
 
+The server of a device cannot be asked which parts of it are allocated. To programs that ask for the NBD context base:allocation,
+such as nbdcopy and qemu-img, zeroes are told that were found by reading, and never holes: a copy gets smaller, but not faster to
+read.
+
 If a client with the session that --session names is running, the devices are mapped in that session, whose options stay
 what they are, and the command returns.`,
 		Example: "  ibnbd-client map --disk --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
