@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,6 +52,42 @@ func TestLengthOfASocketPath(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Dir(path)); err == nil {
 		t.Error("a directory was made for a socket that cannot be")
+	}
+}
+
+// TestNothingButSocketsIsReplaced listens where a program has left its socket, and where something else is.
+func TestNothingButSocketsIsReplaced(t *testing.T) {
+	t.Chdir(t.TempDir())
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: "left"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	if err := left.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := control.Listen("left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := control.Listen("left"); err == nil || !strings.Contains(err.Error(), "in use by another program") {
+		t.Errorf("where a program listens: %v", err)
+	}
+
+	if err := os.WriteFile("disk.img", []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir("directory", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"disk.img", "directory"} {
+		if _, err := control.Listen(path); err == nil || !strings.Contains(err.Error(), path+" is there already, and is not a socket") {
+			t.Errorf("Listen(%q): %v", path, err)
+		}
+	}
+	if data, err := os.ReadFile("disk.img"); err != nil || string(data) != "precious" {
+		t.Errorf("the file holds %q: %v", data, err)
 	}
 }
 
