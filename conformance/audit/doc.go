@@ -6,8 +6,9 @@
 //
 // # Nouns
 //
-//   - A [Frame] comes from a [Source] (pcap, pcapng, standard input, several rails merged by time) or from whoever calls
-//     [Tracker.Frame]. A [FrameID] names it by rail and number.
+//   - A [Frame] comes from a [Source] (pcap, pcapng, snoop, standard input, several [Files] merged by time) or from whoever calls
+//     [Tracker.Frame]. A [FrameID] names it by rail and number. Packets of RDMA are found in it whatever they are wrapped in;
+//     [Contents] say what else there is.
 //   - A [Tracker] pairs connection management into connections, connections into queue pairs ([Flow]), paths ([Path]),
 //     sessions ([Session]) and SRP channels ([Channel]); it follows sequence numbers and acknowledgements and puts packets
 //     together to messages, requests and answers.
@@ -31,14 +32,21 @@
 // is inconclusive. [Ruling.BreaksUnlessLost] drops the suspicion if the path turns out to be lost.
 // A clause that the traffic never tried is skipped with the reason "not-seen".
 //
+// Clocks are not believed either. Within a file the order of capture counts, and cause and effect tell a clock that was set from
+// frames that were written late; between files they tell how far the clocks are apart ([Clock]). A rule asks [Ruling.Elapsed] how
+// much time has passed, which is not always known, and what came first on two paths is not judged if two clocks have told it. The
+// recordings of the lab are written by one clock that nobody sets: [JudgeFiles] believes it.
+//
 // # Bounds
 //
 // Memory does not grow with the length of a capture: connections, sessions, held packets and memories of rules have limits
 // ([Options]), and what is forgotten is counted. Half-open connections are forgotten before established ones. Of RDMA
-// WRITEs only the last 512 bytes are kept, where the messages are. In steady state a frame costs no allocation.
+// WRITEs only the last 512 bytes are kept, where the messages are. In steady state a frame costs no allocation. The comparison of
+// clocks keeps samples of a fixed size.
 //
 // # Proof
 //
 // Captures of mainline, some from the lab (testdata), must be told as they were made; every rule is broken by a mutation of
-// one (package conformance/mutant/recording); and captures damaged at random must blame nobody.
+// one (package conformance/mutant/recording); and captures damaged at random, or written by clocks that are wrong, must blame nobody.
+// One recording in every encoding that a table names must have the same verdicts.
 package audit

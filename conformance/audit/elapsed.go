@@ -19,7 +19,7 @@ func (t *Tracker) noteClock(f Frame) {
 	case f.Stepped:
 		t.vagueUntil = f.At
 	}
-	t.untimed = f.Untimed
+	t.untimed, t.apart, t.file = f.Untimed, f.Apart, f.File
 }
 
 // tells reports whether it is known how much time has passed since an earlier time.

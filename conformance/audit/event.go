@@ -138,6 +138,7 @@ type Event struct {
 	otherGroup *Session // that had the path's UUID before
 	namesake   *Session // of an INFO request: the same initiator has this session of the same name, which is up
 	seq        uint64
+	apart      bool      // what came first in another file is not known
 	vagueUntil time.Time // since when it is known how much time has passed
 	frames     [8]FrameID
 	nframes    int

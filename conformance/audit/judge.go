@@ -45,6 +45,10 @@ type tally struct {
 	timeless   uint64 // times that it depends on a time which the capture does not tell
 	timelessAt string // the first of them
 	timelessIn []FrameID
+
+	orderless   uint64 // times that it depends on what came first in files with different clocks
+	orderlessAt string // the first of them
+	orderlessIn []FrameID
 }
 
 // Violation is one proof that a clause was broken.
@@ -140,6 +144,10 @@ func (r *Ruling) Kept(ok bool) bool {
 
 // Breaks says that the clause was broken, and how.
 func (r *Ruling) Breaks(format string, args ...any) {
+	if r.isAcross() {
+		r.unsureOfOrder(format, args...)
+		return
+	}
 	r.tally().add(r.violation(format, args...))
 }
 
@@ -193,6 +201,10 @@ func (r *Ruling) BreaksUnlessLost(paths []*build, streams []stream, since uint64
 
 // BreaksIfHeard says that the clause was broken if one of the streams goes on: only then is who sent it still there.
 func (r *Ruling) BreaksIfHeard(streams []*Flow, format string, args ...any) {
+	if r.isAcross() {
+		r.unsureOfOrder(format, args...)
+		return
+	}
 	s := &alibi{tally: r.tally(), violation: r.violation(format, args...)}
 	for _, stream := range streams {
 		stream.watch(s)
@@ -216,6 +228,10 @@ func (a *alibi) inOrder(*Flow) {
 func (a *alibi) gap(*Flow) { a.settled = true } // what was missed may be older
 
 func (r *Ruling) suspect(streams []stream, since uint64, format string, args ...any) *suspicion {
+	if r.isAcross() {
+		r.unsureOfOrder(format, args...)
+		return &suspicion{settled: true}
+	}
 	s := &suspicion{tally: r.tally(), violation: r.violation(format, args...)}
 	for _, stream := range streams {
 		if !stream.cleanSince(since) || !stream.watch(s) {
@@ -354,9 +370,8 @@ func (t *tally) finding(clause clauses.Clause, role clauses.Role) Finding {
 		if t.unsureAt != "" {
 			f.Message += ": " + t.unsureAt
 		}
-	case t.timeless > 0 && t.held == 0:
-		f.Verdict, f.Reason, f.Frames = verdict.Inconclusive, verdict.NoClock, t.timelessIn
-		f.Message = "cannot be decided because the capture does not tell how much time passed: " + t.timelessAt
+	case t.orderless > 0 || t.timeless > 0 && t.held == 0:
+		t.clockFinding(&f)
 	case t.held > 0:
 		f.Verdict, f.Frames = verdict.Pass, t.heldAt
 		f.Message = fmt.Sprintf("seen %d times", t.held)

@@ -103,6 +103,8 @@ var ioRules = []Rule{
 		switch {
 		case !q.Reused || q.ReusedBusy <= int(g.QueueDepth):
 			r.Holds()
+		case q.inAnotherFile(e):
+			r.unsureOfOrder("%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
 		case q.onOtherPath():
 			r.breaksUnlessGivenUp(answersOf(e.Session), "%d requests are outstanding, the queue depth is %d", q.ReusedBusy, g.QueueDepth)
 		default:
@@ -113,6 +115,8 @@ var ioRules = []Rule{
 		q := e.Request
 		switch {
 		case !q.ChunkKnown:
+		case q.inAnotherFile(e):
+			r.unsureOfOrder("permit %d is used again on another path before the response to its last request", q.Chunk)
 		case q.onOtherPath():
 			r.breaksUnlessGivenUp(nil, "permit %d is used again on another path before the response to its last request", q.Chunk)
 		case q.Reused:

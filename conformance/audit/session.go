@@ -91,6 +91,7 @@ type Path struct {
 	session *Session
 	build   *build
 	builds  int
+	file    int       // where it was first seen
 	lostAt  time.Time // when the present build was lost
 	firstAt time.Time
 	added   bool // came to a session that was already up
@@ -375,7 +376,7 @@ func (t *Tracker) pathOf(s *Session, id ibtrs.UUID, c *Connection) *Path {
 	}
 	t.ids++
 	p := &Path{
-		ID: t.ids, UUID: id, Initiator: c.Initiator, Target: c.Target, Rail: c.Rail, session: s, firstAt: t.now.at,
+		ID: t.ids, UUID: id, Initiator: c.Initiator, Target: c.Target, Rail: c.Rail, file: t.file, session: s, firstAt: t.now.at,
 		added: s.connected > 0,
 	}
 	if len(s.paths) >= maxPathsRemembered {

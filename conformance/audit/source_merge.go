@@ -24,23 +24,6 @@ func Merge(sources ...Source) Source {
 	return m
 }
 
-// OpenFiles opens capture files that belong together and merges them. Their clocks are not believed: what is known to be wrong
-// with them is taken out, and [Report.Clocks] tells.
-func OpenFiles(ctx context.Context, names ...string) (Source, error) {
-	sources, err := openAll(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	c := &clocked{names: names}
-	for i, source := range sources {
-		s := newSteady(source)
-		c.steadies = append(c.steadies, s)
-		sources[i] = s
-	}
-	c.Source = Merge(sources...)
-	return c, nil
-}
-
 // openRecordings opens files that one program has written by one clock which nobody sets.
 func openRecordings(ctx context.Context, names []string) (Source, error) {
 	sources, err := openAll(ctx, names)

@@ -43,7 +43,8 @@ type steady struct {
 	free   []*timedFrame
 	err    error
 	last   time.Time     // of the frame given last
-	offset time.Duration // that the clock is ahead of the one that it was at the begin
+	offset time.Duration // that the clock is ahead
+	apart  bool          // it is not the clock of other files
 	timed  bool          // a frame with a time was given
 	newest time.Time     // of all that was read
 	turned int           // frames ahead that are older than one in front of them
@@ -114,6 +115,7 @@ func (s *steady) take() *timedFrame {
 
 // place gives the next frame its time.
 func (s *steady) place(f *timedFrame) {
+	f.frame.Apart = s.apart
 	if s.last.IsZero() {
 		s.last = f.frame.At
 	}

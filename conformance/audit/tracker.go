@@ -23,6 +23,8 @@ type Tracker struct {
 	wrap       wrapping  // around the present packet
 	vagueUntil time.Time // since when it is known how much time has passed
 	untimed    bool      // the present frame has no time
+	apart      bool      // the clocks of the files are not one
+	file       int       // of the present frame
 	fitsV1     bool      // a RoCEv1 packet has come whose ICRC is right
 	doubles    doubles
 	place      uint64 // where the present packet was captured
@@ -277,7 +279,7 @@ func (t *Tracker) emit(e *Event) {
 	if e.nframes == 0 {
 		e.addFrame(t.now.frame)
 	}
-	e.seq, e.vagueUntil, e.Untimed = t.now.seq, t.vagueUntil, t.untimed
+	e.seq, e.vagueUntil, e.Untimed, e.apart = t.now.seq, t.vagueUntil, t.untimed, t.apart
 	for _, see := range t.observers {
 		see(e)
 	}

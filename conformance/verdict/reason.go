@@ -89,7 +89,7 @@ var reasons = map[Reason]struct {
 	TransportFailed: {Inconclusive, "a probe shows that RDMA itself did not work"},
 	HostDied:        {Inconclusive, "a machine that is not under test died"},
 	CaptureGap:      {Inconclusive, "frames are missing from the recording"},
-	ClocksApart:     {Inconclusive, "the clocks are too far apart for the bound"},
+	ClocksApart:     {Inconclusive, "the clocks are too far apart for the bound, or for what came first"},
 	NoClock:         {Inconclusive, "the recording does not tell how much time passed"},
 	SlowHost:        {Inconclusive, "the host was too slow for the bound to mean anything"},
 

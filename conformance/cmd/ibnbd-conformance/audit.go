@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -24,8 +25,9 @@ const auditHelp = `Read captures of RDMA block storage (pcap, pcapng or snoop, c
 what happened: what was read and written, how long it took, and which clauses the packets show to be kept or broken. Packets
 are found in VLANs, MPLS, GRE, ERSPAN, VXLAN and Geneve, and in RoCEv1 and InfiniBand frames.
 
-Several files are the rails of one run and are judged together. Nothing but the files is needed: the target and the
-initiator may be anybody's.`
+Several files are the rails of one run and are judged together; they may come from several machines. How far clocks are apart,
+and when one was set, is found out from cause and effect, told, and taken out of the times. What was captured twice counts once.
+Nothing but the files is needed: the target and the initiator may be anybody's.`
 
 const auditExamples = `  ibnbd-conformance audit rail0.pcap rail1.pcap
   ibnbd-conformance audit --timeline --session blya capture.pcapng
@@ -35,7 +37,7 @@ const auditExamples = `  ibnbd-conformance audit rail0.pcap rail1.pcap
 // auditFlags are the flags of the command, as the user wrote them.
 type auditFlags struct {
 	timeline, all, asJSON, own bool
-	noICRC                     bool
+	noICRC, oneClock           bool
 	session, from, to          string
 	dialect, policy            string
 	reconnectDelay             time.Duration
@@ -58,6 +60,7 @@ func newAudit(a *app) *cobra.Command {
 	f.BoolVar(&flags.timeline, "timeline", false, "write what happened, line by line")
 	f.StringVar(&flags.session, "session", "", "only the session of this name, in the timeline")
 	f.BoolVar(&flags.noICRC, "no-icrc", false, "judge packets whose invariant CRC is wrong as well: for captures whose addresses were rewritten")
+	f.BoolVar(&flags.oneClock, "one-clock", false, "one clock has written all files: believe what came first in which")
 	f.StringVar(&flags.from, "from", "", "begin of the timeline: time since the first frame (1.5s) or a time as in 2006-01-02T15:04:05.999Z")
 	f.StringVar(&flags.to, "to", "", "end of the timeline, in the same form")
 	f.BoolVar(&flags.all, "all", false, "list also the clauses that the captures do not speak of")
@@ -86,7 +89,7 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 	if err != nil {
 		return err
 	}
-	source, err := audit.OpenFiles(cmd.Context(), files...)
+	source, err := audit.Files{Names: files, OneClock: flags.oneClock}.Open(cmd.Context())
 	switch {
 	case cmd.Context().Err() != nil && err != nil:
 		return environmentf("%w", err)
@@ -298,6 +301,9 @@ func exitOf(catalogue *clauses.Catalogue, report *audit.Report, flags auditFlags
 	if cut := report.Counters.Truncated + report.Counters.Cut; cut > 0 {
 		exit.Sentence += fmt.Sprintf("; %d frames are cut by the snap length: capture whole frames", cut)
 	}
+	if slices.ContainsFunc(report.Findings, func(f audit.Finding) bool { return f.Reason == verdict.ClocksApart }) {
+		exit.Sentence += "; the files are taken to have different clocks: --one-clock says that they have one"
+	}
 	if report.Counters.AllCorrupted() {
 		exit.Sentence += "; every ICRC is wrong, as when addresses are rewritten behind the capture: --no-icrc judges the packets all the same"
 	}
@@ -321,7 +327,7 @@ func remarks(report *audit.Report) []string {
 		list = append(list, fmt.Sprintf("no ICRC of RoCEv1 is right, %d packets are judged without", n))
 	}
 	for _, c := range report.Clocks {
-		list = append(list, fmt.Sprintf("%v: what comes between is not timed", c))
+		list = append(list, fmt.Sprintf("%v; that is taken out", c))
 	}
 	for _, w := range report.Contents.Wrapped {
 		list = append(list, fmt.Sprintf("%d packets in %s", w.Count, w.What))

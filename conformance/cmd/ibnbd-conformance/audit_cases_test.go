@@ -89,6 +89,24 @@ func TestAuditCases(t *testing.T) {
 	}
 }
 
+// TestAuditClocks: two rails whose clocks are 2 ms apart break no clause, and the skew is told; who says that they are one clock has
+// them judged by it.
+func TestAuditClocks(t *testing.T) {
+	rails := []string{oneCase(t, "round-robin-rail0.pcap"), oneCase(t, "round-robin-rail1-2ms-late.pcap")}
+	got := command(t, append([]string{"audit"}, rails...)...)
+	for _, want := range []string{
+		"the clock of " + rails[1] + " is about 1.8ms ahead of that of " + rails[0], "94 clauses hold, 0 are broken, 0 cannot be decided",
+	} {
+		if got.code != int(verdict.ExitHolds) || !strings.Contains(got.stdout, want) {
+			t.Errorf("exit code %d, no %q in\n%s", got.code, want, got.stdout)
+		}
+	}
+	got = command(t, append([]string{"audit", "--one-clock"}, rails...)...)
+	if got.code != int(verdict.ExitFails) || !strings.Contains(got.stdout, "IBTRS-IO-019") || strings.Contains(got.stdout, "ahead of") {
+		t.Errorf("one clock: exit code %d\n%s", got.code, got.stdout)
+	}
+}
+
 // TestAuditBrokenBesideWhole: of several files the broken one has one message, and the others are judged to their end.
 func TestAuditBrokenBesideWhole(t *testing.T) {
 	whole := captures(t, "rnbd-mainline-rail0.pcap", "rnbd-mainline-rail1.pcap")
