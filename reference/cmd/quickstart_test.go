@@ -167,10 +167,24 @@ func TestGIDs(t *testing.T) {
 	if text := b.run("ibnbd-client", "stat"); !strings.Contains(text, path) {
 		t.Errorf("the client does not show path %s:\n%s", path, text)
 	}
-	b.run("ibnbd-client", "path", "reconnect", "gid:::ffff:127.71.0.3@gid:::ffff:7f47:4")
+	const gids = "gid:::ffff:127.71.0.3@gid:::ffff:7f47:4"
+	b.run("ibnbd-client", "path", "disconnect", gids)
+	b.awaitNoPath(path) // a server that is still letting the old path go refuses a new one
+	b.run("ibnbd-client", "path", "reconnect", gids)
 	b.run("ibnbd-client", "unmap", "ram0")
 	stopClient(0)
 	stopServer(syscall.SIGTERM)
+}
+
+// awaitNoPath waits until the server has nothing left of a path.
+func (b *bench) awaitNoPath(path string) {
+	b.t.Helper()
+	const patience, between = 10 * time.Second, 20 * time.Millisecond
+	for begin := time.Now(); strings.Contains(b.run("ibnbd-server", "--status"), path); time.Sleep(between) {
+		if time.Since(begin) > patience {
+			b.t.Fatalf("the server still has path %s after %s", path, patience)
+		}
+	}
 }
 
 func TestWrongOptionsAreOneSentence(t *testing.T) {

@@ -109,6 +109,7 @@ func TestARunningClientIsSteered(t *testing.T) {
 	f.await("two paths", func(l line) bool { return l.paths() == "connected connected" })
 	b.run("ibnbd-client", "path", "disconnect", "127.72.0.1@127.72.0.2")
 	f.await("a closed path", func(l line) bool { return l.paths() == "closed connected" })
+	b.awaitNoPath("ip:127.72.0.1@ip:127.72.0.2")
 	b.run("ibnbd-client", "path", "reconnect", "--session", "one", "127.72.0.1@127.72.0.2")
 	f.await("both again", func(l line) bool { return l.paths() == "connected connected" })
 	b.run("ibnbd-client", "path", "remove", "127.72.0.3@127.72.0.4")
