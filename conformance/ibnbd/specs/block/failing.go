@@ -16,7 +16,7 @@ import (
 
 // What is logged of requests that fail, however many.
 
-var _ = Describe("a thousand reads that fail", kit.Takes(8), claim.Clauses("IBNBD-FAIL-031"), func() {
+var _ = Describe("a thousand reads that fail", kit.Takes(6), claim.Clauses("IBNBD-FAIL-031"), func() {
 	// failAll reads a thousand times and expects every read to fail and the logs to stay short.
 	failAll := func(ctx SpecContext, p *pair.Pair, device subject.Device) {
 		GinkgoHelper()

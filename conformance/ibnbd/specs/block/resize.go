@@ -18,7 +18,7 @@ import (
 
 // The size of an export, or of the disk that it is mapped to, changes while an application writes to the first part of it.
 
-var _ = Describe("under writes that go on", kit.Takes(8), func() {
+var _ = Describe("under writes that go on", kit.Takes(5), func() {
 	const (
 		mib   = 1 << 20
 		size  = 16 // MiB, at first

@@ -27,7 +27,7 @@ const (
 )
 
 var _ = Describe("twenty quick flaps", func() {
-	It("of a rail lose no I/O, end with both paths connected, and leave few lines in any log", kit.Takes(75),
+	It("of a rail lose no I/O, end with both paths connected, and leave few lines in any log", kit.Takes(50),
 		claim.Clauses("IBTRS-PATH-024", "IBNBD-FAIL-034", "IBTRS-MP-007", writesKept), func(ctx SpecContext) {
 			p := pair.Current()
 			device := mapOver(ctx, p, 2)
@@ -52,7 +52,7 @@ var _ = Describe("twenty quick flaps", func() {
 			addAgain(ctx, p, device, kit.AtOnce)
 		})
 
-	It("of a path that the target ends leave it connected when it is told to reconnect", kit.Takes(30),
+	It("of a path that the target ends leave it connected when it is told to reconnect", kit.Takes(30), kit.Extended,
 		claim.Clauses("IBTRS-PATH-024", "IBNBD-FAIL-034"), func(ctx SpecContext) {
 			p := pair.Current()
 			device := mapOver(ctx, p, 2)
@@ -72,7 +72,7 @@ var _ = Describe("twenty quick flaps", func() {
 })
 
 var _ = Describe("a path that was removed", claim.Clauses("IBTRS-CONN-057"), func() {
-	It("can be added again, twenty times over", kit.Takes(15), func(ctx SpecContext) {
+	It("can be added again, twenty times over", kit.Takes(10), func(ctx SpecContext) {
 		p := pair.Current()
 		device := mapOver(ctx, p, 2)
 		logged := p.CountLogLines(ctx)

@@ -24,7 +24,7 @@ const (
 )
 
 var _ = Describe("a path that was lost and has come back", claim.Clauses("IBTRS-MP-011"), func() {
-	It("carries its share again under every policy when it has lost its carrier once", kit.Takes(70), func(ctx SpecContext) {
+	It("carries its share again under every policy when it has lost its carrier once", kit.Takes(55), func(ctx SpecContext) {
 		shareAfter(ctx, carrierLoss, 1)
 	})
 	It("carries its share again under every policy when its packets were lost", kit.Takes(90), kit.Extended, func(ctx SpecContext) {

@@ -16,7 +16,7 @@ import (
 
 // One request is under way when its path is lost, and none comes after it.
 
-var _ = Describe("failover of a single write, with silence after it,", kit.Takes(50), claim.Clauses("IBNBD-FAIL-030"), func() {
+var _ = Describe("failover of a single write, with silence after it,", kit.Takes(42), claim.Clauses("IBNBD-FAIL-030"), func() {
 	It("takes no longer on silent loss than the bound", func(ctx SpecContext) { writeAlone(ctx, silentLoss) })
 	It("takes no longer on carrier loss than the bound", kit.Extended, func(ctx SpecContext) { writeAlone(ctx, carrierLoss) })
 })

@@ -30,7 +30,7 @@ var noValues = []struct{ what, text string }{
 	{"more than a page of text", strings.Repeat("y", 2*page+1)},
 }
 
-var _ = Describe("text that is no value changes nothing and gives EINVAL", kit.Takes(6), func() {
+var _ = Describe("text that is no value changes nothing and gives EINVAL", kit.Takes(2), func() {
 	It("in the files of the block client", pair.Sysfs(clauses.Initiator), claim.Clauses("IBNBD-SYSFS-037"), func(ctx SpecContext) {
 		refuseNoValues(ctx, clauses.Initiator, func(d subject.Names, disk string) []string { return d.BlockClientDirs(disk) })
 	})
