@@ -61,13 +61,18 @@ func (d *Disk) Close(ctx context.Context) error {
 	return d.file.Close(ctx)
 }
 
-// use opens a device, does something with it and closes it. The error is that of the first thing that failed.
+// use opens a device, does something with it and closes it. The error is that of the first thing that failed. When ctx has ended
+// the I/O may still be in the kernel: the device is closed when it returns, which is not waited for.
 func (t *Testbed) use(ctx context.Context, host *vm.Host, node string, flags int, do func(*agent.File) error) error {
 	file, err := host.Agent().Open(ctx, node, flags)
 	if err != nil {
 		return err
 	}
 	err = do(file)
+	if ctx.Err() != nil {
+		go func() { _ = file.Close(context.WithoutCancel(ctx)) }() // a machine that is gone has nothing open
+		return err
+	}
 	if closeErr := file.Close(ctx); err == nil {
 		err = closeErr
 	}

@@ -10,6 +10,8 @@ var hard = map[string]string{
 	"an accept has everything at its largest":                   Deadly,
 	"a server has queue depth 1":                                Deadly,
 	"a response comes by SEND although keys are kept":           Lingering,
+	"an application goes whose write is on a path that is lost": Lingering,
+	"an application goes whose write comes late":                Lingering,
 	"a server writes behind the place for the data of a read":   Lingering,
 	"an accept has a huge header size":                          Alarming,
 	"responses name the chunk behind the last, and the largest": Alarming,

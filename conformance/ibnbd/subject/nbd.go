@@ -5,6 +5,7 @@ package subject
 import (
 	"context"
 	"strconv"
+	"time"
 )
 
 // LayeredHost is a host whose machine can be given more programs; see [vm.Host.Unpack].
@@ -19,6 +20,8 @@ type nbdDriver struct{ host LayeredHost }
 const (
 	nbdLayer = "nbd" // of the guest's image
 	nbdDisks = 160   // more than any spec maps
+
+	connectedDisks = 16 // the last ones, of connections beside those of mappings
 )
 
 // load loads the driver, without a scan for partitions, whose reads would count as I/O of the spec.
@@ -34,6 +37,13 @@ func (n nbdDriver) load(ctx context.Context) error {
 }
 
 func (n nbdDriver) unload(ctx context.Context) error { return unload(ctx, n.host, "nbd") }
+
+// attach makes a block device of an export that a program serves on a Unix socket. The kernel ends the connection when an I/O takes
+// longer than the timeout, in whole seconds.
+func (n nbdDriver) attach(ctx context.Context, node, socket, export string, timeout time.Duration) error {
+	_, err := n.host.Agent().Output(ctx, "nbd-client", "-unix", socket, "-name", export, "-timeout", strconv.Itoa(int(timeout.Seconds())), node)
+	return err
+}
 
 // detach takes a disk away if its program has ended without doing so; its I/O in flight fails.
 func (n nbdDriver) detach(ctx context.Context, disk string) error {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/vm/agent"
@@ -27,9 +28,10 @@ type ReferenceInitiator struct {
 
 	driver nbdDriver // of its disks
 
-	mu       sync.Mutex    // guards the rest, and the devices of the sessions
-	client   *agent.Client // of the machine that the sessions run on
-	sessions map[string]*referenceSession
+	mu        sync.Mutex    // guards the rest, and the devices of the sessions
+	connected int           // block devices that were connected
+	client    *agent.Client // of the machine that the sessions run on
+	sessions  map[string]*referenceSession
 }
 
 // NewReferenceInitiator makes the initiator on a machine.
@@ -227,6 +229,27 @@ func (i *ReferenceInitiator) giveUp(ctx context.Context, s *referenceSession, d 
 		err = errors.Join(err, s.awaitEnd(ctx))
 	}
 	return err
+}
+
+// Connect makes a block device of one that a client serves, by a connection of its own to that client.
+func (i *ReferenceInitiator) Connect(ctx context.Context, d Device, timeout time.Duration) (Device, error) {
+	s, err := i.session(d.Session)
+	if err != nil {
+		return Device{}, err
+	}
+	i.mu.Lock()
+	i.connected++
+	number := nbdDisks - 1 - i.connected%connectedDisks // the client takes the first that is free
+	i.mu.Unlock()
+	connected := d
+	connected.Disk = "nbd" + strconv.Itoa(number)
+	connected.Node = "/dev/" + connected.Disk
+	return connected, i.driver.attach(ctx, connected.Node, s.now().NBD, d.Export, timeout)
+}
+
+// Disconnect takes the block device of a connection away.
+func (i *ReferenceInitiator) Disconnect(ctx context.Context, connected Device) error {
+	return i.driver.detach(ctx, connected.Disk)
 }
 
 // keeps asks the clients whether one of them still has a device.

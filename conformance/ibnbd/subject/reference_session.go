@@ -18,6 +18,7 @@ type clientStatus struct {
 	Change  uint64 // grows with every change of what is not a counter
 	Session string
 	Policy  string
+	NBD     string `json:"nbd_socket"`
 	Devices []clientDevice
 	Paths   []struct {
 		Name, State string

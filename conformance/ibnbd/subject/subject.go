@@ -98,6 +98,16 @@ type Initiator interface {
 	Timers() Timers
 }
 
+// Connector is an initiator in userspace that applications connect to: each connection has a block device of its own, beside that
+// of the mapping.
+type Connector interface {
+	// Connect makes a block device of a mapped device over a connection of its own. When an I/O on it takes longer than the
+	// timeout, the connection is ended, and its I/O fails.
+	Connect(ctx context.Context, d Device, timeout time.Duration) (Device, error)
+	// Disconnect takes that block device away.
+	Disconnect(ctx context.Context, connected Device) error
+}
+
 // ExportSpec asks a target for a backing device.
 type ExportSpec struct {
 	Name      string // unique on the target; part of the export's path

@@ -226,16 +226,20 @@ func TestLostConnections(t *testing.T) {
 
 // TestAlteredArguments starts programs behind mutants.
 func TestAlteredArguments(t *testing.T) {
-	m := named(t, "any-io-mode")
 	for _, c := range []struct {
-		args []string
-		want string
+		mutant, program string
+		args            []string
+		want            string
 	}{
-		{[]string{"map", "--io-mode", "netio"}, "[map --io-mode netio --io-mode blockio]"},
-		{[]string{"map", "--io-mode"}, "[map --io-mode]"},
-		{[]string{"unmap"}, "[unmap]"},
+		{"any-io-mode", "ibnbd-client", []string{"map", "--io-mode", "netio"}, "[map --io-mode netio --io-mode blockio]"},
+		{"any-io-mode", "ibnbd-client", []string{"map", "--io-mode"}, "[map --io-mode]"},
+		{"any-io-mode", "ibnbd-client", []string{"unmap"}, "[unmap]"},
+		{"newer-writes-do-not-wait", "/run/ibnbd-client", []string{"map", "ram0"}, "[map ram0 --break no-order]"},
+		{"newer-writes-do-not-wait", "/run/ibnbd-client", []string{"unmap"}, "[unmap]"},
+		{"newer-writes-do-not-wait", "/run/ibnbd-server", []string{"map"}, "[map]"},
 	} {
-		if got := m.Programs(agent.Command{Args: c.args}).Args; fmt.Sprint(got) != c.want {
+		m := named(t, c.mutant)
+		if got := m.Programs(agent.Command{Path: c.program, Args: c.args}).Args; fmt.Sprint(got) != c.want {
 			t.Errorf("%v became %v, want %s", c.args, got, c.want)
 		}
 	}
