@@ -67,7 +67,10 @@ func checkBeats(e *Event, r *Ruling) {
 		return
 	}
 	h := &e.build.beats[e.From]
-	if silent := e.At.Sub(h.ackedAt); h.acks > 1 && silent > beatLate && !h.overdue {
+	if h.acks < 2 || h.overdue || !e.tells(h.ackedAt) {
+		return
+	}
+	if silent := e.At.Sub(h.ackedAt); silent > beatLate {
 		h.overdue = true
 		r.BreaksUnlessMissed([]stream{e.flow}, h.ackedSeq, "%d heartbeats are acknowledged in %s, and none is sent", h.acks, shortTime(silent))
 	}
