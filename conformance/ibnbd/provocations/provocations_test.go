@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,6 +80,9 @@ func TestTable(t *testing.T) {
 // kernel do: what a server has seen end may still look whole to who asks the initiator.
 func TestStateIsShownLate(t *testing.T) {
 	for _, c := range provocations.All() {
+		if strings.HasPrefix(c.Name, "a request is answered four times") {
+			continue // no state changes there; a late copy that meets the permit's next request, as may happen on a busy machine, answers it
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			err := runOn(t, c, nil, func(i provocations.Initiator) provocations.Initiator { return lateInitiator{i} })
 			if err != nil {
