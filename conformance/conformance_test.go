@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance"
-	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -30,7 +29,7 @@ func ExampleForeign() {
 	defer os.RemoveAll(dir)
 	outcome, err := conformance.Foreign{
 		Config: foreign.Config{
-			Name: "acme-1", Dialect: clauses.RNBD,
+			Name: "acme-1", Dialect: conformance.RNBD,
 			Targets: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.66:1234")}, Exports: []string{"ram0"},
 		},
 		Settings: conformance.Settings{ReportDir: dir, Selection: runner.Selection{Areas: []string{"IBTRS-CONN"}}},
@@ -63,7 +62,7 @@ func ExampleLab() {
 
 func TestRefusals(t *testing.T) {
 	known := foreign.Config{
-		Name: "acme-1", Dialect: clauses.RNBD, Exports: []string{"ram0"},
+		Name: "acme-1", Dialect: conformance.RNBD, Exports: []string{"ram0"},
 		Targets: []netip.AddrPort{netip.MustParseAddrPort("127.45.1.66:1234")},
 	}
 	without := func(change func(*foreign.Config)) conformance.Foreign {
@@ -84,12 +83,12 @@ func TestRefusals(t *testing.T) {
 		"Config.Exports: 3 exports":          without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
 		"Config.Patience: patience 2h0m0s":   without(func(c *foreign.Config) { c.Patience = 2 * time.Hour }),
 		"Config.Name is empty":               without(func(c *foreign.Config) { c.Name = "" }),
-		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = clauses.SRP }),
+		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = conformance.SRP }),
 		`Config.Place: provider "siw"`:       without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
 		"Settings.ReportDir is empty":        conformance.Foreign{Config: known},
-		"Config.Hook is missing":             conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
+		"Config.Hook is missing":             conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
 		"Config.Place: no own address": conformance.ForeignInitiator{
-			Config: foreign.InitiatorConfig{Name: "a", Dialect: clauses.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
+			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
 		`Protocol "nvme" is not one`:  inLab(func(l *conformance.Lab) { l.Protocol = "nvme" }),
 		`Protocol "srp" is not one`:   inLab(func(l *conformance.Lab) { l.Protocol = "srp" }),

@@ -24,7 +24,7 @@
 //	func TestTarget(t *testing.T) {
 //		outcome, err := conformance.Foreign{
 //			Config: foreign.Config{
-//				Name: "acme-1", Dialect: clauses.RNBD,
+//				Name: "acme-1", Dialect: RNBD,
 //				Targets: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.66:1234")}, Exports: []string{"ram0"},
 //			},
 //			Settings: conformance.Settings{ReportDir: t.ArtifactDir()},

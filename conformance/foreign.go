@@ -90,10 +90,7 @@ func prepareForeign(s Settings, subject foreign.Subject) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	catalogue, err := clauses.Load()
-	if err != nil {
-		return nil, err
-	}
+	catalogue := Catalogue()
 	o := runner.ForeignOptions{Settings: s, Subject: subject}
 	plan, err := runner.NewForeignPlan(catalogue, o)
 	if err != nil {

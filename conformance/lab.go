@@ -51,10 +51,7 @@ func (l Lab) Prepare() (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	catalogue, err := clauses.Load()
-	if err != nil {
-		return nil, err
-	}
+	catalogue := Catalogue()
 	plan, err := runner.NewPlan(catalogue, o)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 
 // TestMutants checks what every mutant must have.
 func TestMutants(t *testing.T) {
-	catalogue, name := clauses.MustLoad(), regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	catalogue, name := conformance.Catalogue(), regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	names := make(map[string]bool)
 	for _, m := range conformance.Mutants().All() {
 		if !name.MatchString(m.Name) || names[m.Name] || m.What == "" || len(m.Breaks) == 0 || (m.Trial == nil) == (m.Lab == nil) {
@@ -35,7 +35,7 @@ func TestMutants(t *testing.T) {
 
 // TestMutantsCoverage holds the mutants against the catalogue: a clause that must be kept has a mutant, or a reason why not.
 func TestMutantsCoverage(t *testing.T) {
-	catalogue, set := clauses.MustLoad(), conformance.Mutants()
+	catalogue, set := conformance.Catalogue(), conformance.Mutants()
 	c := set.Coverage(catalogue, set.All())
 	if len(c.Missing)+len(c.Needless) > 0 {
 		t.Errorf("clauses with neither a mutant nor a reason: %v; with both: %v", c.Missing, c.Needless)
@@ -54,7 +54,7 @@ func TestMutantsCoverage(t *testing.T) {
 // TestMutantsInLab looks for the specs of each mutant of the lab. Each clause that it breaks must be claimed by one of them, and the
 // control must be able to run them.
 func TestMutantsInLab(t *testing.T) {
-	catalogue := clauses.MustLoad()
+	catalogue := conformance.Catalogue()
 	configure := func(p mutant.Pair) (runner.Options, error) {
 		return conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}.WithPair(p).Options()
 	}

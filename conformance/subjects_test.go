@@ -10,7 +10,7 @@ import (
 )
 
 func TestSubjects(t *testing.T) {
-	both := []clauses.Dialect{clauses.IBNBD, clauses.RNBD}
+	both := []clauses.Dialect{IBNBD, RNBD}
 	project := clauses.Clause{Dialects: both, Level: clauses.Must, Role: clauses.Target, Scope: clauses.ProjectScope}
 	sysfs := clauses.Clause{Dialects: both, Level: clauses.Must, Role: clauses.Target, Scope: clauses.ProtocolScope, Requires: []clauses.Ability{clauses.Sysfs}}
 	for _, c := range []struct {

@@ -107,7 +107,7 @@ func TestTrackerDoesNotAllocate(t *testing.T) {
 		t.Skip("the race detector allocates on its own account")
 	}
 	c := longCapture(t, 3000)
-	judge, err := NewJudge(catalogue(t), Configuration{})
+	judge, err := NewJudge(catalogue(), Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func BenchmarkTracker(b *testing.B) {
 
 func BenchmarkTrackerAndJudge(b *testing.B) {
 	overCapture(b, func(t *Tracker) {
-		judge, err := NewJudge(catalogue(b), Configuration{})
+		judge, err := NewJudge(catalogue(), Configuration{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -127,12 +127,3 @@ func timeline(tb testing.TB, c capture) []copied {
 	}
 	return lines
 }
-
-func catalogue(tb testing.TB) *clauses.Catalogue {
-	tb.Helper()
-	c, err := clauses.Load()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return c
-}

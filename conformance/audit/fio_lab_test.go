@@ -144,7 +144,7 @@ func trackOnly(testing.TB) func(Frame) {
 }
 
 func trackAndJudge(tb testing.TB) func(Frame) {
-	judge, err := NewJudge(catalogue(tb), Configuration{})
+	judge, err := NewJudge(catalogue(), Configuration{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
-
-	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
 // FuzzTracker takes any frames in any order: two bytes of length, then the frame. The ICRC is not looked at, or nothing
@@ -37,7 +35,7 @@ func FuzzTracker(f *testing.F) {
 		f.Add(all)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		judge, err := NewJudge(clauses.MustLoad(), Configuration{ReconnectDelay: time.Second, Policy: MinInflight})
+		judge, err := NewJudge(catalogue(), Configuration{ReconnectDelay: time.Second, Policy: MinInflight})
 		if err != nil {
 			t.Fatal(err)
 		}

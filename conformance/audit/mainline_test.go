@@ -193,7 +193,7 @@ func TestEveryWireClauseHasARule(t *testing.T) {
 			t.Errorf("rule %s watches nothing", rule.Clause)
 		}
 	}
-	for _, clause := range clauses.MustLoad().All() {
+	for _, clause := range catalogue().All() {
 		if clause.DecidedBy(clauses.Audit) {
 			wire = append(wire, clause.ID)
 		}
@@ -209,7 +209,7 @@ func TestResultsFitTheCatalogue(t *testing.T) {
 	report := judged(t, load(t, srpReconnect...), Configuration{})
 	results := report.Results(map[string]string{"srp-four-targets-reconnect": "evidence/rail0.pcap"})
 	for _, r := range results {
-		if err := r.Validate(clauses.MustLoad()); err != nil {
+		if err := r.Validate(catalogue()); err != nil {
 			t.Error(err)
 		}
 		for _, e := range r.Evidence {

@@ -6,11 +6,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	ibnbd "github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
+	srp "github.com/ibnbd/ibnbd/conformance/srp/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
+
+// catalogue is that of the protocols whose rules are in this package.
+var catalogue = sync.OnceValue(func() *clauses.Catalogue { return clauses.MustNew(ibnbd.Part, srp.Part) })
 
 // Audit says what to do with a capture.
 type Audit struct {
@@ -44,11 +50,7 @@ const cancelEvery = 4096
 // Run follows a source to its end, judges it and counts. An error of the source or of the context comes together with the
 // report of what was read before it.
 func (a Audit) Run(ctx context.Context, source Source) (*Report, error) {
-	catalogue, err := clauses.Load()
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	judge, err := NewJudge(catalogue, a.Configuration)
+	judge, err := NewJudge(catalogue(), a.Configuration)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,7 @@
 
 package clauses
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 // Catalogue is a set of clauses with unique ids, in the order of areas and numbers. It never changes after loading and
 // may be used by several goroutines.
@@ -102,18 +99,4 @@ func among[T comparable](wanted []T, have T) bool {
 
 func holdsForAny[T comparable](wanted []T, holds func(T) bool) bool {
 	return len(wanted) == 0 || slices.ContainsFunc(wanted, holds)
-}
-
-var embedded = sync.OnceValues(func() (*Catalogue, error) { return LoadFS(dataFiles) })
-
-// Load returns the catalogue of this project, built from the embedded data files. The error names every mistake found.
-func Load() (*Catalogue, error) { return embedded() }
-
-// MustLoad is Load for package initialisation: it panics on a broken catalogue, which the tests of this package exclude.
-func MustLoad() *Catalogue {
-	catalogue, err := Load()
-	if err != nil {
-		panic(err)
-	}
-	return catalogue
 }

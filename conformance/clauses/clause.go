@@ -55,15 +55,8 @@ const (
 	ProjectScope  Scope = "project"
 )
 
-// Dialect is the family of names that an implementation uses for the same protocol.
+// Dialect is the family of names that an implementation uses for the same protocol. Each protocol has its own, one or more.
 type Dialect string
-
-// The dialects of a clause and of a subject.
-const (
-	IBNBD Dialect = "ibnbd"
-	RNBD  Dialect = "rnbd"
-	SRP   Dialect = "srp"
-)
 
 // Method is a way to decide a clause.
 type Method string

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package clauses is the catalogue of requirements that this project judges implementations by: one record a clause,
-// kept as data (data/*.yaml, one file an area) and checked when it is loaded.
+// kept as data (YAML, one file an area) by the protocol that it belongs to, and checked when it is loaded.
 //
 // # Nouns
 //
@@ -9,8 +9,9 @@
 //     (MUST, SHOULD, MAY), the [Role] that it judges, the [Source] that the requirement comes from, the dialects that it
 //     holds for, and a [Decision]: whether active specs, the passive judge of captures, both or nobody decides it.
 //   - An area is the part of the id before the number ("IBTRS-CONN"). Areas are free: nothing here knows IBNBD from SRP.
-//   - A [Catalogue] is all clauses. [Load] builds it from the embedded files; a mistake in a file is reported with the
-//     file, the clause and the field.
+//   - A [Part] is what one protocol contributes: its files, the order of its areas, and its dialects.
+//   - A [Catalogue] is all clauses. [New] builds it from the parts; a mistake in a file is reported with the file, the
+//     clause and the field. [github.com/ibnbd/ibnbd/conformance.Catalogue] is that of all protocols.
 //   - A [Subject] says what is known of an implementation: its role, dialect, abilities, and whether it is this
 //     project's own. [Clause.Force] tells how a clause binds that subject.
 //
@@ -39,10 +40,9 @@
 //
 // # Dialects
 //
-// The wire is one, the names are two: "ibnbd" uses the seed's names (/dev/ibnbd<N>, ibnbd-client, ibtrs-client), "rnbd"
-// mainline's (/dev/rnbd<N>, rnbd-client, rtrs-client). Texts use the seed's names; a reader who judges an rnbd subject
-// reads the others in their place. Most clauses hold for both. A clause that names one dialect speaks of something that
-// the other does not have. "srp" is the dialect of SRP subjects.
+// Implementations of one protocol may be the same on the wire and call things by different names: these are its dialects.
+// Most clauses hold for all dialects of their protocol. A clause that names one speaks of something that the others do not
+// have.
 //
 // # Ambiguity and measurement
 //

@@ -12,14 +12,14 @@ func TestForce(t *testing.T) {
 	clause := func(change func(*clauses.Clause)) clauses.Clause {
 		c := clauses.Clause{
 			Level: clauses.Must, Role: clauses.Target, Scope: clauses.ProtocolScope,
-			Dialects: []clauses.Dialect{clauses.IBNBD, clauses.RNBD},
+			Dialects: []clauses.Dialect{"ibnbd", "rnbd"},
 		}
 		change(&c)
 		return c
 	}
-	foreign := clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD}
-	own := clauses.Subject{Role: clauses.Target, Dialect: clauses.IBNBD, Own: true}
-	without := clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD,
+	foreign := clauses.Subject{Role: clauses.Target, Dialect: "rnbd"}
+	own := clauses.Subject{Role: clauses.Target, Dialect: "ibnbd", Own: true}
+	without := clauses.Subject{Role: clauses.Target, Dialect: "rnbd",
 		Abilities: map[clauses.Ability]bool{clauses.KeyRefresh: false, clauses.Sysfs: true}}
 
 	tests := []struct {
@@ -37,7 +37,7 @@ func TestForce(t *testing.T) {
 		{"other role", func(c *clauses.Clause) { c.Role = clauses.Initiator }, own, clauses.NotApplicable},
 		{"both roles", func(c *clauses.Clause) { c.Role = clauses.Both }, own, clauses.Binding},
 		{"the wire", func(c *clauses.Clause) { c.Role = clauses.Wire }, own, clauses.Binding},
-		{"other dialect", func(c *clauses.Clause) { c.Dialects = []clauses.Dialect{clauses.IBNBD} }, foreign, clauses.NotApplicable},
+		{"other dialect", func(c *clauses.Clause) { c.Dialects = []clauses.Dialect{"ibnbd"} }, foreign, clauses.NotApplicable},
 		{"ability lacking", func(c *clauses.Clause) { c.Requires = []clauses.Ability{clauses.KeyRefresh} }, without, clauses.NotApplicable},
 		{"ability present", func(c *clauses.Clause) { c.Requires = []clauses.Ability{clauses.Sysfs} }, without, clauses.Binding},
 		{"ability unknown", func(c *clauses.Clause) { c.Requires = []clauses.Ability{clauses.Multipath} }, without, clauses.Binding},
@@ -53,10 +53,10 @@ func TestForce(t *testing.T) {
 }
 
 func TestForceOverTakesTheStrongest(t *testing.T) {
-	c := clauses.Clause{Level: clauses.Must, Role: clauses.Both, Scope: clauses.ProjectScope, Dialects: []clauses.Dialect{clauses.RNBD}}
-	foreign := clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD}
-	own := clauses.Subject{Role: clauses.Initiator, Dialect: clauses.RNBD, Own: true}
-	other := clauses.Subject{Role: clauses.Initiator, Dialect: clauses.SRP}
+	c := clauses.Clause{Level: clauses.Must, Role: clauses.Both, Scope: clauses.ProjectScope, Dialects: []clauses.Dialect{"rnbd"}}
+	foreign := clauses.Subject{Role: clauses.Target, Dialect: "rnbd"}
+	own := clauses.Subject{Role: clauses.Initiator, Dialect: "rnbd", Own: true}
+	other := clauses.Subject{Role: clauses.Initiator, Dialect: "srp"}
 
 	for _, test := range []struct {
 		subjects []clauses.Subject

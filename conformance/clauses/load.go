@@ -3,7 +3,6 @@
 package clauses
 
 import (
-	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -14,16 +13,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed data/*.yaml
-var dataFiles embed.FS
-
-// areaOrder is the order in which people read the areas: transport before block layer, SRP last. An area that is not
-// named here comes after those that are, by name.
-var areaOrder = []string{
-	"IBTRS-CONN", "IBTRS-INFO", "IBTRS-IMM", "IBTRS-IO", "IBTRS-INV", "IBTRS-HB", "IBTRS-PATH", "IBTRS-MP", "IBTRS-SYSFS",
-	"IBNBD-MSG", "IBNBD-OPEN", "IBNBD-IO", "IBNBD-COMPAT", "IBNBD-SYSFS", "IBNBD-FAIL", "IBNBD-LIM",
-	"SRP-LOGIN", "SRP-CH", "SRP-CMD", "SRP-RSP", "SRP-DATA", "SRP-CRED", "SRP-TM", "SRP-LOGOUT",
-	"SRP-SYSFS", "SRP-STATE", "SRP-TMO", "SRP-RECON", "SRP-MP", "SRP-TGT", "SRP-ROB",
+// Part is what one protocol contributes to a catalogue.
+type Part struct {
+	Dialects []Dialect // which its clauses may name
+	// Areas is the order in which people read the areas. An area that is not named here comes after those that are, by name.
+	Areas []string
+	Files fs.FS // every .yaml file in it is an area
 }
 
 // areaFile is one data file.
@@ -54,14 +49,18 @@ func (p *Problem) Error() string {
 	return "clause catalogue: " + where + ": " + p.Reason
 }
 
-// LoadFS builds a catalogue from every .yaml file below fsys. All mistakes are returned together, each a [*Problem].
-func LoadFS(fsys fs.FS) (*Catalogue, error) {
-	files, err := readAreas(fsys)
-	if err != nil {
-		return nil, err
+// New builds a catalogue from the parts of protocols, in their order. All mistakes are returned together, each a [*Problem].
+func New(parts ...Part) (*Catalogue, error) {
+	var files []areaFile
+	var problems []error
+	seen := make(map[string]string) // clause id or area name -> file
+	for _, part := range parts {
+		read, err := part.read(seen)
+		files, problems = append(files, read...), append(problems, err...)
 	}
-	slices.SortStableFunc(files, func(a, b areaFile) int { return areaRank(a.Area) - areaRank(b.Area) })
-
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
 	catalogue := &Catalogue{byID: make(map[string]int)}
 	for _, file := range files {
 		catalogue.areas = append(catalogue.areas, Area{Name: file.Area, Title: file.Title, Count: len(file.Clauses)})
@@ -73,31 +72,41 @@ func LoadFS(fsys fs.FS) (*Catalogue, error) {
 	return catalogue, nil
 }
 
-func readAreas(fsys fs.FS) ([]areaFile, error) {
+// MustNew is New for package initialisation and tests: it panics if a part has a mistake.
+func MustNew(parts ...Part) *Catalogue {
+	catalogue, err := New(parts...)
+	if err != nil {
+		panic(err)
+	}
+	return catalogue
+}
+
+// read gives the areas of a part in their order, and all mistakes. seen is added to.
+func (p Part) read(seen map[string]string) ([]areaFile, []error) {
 	var files []areaFile
 	var problems []error
-	seen := make(map[string]string) // clause id or area name -> file
-	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(p.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || path.Ext(name) != ".yaml" {
 			return err
 		}
-		file, err := readArea(fsys, name)
+		file, err := readArea(p.Files, name)
 		if err != nil {
 			problems = append(problems, err)
 			return nil
 		}
 		file.fillDefaults()
-		problems = append(problems, file.validate(name, seen)...)
+		problems = append(problems, file.validate(name, p.Dialects, seen)...)
 		files = append(files, file)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("clause catalogue: list data files: %w", err)
+		return nil, []error{fmt.Errorf("clause catalogue: list data files: %w", err)}
 	}
 	if len(files)+len(problems) == 0 {
-		return nil, &Problem{File: ".", Reason: "no .yaml files"}
+		return nil, []error{&Problem{File: ".", Reason: "no .yaml files"}}
 	}
-	return files, errors.Join(problems...)
+	slices.SortStableFunc(files, func(a, b areaFile) int { return p.rank(a.Area) - p.rank(b.Area) })
+	return files, problems
 }
 
 func readArea(fsys fs.FS, name string) (areaFile, error) {
@@ -132,9 +141,10 @@ func (f *areaFile) fillDefaults() {
 	}
 }
 
-func areaRank(area string) int {
-	if rank := slices.Index(areaOrder, area); rank >= 0 {
+// rank is the place of an area in the order.
+func (p Part) rank(area string) int {
+	if rank := slices.Index(p.Areas, area); rank >= 0 {
 		return rank
 	}
-	return len(areaOrder)
+	return len(p.Areas)
 }

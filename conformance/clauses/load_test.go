@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
@@ -24,18 +26,58 @@ clauses:
     decided: {by: [active]}
 `
 
-func TestLoadFSFillsDefaults(t *testing.T) {
-	catalogue, err := clauses.LoadFS(fstest.MapFS{"test-area.yaml": {Data: []byte(goodArea)}})
+// testPart is a protocol with one area.
+func testPart(text string) clauses.Part {
+	return clauses.Part{Dialects: []clauses.Dialect{"ibnbd", "rnbd"}, Files: fstest.MapFS{"test-area.yaml": {Data: []byte(text)}}}
+}
+
+// area is the file of an area with one clause.
+func area(name, dialect string) *fstest.MapFile {
+	return &fstest.MapFile{Data: []byte(strings.NewReplacer("TEST-AREA", name, "[ibnbd, rnbd]", "["+dialect+"]").Replace(goodArea))}
+}
+
+// Areas come in the order of the parts and of each part's list; those that it does not name follow by name.
+func TestNewOrdersAreas(t *testing.T) {
+	catalogue, err := clauses.New(
+		clauses.Part{Dialects: []clauses.Dialect{"ibnbd"}, Areas: []string{"B-TWO", "B-ONE"}, Files: fstest.MapFS{
+			"b-one.yaml": area("B-ONE", "ibnbd"), "b-two.yaml": area("B-TWO", "ibnbd"), "b-four.yaml": area("B-FOUR", "ibnbd"),
+			"b-zero.yaml": area("B-ZERO", "ibnbd"),
+		}},
+		clauses.Part{Dialects: []clauses.Dialect{"srp"}, Files: fstest.MapFS{"a-one.yaml": area("A-ONE", "srp")}},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"B-TWO", "B-ONE", "B-FOUR", "B-ZERO", "A-ONE"}
+	if diff := cmp.Diff(want, catalogue.AreaNames()); diff != "" {
+		t.Errorf("areas (-want +got):\n%s", diff)
+	}
+}
+
+// A dialect is known only to the protocol that has it, an id to all.
+func TestNewHoldsPartsApart(t *testing.T) {
+	first := clauses.Part{Dialects: []clauses.Dialect{"ibnbd"}, Files: fstest.MapFS{"test-area.yaml": area("TEST-AREA", "ibnbd")}}
+	other := clauses.Part{Dialects: []clauses.Dialect{"srp"}, Files: fstest.MapFS{"other/test-area.yaml": area("TEST-AREA", "ibnbd")}}
+	_, err := clauses.New(first, other)
+	if !hasProblem(err, "other/test-area.yaml", "", "dialects", `"ibnbd" is not one of ["srp"]`) ||
+		!hasProblem(err, "other/test-area.yaml", "", "area", `already in test-area.yaml`) ||
+		!hasProblem(err, "other/test-area.yaml", "TEST-AREA-001", "id", `already in test-area.yaml`) {
+		t.Errorf("not all problems in:\n%v", err)
+	}
+}
+
+func TestNewFillsDefaults(t *testing.T) {
+	catalogue, err := clauses.New(testPart(goodArea))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _ := catalogue.Get("TEST-AREA-001")
-	if c.Scope != clauses.ProtocolScope || !c.HoldsFor(clauses.RNBD) || c.AreaTitle != "A test" {
+	if c.Scope != clauses.ProtocolScope || !c.HoldsFor("rnbd") || c.AreaTitle != "A test" {
 		t.Errorf("defaults not filled: %+v", c)
 	}
 }
 
-func TestLoadFSNamesFileClauseAndField(t *testing.T) {
+func TestNewNamesFileClauseAndField(t *testing.T) {
 	second := strings.SplitAfter(goodArea, "clauses:\n")[1]
 	tests := []struct {
 		name, old, new string
@@ -71,7 +113,7 @@ func TestLoadFSNamesFileClauseAndField(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.ReplaceAll(goodArea, test.old, test.new)
-			_, err := clauses.LoadFS(fstest.MapFS{"test-area.yaml": {Data: []byte(text)}})
+			_, err := clauses.New(testPart(text))
 			if !hasProblem(err, "test-area.yaml", test.clause, test.field, test.reason) {
 				t.Errorf("no problem in clause %q, field %q with %q:\n%v", test.clause, test.field, test.reason, err)
 			}
@@ -79,15 +121,15 @@ func TestLoadFSNamesFileClauseAndField(t *testing.T) {
 	}
 }
 
-func TestLoadFSRefusesNothing(t *testing.T) {
-	if _, err := clauses.LoadFS(fstest.MapFS{}); err == nil {
+func TestNewRefusesNothing(t *testing.T) {
+	if _, err := clauses.New(clauses.Part{Files: fstest.MapFS{}}); err == nil {
 		t.Error("an empty file system gave a catalogue")
 	}
 }
 
-func TestLoadFSReportsAllProblemsAtOnce(t *testing.T) {
+func TestNewReportsAllProblemsAtOnce(t *testing.T) {
 	text := strings.NewReplacer("MUST", "SHALL", "[seed]", "[rumour]").Replace(goodArea)
-	_, err := clauses.LoadFS(fstest.MapFS{"test-area.yaml": {Data: []byte(text)}})
+	_, err := clauses.New(testPart(text))
 	if !hasProblem(err, "test-area.yaml", "TEST-AREA-001", "level", "SHALL") ||
 		!hasProblem(err, "test-area.yaml", "TEST-AREA-001", "source", "rumour") {
 		t.Errorf("not all problems in:\n%v", err)

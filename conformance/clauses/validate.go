@@ -15,14 +15,15 @@ var (
 	idPattern   = regexp.MustCompile(`^([A-Z][A-Z0-9]*(?:-[A-Z][A-Z0-9]*)+)-[0-9]{3}$`)
 )
 
-// validate returns every mistake of one data file. seen holds the ids and areas of the files before it and is added to.
-func (f *areaFile) validate(file string, seen map[string]string) []error {
-	v := &validator{file: file}
+// validate returns every mistake of one data file, which may name some dialects. seen holds the ids and areas of the files before
+// it and is added to.
+func (f *areaFile) validate(file string, dialects []Dialect, seen map[string]string) []error {
+	v := &validator{file: file, dialects: dialects}
 	v.check(areaPattern.MatchString(f.Area), "area", "%q is not two or more upper-case words joined by '-'", f.Area)
 	v.check(path.Base(file) == strings.ToLower(f.Area)+".yaml", "area", "%q does not fit the name of the file", f.Area)
 	v.check(f.Title != "", "title", "is empty")
 	v.check(len(f.Clauses) > 0, "clauses", "is empty")
-	each(v, "dialects", f.Dialects, []Dialect{IBNBD, RNBD, SRP})
+	each(v, "dialects", f.Dialects, dialects)
 	if other, taken := seen[f.Area]; taken {
 		v.fail("area", "%q is already in %s", f.Area, other)
 	}
@@ -41,6 +42,7 @@ func (f *areaFile) validate(file string, seen map[string]string) []error {
 // validator collects the mistakes of one file.
 type validator struct {
 	file, clause string
+	dialects     []Dialect // those of the protocol
 	problems     []error
 }
 
@@ -79,7 +81,7 @@ func (v *validator) validateClause(c *Clause) {
 	v.check(len(c.Sources) > 0, "source", "is empty")
 	each(v, "source", c.Sources, []Source{Seed, Original, Mainline, MainlineLater, Standard, Project})
 	v.check(len(c.Dialects) > 0, "dialects", "is empty, for the clause and for its file")
-	each(v, "dialects", c.Dialects, []Dialect{IBNBD, RNBD, SRP})
+	each(v, "dialects", c.Dialects, v.dialects)
 	each(v, "requires", c.Requires, abilities)
 	v.validateScope(c)
 	v.validateDecision(c.Decided)

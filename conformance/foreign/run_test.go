@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
@@ -78,7 +79,7 @@ var ownAddress = netip.MustParsePrefix("127.46.0.1/8")
 
 func (f *fakeSubject) target(change func(*Config)) Subject {
 	c := Config{
-		Name: "acme-1", Dialect: clauses.RNBD, Targets: []netip.AddrPort{netip.MustParseAddrPort("127.46.0.66:1234")}, Exports: []string{"a"},
+		Name: "acme-1", Dialect: "rnbd", Targets: []netip.AddrPort{netip.MustParseAddrPort("127.46.0.66:1234")}, Exports: []string{"a"},
 		Place: Place{Source: []netip.Prefix{ownAddress}}, Consent: Consent{Outage: true},
 	}
 	if change != nil {
@@ -89,7 +90,7 @@ func (f *fakeSubject) target(change func(*Config)) Subject {
 
 func (f *fakeSubject) initiator(hook Hook) Subject {
 	return f.protocol().Initiator(InitiatorConfig{
-		Name: "acme-1", Dialect: clauses.RNBD, Place: Place{Source: []netip.Prefix{ownAddress}}, Hook: hook, Consent: Consent{Outage: true},
+		Name: "acme-1", Dialect: "rnbd", Place: Place{Source: []netip.Prefix{ownAddress}}, Hook: hook, Consent: Consent{Outage: true},
 	})
 }
 
@@ -126,7 +127,7 @@ func verdicts(t *testing.T, r Run, s Spec, report Report) map[string]string {
 	got := make(map[string]string)
 	for _, r := range results {
 		got[r.Clause] = fmt.Sprintf("%s %s", r.Verdict, r.Reason)
-		if err := r.Validate(clauses.MustLoad()); err != nil {
+		if err := r.Validate(clausestest.Catalogue()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -329,7 +330,7 @@ func TestSubjectOfReport(t *testing.T) {
 	} {
 		t.Run(string(role), func(t *testing.T) {
 			want := verdict.Subject{
-				Subject: clauses.Subject{Role: role, Dialect: clauses.RNBD}, Name: "acme-1", Versions: map[string]string{"version": "7"},
+				Subject: clauses.Subject{Role: role, Dialect: "rnbd"}, Name: "acme-1", Versions: map[string]string{"version": "7"},
 			}
 			if role == clauses.Target {
 				want.Abilities = map[clauses.Ability]bool{clauses.KeyRefresh: true}

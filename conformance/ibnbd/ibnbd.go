@@ -2,6 +2,7 @@
 
 // Package ibnbd is all that the suite has of IBNBD over IBTRS, and of RNBD over RTRS, which is the same on the wire.
 //
+//   - Package catalogue has the clauses, and the words for the dialects.
 //   - Package subject has the implementations under test: to add one takes a file and a line there.
 //   - Package pair is what specs get: the testbed of package kit, with a target and an initiator on it.
 //   - Below specs are the specs, in a package for each part of the protocol.
@@ -14,8 +15,8 @@
 package ibnbd
 
 import (
-	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
@@ -27,7 +28,7 @@ import (
 // Protocol is IBNBD over IBTRS.
 var Protocol = protocol.Protocol{
 	Name:            "ibnbd",
-	Dialects:        []clauses.Dialect{clauses.IBNBD, clauses.RNBD},
+	Clauses:         catalogue.Part,
 	Implementations: subject.Facts(),
 	Lab:             &pair.Protocol,
 	Foreign:         foreign.Protocol(),

@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	kernel = Facts{Name: "kernel", Dialect: clauses.RNBD, Modules: []string{"a", "b"}}
+	kernel = Facts{Name: "kernel", Dialect: "rnbd", Modules: []string{"a", "b"}}
 	own    = Facts{
-		Name: "own", Dialect: clauses.IBNBD, Own: true, Modules: []string{"b", "c"},
+		Name: "own", Dialect: "ibnbd", Own: true, Modules: []string{"b", "c"},
 		Abilities:   map[clauses.Ability]bool{clauses.Sysfs: true, clauses.IOMode: false},
 		AsTarget:    map[clauses.Ability]bool{clauses.IOMode: true},
 		AsInitiator: map[clauses.Ability]bool{clauses.Sysfs: false},
@@ -26,7 +26,7 @@ func TestSubject(t *testing.T) {
 		clauses.Initiator: {clauses.Sysfs: false, clauses.IOMode: false, clauses.KeyRefresh: true},
 	} {
 		got := own.Subject(role, map[clauses.Ability]bool{clauses.KeyRefresh: true})
-		if diff := cmp.Diff(clauses.Subject{Role: role, Dialect: clauses.IBNBD, Own: true, Abilities: want}, got); diff != "" {
+		if diff := cmp.Diff(clauses.Subject{Role: role, Dialect: "ibnbd", Own: true, Abilities: want}, got); diff != "" {
 			t.Errorf("Subject() as %s (-want +got):\n%s", role, diff)
 		}
 		if own.Has(clauses.KeyRefresh, role) || own.Has(clauses.IOMode, role) != want[clauses.IOMode] {
@@ -54,7 +54,7 @@ func TestTables(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "c"}, Modules(all)); diff != "" {
 		t.Errorf("Modules (-want +got):\n%s", diff)
 	}
-	if found, ok := Named(all, "own"); !ok || found.Dialect != clauses.IBNBD {
+	if found, ok := Named(all, "own"); !ok || found.Dialect != "ibnbd" {
 		t.Errorf("Named(own) = %v, %v", found, ok)
 	}
 	if _, ok := Named(all, "other"); ok {

@@ -24,7 +24,10 @@ func catalogue(t *testing.T, count int) *clauses.Catalogue {
 	for i := range count {
 		fmt.Fprintf(&file, "  - id: TEST-WIRE-%03d\n    level: MUST\n    judges: target\n    text: It works.\n    source: [seed]\n    decided: {by: [active]}\n", i+1)
 	}
-	c, err := clauses.LoadFS(fstest.MapFS{"test-wire.yaml": {Data: []byte(file.String())}})
+	c, err := clauses.New(clauses.Part{
+		Dialects: []clauses.Dialect{"ibnbd"},
+		Files:    fstest.MapFS{"test-wire.yaml": {Data: []byte(file.String())}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

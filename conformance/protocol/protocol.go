@@ -18,7 +18,7 @@ import (
 // Protocol is a protocol with everything that it brings. A part that it does not have is nil.
 type Protocol struct {
 	Name            string                 // such as "ibnbd"
-	Dialects        []clauses.Dialect      // whose clauses are this protocol's
+	Clauses         clauses.Part           // what it demands, and of which dialects
 	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
 	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
 	Foreign         *foreign.Protocol      // how its targets and initiators are judged when somebody else runs them
@@ -44,7 +44,7 @@ func Named(all []Protocol, name string) (Protocol, bool) {
 // Foreign finds how implementations of a dialect are judged when somebody else runs them; nil if no protocol says.
 func Foreign(all []Protocol, dialect clauses.Dialect) *foreign.Protocol {
 	for _, p := range all {
-		if p.Foreign != nil && slices.Contains(p.Dialects, dialect) {
+		if p.Foreign != nil && slices.Contains(p.Clauses.Dialects, dialect) {
 			return p.Foreign
 		}
 	}
@@ -56,7 +56,7 @@ func ForeignDialects(all []Protocol) []clauses.Dialect {
 	var dialects []clauses.Dialect
 	for _, p := range all {
 		if p.Foreign != nil {
-			dialects = append(dialects, p.Dialects...)
+			dialects = append(dialects, p.Clauses.Dialects...)
 		}
 	}
 	return dialects

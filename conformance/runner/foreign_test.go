@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
@@ -29,7 +30,7 @@ type fakeForeign struct {
 const passes, breaks, waits = "a spec that passes", "a spec that fails", "a spec that is not allowed"
 
 func (f *fakeForeign) Describe() clauses.Subject {
-	return clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD}
+	return clauses.Subject{Role: clauses.Target, Dialect: "rnbd"}
 }
 
 func (f *fakeForeign) Specs() []foreign.Spec {
@@ -100,7 +101,7 @@ func TestForeignPlan(t *testing.T) {
 		{"a shard", Selection{Shard: &verdict.Shard{Index: 1, Count: 2}}, []string{waits}, 0, map[verdict.Reason]int{verdict.NoConsent: 1}},
 		{"nothing", Selection{Focus: "no such spec"}, nil, 0, map[verdict.Reason]int{}},
 	} {
-		plan, err := NewForeignPlan(clauses.MustLoad(), foreignOptions(t, &fakeForeign{}, c.selection))
+		plan, err := NewForeignPlan(clausestest.Catalogue(), foreignOptions(t, &fakeForeign{}, c.selection))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +112,7 @@ func TestForeignPlan(t *testing.T) {
 			t.Errorf("%s: skipped (-want +got):\n%s", c.name, diff)
 		}
 	}
-	if _, err := NewForeignPlan(clauses.MustLoad(), foreignOptions(t, &fakeForeign{}, Selection{Names: []string{"x"}})); err == nil {
+	if _, err := NewForeignPlan(clausestest.Catalogue(), foreignOptions(t, &fakeForeign{}, Selection{Names: []string{"x"}})); err == nil {
 		t.Error("a name of no spec is taken")
 	}
 }
@@ -119,12 +120,12 @@ func TestForeignPlan(t *testing.T) {
 func runForeign(t *testing.T, f *fakeForeign, s Selection) (*verdict.Outcome, string, error) {
 	t.Helper()
 	o := foreignOptions(t, f, s)
-	plan, err := NewForeignPlan(clauses.MustLoad(), o)
+	plan, err := NewForeignPlan(clausestest.Catalogue(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	outcome, err := RunForeign(t.Context(), clauses.MustLoad(), o, plan, &out)
+	outcome, err := RunForeign(t.Context(), clausestest.Catalogue(), o, plan, &out)
 	return outcome, out.String(), err
 }
 
@@ -176,8 +177,8 @@ func TestForeignRunThatFails(t *testing.T) {
 
 // TestLeftToLab skips what only the lab decides, where it speaks of the subject.
 func TestLeftToLab(t *testing.T) {
-	ofTarget, _ := clauses.MustLoad().Get("IBTRS-CONN-021")
-	ofInitiator, _ := clauses.MustLoad().Get("IBTRS-CONN-037")
+	ofTarget, _ := clausestest.Catalogue().Get("IBTRS-CONN-021")
+	ofInitiator, _ := clausestest.Catalogue().Get("IBTRS-CONN-037")
 	p := &Plan{
 		labOnly:  []clauses.Clause{ofTarget, ofInitiator},
 		deciders: map[string][]string{ofTarget.ID: {"in the lab", "there, too"}, ofInitiator.ID: {"in the lab"}},

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -37,9 +38,9 @@ type stage struct {
 
 // newStage prepares a run with one worker for each list of specs and the report in dir.
 func newStage(dir string, shares ...[]string) (*stage, error) {
-	journal, err := verdict.Create(filepath.Join(dir, report.JournalFile), clauses.MustLoad(), verdict.Header{
+	journal, err := verdict.Create(filepath.Join(dir, report.JournalFile), clausestest.Catalogue(), verdict.Header{
 		Start:    time.Unix(1, 0).UTC(),
-		Subjects: []verdict.Subject{{Name: "fake", Subject: clauses.Subject{Role: clauses.Initiator, Dialect: clauses.RNBD}}},
+		Subjects: []verdict.Subject{{Name: "fake", Subject: clauses.Subject{Role: clauses.Initiator, Dialect: "rnbd"}}},
 	})
 	if err != nil {
 		return nil, err

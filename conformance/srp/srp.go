@@ -5,14 +5,14 @@
 package srp
 
 import (
-	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
+	"github.com/ibnbd/ibnbd/conformance/srp/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/srp/mutants"
 )
 
 // Protocol is SRP.
 var Protocol = protocol.Protocol{
-	Name:     "srp",
-	Dialects: []clauses.Dialect{clauses.SRP},
-	Mutants:  mutants.Set,
+	Name:    "srp",
+	Clauses: catalogue.Part,
+	Mutants: mutants.Set,
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -25,7 +26,7 @@ expected:
 `
 
 func TestReadBaseline(t *testing.T) {
-	baseline, err := verdict.ReadBaseline(strings.NewReader(goodBaseline), clauses.MustLoad())
+	baseline, err := verdict.ReadBaseline(strings.NewReader(goodBaseline), clausestest.Catalogue())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func TestReadBaselineNamesEntryAndField(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.ReplaceAll(goodBaseline, test.old, test.new)
-			_, err := verdict.ReadBaseline(strings.NewReader(text), clauses.MustLoad())
+			_, err := verdict.ReadBaseline(strings.NewReader(text), clausestest.Catalogue())
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
@@ -64,14 +65,14 @@ func TestReadBaselineNamesEntryAndField(t *testing.T) {
 }
 
 func TestEmptyBaselineExpectsNothing(t *testing.T) {
-	baseline, err := verdict.ReadBaseline(strings.NewReader(""), clauses.MustLoad())
+	baseline, err := verdict.ReadBaseline(strings.NewReader(""), clausestest.Catalogue())
 	if err != nil || len(baseline.Expected) != 0 {
 		t.Errorf("%+v, %v", baseline, err)
 	}
 }
 
 func TestLoadBaselineMissing(t *testing.T) {
-	_, err := verdict.LoadBaseline(filepath.Join(t.TempDir(), "none.yaml"), clauses.MustLoad())
+	_, err := verdict.LoadBaseline(filepath.Join(t.TempDir(), "none.yaml"), clausestest.Catalogue())
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}

@@ -14,14 +14,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
 func create(t *testing.T) (*verdict.Writer, string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "results.jsonl")
-	w, err := verdict.Create(name, clauses.MustLoad(), mainline())
+	w, err := verdict.Create(name, clausestest.Catalogue(), mainline())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestWriterTakesResultsFromManySides(t *testing.T) {
 }
 
 func TestCreateInAMissingDirectory(t *testing.T) {
-	_, err := verdict.Create(filepath.Join(t.TempDir(), "no", "results.jsonl"), clauses.MustLoad(), mainline())
+	_, err := verdict.Create(filepath.Join(t.TempDir(), "no", "results.jsonl"), clausestest.Catalogue(), mainline())
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -28,7 +29,7 @@ func mainline() verdict.Header {
 		Start: noon,
 		Subjects: []verdict.Subject{{
 			Name:    "mainline-6.12",
-			Subject: clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD},
+			Subject: clauses.Subject{Role: clauses.Target, Dialect: "rnbd"},
 		}},
 	}
 }
@@ -47,7 +48,7 @@ func finished(h verdict.Header, results ...verdict.Result) verdict.Run {
 
 func judge(t *testing.T, run verdict.Run) *verdict.Outcome {
 	t.Helper()
-	outcome, err := verdict.Judge(clauses.MustLoad(), run)
+	outcome, err := verdict.Judge(clausestest.Catalogue(), run)
 	if err != nil {
 		t.Fatal(err)
 	}

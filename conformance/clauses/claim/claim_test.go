@@ -13,6 +13,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 )
 
 func spec(name string, labels ...string) types.SpecReport {
@@ -25,7 +26,7 @@ func spec(name string, labels ...string) types.SpecReport {
 }
 
 func TestCheck(t *testing.T) {
-	catalogue := clauses.MustLoad()
+	catalogue := clausestest.Catalogue()
 	tests := []struct {
 		name   string
 		specs  []types.SpecReport
@@ -63,7 +64,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCoverage(t *testing.T) {
-	catalogue := clauses.MustLoad()
+	catalogue := clausestest.Catalogue()
 	claims, err := claim.Check(catalogue, types.Report{SpecReports: []types.SpecReport{
 		spec("beats", claim.Clauses("IBTRS-HB-001", "IBTRS-HB-002")...),
 		spec("answers", claim.Clauses("IBTRS-HB-002")...),

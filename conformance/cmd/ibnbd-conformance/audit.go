@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -66,7 +67,7 @@ func newAudit(a *app) *cobra.Command {
 	f.BoolVar(&flags.all, "all", false, "list also the clauses that the captures do not speak of")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	f.BoolVar(&flags.own, "own", false, "both sides are implementations of this project: its own rules bind as well")
-	f.StringVar(&flags.dialect, "dialect", string(clauses.RNBD), "family of names of IBTRS peers: ibnbd, rnbd")
+	f.StringVar(&flags.dialect, "dialect", string(conformance.RNBD), "family of names of IBTRS peers: ibnbd, rnbd")
 	f.StringVar(&flags.policy, "policy", "", "configured multipath policy: round-robin, min-inflight, min-latency")
 	f.DurationVar(&flags.reconnectDelay, "reconnect-delay", 0, "configured delay of reconnects, if nobody reconnected by hand")
 	f.IntVar(&flags.reconnectAttempts, "reconnect-attempts", -1, "configured number of reconnect attempts, -1 without end")
@@ -127,7 +128,7 @@ func (r *auditRun) configure() (audit.Configuration, error) {
 		return config, usagef("--policy %q is not one of round-robin, min-inflight, min-latency", r.flags.policy)
 	}
 	switch clauses.Dialect(r.flags.dialect) {
-	case clauses.IBNBD, clauses.RNBD:
+	case conformance.IBNBD, conformance.RNBD:
 	default:
 		return config, usagef("--dialect %q is not one of ibnbd, rnbd", r.flags.dialect)
 	}
@@ -345,7 +346,7 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 	header := verdict.Header{Tool: version.String(), Command: os.Args, Start: report.Start, Selection: "audit"}
 	dialects := []clauses.Dialect{clauses.Dialect(flags.dialect)}
 	if report.SRP {
-		dialects = append(dialects, clauses.SRP)
+		dialects = append(dialects, conformance.SRP)
 	}
 	for _, dialect := range dialects {
 		for _, role := range []clauses.Role{clauses.Target, clauses.Initiator} {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -140,10 +141,10 @@ func begin(t *testing.T, header verdict.Header) (*verdict.Writer, string) {
 	t.Helper()
 	header.Start = time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)
 	header.Subjects = []verdict.Subject{{
-		Name: "mainline-6.12", Subject: clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD},
+		Name: "mainline-6.12", Subject: clauses.Subject{Role: clauses.Target, Dialect: conformance.RNBD},
 	}}
 	name := filepath.Join(t.TempDir(), report.JournalFile)
-	w, err := verdict.Create(name, clauses.MustLoad(), header)
+	w, err := verdict.Create(name, conformance.Catalogue(), header)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,8 +261,8 @@ func TestListJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &listed); err != nil {
 		t.Fatal(err)
 	}
-	want := clauses.MustLoad().Select(clauses.Filter{
-		Roles: []clauses.Role{clauses.Initiator}, Dialects: []clauses.Dialect{clauses.RNBD},
+	want := conformance.Catalogue().Select(clauses.Filter{
+		Roles: []clauses.Role{clauses.Initiator}, Dialects: []clauses.Dialect{conformance.RNBD},
 	})
 	if len(listed) != len(want) || listed[0].Text != want[0].Text {
 		t.Errorf("%d clauses listed, want %d", len(listed), len(want))

@@ -22,7 +22,7 @@ func implementations() []string { return implementation.Names(underTest().Implem
 func dialects() []clauses.Dialect {
 	var all []clauses.Dialect
 	for _, p := range conformance.Protocols() {
-		all = append(all, p.Dialects...)
+		all = append(all, p.Clauses.Dialects...)
 	}
 	return all
 }

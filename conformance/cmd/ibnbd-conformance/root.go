@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/runner"
@@ -33,12 +34,7 @@ renders them again, also after an interruption.`
 
 // execute runs the command line and returns the exit code. Errors go to stderr as one line.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) verdict.ExitCode {
-	catalogue, err := clauses.Load()
-	if err != nil {
-		fmt.Fprintf(stderr, "ibnbd-conformance: %v\n", err)
-		return verdict.ExitEnvironment
-	}
-	root := newRoot(newApp(catalogue))
+	root := newRoot(newApp(conformance.Catalogue()))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -271,7 +271,7 @@ func counted(n int, noun string) string {
 
 // printCoverage says how many clauses of the protocol no spec decides, the passive judge apart.
 func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
-	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: underTest().Dialects}
+	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: underTest().Clauses.Dialects}
 	all, bare := len(a.catalogue.Select(decidable)), len(plan.Uncovered(decidable))
 	fmt.Fprintf(out, "coverage: %d of the %d clauses that specs can decide have one; 'ibnbd-conformance list --uncovered' shows the rest\n",
 		all-bare, all)

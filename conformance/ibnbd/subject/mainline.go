@@ -4,6 +4,7 @@ package subject
 
 import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 )
 
@@ -16,7 +17,7 @@ var Mainline = Implementation{
 
 var mainline = implementation.Facts{
 	Name:    "mainline",
-	Dialect: clauses.RNBD,
+	Dialect: catalogue.RNBD,
 	Abilities: map[clauses.Ability]bool{
 		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
 		clauses.LegacyClients: false, clauses.VersionOne: false,

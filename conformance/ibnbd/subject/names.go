@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 )
 
 // Names are those by which the implementations of a dialect show themselves in sysfs. The wire is the same.
@@ -49,7 +50,7 @@ var IBNBD = Names{
 
 // NamesOf are the names of a dialect.
 func NamesOf(d clauses.Dialect) Names {
-	return map[clauses.Dialect]Names{clauses.RNBD: RNBD, clauses.IBNBD: IBNBD}[d]
+	return map[clauses.Dialect]Names{catalogue.RNBD: RNBD, catalogue.IBNBD: IBNBD}[d]
 }
 
 const virtual = "/sys/devices/virtual"

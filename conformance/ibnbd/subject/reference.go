@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -35,7 +36,7 @@ var Reference = Implementation{
 
 var reference = implementation.Facts{
 	Name:    "reference",
-	Dialect: clauses.IBNBD,
+	Dialect: catalogue.IBNBD,
 	Own:     true,
 	Abilities: map[clauses.Ability]bool{
 		clauses.Sysfs: false, clauses.KernelModule: false, clauses.IOMode: true, clauses.FeatureMarker: true,

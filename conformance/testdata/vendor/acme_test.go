@@ -63,7 +63,7 @@ func TestTarget(t *testing.T) {
 	serve(t)
 	outcome, err := conformance.Foreign{
 		Config: foreign.Config{
-			Name: "acme-1", Dialect: clauses.IBNBD,
+			Name: "acme-1", Dialect: conformance.IBNBD,
 			Targets: []netip.AddrPort{service}, Exports: []string{"ram0"},
 			Place:   foreign.Place{Source: []netip.Prefix{visitor}},
 			Consent: foreign.Consent{Loss: []string{"ram0"}}, Patience: 20 * time.Second,

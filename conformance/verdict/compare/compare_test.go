@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -54,9 +55,9 @@ func outcome(t *testing.T, results ...verdict.Result) *verdict.Outcome {
 	t.Helper()
 	start := time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)
 	run := verdict.Run{End: start.Add(time.Minute), Results: results, Header: verdict.Header{
-		Start: start, Subjects: []verdict.Subject{{Name: "x", Subject: clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD}}},
+		Start: start, Subjects: []verdict.Subject{{Name: "x", Subject: clauses.Subject{Role: clauses.Target, Dialect: "rnbd"}}},
 	}}
-	o, err := verdict.Judge(clauses.MustLoad(), run)
+	o, err := verdict.Judge(clausestest.Catalogue(), run)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 		for _, r := range finding.Judge(c.err, finding.Claims{Clauses: []string{survival, first, second}, Survival: survival}, c.late) {
 			got[r.Clause] = fmt.Sprintf("%s %s %s", r.Verdict, r.Reason, r.Message)
 			result := verdict.Result{Clause: r.Clause, Spec: "s", Start: time.Unix(1, 0), Verdict: r.Verdict, Reason: r.Reason, Message: r.Message}
-			if err := result.Validate(clauses.MustLoad()); err != nil {
+			if err := result.Validate(clausestest.Catalogue()); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
 		}

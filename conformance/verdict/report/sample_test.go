@@ -36,8 +36,9 @@ func catalogue(t *testing.T) *clauses.Catalogue {
 	}
 	disk := "area: TEST-DISK\ntitle: The disk\ndialects: [ibnbd, rnbd]\nclauses:\n  - id: TEST-DISK-001\n    level: MUST\n" +
 		"    judges: target\n    text: The disk keeps what was written.\n    source: [seed]\n    decided: {by: [active]}\n"
-	c, err := clauses.LoadFS(fstest.MapFS{
-		"test-wire.yaml": {Data: []byte(wire.String())}, "test-disk.yaml": {Data: []byte(disk)},
+	c, err := clauses.New(clauses.Part{
+		Dialects: []clauses.Dialect{"ibnbd", "rnbd"},
+		Files:    fstest.MapFS{"test-wire.yaml": {Data: []byte(wire.String())}, "test-disk.yaml": {Data: []byte(disk)}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func header() verdict.Header {
 		Tool: "v0.1.0", Command: []string{"ibnbd-conformance", "run", "--seed", "7"}, Start: noon, Seed: 7,
 		Subjects: []verdict.Subject{{
 			Name: "mainline-6.12", Versions: map[string]string{"rnbd-server": "6.12.57", "rtrs-server": "6.12.57"},
-			Subject: clauses.Subject{Role: clauses.Target, Dialect: clauses.RNBD},
+			Subject: clauses.Subject{Role: clauses.Target, Dialect: "rnbd"},
 		}},
 		Environment: verdict.Environment{
 			Host: "bench", Kernel: "6.1.0-40-amd64", Guest: "6.12.57+deb12-amd64", Accelerator: "tcg", CPUs: 2,
