@@ -114,7 +114,7 @@ func TestMergeShards(t *testing.T) {
 
 // TestRerunFailed looks at what would be run, with two journals of the same specs.
 func TestRerunFailed(t *testing.T) {
-	const failed, passed = "a target lives on when a request has another magic", "a target lives on when a request has major version 1"
+	const failed, passed = "attack by connection request with another magic", "attack by connection request of major version 1"
 	w, name := begin(t, verdict.Header{Specs: map[string][]string{"IBTRS-CONN-021": {failed}, "IBTRS-CONN-022": {passed}}})
 	for _, r := range []verdict.Result{
 		{Clause: "IBTRS-CONN-021", Spec: failed, Verdict: verdict.Fail, Reason: verdict.AssertionFailed},

@@ -24,6 +24,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -50,7 +51,7 @@ func newMachines(t *testing.T) (here, there machine) {
 	return here, there
 }
 
-func lives(what string) string { return "an initiator lives on when " + what }
+func lives(what string) string { return provocations.Group + " " + what }
 
 // expectVerdicts compares the verdicts of specs.
 func expectVerdicts(t *testing.T, got ended, o verdict.Outcome, want map[string][]string) {

@@ -270,7 +270,7 @@ func TestGuestAsTarget(t *testing.T) {
 	if err := s.provide(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	const exports, endless = "dev/one,dev/two", "the session name has no end"
+	const exports, endless = "dev/one,dev/two", "session name without a NUL"
 	got, outcome := s.judge(t, here, serveHook(t, owner(s.do)), "--target", "ip:10.0.0.1", "--export", exports, "--allow-data-loss", exports,
 		"--allow-outage", "--focus", attackSpecs)
 	if got.code != int(verdict.ExitFails) {
@@ -286,7 +286,7 @@ func TestGuestAsTarget(t *testing.T) {
 	if want := []string{"IBTRS-CONN-032", "IBNBD-FAIL-021"}; !slices.Equal(broken, want) {
 		t.Errorf("broken are %v, must be %v\n%s", broken, want, got.stdout)
 	}
-	if is := verdictsOf(outcome, "a target lives on when "+endless); !slices.Contains(is, "IBNBD-FAIL-021 FAIL subject-dead") {
+	if is := verdictsOf(outcome, "attack by "+endless); !slices.Contains(is, "IBNBD-FAIL-021 FAIL subject-dead") {
 		t.Errorf("%q: %v", endless, is)
 	}
 	const many = 80 // of some hundred clauses that attacks decide; some are about abilities that mainline's target does not have

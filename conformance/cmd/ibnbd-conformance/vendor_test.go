@@ -260,10 +260,10 @@ func TestVendorIsWrittenToInTheScratchRangeAlone(t *testing.T) {
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
 	}
-	if got := verdictsOf(outcome, "a target lives on when one chunk is used again and again"); !slices.Equal(got, []string{"IBTRS-INV-004 PASS", "IBNBD-FAIL-019 PASS"}) {
+	if got := verdictsOf(outcome, "attack by one chunk used again and again"); !slices.Equal(got, []string{"IBTRS-INV-004 PASS", "IBNBD-FAIL-019 PASS"}) {
 		t.Errorf("an attack that writes has the verdicts %v", got)
 	}
-	if got := verdictsOf(outcome, "a target lives on when I/O goes beyond the end of a device"); !slices.Equal(got, []string{"IBNBD-IO-016 SKIP no-consent", "IBNBD-FAIL-019 SKIP no-consent"}) {
+	if got := verdictsOf(outcome, "attack by I/O beyond the end of a device"); !slices.Equal(got, []string{"IBNBD-IO-016 SKIP no-consent", "IBNBD-FAIL-019 SKIP no-consent"}) {
 		t.Errorf("an attack that writes anywhere has the verdicts %v", got)
 	}
 	disk := v.content(t)
@@ -359,7 +359,7 @@ func TestVendorOverOwnFrames(t *testing.T) {
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s", got.code, got.stderr)
 	}
-	if got := verdictsOf(outcome, "a target lives on when a request has another magic"); !slices.Equal(got, []string{"IBTRS-CONN-021 PASS", "IBNBD-FAIL-019 PASS"}) {
+	if got := verdictsOf(outcome, "attack by connection request with another magic"); !slices.Equal(got, []string{"IBTRS-CONN-021 PASS", "IBNBD-FAIL-019 PASS"}) {
 		t.Errorf("verdicts %v", got)
 	}
 }
@@ -412,7 +412,7 @@ func TestVendorThatIsBroken(t *testing.T) {
 	if got.code != int(verdict.ExitFails) {
 		t.Errorf("exit code %d: %s", got.code, got.stderr)
 	}
-	if got := verdictsOf(outcome, "a target lives on when a request has another magic"); !slices.Equal(got, []string{"IBTRS-CONN-021 FAIL protocol-violation", "IBNBD-FAIL-019 SKIP not-reached"}) {
+	if got := verdictsOf(outcome, "attack by connection request with another magic"); !slices.Equal(got, []string{"IBTRS-CONN-021 FAIL protocol-violation", "IBNBD-FAIL-019 SKIP not-reached"}) {
 		t.Errorf("verdicts %v", got)
 	}
 	for _, c := range outcome.Clauses() {
@@ -426,8 +426,8 @@ func TestVendorThatIsBroken(t *testing.T) {
 
 // TestVendorThatDies has a target die of two clients, and be restarted by its owner's hook, or not.
 func TestVendorThatDies(t *testing.T) {
-	const first, second = "a target lives on when a client goes after its first connection", "a target lives on when a client goes after all connections"
-	const third = "a target lives on when a client goes after INFO"
+	const first, second = "attack by client that goes away after its first connection", "attack by client that goes away after all connections"
+	const third = "attack by client that goes away after INFO"
 	server := fmt.Sprintf("env IBNBD_TEST_VENDOR='%s' %s %s", mortal, os.Args[0], theirs)
 	for _, c := range []struct {
 		name                 string
@@ -440,7 +440,7 @@ func TestVendorThatDies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			v := newVendor(t, server)
-			got, outcome := v.judge(t, append([]string{"--export", "ram0", "--patience", "3s", "--focus", "a client goes after"}, c.args...)...)
+			got, outcome := v.judge(t, append([]string{"--export", "ram0", "--patience", "3s", "--focus", "client that goes away after"}, c.args...)...)
 			if got.code != int(verdict.ExitFails) {
 				t.Errorf("exit code %d: %s", got.code, got.stderr)
 			}
@@ -515,7 +515,7 @@ func TestForeignSelectionThatMayNotRun(t *testing.T) {
 	if got.code != int(verdict.ExitNothingRan) {
 		t.Errorf("exit code %d: %s", got.code, got.stderr)
 	}
-	if got := verdictsOf(outcome, "a target lives on when the session name is empty"); !slices.Equal(got, []string{"IBTRS-INFO-014 SKIP no-consent", "IBNBD-FAIL-021 SKIP no-consent"}) {
+	if got := verdictsOf(outcome, "attack by empty session name"); !slices.Equal(got, []string{"IBTRS-INFO-014 SKIP no-consent", "IBNBD-FAIL-021 SKIP no-consent"}) {
 		t.Errorf("verdicts %v", got)
 	}
 	got = run(t, v.command(t, t.TempDir(), "--export", "nothing"))

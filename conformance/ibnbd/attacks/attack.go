@@ -18,7 +18,7 @@ import (
 
 // Attack is one thing that a client does to a target.
 type Attack struct {
-	Name    string   // unique; reads well behind "a target lives on when"
+	Name    string   // unique; says what is tried, behind [Group]
 	Clauses []string // that it decides, beside Survival
 	Depth   int      // queue depth that the target must have; 0: any
 	Rails   int      // how many ways to the target it needs; 0 stands for one
@@ -29,6 +29,12 @@ type Attack struct {
 	// Run does it and judges the answers. Its error is a *tester.Violation when a clause is broken.
 	Run func(ctx context.Context, t *tester.Tester) error
 }
+
+// Group is how the names of specs begin that are attacks.
+const Group = "attack by"
+
+// Spec is the name of the spec, in every kind of run.
+func (a Attack) Spec() string { return Group + " " + a.Name }
 
 // Survival is the clause that every attack decides: whatever a client does, the target lives on and serves the others.
 const Survival = "IBNBD-FAIL-019"

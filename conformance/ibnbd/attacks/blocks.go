@@ -15,16 +15,16 @@ import (
 
 func blocks() []Attack {
 	return []Attack{
-		{Name: "I/O is sent to devices that are not open", Does: Writes, Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
-		{Name: "size and data of an IO message differ", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
-		{Name: "a flush has any sector", Clauses: []string{"IBNBD-IO-004"}, Run: flushAnywhere},
-		{Name: "a read has the flag FUA", Clauses: []string{"IBNBD-IO-010"}, Instead: Alarming, Run: fuaRead},
-		{Name: "an operation is unknown", Does: Writes, Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
-		{Name: "a write comes as a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
-		{Name: "a read comes as a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
-		{Name: "a device is written that was opened for reading", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
-		{Name: "I/O goes beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
-		{Name: "blocks are to be erased for good", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
+		{Name: "I/O to devices that are not open", Does: Writes, Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
+		{Name: "IO message whose size differs from its data", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
+		{Name: "flush with any sector", Clauses: []string{"IBNBD-IO-004"}, Run: flushAnywhere},
+		{Name: "read with the flag FUA", Clauses: []string{"IBNBD-IO-010"}, Instead: Alarming, Run: fuaRead},
+		{Name: "IO message with an unknown operation", Does: Writes, Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
+		{Name: "write in a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
+		{Name: "read in a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
+		{Name: "write on a read-only mapping", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
+		{Name: "I/O beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
+		{Name: "secure erase", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
 	}
 }
 

@@ -21,22 +21,22 @@ type knock struct {
 
 // strangers are requests for a session that does not exist.
 var strangers = []knock{
-	{"a request has another magic", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic++ }, ibtrs.ECONNRESET},
-	{"a request has its magic in the other byte order", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic = 0xBD1B }, ibtrs.ECONNRESET},
-	{"a request has major version 1", "IBTRS-CONN-022", func(r *ibtrs.ConnRequest) { r.Version = 0x0100 }, ibtrs.ECONNRESET},
-	{"a request has major version 3", "IBTRS-CONN-022", func(r *ibtrs.ConnRequest) { r.Version = 0x0300 }, ibtrs.ECONNRESET},
-	{"a request has minor version 7", "IBTRS-CONN-023", func(r *ibtrs.ConnRequest) { r.Version = 0x0207 }, 0},
-	{"a request counts 4097 connections", "IBTRS-CONN-024", func(r *ibtrs.ConnRequest) { r.ConnectionCount = ibtrs.MaxConnections + 1 }, ibtrs.ECONNRESET},
-	{"a request counts 65535 connections", "IBTRS-CONN-024", func(r *ibtrs.ConnRequest) { r.ConnectionCount = 0xFFFF }, ibtrs.ECONNRESET},
-	{"a request has the connection count as cid", "IBTRS-CONN-025", func(r *ibtrs.ConnRequest) { r.CID = r.ConnectionCount }, ibtrs.ECONNRESET},
-	{"a request has cid 65535", "IBTRS-CONN-025", func(r *ibtrs.ConnRequest) { r.CID = 0xFFFF }, ibtrs.ECONNRESET},
-	{"a request counts no connections", "IBTRS-CONN-026", func(r *ibtrs.ConnRequest) { r.ConnectionCount = 0 }, ibtrs.ECONNRESET},
-	{"a request for an unknown session may not create it", "IBTRS-CONN-027", func(r *ibtrs.ConnRequest) { r.FirstConnection = 0 }, ibtrs.ENXIO},
-	{"a request has all reserved bits set", "IBTRS-CONN-055", func(r *ibtrs.ConnRequest) {
+	{"connection request with another magic", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic++ }, ibtrs.ECONNRESET},
+	{"connection request with its magic in the other byte order", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic = 0xBD1B }, ibtrs.ECONNRESET},
+	{"connection request of major version 1", "IBTRS-CONN-022", func(r *ibtrs.ConnRequest) { r.Version = 0x0100 }, ibtrs.ECONNRESET},
+	{"connection request of major version 3", "IBTRS-CONN-022", func(r *ibtrs.ConnRequest) { r.Version = 0x0300 }, ibtrs.ECONNRESET},
+	{"connection request of minor version 7", "IBTRS-CONN-023", func(r *ibtrs.ConnRequest) { r.Version = 0x0207 }, 0},
+	{"connection request that counts 4097 connections", "IBTRS-CONN-024", func(r *ibtrs.ConnRequest) { r.ConnectionCount = ibtrs.MaxConnections + 1 }, ibtrs.ECONNRESET},
+	{"connection request that counts 65535 connections", "IBTRS-CONN-024", func(r *ibtrs.ConnRequest) { r.ConnectionCount = 0xFFFF }, ibtrs.ECONNRESET},
+	{"connection request with the connection count as cid", "IBTRS-CONN-025", func(r *ibtrs.ConnRequest) { r.CID = r.ConnectionCount }, ibtrs.ECONNRESET},
+	{"connection request with cid 65535", "IBTRS-CONN-025", func(r *ibtrs.ConnRequest) { r.CID = 0xFFFF }, ibtrs.ECONNRESET},
+	{"connection request that counts no connections", "IBTRS-CONN-026", func(r *ibtrs.ConnRequest) { r.ConnectionCount = 0 }, ibtrs.ECONNRESET},
+	{"connection request to join a session that is not there", "IBTRS-CONN-027", func(r *ibtrs.ConnRequest) { r.FirstConnection = 0 }, ibtrs.ENXIO},
+	{"connection request with all reserved bits set", "IBTRS-CONN-055", func(r *ibtrs.ConnRequest) {
 		r.FirstConnection = 0xFF
 		copy(r.Reserved[:], bytes.Repeat([]byte{0xFF}, len(r.Reserved)))
 	}, 0},
-	{"a request has zero UUIDs", "IBTRS-CONN-055", func(r *ibtrs.ConnRequest) { r.PathUUID, r.GroupUUID = ibtrs.UUID{}, ibtrs.UUID{} }, 0},
+	{"connection request with zero UUIDs", "IBTRS-CONN-055", func(r *ibtrs.ConnRequest) { r.PathUUID, r.GroupUUID = ibtrs.UUID{}, ibtrs.UUID{} }, 0},
 }
 
 // attack makes a request of a stranger.
@@ -66,26 +66,26 @@ func connecting() []Attack {
 		all = append(all, k.attack())
 	}
 	return append(all,
-		Attack{Name: "the accepts of a path are read", Clauses: []string{
+		Attack{Name: "fields of the accepts of a path", Clauses: []string{
 			"IBTRS-CONN-015", "IBTRS-CONN-016", "IBTRS-CONN-017", "IBTRS-CONN-018", "IBTRS-CONN-019", "IBTRS-CONN-020",
 		}, Run: readAccepts},
-		Attack{Name: "a cid is asked for twice", Clauses: []string{"IBTRS-CONN-029"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		Attack{Name: "two connection requests with one cid", Clauses: []string{"IBTRS-CONN-029"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return again(ctx, t, "IBTRS-CONN-029", func(r *ibtrs.ConnRequest) {}, ibtrs.ECONNRESET)
 		}},
-		Attack{Name: "the connection count changes while a path is built", Clauses: []string{"IBTRS-CONN-030"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		Attack{Name: "connection count that changes while a path is built", Clauses: []string{"IBTRS-CONN-030"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return again(ctx, t, "IBTRS-CONN-030", func(r *ibtrs.ConnRequest) { r.CID, r.ConnectionCount = 1, r.ConnectionCount+1 }, ibtrs.ECONNRESET)
 		}},
-		Attack{Name: "the incarnation changes while a path is built, for a cid that is connected", Clauses: []string{"IBTRS-CONN-032"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		Attack{Name: "incarnation that changes while a path is built, for a cid that is connected", Clauses: []string{"IBTRS-CONN-032"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return again(ctx, t, "IBTRS-CONN-032", func(r *ibtrs.ConnRequest) { r.Incarnation++ }, ibtrs.EBUSY, ibtrs.ECONNRESET)
 		}},
-		Attack{Name: "the incarnation changes while a path is built, for a cid that is free", Clauses: []string{"IBTRS-CONN-032"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		Attack{Name: "incarnation that changes while a path is built, for a cid that is free", Clauses: []string{"IBTRS-CONN-032"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return again(ctx, t, "IBTRS-CONN-032", func(r *ibtrs.ConnRequest) { r.CID = 1; r.Incarnation++ }, ibtrs.EBUSY, ibtrs.ECONNRESET)
 		}},
-		Attack{Name: "a connection is asked for on a path that is connected", Clauses: []string{"IBTRS-CONN-031"}, Run: joinConnected},
-		Attack{Name: "a second path has the addresses of the first", Clauses: []string{"IBTRS-CONN-033"}, Run: sameAddresses},
-		Attack{Name: "a second path has other addresses", Rails: 2, Clauses: []string{"IBTRS-INFO-013"}, Run: secondPath},
-		Attack{Name: "the connections of a path come in reverse order", Clauses: []string{"IBTRS-CONN-036"}, Run: reverseOrder},
-		Attack{Name: "several paths are left half-open", Run: leaveHalfOpen},
+		Attack{Name: "connection request for a path that is connected", Clauses: []string{"IBTRS-CONN-031"}, Run: joinConnected},
+		Attack{Name: "second path with the addresses of the first", Clauses: []string{"IBTRS-CONN-033"}, Run: sameAddresses},
+		Attack{Name: "second path with other addresses", Rails: 2, Clauses: []string{"IBTRS-INFO-013"}, Run: secondPath},
+		Attack{Name: "connections of a path in reverse order", Clauses: []string{"IBTRS-CONN-036"}, Run: reverseOrder},
+		Attack{Name: "several paths left half-open", Run: leaveHalfOpen},
 	)
 }
 

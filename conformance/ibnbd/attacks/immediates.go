@@ -16,22 +16,22 @@ const oddDepth = 10
 
 func immediates() []Attack {
 	return []Attack{
-		{Name: "immediates of unknown types come", Clauses: []string{"IBTRS-IMM-008"}, Run: unknownImmediates},
-		{Name: "a request names the chunk behind the last", Clauses: []string{"IBTRS-IMM-006"}, Depth: oddDepth, Run: func(ctx context.Context, t *tester.Tester) error {
+		{Name: "immediates of unknown types", Clauses: []string{"IBTRS-IMM-008"}, Run: unknownImmediates},
+		{Name: "request for the chunk behind the last", Clauses: []string{"IBTRS-IMM-006"}, Depth: oddDepth, Run: func(ctx context.Context, t *tester.Tester) error {
 			return misplaced(ctx, t, "IBTRS-IMM-006", func(p *tester.Path, r *tester.Request) { r.Immediate = p.Place(uint32(p.Geometry.QueueDepth), 520) })
 		}},
-		{Name: "a request names the end of its chunk", Clauses: []string{"IBTRS-IMM-007"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		{Name: "request whose offset is the end of its chunk", Clauses: []string{"IBTRS-IMM-007"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return misplaced(ctx, t, "IBTRS-IMM-007", func(p *tester.Path, r *tester.Request) { r.Immediate = p.Place(0, p.Geometry.ChunkSize()) })
 		}},
-		{Name: "a request names the largest offset", Clauses: []string{"IBTRS-IMM-007"}, Run: func(ctx context.Context, t *tester.Tester) error {
+		{Name: "request with the largest offset", Clauses: []string{"IBTRS-IMM-007"}, Run: func(ctx context.Context, t *tester.Tester) error {
 			return misplaced(ctx, t, "IBTRS-IMM-007", func(p *tester.Path, r *tester.Request) {
 				r.Immediate = p.Place(0, 1<<p.Geometry.Shift()-1)
 			})
 		}},
-		{Name: "the queue depth is no power of two", Clauses: []string{"IBTRS-IMM-013"}, Depth: oddDepth, Run: lastChunk},
-		{Name: "a heartbeat comes", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 0) }},
-		{Name: "a heartbeat comes on a connection for I/O", Clauses: []string{"IBTRS-HB-002"}, Instead: Alarming, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 1) }},
-		{Name: "heartbeats are acknowledged that were never sent", Clauses: []string{"IBTRS-IMM-008"}, Run: uncalledAcknowledges},
+		{Name: "requests at a queue depth that is no power of two", Clauses: []string{"IBTRS-IMM-013"}, Depth: oddDepth, Run: lastChunk},
+		{Name: "heartbeat on the service connection", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 0) }},
+		{Name: "heartbeat on a connection for I/O", Clauses: []string{"IBTRS-HB-002"}, Instead: Alarming, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 1) }},
+		{Name: "acknowledgements of heartbeats that were never sent", Clauses: []string{"IBTRS-IMM-008"}, Run: uncalledAcknowledges},
 	}
 }
 

@@ -36,17 +36,17 @@ func typed(kind byte) func([]byte) []byte {
 func cut(n int) func([]byte) []byte { return func(b []byte) []byte { return b[:n] } }
 
 var wrongInfos = []wrongInfo{
-	{"the INFO request has the type of its response", "IBTRS-INFO-009", typed(ibtrs.TypeInfoResponse), ""},
-	{"the INFO request has the type of a write", "IBTRS-INFO-009", typed(ibtrs.TypeWrite), ""},
-	{"the INFO request has an unknown type", "IBTRS-INFO-009", typed(0xFF), ""},
-	{"the INFO request lacks its last byte", "IBTRS-INFO-010", cut(ibtrs.InfoRequestSize - 1), ""},
-	{"the INFO request has only its type", "IBTRS-INFO-010", cut(2), ""},
-	{"the INFO request is one byte too long", "IBTRS-INFO-025", func(b []byte) []byte { return append(b, 0) }, ""},
-	{"the session name begins with a slash", "IBTRS-INFO-011", named("/tester"), ""},
-	{"the session name climbs out of its directory", "IBTRS-INFO-011", named("../../tester"), ""},
-	{"the session name has a dot in it", "IBTRS-INFO-011", named("tes.ter"), ""},
-	{"the session name is empty", "IBTRS-INFO-014", named(""), Deadly},
-	{"the session name has no end", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), Deadly},
+	{"INFO request with the type of its response", "IBTRS-INFO-009", typed(ibtrs.TypeInfoResponse), ""},
+	{"INFO request with the type of a write", "IBTRS-INFO-009", typed(ibtrs.TypeWrite), ""},
+	{"INFO request with an unknown type", "IBTRS-INFO-009", typed(0xFF), ""},
+	{"INFO request without its last byte", "IBTRS-INFO-010", cut(ibtrs.InfoRequestSize - 1), ""},
+	{"INFO request of its type alone", "IBTRS-INFO-010", cut(2), ""},
+	{"INFO request that is one byte too long", "IBTRS-INFO-025", func(b []byte) []byte { return append(b, 0) }, ""},
+	{"session name that begins with a slash", "IBTRS-INFO-011", named("/tester"), ""},
+	{"session name with .. in it", "IBTRS-INFO-011", named("../../tester"), ""},
+	{"session name with a dot in it", "IBTRS-INFO-011", named("tes.ter"), ""},
+	{"empty session name", "IBTRS-INFO-014", named(""), Deadly},
+	{"session name without a NUL", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), Deadly},
 }
 
 func (w wrongInfo) attack() Attack {
@@ -80,11 +80,11 @@ func information() []Attack {
 		all = append(all, w.attack())
 	}
 	return append(all,
-		Attack{Name: "INFO comes before all connections", Clauses: []string{"IBTRS-INFO-015"}, Run: earlyInfo},
-		Attack{Name: "a heartbeat comes instead of INFO", Clauses: []string{"IBTRS-INFO-022"}, Instead: Alarming, Run: heartbeatForInfo},
-		Attack{Name: "INFO comes twice", Clauses: []string{"IBTRS-INFO-025"}, Run: infoTwice},
-		Attack{Name: "a session has the name of another", Clauses: []string{"IBTRS-INFO-012"}, Run: takenName},
-		Attack{Name: "chunks all over the INFO response are used", Clauses: []string{
+		Attack{Name: "INFO request before all connections are there", Clauses: []string{"IBTRS-INFO-015"}, Run: earlyInfo},
+		Attack{Name: "heartbeat instead of the INFO request", Clauses: []string{"IBTRS-INFO-022"}, Instead: Alarming, Run: heartbeatForInfo},
+		Attack{Name: "second INFO request on a path", Clauses: []string{"IBTRS-INFO-025"}, Run: infoTwice},
+		Attack{Name: "session with the name of another", Clauses: []string{"IBTRS-INFO-012"}, Run: takenName},
+		Attack{Name: "use of chunks all over the INFO response", Clauses: []string{
 			"IBTRS-INFO-005", "IBTRS-INFO-006", "IBTRS-INFO-007", "IBTRS-INFO-008", "IBTRS-INV-001",
 		}, Run: useChunks},
 	)

@@ -21,11 +21,11 @@ func formOf(p *tester.Path) rdma.Op {
 
 func keys() []Attack {
 	return []Attack{
-		{Name: "one chunk is used again and again", Does: Writes, Clauses: []string{"IBTRS-INV-004"}, Run: oneChunk},
-		{Name: "a chunk is written with its old key", Clauses: []string{"IBTRS-INV-005"}, Run: oldKey},
-		{Name: "a chunk is written with a key that never was", Clauses: []string{"IBNBD-FAIL-015"}, Run: wrongKey},
-		{Name: "bytes in front of the chunks are written", Clauses: []string{"IBNBD-FAIL-015"}, Run: outside},
-		{Name: "keys are kept and responses read", Clauses: []string{"IBTRS-IO-014"}, Run: keptKeys},
+		{Name: "one chunk used again and again", Does: Writes, Clauses: []string{"IBTRS-INV-004"}, Run: oneChunk},
+		{Name: "write to a chunk with its old key", Clauses: []string{"IBTRS-INV-005"}, Run: oldKey},
+		{Name: "write to a chunk with a key that never was", Clauses: []string{"IBNBD-FAIL-015"}, Run: wrongKey},
+		{Name: "write in front of the chunks", Clauses: []string{"IBNBD-FAIL-015"}, Run: outside},
+		{Name: "responses where keys are kept", Clauses: []string{"IBTRS-IO-014"}, Run: keptKeys},
 	}
 }
 

@@ -59,7 +59,7 @@ var exits = []exit{
 func lives() []Attack {
 	var all []Attack
 	for _, e := range exits {
-		all = append(all, Attack{Name: "a client goes " + e.name, Does: e.does, Run: func(ctx context.Context, t *tester.Tester) error {
+		all = append(all, Attack{Name: "client that goes away " + e.name, Does: e.does, Run: func(ctx context.Context, t *tester.Tester) error {
 			p := t.NewSession().NewPath(0)
 			if err := e.come(ctx, t, p); err != nil {
 				return err
@@ -69,11 +69,11 @@ func lives() []Attack {
 	}
 	for _, cid := range []uint16{0, 1} {
 		all = append(all, Attack{
-			Name: fmt.Sprintf("a client gives up connection %d alone", cid), Clauses: []string{"IBTRS-PATH-003"},
+			Name: fmt.Sprintf("disconnect of connection %d alone", cid), Clauses: []string{"IBTRS-PATH-003"},
 			Run: func(ctx context.Context, t *tester.Tester) error { return giveUp(ctx, t, cid) },
 		})
 	}
-	return append(all, Attack{Name: "a client comes and goes a hundred times", Run: comeAndGo})
+	return append(all, Attack{Name: "a hundred connects and disconnects", Run: comeAndGo})
 }
 
 // giveUp disconnects one connection of a path. The target must take down the others.

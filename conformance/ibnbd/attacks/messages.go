@@ -15,15 +15,15 @@ import (
 
 func messages() []Attack {
 	all := []Attack{
-		{Name: "clients of all versions come", Clauses: []string{"IBNBD-MSG-003", "IBNBD-MSG-017"}, Run: versions},
-		{Name: "a client has version 0", Clauses: []string{"IBNBD-MSG-016"}, Run: versionZero},
-		{Name: "a message of an unknown type comes", Clauses: []string{"IBNBD-MSG-011"}, Run: unknownTypes},
-		{Name: "an IO message comes in its short form", Does: Writes, Clauses: []string{"IBNBD-MSG-005"}, Run: shortForm},
-		{Name: "messages are longer than they need be", Clauses: []string{"IBNBD-MSG-006"}, Run: longMessages},
-		{Name: "reserved bytes and bits are set", Does: Writes, Clauses: []string{"IBNBD-MSG-010", "IBNBD-IO-012", "IBNBD-IO-018"}, Run: reserved},
-		{Name: "OPEN has little room for its reply", Clauses: []string{"IBNBD-MSG-013"}, Run: littleRoom},
-		{Name: "replies lie where other data lay", Does: Writes, Clauses: []string{"IBNBD-MSG-014"}, Run: staleBytes},
-		{Name: "OPEN comes without SESS_INFO", Does: Writes, Clauses: []string{"IBNBD-MSG-015"}, Run: openFirst},
+		{Name: "SESS_INFO of all versions", Clauses: []string{"IBNBD-MSG-003", "IBNBD-MSG-017"}, Run: versions},
+		{Name: "SESS_INFO of version 0", Clauses: []string{"IBNBD-MSG-016"}, Run: versionZero},
+		{Name: "block message of an unknown type", Clauses: []string{"IBNBD-MSG-011"}, Run: unknownTypes},
+		{Name: "IO message in its short form", Does: Writes, Clauses: []string{"IBNBD-MSG-005"}, Run: shortForm},
+		{Name: "block messages that are longer than they need be", Clauses: []string{"IBNBD-MSG-006"}, Run: longMessages},
+		{Name: "block messages with reserved bytes and bits set", Does: Writes, Clauses: []string{"IBNBD-MSG-010", "IBNBD-IO-012", "IBNBD-IO-018"}, Run: reserved},
+		{Name: "OPEN with little room for its reply", Clauses: []string{"IBNBD-MSG-013"}, Run: littleRoom},
+		{Name: "replies in memory that held other data", Does: Writes, Clauses: []string{"IBNBD-MSG-014"}, Run: staleBytes},
+		{Name: "OPEN without SESS_INFO", Does: Writes, Clauses: []string{"IBNBD-MSG-015"}, Run: openFirst},
 	}
 	for _, m := range []struct {
 		name string
@@ -39,7 +39,7 @@ func messages() []Attack {
 		}},
 	} {
 		all = append(all, Attack{
-			Name: m.name + " is shorter than it must be", Clauses: []string{"IBNBD-MSG-012"},
+			Name: m.name + " that is too short", Clauses: []string{"IBNBD-MSG-012"},
 			Run: func(ctx context.Context, t *tester.Tester) error { return tooShort(ctx, t, m.of(t), m.size) },
 		})
 	}

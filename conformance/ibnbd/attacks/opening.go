@@ -22,12 +22,12 @@ type badName struct {
 }
 
 var badNames = []badName{
-	{"a device path leads nowhere", "IBNBD-OPEN-003", "dev/nosuch", ibtrs.ENOENT, ""},
-	{"a device path climbs from its root", "IBNBD-OPEN-005", "../../dev/ram0", ibtrs.EINVAL, ""},
-	{"a device path climbs in its middle", "IBNBD-OPEN-005", "dev/../etc/passwd", ibtrs.EINVAL, ""},
-	{"a device path has two dots inside a name", "IBNBD-OPEN-005", "dev/a..b", ibtrs.EINVAL, ""},
-	{"a device path is empty", "IBNBD-OPEN-018", "", ibtrs.EINVAL, ""},
-	{"a device path has no end", "IBNBD-OPEN-018", strings.Repeat("x", 255), ibtrs.EINVAL, Deadly},
+	{"OPEN of a device that is not there", "IBNBD-OPEN-003", "dev/nosuch", ibtrs.ENOENT, ""},
+	{"OPEN of a path that begins with ..", "IBNBD-OPEN-005", "../../dev/ram0", ibtrs.EINVAL, ""},
+	{"OPEN of a path with .. in its middle", "IBNBD-OPEN-005", "dev/../etc/passwd", ibtrs.EINVAL, ""},
+	{"OPEN of a path with two dots inside a name", "IBNBD-OPEN-005", "dev/a..b", ibtrs.EINVAL, ""},
+	{"OPEN of an empty path", "IBNBD-OPEN-018", "", ibtrs.EINVAL, ""},
+	{"OPEN of a path without a NUL", "IBNBD-OPEN-018", strings.Repeat("x", 255), ibtrs.EINVAL, Deadly},
 }
 
 func (b badName) attack() Attack {
@@ -51,12 +51,12 @@ func opening() []Attack {
 		all = append(all, b.attack())
 	}
 	return append(all,
-		Attack{Name: "OPEN has an unknown access mode", Does: Writes, Clauses: []string{"IBNBD-OPEN-012"}, Run: badAccess},
-		Attack{Name: "OPEN has any byte as I/O mode", Clauses: []string{"IBNBD-COMPAT-005"}, Run: anyIOMode},
-		Attack{Name: "a device is opened twice in a session", Does: Writes, Clauses: []string{"IBNBD-OPEN-013"}, Run: openTwice},
-		Attack{Name: "devices are closed that nobody opened", Clauses: []string{"IBNBD-OPEN-022"}, Run: closeUnknown},
-		Attack{Name: "a device of another session is used", Clauses: []string{"IBNBD-IO-002", "IBNBD-OPEN-022"}, Run: foreignDevice},
-		Attack{Name: "a session writes where another writes", Does: Writes, Clauses: []string{"IBNBD-OPEN-007"}, Run: secondWriter},
+		Attack{Name: "OPEN with an unknown access mode", Does: Writes, Clauses: []string{"IBNBD-OPEN-012"}, Run: badAccess},
+		Attack{Name: "OPEN with any byte as I/O mode", Clauses: []string{"IBNBD-COMPAT-005"}, Run: anyIOMode},
+		Attack{Name: "second OPEN of a device in a session", Does: Writes, Clauses: []string{"IBNBD-OPEN-013"}, Run: openTwice},
+		Attack{Name: "CLOSE of devices that nobody opened", Clauses: []string{"IBNBD-OPEN-022"}, Run: closeUnknown},
+		Attack{Name: "I/O and CLOSE with the device id of another session", Clauses: []string{"IBNBD-IO-002", "IBNBD-OPEN-022"}, Run: foreignDevice},
+		Attack{Name: "OPEN for writing of a device that another session writes", Does: Writes, Clauses: []string{"IBNBD-OPEN-007"}, Run: secondWriter},
 	)
 }
 

@@ -56,26 +56,26 @@ const (
 const readSize = 512
 
 var forgeries = []forgery{
-	{"a transport message has type 0", "IBTRS-IO-021", field(atType, uint16(0)), ended},
-	{"a transport message has the type of a key response", "IBTRS-IO-021", field(atType, uint16(ibtrs.TypeKeyResponse)), ended},
-	{"a transport message has type 65535", "IBTRS-IO-021", field(atType, uint16(0xFFFF)), ended},
-	{"a header is one byte longer than its offset", "IBTRS-IO-022", field(atHeaderLength, uint16(readSize+32+1)), refused},
-	{"a header is declared as 65535 bytes", "IBTRS-IO-022", field(atHeaderLength, uint16(0xFFFF)), refused},
-	{"a read counts two descriptors", "IBTRS-IO-023", field(atCount, uint16(2)), refused},
-	{"a read counts 65535 descriptors", "IBTRS-IO-023", field(atCount, uint16(0xFFFF)), harmless},
-	{"a descriptor is one byte longer than the data", "IBTRS-IO-024", field(atLength, uint32(readSize+1)), refused},
-	{"a descriptor is as long as the chunk", "IBTRS-IO-024", func(p *tester.Path, r *tester.Request) {
+	{"transport message of type 0", "IBTRS-IO-021", field(atType, uint16(0)), ended},
+	{"transport message with the type of a key response", "IBTRS-IO-021", field(atType, uint16(ibtrs.TypeKeyResponse)), ended},
+	{"transport message of type 65535", "IBTRS-IO-021", field(atType, uint16(0xFFFF)), ended},
+	{"header length one byte beyond its offset", "IBTRS-IO-022", field(atHeaderLength, uint16(readSize+32+1)), refused},
+	{"header length of 65535 bytes", "IBTRS-IO-022", field(atHeaderLength, uint16(0xFFFF)), refused},
+	{"read that counts two descriptors", "IBTRS-IO-023", field(atCount, uint16(2)), refused},
+	{"read that counts 65535 descriptors", "IBTRS-IO-023", field(atCount, uint16(0xFFFF)), harmless},
+	{"read descriptor one byte longer than the data", "IBTRS-IO-024", field(atLength, uint32(readSize+1)), refused},
+	{"read descriptor as long as the chunk", "IBTRS-IO-024", func(p *tester.Path, r *tester.Request) {
 		binary.LittleEndian.PutUint32(r.Message[atLength:], p.Geometry.ChunkSize())
 	}, refused},
-	{"a descriptor has length 0", "IBTRS-IO-025", field(atLength, uint32(0)), harmless},
-	{"a descriptor is longer than the chunk", "IBTRS-IO-025", func(p *tester.Path, r *tester.Request) {
+	{"read descriptor of length 0", "IBTRS-IO-025", field(atLength, uint32(0)), harmless},
+	{"read descriptor longer than the chunk", "IBTRS-IO-025", func(p *tester.Path, r *tester.Request) {
 		binary.LittleEndian.PutUint32(r.Message[atLength:], p.Geometry.ChunkSize()+1)
 	}, harmless},
-	{"a descriptor has length 4294967295", "IBTRS-IO-025", field(atLength, uint32(0xFFFFFFFF)), harmless},
-	{"a transport message crosses the end of its chunk", "IBTRS-IO-026", func(p *tester.Path, r *tester.Request) {
+	{"read descriptor of length 4294967295", "IBTRS-IO-025", field(atLength, uint32(0xFFFFFFFF)), harmless},
+	{"transport message across the end of its chunk", "IBTRS-IO-026", func(p *tester.Path, r *tester.Request) {
 		r.Immediate = p.Place(0, p.Geometry.ChunkSize()-2)
 	}, ended},
-	{"a read message asks for an invalidation without a descriptor", "IBTRS-IO-034", func(_ *tester.Path, r *tester.Request) {
+	{"read that asks for an invalidation without a descriptor", "IBTRS-IO-034", func(_ *tester.Path, r *tester.Request) {
 		*r = withoutDescriptor(*r)
 	}, performed},
 }
@@ -141,11 +141,11 @@ func requests() []Attack {
 		all = append(all, a)
 	}
 	return append(all,
-		Attack{Name: "I/O is sent on the service connection, and OPEN on one for I/O", Clauses: []string{"IBTRS-IO-008", "IBTRS-IO-009"}, Run: anyConnection},
-		Attack{Name: "a read has a descriptor shorter than its data", Does: Writes, Clauses: []string{"IBTRS-IO-010", "IBTRS-IO-004"}, Run: shortDescriptor},
-		Attack{Name: "reads ask for an invalidation", Clauses: []string{"IBTRS-IO-011", "IBTRS-IO-013"}, Run: invalidations},
-		Attack{Name: "reads ask for no invalidation", Clauses: []string{"IBTRS-IO-012", "IBTRS-IO-013", "IBTRS-IMM-004"}, Run: noInvalidations},
-		Attack{Name: "a message is sent to a connection for I/O", Clauses: []string{"IBTRS-INFO-025"}, Run: sendToIO},
+		Attack{Name: "I/O on the service connection, and OPEN on one for I/O", Clauses: []string{"IBTRS-IO-008", "IBTRS-IO-009"}, Run: anyConnection},
+		Attack{Name: "read with a descriptor shorter than its data", Does: Writes, Clauses: []string{"IBTRS-IO-010", "IBTRS-IO-004"}, Run: shortDescriptor},
+		Attack{Name: "reads that ask for an invalidation", Clauses: []string{"IBTRS-IO-011", "IBTRS-IO-013"}, Run: invalidations},
+		Attack{Name: "reads that ask for no invalidation", Clauses: []string{"IBTRS-IO-012", "IBTRS-IO-013", "IBTRS-IMM-004"}, Run: noInvalidations},
+		Attack{Name: "SEND on a connection for I/O", Clauses: []string{"IBTRS-INFO-025"}, Run: sendToIO},
 	)
 }
 

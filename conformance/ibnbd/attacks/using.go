@@ -18,21 +18,21 @@ import (
 // using are uses that are no attack at all: a target that endures everything must also do what it is there for.
 func using() []Attack {
 	return []Attack{
-		{Name: "others read what was written as soon as it is acknowledged", Does: Writes, Clauses: []string{"IBTRS-IO-031", "IBNBD-IO-001"}, Run: readByOthers},
-		{Name: "blocks are discarded", Does: Writes, Clauses: []string{"IBNBD-IO-006"}, Run: discard},
-		{Name: "blocks are zeroed", Does: Writes, Clauses: []string{"IBNBD-IO-007"}, Run: zero},
-		{Name: "a device is read to its end", Clauses: []string{"IBNBD-OPEN-001", "IBNBD-OPEN-002"}, Run: readToEnd},
-		{Name: "a device is described to a client of mainline", Clauses: []string{"IBNBD-COMPAT-004"}, Run: describe},
-		{Name: "clients of every access mode share a device", Does: Writes, Clauses: []string{
+		{Name: "reads by another session of what was just acknowledged", Does: Writes, Clauses: []string{"IBTRS-IO-031", "IBNBD-IO-001"}, Run: readByOthers},
+		{Name: "discard of blocks", Does: Writes, Clauses: []string{"IBNBD-IO-006"}, Run: discard},
+		{Name: "write zeroes on blocks", Does: Writes, Clauses: []string{"IBNBD-IO-007"}, Run: zero},
+		{Name: "reads up to the end of a device", Clauses: []string{"IBNBD-OPEN-001", "IBNBD-OPEN-002"}, Run: readToEnd},
+		{Name: "OPEN response as a client of mainline reads it", Clauses: []string{"IBNBD-COMPAT-004"}, Run: describe},
+		{Name: "one device opened in every access mode", Does: Writes, Clauses: []string{
 			"IBNBD-OPEN-008", "IBNBD-OPEN-009", "IBNBD-OPEN-010", "IBNBD-OPEN-011", "IBNBD-OPEN-019",
 		}, Run: share},
-		{Name: "a device is closed while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
-		{Name: "names are as long as they may be", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
-		{Name: "SESS_INFO comes with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
-		{Name: "a device that is open in one I/O mode is opened in the other", Clauses: []string{"IBNBD-OPEN-025"}, Run: bothIOModes},
-		{Name: "requests take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
-		{Name: "a client comes back by a new incarnation of its path", Clauses: []string{"IBNBD-FAIL-014"}, Run: comeBack},
-		{Name: "its queue depth is 1", Depth: 1, Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: depthOne},
+		{Name: "CLOSE while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
+		{Name: "session name and device path of the greatest length", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
+		{Name: "SESS_INFO with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
+		{Name: "OPEN in the other I/O mode of a device that is open", Clauses: []string{"IBNBD-OPEN-025"}, Run: bothIOModes},
+		{Name: "requests that take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
+		{Name: "new incarnation of a path that is there", Clauses: []string{"IBNBD-FAIL-014"}, Run: comeBack},
+		{Name: "requests at a queue depth of 1", Depth: 1, Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: depthOne},
 	}
 }
 

@@ -29,7 +29,7 @@ func InitiatorSpecs() []foreign.Spec {
 // may end others, too.
 func ofProvocation(c provocations.Provocation) foreign.Spec {
 	s := foreign.Spec{
-		Name: "an initiator lives on when " + c.Name, Clauses: append([]string{c.Survives()}, c.Clauses...), Survival: c.Survives(),
+		Name: c.Spec(), Clauses: append([]string{c.Survives()}, c.Clauses...), Survival: c.Survives(),
 		Takes: provoking, Addresses: c.Needs(), MayEnd: c.Survives() != provocations.Survival, Needs: Map,
 		OnInitiator: func(ctx context.Context, r *foreign.InitiatorRun) error { return provoke(ctx, r, c) },
 	}

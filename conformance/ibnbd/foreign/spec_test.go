@@ -53,7 +53,7 @@ func TestTargetSpecs(t *testing.T) {
 	specs := Protocol().Target(foreign.Config{}).Specs()
 	names := checkSpecs(t, clauses.Target, specs)
 	for _, a := range attacks.All() {
-		if !names["a target lives on when "+a.Name] {
+		if !names[a.Spec()] {
 			t.Errorf("the attack %q is left out", a.Name)
 		}
 	}
@@ -68,7 +68,7 @@ func TestInitiatorSpecs(t *testing.T) {
 	specs := Protocol().Initiator(foreign.InitiatorConfig{}).Specs()
 	names := checkSpecs(t, clauses.Initiator, specs)
 	for _, c := range provocations.All() {
-		if !names["an initiator lives on when "+c.Name] {
+		if !names[c.Spec()] {
 			t.Errorf("the provocation %q is left out", c.Name)
 		}
 	}

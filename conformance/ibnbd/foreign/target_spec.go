@@ -27,7 +27,7 @@ func TargetSpecs() []foreign.Spec {
 // ofAttack makes a spec of an attack, by the name that it has in the lab.
 func ofAttack(a attacks.Attack) foreign.Spec {
 	s := foreign.Spec{
-		Name: "a target lives on when " + a.Name, Clauses: append([]string{a.Survives()}, a.Clauses...), Survival: a.Survives(),
+		Name: a.Spec(), Clauses: append([]string{a.Survives()}, a.Clauses...), Survival: a.Survives(),
 		Takes: 200 * time.Millisecond, Addresses: max(1, a.Rails), Depth: a.Depth, Does: a.Does, MayEnd: a.MayEnd(),
 		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return attacks.Execute(ctx, targetOf(r), a) },
 	}

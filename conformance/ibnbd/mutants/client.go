@@ -52,7 +52,7 @@ func (t clientTrial) Specs(clauses []string) []mutant.Spec {
 			continue
 		}
 		all = append(all, mutant.Spec{
-			Name: "an initiator lives on when " + c.Name,
+			Name: c.Spec(),
 			Run:  func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.provoke(ctx, c, on) },
 		})
 	}

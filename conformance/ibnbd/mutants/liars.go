@@ -43,7 +43,7 @@ func (b *brokenServer) eventually(otherwise func(answer func())) {
 }
 
 // readByOthers is the attack that has the most requests.
-const readByOthers = "others read what was written as soon as it is acknowledged"
+const readByOthers = "reads by another session of what was just acknowledged"
 
 // liars are servers that are broken as a whole and look like servers nevertheless.
 func liars() []row {

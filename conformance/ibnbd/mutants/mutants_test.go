@@ -31,7 +31,7 @@ func TestSurvivors(t *testing.T) {
 	anyMagic := onConnRequest(func(r *ibtrs.ConnRequest) { r.Magic = ibtrs.Magic })
 	rows := []row{
 		server("good-server", "does everything right", magic, func(*brokenServer) {}),
-		server("another-clause", "takes any magic, and says that it takes any version", version, anyMagic).by("a request has another magic"),
+		server("another-clause", "takes any magic, and says that it takes any version", version, anyMagic).by("connection request with another magic"),
 		server("one-of-two", "takes any magic, and says that it takes any version, too", magic, anyMagic).alsoBreaks(version),
 		server("no-spec", "breaks a clause that no attack decides", "IBTRS-CONN-001", func(*brokenServer) {}),
 		client("good-client", "does everything right", "IBTRS-CONN-037", nil),

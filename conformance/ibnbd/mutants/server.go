@@ -59,7 +59,7 @@ func (t serverTrial) Specs(clauses []string) []mutant.Spec {
 			continue
 		}
 		all = append(all, mutant.Spec{
-			Name: "a target lives on when " + a.Name, Control: string(t.mode),
+			Name: a.Spec(), Control: string(t.mode),
 			Run: func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.attack(ctx, a, on) },
 		})
 	}

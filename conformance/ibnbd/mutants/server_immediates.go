@@ -29,7 +29,7 @@ func immediates() []row {
 			})
 		}),
 		serverKept("answers-for-chunk-zero", "answers every request as that of chunk 0", "IBTRS-IMM-003",
-			func(b *brokenServer) { b.rules().FixedID = true }).by("requests take turns in two chunks"),
+			func(b *brokenServer) { b.rules().FixedID = true }).by("requests that take turns in two chunks"),
 		server("any-chunk", "answers a request for a chunk that does not exist", "IBTRS-IMM-006",
 			func(b *brokenServer) { b.rules().AnyChunk = true }),
 		server("any-offset", "answers a request behind the end of its chunk", "IBTRS-IMM-007",

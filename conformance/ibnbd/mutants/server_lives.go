@@ -32,7 +32,7 @@ func lives() []row {
 					b.die()
 				}
 			})
-		}).by("a request has another magic"),
+		}).by("connection request with another magic"),
 		server("dies-of-reverse-order", "dies when the last connection comes first", attacks.Survival, func(b *brokenServer) {
 			begun := map[ibtrs.UUID]bool{}
 			b.alterConnRequests(func(r *ibtrs.ConnRequest) {
@@ -41,7 +41,7 @@ func lives() []row {
 				}
 				begun[r.PathUUID] = true
 			})
-		}).by("the connections of a path come in reverse order"),
+		}).by("connections of a path in reverse order"),
 		server("dies-of-an-early-goodbye", "dies when a client goes after its first connection", attacks.Survival, func(b *brokenServer) {
 			asked := 0
 			b.alterConnRequests(func(*ibtrs.ConnRequest) { asked++ })
@@ -50,15 +50,15 @@ func lives() []row {
 					b.die()
 				}
 			})
-		}).by("a client goes after its first connection"),
+		}).by("client that goes away after its first connection"),
 		server("dies-of-two-descriptors", "dies of a read with two descriptors", attacks.Survival,
 			dies(func(w *request) bool { return w.reads() && messageCount.get(w.message) > 1 })).
-			by("a read counts two descriptors"),
+			by("read that counts two descriptors"),
 		server("dies-beyond-the-end", "dies of a sector that does not fit into a file offset", attacks.Survival,
 			dies(func(w *request) bool {
 				op, io := w.op()
 				return io && op != ibnbd.OpFlush && ioSector.get(w.header) > 1<<54
-			})).by("I/O goes beyond the end of a device"),
+			})).by("I/O beyond the end of a device"),
 		server("dies-of-a-hundred", "dies of the hundredth connection", attacks.Survival, func(b *brokenServer) {
 			asked := 0
 			b.alterConnRequests(func(*ibtrs.ConnRequest) {
@@ -66,17 +66,17 @@ func lives() []row {
 					b.die()
 				}
 			})
-		}).by("a client comes and goes a hundred times"),
+		}).by("a hundred connects and disconnects"),
 		server("dies-of-an-empty-name", "dies of an empty session name", attacks.Deadly, func(b *brokenServer) {
 			b.alterInfoRequests(func(m []byte) {
 				if m[atName] == 0 {
 					b.die()
 				}
 			})
-		}).by("the session name is empty"),
+		}).by("empty session name"),
 		server("dies-of-an-endless-path", "dies of a device path without end", attacks.Deadly,
 			dies(func(w *request) bool { return w.is(ibnbd.TypeOpen) && w.header[openDevicePath.End()-1] != 0 })).
-			by("a device path has no end"),
+			by("OPEN of a path without a NUL"),
 		server("dies-of-a-heartbeat", "dies of a heartbeat on a connection for I/O", attacks.Alarming, func(b *brokenServer) {
 			service := map[uint32]bool{} // queue pairs that something else than I/O came for
 			b.alterReceived(withImmediate, func(p *soft.Packet) {
@@ -85,11 +85,11 @@ func lives() []row {
 				}
 			})
 			b.alterReceived(func(p *soft.Packet) bool { return p.OpCode() == roce.RCSendOnly }, func(p *soft.Packet) { service[p.DestQP()] = true })
-		}).by("a heartbeat comes on a connection for I/O"),
+		}).by("heartbeat on a connection for I/O"),
 		server("dies-of-fua", "dies of a read with the flag FUA", attacks.Alarming,
 			dies(func(w *request) bool {
 				op, io := w.op()
 				return io && op == ibnbd.OpRead && ioOpFlags.get(w.header)&uint64(ibnbd.FlagFUA) != 0
-			})).by("a read has the flag FUA"),
+			})).by("read with the flag FUA"),
 	}
 }

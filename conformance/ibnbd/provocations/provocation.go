@@ -16,7 +16,7 @@ import (
 
 // Provocation is one thing that servers do to an initiator.
 type Provocation struct {
-	Name    string   // unique; reads well behind "an initiator lives on when"
+	Name    string   // unique; says what servers do, behind [Group]
 	Clauses []string // that it decides, beside Survival
 	Servers int      // devices for servers that it needs; 0 means 1
 	Slow    bool     // it waits for the initiator's timers
@@ -27,6 +27,12 @@ type Provocation struct {
 	// Run does it and judges the initiator. Its error is a *tester.Violation when a clause is broken.
 	Run func(ctx context.Context, p *Play) error
 }
+
+// Group is how the names of specs begin that are provocations.
+const Group = "provocation where"
+
+// Spec is the name of the spec, in every kind of run.
+func (c Provocation) Spec() string { return Group + " " + c.Name }
 
 // Survival is the clause that every provocation decides: whatever a server does, the initiator lives on, uses its other
 // servers and maps new disks.

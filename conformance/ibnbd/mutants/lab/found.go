@@ -9,7 +9,7 @@ func found() []row {
 		{Name: "mainline-force", What: "mainline's initiator waits for I/O when a device is unmapped by force", Breaks: []string{"IBNBD-SYSFS-022"}, Found: true},
 		{
 			Name: "mainline-ghost-session", What: "mainline's initiator keeps a session whose last device was unmapped", Breaks: []string{"IBNBD-FAIL-026"}, Found: true,
-			By: []string{"an initiator lives on when a response comes by SEND although keys are kept"},
+			By: []string{"provocation where a response comes by SEND although keys are kept"},
 		},
 		{Name: "mainline-registers-twice", What: "mainline's target loses the path with a packet of a read's data", Breaks: []string{"IBTRS-INV-016"}, Found: true},
 		{

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 )
 
-var _ = Describe("an initiator lives on when", func() {
+var _ = Describe(provocations.Group, func() {
 	for _, c := range provocations.All() {
 		It(c.Name, claim.Clauses(append([]string{c.Survives()}, c.Clauses...)...), takes(c), func(ctx SpecContext) { endure(ctx, c) })
 	}

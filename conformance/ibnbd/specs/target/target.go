@@ -20,7 +20,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-var _ = Describe("a target lives on when", func() {
+var _ = Describe(attacks.Group, func() {
 	for _, a := range attacks.All() {
 		It(a.Name, claim.Clauses(append([]string{a.Survives()}, a.Clauses...)...), takes(a), func(ctx SpecContext) { endure(ctx, a) })
 	}
