@@ -39,16 +39,18 @@ const engine = "the engine"
 var rooms = []room{
 	{name: "burst", dirs: []string{"reference/burst"}},
 	{name: "layout", dirs: []string{"reference/layout"}},
+	{name: "nbd", dirs: []string{"reference/nbd"}, may: []string{"burst"}},
+	{name: "backend", dirs: []string{"reference/backend"}},
 	{name: "roce", dirs: []string{"reference/roce"}},
 	{name: "rdma", dirs: []string{"reference/rdma"}},
 	{name: "soft", dirs: []string{"reference/rdma/soft"}, may: []string{"rdma", "roce"}},
 	{name: "verbs", dirs: []string{"reference/rdma/verbs"}, may: []string{"rdma"}},
 	{name: "ibtrs", dirs: []string{"reference/ibtrs"}, may: []string{"rdma", "layout", "burst"}, tests: []string{"soft", "roce"}},
-	{name: "ibnbd", dirs: []string{"reference/ibnbd"}, may: []string{"ibtrs", "layout", "burst"}, tests: []string{"rdma", "soft"}},
+	{name: "ibnbd", dirs: []string{"reference/ibnbd"}, may: []string{"ibtrs", "nbd", "backend", "layout", "burst"}, tests: []string{"rdma", "soft"}},
 	{name: "srp", dirs: []string{"reference/srp", "reference/scsi"}, may: []string{"rdma", "layout"}, tests: []string{"soft", "roce"}},
 	{
 		name: "the reference's programs", dirs: []string{"reference/cmd"},
-		may: []string{"ibnbd", "ibtrs", "srp", "rdma", "soft", "verbs", "version"},
+		may: []string{"ibnbd", "ibtrs", "srp", "nbd", "backend", "rdma", "soft", "verbs", "version"},
 	},
 	{name: "version", dirs: []string{"reference/version"}},
 	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
@@ -59,7 +61,7 @@ var rooms = []room{
 			"conformance/kit", "conformance/mutant", "conformance/prompt", "conformance/protocol",
 			"conformance/runner", "conformance/stamp", "conformance/verdict",
 		},
-		may:   []string{"vm", "rdma", "soft", "verbs", "roce", "version"},
+		may:   []string{"vm", "nbd", "rdma", "soft", "verbs", "roce", "version"},
 		tests: []string{"clauses for tests"},
 	},
 	{name: "the clauses", dirs: []string{"conformance/ibnbd/catalogue", "conformance/srp/catalogue"}, may: []string{engine}},
@@ -67,7 +69,7 @@ var rooms = []room{
 	{name: "interop", dirs: []string{"conformance/interop"}, tests: []string{"vm", "rdma", "soft", "roce"}},
 	{
 		name: "the wing of IBNBD", dirs: []string{"conformance/ibnbd"},
-		may: []string{engine, "the clauses", "vm", "ibnbd", "ibtrs", "layout", "rdma", "soft", "verbs", "roce"},
+		may: []string{engine, "the clauses", "vm", "ibnbd", "ibtrs", "backend", "layout", "rdma", "soft", "verbs", "roce"},
 	},
 	{
 		name: "the wing of SRP", dirs: []string{"conformance/srp"},
@@ -80,11 +82,11 @@ var rooms = []room{
 	{
 		name: "the command", dirs: []string{"conformance/cmd"},
 		may:   []string{"the facade", engine, "vm", "version"},
-		tests: []string{"the wing of IBNBD", "ibnbd", "ibtrs", "rdma", "soft", "roce"}, // of which vendors' implementations are made
+		tests: []string{"the wing of IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
 	},
 	{
 		name: "somebody else's module", dirs: []string{"conformance/testdata/vendor"},
-		may: []string{"the facade", engine, "ibnbd", "rdma", "soft"},
+		may: []string{"the facade", engine, "ibnbd", "backend", "rdma", "soft"},
 	},
 	{name: "ci", dirs: []string{"ci"}, tests: []string{"the wing of IBNBD", "vm"}}, // its hooks are tried in a guest
 }
@@ -104,7 +106,6 @@ var exceptions = []exception{
 	{"conformance/audit", "the wing of IBNBD", "the passive judge has not been divided yet"},
 	{"conformance/audit", "the clauses", "the passive judge has not been divided yet"},
 	{"conformance/audit", protocolNames, "the passive judge has not been divided yet"},
-	{"conformance/disk", "ibnbd", "the NBD server knows errors of the block protocol"},
 }
 
 // clausePattern matches ids of clauses, modulePattern names of kernel modules: the engine knows neither.

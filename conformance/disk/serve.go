@@ -8,7 +8,7 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // maxSocketPath is the longest path of a Unix socket in bytes, without the NUL that ends it.

@@ -8,7 +8,7 @@ import (
 	"math/bits"
 	"sync"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // Sector is the unit in which a disk remembers and forgets, in bytes.

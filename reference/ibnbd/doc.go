@@ -30,7 +30,7 @@
 // # Requests whose application is gone
 //
 // A request that was given up never takes effect after a newer one that was acknowledged (Clause IBNBD-FAIL-029). It is given
-// up when its context ends, when the client of the NBD door goes without a disconnect (package nbd, the kernel's driver
+// up when its context ends, when an NBD client that [NBDDisk] serves goes without a disconnect (the kernel's driver
 // included), and when its device is unmapped by force; package ibtrs does not send it again. But it may have left. So a device
 // has its requests in an order: what touches the blocks of a write, a discard or zeroes waits until that has ended, however
 // long ago its application has gone. Reads wait as well: what an application has read must stay. Flushes do not: they promise

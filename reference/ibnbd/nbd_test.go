@@ -9,9 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 )
 
 // cachedMemory is memory that says it has a volatile cache, and counts what goes through it.
@@ -51,7 +50,7 @@ func TestDiskWithoutCacheStaysDurable(t *testing.T) {
 		}
 		ccfg := l.clientConfig("blya", 0)
 		d := l.mapDevice(l.connect(ccfg), "a", ibnbd.ReadWrite)
-		disk := nbd.FromDevice(d)
+		disk := ibnbd.NBDDisk(d)
 		if disk.Info().WriteCache {
 			t.Fatal("a disk shows a cache that the device does not have")
 		}

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
@@ -230,7 +230,7 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 // serve serves the device through NBD.
 func (s *stale) serve() {
 	server := &nbd.Server{}
-	server.Add("ram0", nbd.FromDevice(s.device))
+	server.Add("ram0", ibnbd.NBDDisk(s.device))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, s.socket) }()

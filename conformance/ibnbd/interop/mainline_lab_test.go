@@ -16,8 +16,8 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/disk"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
+	"github.com/ibnbd/ibnbd/reference/backend"
 )
 
 // slowDisk takes its time for writes.

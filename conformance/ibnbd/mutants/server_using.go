@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
+	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 

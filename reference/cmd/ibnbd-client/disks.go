@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // disks are the block devices of the kernel that devices of this program have. A device that has none is passed over.
@@ -23,7 +23,7 @@ type disks struct {
 func (k *disks) attach(d *ibnbd.Device) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	disk, err := nbd.AttachToKernel(nbd.FromDevice(d), d.MaxIO())
+	disk, err := nbd.AttachToKernel(ibnbd.NBDDisk(d), d.MaxIO())
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // mapOptions are what a person can choose about mapping.
@@ -137,7 +137,7 @@ func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 			return errors.Join(err, d.Unmap(ctx, true))
 		}
 	}
-	r.nbd.Add(path, nbd.FromDevice(d))
+	r.nbd.Add(path, ibnbd.NBDDisk(d))
 	return nil
 }
 

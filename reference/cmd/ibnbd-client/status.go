@@ -19,8 +19,8 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/figures"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // status is what a running client tells of itself.

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/rules"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )

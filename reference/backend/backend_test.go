@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/backend"
+	"github.com/ibnbd/ibnbd/reference/backend"
 )
 
 const size = 4 << 20

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// The block protocol cannot be asked what of a device is allocated. What a client can find out is what reads as zeroes, by
+// A Disk cannot be asked what of it is allocated. What a client can find out is what reads as zeroes, by
 // reading. So a status of base:allocation tells of zeroes and never of holes, of which nobody here knows, and all that has
 // not been read is data, of which nothing is said.
 //

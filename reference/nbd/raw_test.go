@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // Numbers of the protocol, as its document has them.

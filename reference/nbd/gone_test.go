@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // stuck is a disk whose writes take until they are given up, or let go.

@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // plain is a disk that can do nothing but be read and written.

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // ram is a disk in memory.

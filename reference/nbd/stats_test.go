@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd/nbd"
+	"github.com/ibnbd/ibnbd/reference/nbd"
 )
 
 // text is where a log goes.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nbd is a small server of the Network Block Device protocol: the door through which programs of the system,
-// such as nbd-client, qemu-img, nbdcopy and fio, reach a device that this process has mapped.
+// Package nbd is a small server of the Network Block Device protocol: programs of the system, such as nbd-client,
+// qemu-img, nbdcopy and fio, reach through it a disk that this process has.
 //
 // A [Server] offers named [Disk]s on any net.Listener, usually a Unix socket; [URI] is what NBD programs call them. It
 // speaks the fixed newstyle handshake with the options export name, list, info, go, structured reply, list and set meta
@@ -17,7 +17,7 @@
 //
 // # Zeroes and holes
 //
-// The block protocol has no request that tells which parts of a device are allocated. The context base:allocation therefore
+// A Disk does not tell which of its parts are allocated. The context base:allocation therefore
 // tells what the server can find out by reading: an extent is NBD_STATE_ZERO when all of it was read and is zero. Everything
 // else is data, of which nothing is claimed. NBD_STATE_HOLE is never set, because nobody here knows whether storage is behind
 // a zero. Nothing is remembered from one status to the next, because another client may have written between them.

@@ -46,7 +46,7 @@ func newTransmission(c net.Conn, chosen choice) *transmission {
 }
 
 // run reads commands until the client disconnects, and waits for those in flight. They are executed if the client has asked
-// for a disconnect, and given up if it has just gone (Clause IBNBD-FAIL-029).
+// for a disconnect, and given up if it has just gone.
 func (t *transmission) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
