@@ -55,6 +55,7 @@ type Device struct {
 // mapping is what a server said about a device when it opened it. It is not changed.
 type mapping struct {
 	epoch     uint64 // of the session: the device id means nothing in another
+	connects  uint64 // of the session when OPEN was sent: after more of them the id may mean nothing to the server
 	id        uint32
 	agreement Agreement
 	traits    Traits
@@ -181,6 +182,7 @@ func (d *Device) sendOpen(ctx context.Context, epoch uint64) (*opening, error) {
 	c.mu.Lock()
 	generation, agreement := c.generation, c.agreement
 	c.mu.Unlock()
+	connects := c.session.Connects()
 	request, err := NewOpenRequest(d.path, d.access, d.mode)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ibtrs.EINVAL, err)
@@ -198,7 +200,9 @@ func (d *Device) sendOpen(ctx context.Context, epoch uint64) (*opening, error) {
 	if err != nil && !c.cfg.Rules.IgnoreZeroBlock {
 		return opened, fmt.Errorf("%w: %w", ibtrs.EINVAL, err) // Clause IBNBD-OPEN-020
 	}
-	switch err := d.adopt(newMapping(c, epoch, agreement, response), generation); {
+	m := newMapping(c, epoch, agreement, response)
+	m.connects = connects
+	switch err := d.adopt(m, generation); {
 	case errors.Is(err, ibtrs.ENODEV):
 		return opened, err
 	default:

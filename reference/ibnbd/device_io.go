@@ -172,12 +172,26 @@ func finished(r *ibtrs.Request, err error) {
 	d := op.device
 	d.ended(op)
 	if err != nil {
+		d.doubt(op, err)
 		err = d.opError(op, asIO(err))
 	}
 	if op.result == nil { // else who waits for it takes note, as long as somebody does
 		_ = d.noted(op, err)
 	}
 	op.Done(op, err)
+}
+
+// doubt gives the session up when the server does not know the device. If a path was connected since the device was opened,
+// the server may have lost all paths at some time without the client noticing: then all ids mean nothing, or something else.
+// A server that took this device away alone is asked for it again, once.
+func (d *Device) doubt(op *IO, err error) {
+	c, m := d.client, d.mapping.Load()
+	unknown := errors.Is(err, ibtrs.ENOTCONN) && op.request.Epoch == m.epoch
+	if !unknown || c.session.Connects() == m.connects || c.cfg.Rules.NoRemap {
+		return
+	}
+	c.cfg.Log.Warn("the server has forgotten a device", "device", d.path, "session", c.session.Name())
+	c.begin(func() { c.session.Renew(m.epoch) })
 }
 
 // ended says that an operation cannot take effect any more.

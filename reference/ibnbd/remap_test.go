@@ -80,6 +80,46 @@ func TestDevicesReturnAfterAServerRestart(t *testing.T) {
 	})
 }
 
+// TestDevicesReturnAfterAServerForgetsTheSession has the server lose both paths while the client notices the loss of one alone:
+// the other one is silent, and its end is not told.
+func TestDevicesReturnAfterAServerForgetsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		s := l.listen(l.serverConfig())
+		ccfg := l.clientConfig("blya", 0, 1)
+		timers := &ccfg.Transport.Timers
+		timers.ReconnectDelay, timers.ReconnectSettle, timers.ReconnectSpread = time.Second, 0, 0
+		c := l.connect(ccfg)
+		d := l.mapDevice(c, "ram0", ibnbd.ReadWrite)
+		epoch := c.Session().Epoch()
+		l.hub.SetDown(clientAddr(1), true)
+		defer l.hub.SetDown(clientAddr(1), false)
+		for _, p := range s.Transport().Sessions()[0].Paths() {
+			p.Disconnect()
+		}
+		first, silent := c.Session().Paths()[0], c.Session().Paths()[1]
+		for first.State() != ibtrs.StateConnected || first.Stats().Reconnected == 0 {
+			if silent.State() != ibtrs.StateConnected || c.Session().Epoch() != epoch {
+				t.Fatal("the client has noticed the loss of the silent path too early for this test")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		for i, want := range []error{ibtrs.ENOTCONN, nil} {
+			data := pattern(i, 512)
+			for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+				_, err := d.WriteAt(data, 0)
+				if errors.Is(err, want) || want == nil && err == nil {
+					break
+				}
+				if time.Since(start) > ccfg.Transport.Timers.Reconnect(2).Limit {
+					t.Fatalf("write: %v, want %v", err, want)
+				}
+			}
+		}
+		expect(t, d, 0, pattern(1, 512))
+	})
+}
+
 // TestForceClose takes a device away on the server (Clause IBNBD-SYSFS-034).
 func TestForceClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,7 @@ type Session struct {
 	policy   atomic.Uint32
 	position atomic.Uint32 // of round-robin
 	epoch    atomic.Uint64
+	connects atomic.Uint64
 	strays   atomic.Uint64
 	geometry atomic.Pointer[Geometry] // smallest of all paths that ever were
 
@@ -143,6 +144,27 @@ func (s *Session) Paths() []*Path { return *s.paths.Load() }
 // told in one epoch, such as the id of a device, means nothing in another.
 func (s *Session) Epoch() uint64 { return s.epoch.Load() }
 
+// Connects counts how often a path has been connected, the opening included. Whenever it grows the server may have forgotten
+// the session: it makes a new one for the path if it had lost all others, which the client can see later, or never.
+func (s *Session) Connects() uint64 { return s.connects.Load() }
+
+// Renew gives up all paths as if they had been lost, because the server has forgotten what it told in the given epoch. They
+// reconnect by themselves, in another epoch. If the epoch has ended already, nothing happens.
+func (s *Session) Renew(epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch.Load() != epoch {
+		return
+	}
+	for _, p := range s.Paths() {
+		if b := p.current.Load(); b != nil {
+			b.fail(errForgotten)
+		}
+	}
+}
+
+var errForgotten = errors.New("the server has forgotten the session")
+
 // Connected reports whether any path is connected.
 func (s *Session) Connected() bool {
 	s.mu.Lock()
@@ -211,6 +233,7 @@ func (s *Session) pathUp(b *build) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connected++
+	s.connects.Add(1)
 	if s.connected == 1 {
 		s.epoch.Add(1)
 	}
