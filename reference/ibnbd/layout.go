@@ -68,14 +68,14 @@ var openResponseLayout = l.Message{
 	Fields: []l.Field{
 		typeField, paddingField,
 		{Name: "device_id", Offset: 4, Size: 4, Encoding: l.Little, Meaning: "unique in the session; 0 is valid"},
-		{Name: "capacity", Offset: 8, Size: 8, Encoding: l.Little, Meaning: "512-byte sectors"},
-		{Name: "max_hw_sectors", Offset: 16, Size: 4, Encoding: l.Little, Meaning: "largest request, 512-byte sectors"},
-		{Name: "max_write_zeroes_sectors", Offset: 20, Size: 4, Encoding: l.Little, Meaning: "512-byte sectors, 0 not supported; of profile L the limit of write-same"},
-		{Name: "max_discard_sectors", Offset: 24, Size: 4, Encoding: l.Little, Meaning: "512-byte sectors, 0 not supported"},
-		{Name: "discard_granularity", Offset: 28, Size: 4, Encoding: l.Little, Meaning: "bytes"},
-		{Name: "discard_alignment", Offset: 32, Size: 4, Encoding: l.Little, Meaning: "bytes"},
-		{Name: "physical_block_size", Offset: 36, Size: 2, Encoding: l.Little, Meaning: "bytes"},
-		{Name: "logical_block_size", Offset: 38, Size: 2, Encoding: l.Little, Meaning: "bytes, not 0"},
+		{Name: "capacity", Offset: 8, Size: 8, Encoding: l.Little, Meaning: "size of the device", Unit: "512-byte sectors"},
+		{Name: "max_hw_sectors", Offset: 16, Size: 4, Encoding: l.Little, Meaning: "largest request", Unit: "512-byte sectors"},
+		{Name: "max_write_zeroes_sectors", Offset: 20, Size: 4, Encoding: l.Little, Meaning: "0 not supported; of profile L the limit of write-same", Unit: "512-byte sectors"},
+		{Name: "max_discard_sectors", Offset: 24, Size: 4, Encoding: l.Little, Meaning: "0 not supported", Unit: "512-byte sectors"},
+		{Name: "discard_granularity", Offset: 28, Size: 4, Encoding: l.Little, Meaning: "unit of a discard", Unit: "bytes"},
+		{Name: "discard_alignment", Offset: 32, Size: 4, Encoding: l.Little, Meaning: "offset of the first unit of a discard", Unit: "bytes"},
+		{Name: "physical_block_size", Offset: 36, Size: 2, Encoding: l.Little, Meaning: "of the device", Unit: "bytes"},
+		{Name: "logical_block_size", Offset: 38, Size: 2, Encoding: l.Little, Meaning: "of the device, not 0", Unit: "bytes"},
 		{Name: "max_segments", Offset: 40, Size: 2, Encoding: l.Little, Meaning: "scatter elements of a request"},
 		{Name: "secure_erase", Offset: 42, Size: 2, Encoding: l.Little, Meaning: "not 0 if supported"},
 		{Name: "rotational", Offset: 44, Size: 1, Encoding: l.Little, Meaning: "1 rotating; always 0 in profile M"},
@@ -91,7 +91,7 @@ var openResponseLayout = l.Message{
 var ioFields = []l.Field{
 	typeField, paddingField,
 	{Name: "device_id", Offset: 4, Size: 4, Encoding: l.Little, Meaning: "of the OPEN_RSP"},
-	{Name: "sector", Offset: 8, Size: 8, Encoding: l.Little, Meaning: "first, 512 bytes each"},
+	{Name: "sector", Offset: 8, Size: 8, Encoding: l.Little, Meaning: "the first", Unit: "512-byte sectors"},
 	{Name: "op_flags", Offset: 16, Size: 4, Encoding: l.Little, Meaning: "operation and flags", Bits: []l.Bits{
 		{Name: "op", Mask: opMask, Meaning: "operation", Values: []l.Value{
 			{Number: uint64(OpRead), Name: "read"}, {Number: uint64(OpWrite), Name: "write"},
@@ -103,7 +103,7 @@ var ioFields = []l.Field{
 		{Name: "preflush", Mask: FlagPreflush, Meaning: "flush the cache before"},
 		{Name: "nounmap", Mask: FlagNoUnmap, Meaning: "write zeroes, do not unmap"},
 	}},
-	{Name: "size", Offset: 20, Size: 4, Encoding: l.Little, Meaning: "bytes of the device"},
+	{Name: "size", Offset: 20, Size: 4, Encoding: l.Little, Meaning: "how much of the device", Unit: "bytes"},
 	{Name: "priority", Offset: 24, Size: 2, Encoding: l.Little, Meaning: "I/O priority, of version 2"},
 	{Name: "tail", Offset: 26, Size: 6, Encoding: l.Reserved},
 }

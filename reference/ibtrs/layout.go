@@ -46,8 +46,8 @@ var connResponseLayout = l.Message{
 		{Name: "version", Offset: 2, Size: 2, Encoding: l.Little, Meaning: "major * 256 + minor"},
 		{Name: "errno", Offset: 4, Size: 2, Encoding: l.LittleSigned, Meaning: "0 in an accept, a negative error number in a reject"},
 		{Name: "queue_depth", Offset: 6, Size: 2, Encoding: l.Little, Meaning: "number of chunks of the session"},
-		{Name: "max_io_size", Offset: 8, Size: 4, Encoding: l.Little, Meaning: "largest user data of one request, bytes"},
-		{Name: "max_header_size", Offset: 12, Size: 4, Encoding: l.Little, Meaning: "largest user header with its transport message, bytes"},
+		{Name: "max_io_size", Offset: 8, Size: 4, Encoding: l.Little, Meaning: "largest user data of one request", Unit: "bytes"},
+		{Name: "max_header_size", Offset: 12, Size: 4, Encoding: l.Little, Meaning: "largest user header with its transport message", Unit: "bytes"},
 		{Name: "flags", Offset: 16, Size: 4, Encoding: l.Little, Meaning: "features of the server",
 			Bits: []l.Bits{{Name: "key_refresh", Mask: KeyRefresh, Meaning: "each response brings a new key for its chunk"}}},
 		{Name: "reserved", Offset: 20, Size: 36, Encoding: l.Reserved},
@@ -77,7 +77,7 @@ var descriptorLayout = l.Message{
 	Fields: []l.Field{
 		{Name: "address", Offset: 0, Size: 8, Encoding: l.Little, Meaning: "I/O virtual address"},
 		{Name: "rkey", Offset: 8, Size: 4, Encoding: l.Little, Meaning: "remote key"},
-		{Name: "length", Offset: 12, Size: 4, Encoding: l.Little, Meaning: "bytes"},
+		{Name: "length", Offset: 12, Size: 4, Encoding: l.Little, Meaning: "of the region", Unit: "bytes"},
 	},
 }
 
@@ -85,7 +85,7 @@ var writeMessageLayout = l.Message{
 	Name: "write_message", Title: "IBTRS write message", Size: WriteMessageSize,
 	Fields: []l.Field{
 		{Name: "type", Offset: 0, Size: 2, Encoding: l.Little, Meaning: "2", Values: messageTypes},
-		{Name: "header_length", Offset: 2, Size: 2, Encoding: l.Little, Meaning: "bytes of the user header in front"},
+		{Name: "header_length", Offset: 2, Size: 2, Encoding: l.Little, Meaning: "length of the user header in front", Unit: "bytes"},
 	},
 }
 
@@ -93,7 +93,7 @@ var readMessageLayout = l.Message{
 	Name: "read_message", Title: "IBTRS read message", Size: ReadMessageSize, Repeats: "descriptor",
 	Fields: []l.Field{
 		{Name: "type", Offset: 0, Size: 2, Encoding: l.Little, Meaning: "3", Values: messageTypes},
-		{Name: "header_length", Offset: 2, Size: 2, Encoding: l.Little, Meaning: "bytes of the user header in front"},
+		{Name: "header_length", Offset: 2, Size: 2, Encoding: l.Little, Meaning: "length of the user header in front", Unit: "bytes"},
 		{Name: "flags", Offset: 4, Size: 2, Encoding: l.Little, Meaning: "how to answer",
 			Bits: []l.Bits{{Name: "invalidate", Mask: NeedInvalidate, Meaning: "invalidate the key of the descriptor with the response"}}},
 		{Name: "count", Offset: 6, Size: 2, Encoding: l.Little, Meaning: "number of descriptors that follow"},

@@ -57,12 +57,21 @@ type Field struct {
 	Size     int
 	Encoding Encoding
 	Meaning  string
+	Unit     string // what a number counts, e.g. "bytes"; empty if nothing
 	Bits     []Bits
 	Values   []Value
 }
 
 // End returns the offset of the first byte behind the field.
 func (f Field) End() int { return f.Offset + f.Size }
+
+// Comment returns the meaning and the unit of the field in one phrase, empty if it has neither.
+func (f Field) Comment() string {
+	if f.Meaning == "" || f.Unit == "" {
+		return f.Meaning + f.Unit
+	}
+	return f.Meaning + " (" + f.Unit + ")"
+}
 
 // Uint returns the unsigned integer the field holds in msg, which must reach to the end of the field. It is zero for
 // fields that are not integers.

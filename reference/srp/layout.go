@@ -50,12 +50,12 @@ var loginReqLayout = l.Message{
 		typeField,
 		{Name: "reserved1", Offset: 1, Size: 7, Encoding: l.Reserved},
 		tagField,
-		{Name: "requested_iu_length", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "largest unit the initiator wants to send, bytes, at least 64"},
+		{Name: "requested_iu_length", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "largest unit the initiator wants to send, at least 64", Unit: "bytes"},
 		{Name: "reserved20", Offset: 20, Size: 4, Encoding: l.Reserved},
 		{Name: "required_formats", Offset: 24, Size: 2, Encoding: l.Big, Meaning: "buffer formats the initiator needs", Bits: formatBits},
 		{Name: "flags", Offset: 26, Size: 1, Encoding: l.Big, Meaning: "login options", Bits: loginFlagBits},
 		{Name: "reserved27", Offset: 27, Size: 1, Encoding: l.Reserved},
-		{Name: "immediate_offset", Offset: 28, Size: 2, Encoding: l.Big, Meaning: "bytes from the start of SRP_CMD to immediate data; 0 if not wanted"},
+		{Name: "immediate_offset", Offset: 28, Size: 2, Encoding: l.Big, Meaning: "distance from the start of SRP_CMD to immediate data; 0 if not wanted", Unit: "bytes"},
 		{Name: "reserved30", Offset: 30, Size: 2, Encoding: l.Reserved},
 		{Name: "initiator_port", Offset: 32, Size: 16, Encoding: l.Opaque, Meaning: "initiator port identifier"},
 		{Name: "target_port", Offset: 48, Size: 16, Encoding: l.Opaque, Meaning: "target port identifier"},
@@ -69,10 +69,10 @@ var loginReqCMLayout = l.Message{
 		{Name: "required_formats", Offset: 8, Size: 2, Encoding: l.Big, Meaning: "buffer formats the initiator needs", Bits: formatBits},
 		{Name: "flags", Offset: 10, Size: 1, Encoding: l.Big, Meaning: "login options", Bits: loginFlagBits},
 		{Name: "type", Offset: 11, Size: 1, Encoding: l.Big, Meaning: "kind of unit", Values: iuTypes},
-		{Name: "requested_iu_length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "largest unit the initiator wants to send, bytes, at least 64"},
+		{Name: "requested_iu_length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "largest unit the initiator wants to send, at least 64", Unit: "bytes"},
 		{Name: "initiator_port", Offset: 16, Size: 16, Encoding: l.Opaque, Meaning: "initiator port identifier"},
 		{Name: "target_port", Offset: 32, Size: 16, Encoding: l.Opaque, Meaning: "target port identifier"},
-		{Name: "immediate_offset", Offset: 48, Size: 2, Encoding: l.Big, Meaning: "bytes from the start of SRP_CMD to immediate data; 0 if not wanted"},
+		{Name: "immediate_offset", Offset: 48, Size: 2, Encoding: l.Big, Meaning: "distance from the start of SRP_CMD to immediate data; 0 if not wanted", Unit: "bytes"},
 		{Name: "reserved50", Offset: 50, Size: 6, Encoding: l.Reserved},
 	},
 }
@@ -84,8 +84,8 @@ var loginRspLayout = l.Message{
 		{Name: "reserved1", Offset: 1, Size: 3, Encoding: l.Reserved},
 		{Name: "request_limit_delta", Offset: 4, Size: 4, Encoding: l.BigSigned, Meaning: "the initial request limit"},
 		tagField,
-		{Name: "max_initiator_iu_length", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "largest unit the target takes, bytes"},
-		{Name: "max_target_iu_length", Offset: 20, Size: 4, Encoding: l.Big, Meaning: "largest unit the target sends, bytes"},
+		{Name: "max_initiator_iu_length", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "largest unit the target takes", Unit: "bytes"},
+		{Name: "max_target_iu_length", Offset: 20, Size: 4, Encoding: l.Big, Meaning: "largest unit the target sends", Unit: "bytes"},
 		{Name: "supported_formats", Offset: 24, Size: 2, Encoding: l.Big, Meaning: "buffer formats the target knows", Bits: formatBits},
 		{Name: "flags", Offset: 26, Size: 1, Encoding: l.Big, Meaning: "login result", Bits: []l.Bits{
 			{Name: "multichannel", Mask: multiChannelMask, Meaning: "what became of other channels of the nexus",
@@ -144,7 +144,7 @@ var memoryDescriptorLayout = l.Message{
 	Fields: []l.Field{
 		{Name: "address", Offset: 0, Size: 8, Encoding: l.Big, Meaning: "virtual address"},
 		{Name: "rkey", Offset: 8, Size: 4, Encoding: l.Big, Meaning: "memory handle"},
-		{Name: "length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "bytes"},
+		{Name: "length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "of the buffer", Unit: "bytes"},
 	},
 }
 
@@ -153,14 +153,14 @@ var indirectLayout = l.Message{
 	Fields: []l.Field{
 		{Name: "table_address", Offset: 0, Size: 8, Encoding: l.Big, Meaning: "virtual address of the whole table"},
 		{Name: "table_rkey", Offset: 8, Size: 4, Encoding: l.Big, Meaning: "memory handle of the table"},
-		{Name: "table_length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "bytes of the table, 16 an entry"},
-		{Name: "total", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "bytes of data"},
+		{Name: "table_length", Offset: 12, Size: 4, Encoding: l.Big, Meaning: "length of the table, 16 an entry", Unit: "bytes"},
+		{Name: "total", Offset: 16, Size: 4, Encoding: l.Big, Meaning: "length of data", Unit: "bytes"},
 	},
 }
 
 var immediateLayout = l.Message{
 	Name: "immediate", Title: "SRP immediate data descriptor", Size: immediateHeaderSize,
-	Fields: []l.Field{{Name: "length", Offset: 0, Size: 4, Encoding: l.Big, Meaning: "bytes of data, at the agreed offset"}},
+	Fields: []l.Field{{Name: "length", Offset: 0, Size: 4, Encoding: l.Big, Meaning: "length of data, at the agreed offset", Unit: "bytes"}},
 }
 
 var rspLayout = l.Message{
@@ -179,10 +179,10 @@ var rspLayout = l.Message{
 			{Name: "diunder", Mask: uint64(DataInUnder), Meaning: "less data-in than the buffer"},
 		}},
 		{Name: "status", Offset: 19, Size: 1, Encoding: l.Big, Meaning: "SCSI status", Values: scsiStatuses},
-		{Name: "data_out_residual", Offset: 20, Size: 4, Encoding: l.Big, Meaning: "bytes"},
-		{Name: "data_in_residual", Offset: 24, Size: 4, Encoding: l.Big, Meaning: "bytes"},
-		{Name: "sense_length", Offset: 28, Size: 4, Encoding: l.Big, Meaning: "bytes of sense data, behind the response data"},
-		{Name: "response_length", Offset: 32, Size: 4, Encoding: l.Big, Meaning: "bytes of response data"},
+		{Name: "data_out_residual", Offset: 20, Size: 4, Encoding: l.Big, Meaning: "what is missing, or did not fit, of data-out", Unit: "bytes"},
+		{Name: "data_in_residual", Offset: 24, Size: 4, Encoding: l.Big, Meaning: "what is missing, or did not fit, of data-in", Unit: "bytes"},
+		{Name: "sense_length", Offset: 28, Size: 4, Encoding: l.Big, Meaning: "length of sense data, behind the response data", Unit: "bytes"},
+		{Name: "response_length", Offset: 32, Size: 4, Encoding: l.Big, Meaning: "length of response data", Unit: "bytes"},
 	},
 }
 
@@ -217,7 +217,7 @@ var aerReqLayout = l.Message{
 		deltaField, tagField,
 		{Name: "reserved16", Offset: 16, Size: 4, Encoding: l.Reserved},
 		lunField,
-		{Name: "sense_length", Offset: 28, Size: 4, Encoding: l.Big, Meaning: "bytes of sense data that follow"},
+		{Name: "sense_length", Offset: 28, Size: 4, Encoding: l.Big, Meaning: "length of sense data that follow", Unit: "bytes"},
 		{Name: "reserved32", Offset: 32, Size: 4, Encoding: l.Reserved},
 	},
 }

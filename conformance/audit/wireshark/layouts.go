@@ -59,7 +59,7 @@ func writeMessage(b *strings.Builder, m layout.Message) {
 
 func writeField(b *strings.Builder, f layout.Field) {
 	fmt.Fprintf(b, "      { name = %q, offset = %d, size = %d, encoding = %q", f.Name, f.Offset, f.Size, encodings[f.Encoding])
-	writeMeaning(b, f.Meaning)
+	writeMeaning(b, f.Comment())
 	writeValues(b, f.Values)
 	if len(f.Bits) == 0 {
 		b.WriteString(" },\n")
