@@ -10,6 +10,8 @@ type Catalogue struct {
 	clauses []Clause
 	byID    map[string]int
 	areas   []Area
+
+	withdrawn []Withdrawal
 }
 
 // Area is a group of clauses about one thing: one data file.

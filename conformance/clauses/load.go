@@ -27,6 +27,8 @@ type areaFile struct {
 	Title    string    `yaml:"title"`
 	Dialects []Dialect `yaml:"dialects,flow"` // of every clause that names none
 	Clauses  []Clause  `yaml:"clauses"`
+
+	Withdrawn []Withdrawal `yaml:"withdrawn,omitempty"`
 }
 
 // Problem is one mistake in a data file.
@@ -68,6 +70,10 @@ func New(parts ...Part) (*Catalogue, error) {
 			catalogue.byID[clause.ID] = len(catalogue.clauses)
 			catalogue.clauses = append(catalogue.clauses, clause)
 		}
+		catalogue.withdrawn = append(catalogue.withdrawn, file.Withdrawn...)
+	}
+	if problems := catalogue.checkSuccessors(); len(problems) > 0 {
+		return nil, errors.Join(problems...)
 	}
 	return catalogue, nil
 }

@@ -36,6 +36,7 @@ func (f *areaFile) validate(file string, dialects []Dialect, seen map[string]str
 		v.validateClause(&f.Clauses[i])
 		previous = f.Clauses[i].ID
 	}
+	f.validateWithdrawn(v, seen)
 	return v.problems
 }
 

@@ -172,6 +172,9 @@ func (s Selection) Wanted(catalogue *clauses.Catalogue) ([]clauses.Clause, error
 
 func (s Selection) checkNames(catalogue *clauses.Catalogue) error {
 	for _, id := range s.Clauses {
+		if w, gone := catalogue.Withdrawal(strings.ToUpper(id)); gone {
+			return fmt.Errorf("--clause %q: %s", id, w)
+		}
 		if _, known := catalogue.Get(strings.ToUpper(id)); !known {
 			return fmt.Errorf("--clause %q: the catalogue has no such clause; %s", id, help(id, catalogue.IDs()))
 		}

@@ -67,7 +67,7 @@ func LoadBaseline(file string, catalogue *clauses.Catalogue) (*Baseline, error) 
 	return baseline, nil
 }
 
-// ReadBaseline reads and checks a baseline.
+// ReadBaseline reads and checks a baseline. An entry of a clause that was withdrawn becomes one of each clause that it went into.
 func ReadBaseline(r io.Reader, catalogue *clauses.Catalogue) (*Baseline, error) {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
@@ -90,12 +90,13 @@ func ReadBaseline(r io.Reader, catalogue *clauses.Catalogue) (*Baseline, error) 
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	baseline.Expected = currentEntries(catalogue, baseline.Expected)
 	return &baseline, nil
 }
 
 func (e ExpectedFailure) validate(catalogue *clauses.Catalogue) error {
 	var problems []error
-	if _, known := catalogue.Get(e.Clause); !known {
+	if _, known := catalogue.Current(e.Clause); !known {
 		problems = append(problems, fmt.Errorf("clause %q is not in the catalogue", e.Clause))
 	}
 	if _, err := path.Match(e.Subject, ""); err != nil || e.Subject == "" {

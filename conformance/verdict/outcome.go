@@ -139,9 +139,11 @@ func (o *Outcome) Took() time.Duration {
 	return o.End.Sub(o.Header.Start)
 }
 
-// Judge gives the outcome of a run. It depends on its arguments only. The error says which recorded result does not fit
+// Judge gives the outcome of a run, also of one that was recorded when the catalogue had clauses that were withdrawn since. It
+// depends on its arguments only. The error says which recorded result does not fit
 // the catalogue.
 func Judge(catalogue *clauses.Catalogue, run Run) (*Outcome, error) {
+	run = run.current(catalogue)
 	outcome := &Outcome{Header: run.Header, End: run.End, Interrupted: run.Interrupted(), Counts: Counts{}}
 	results, err := prepare(catalogue, run)
 	if err != nil {
