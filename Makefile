@@ -77,6 +77,11 @@ bench: ## benchmarks, those of the lab included
 	go test -run '^$$' -bench . ./...
 	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/audit ./conformance/ibnbd/subject
 
+.PHONY: docs
+docs: ## render the documents that come from data: docs/standard.md and docs/findings.md
+	go run ./conformance/cmd/ibnbd-conformance standard > $(BUILD)/standard.md && mv $(BUILD)/standard.md docs/standard.md
+	go test ./conformance/verdict/findings -update
+
 .PHONY: clean
 clean: ## remove what was built, the cache of guest images included
 	rm -rf $(BUILD)

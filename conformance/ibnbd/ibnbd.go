@@ -23,12 +23,16 @@ import (
 	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/layout"
 )
 
 // Protocol is IBNBD over IBTRS.
 var Protocol = protocol.Protocol{
 	Name:            "ibnbd",
 	Clauses:         catalogue.Part,
+	Layouts:         []layout.Protocol{ibtrs.Layout, ibnbd.Layout},
 	Implementations: subject.Facts(),
 	Lab:             &pair.Protocol,
 	Foreign:         foreign.Protocol(),

@@ -13,12 +13,14 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/reference/layout"
 )
 
 // Protocol is a protocol with everything that it brings. A part that it does not have is nil.
 type Protocol struct {
 	Name            string                 // such as "ibnbd"
 	Clauses         clauses.Part           // what it demands, and of which dialects
+	Layouts         []layout.Protocol      // what its messages look like, for the annex of the standard
 	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
 	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
 	Foreign         *foreign.Protocol      // how its targets and initiators are judged when somebody else runs them

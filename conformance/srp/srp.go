@@ -8,11 +8,14 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/srp/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/srp/mutants"
+	"github.com/ibnbd/ibnbd/reference/layout"
+	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // Protocol is SRP.
 var Protocol = protocol.Protocol{
 	Name:    "srp",
 	Clauses: catalogue.Part,
+	Layouts: []layout.Protocol{srp.Layout},
 	Mutants: mutants.Set,
 }

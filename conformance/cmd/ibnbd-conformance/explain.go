@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/standard"
 )
 
 const explainHelp = `Explain one or more clauses: what is required and of whom, where the requirement comes from, what is accepted where
@@ -47,6 +48,9 @@ func (a *app) clauses(ids []string) ([]clauses.Clause, error) {
 	}
 	var found []clauses.Clause
 	for _, id := range ids {
+		if w, gone := a.catalogue.Withdrawal(strings.ToUpper(id)); gone {
+			return nil, usagef("%s", w)
+		}
 		clause, ok := a.catalogue.Get(strings.ToUpper(id))
 		if !ok {
 			return nil, usagef("clause %q is not in the catalogue; %s", id, a.hint(strings.ToUpper(id)))
@@ -137,12 +141,15 @@ func (p *explanation) clause(c clauses.Clause) {
 	p.say("", "")
 	p.say(string(c.Level), c.Text)
 	p.say("", "")
-	p.say("judges", roleWords[c.Role])
-	p.say("scope", scopeWords[c.Scope])
+	p.say("judges", standard.RoleWords[c.Role])
+	p.say("scope", standard.ScopeWords[c.Scope])
 	p.say("source", strings.Join(words(c.Sources...), ", "))
 	p.say("dialects", strings.Join(words(c.Dialects...), ", "))
 	p.list("requires", words(c.Requires...), "")
-	p.decision(c.Decided)
+	p.say("decided", standard.Decision(c.Decided))
+	if c.Decided.How != "" {
+		p.say("", c.Decided.How)
+	}
 	if c.Ambiguity != nil {
 		p.say("unclear", c.Ambiguity.Question)
 		for _, answer := range c.Ambiguity.Accepted {
@@ -173,36 +180,4 @@ func noMutant(c clauses.Clause) string {
 		return "none: " + reason
 	}
 	return "none"
-}
-
-func (p *explanation) decision(d clauses.Decision) {
-	if len(d.By) == 0 {
-		p.say("decided", "by nobody: "+d.Undecidable)
-		return
-	}
-	var ways []string
-	for _, method := range d.By {
-		ways = append(ways, methodWords[method])
-	}
-	p.say("decided", strings.Join(ways, ", and "))
-	if d.How != "" {
-		p.say("", d.How)
-	}
-}
-
-var roleWords = map[clauses.Role]string{
-	clauses.Target:    "the target (server)",
-	clauses.Initiator: "the initiator (client)",
-	clauses.Both:      "target and initiator, each by itself",
-	clauses.Wire:      "target and initiator together",
-}
-
-var scopeWords = map[clauses.Scope]string{
-	clauses.ProtocolScope: "protocol: a rule for every implementation",
-	clauses.ProjectScope:  "project: a rule for the implementations of this project, advice for others",
-}
-
-var methodWords = map[clauses.Method]string{
-	clauses.Active: "by specs that act on the subject",
-	clauses.Audit:  "by the passive judge, from a capture",
 }
