@@ -16,21 +16,30 @@ import (
 // devices are the RDMA devices of this side, and what records their packets.
 type devices struct {
 	open      []rdma.Device
-	recorders []*recorder // of the provider soft, one for each device
+	recorders []*recorder // one for each device
+	seen      bool        // the devices show their packets: they are of the provider soft
 }
 
 // add opens a device at an own address.
 func (d *devices) add(place Place, source netip.Prefix) (rdma.Device, error) {
-	r := &recorder{rail: fmt.Sprintf("rail%d", len(d.open))}
-	device, err := place.open(source, r.trace)
+	n := len(d.open)
+	if n == len(d.recorders) {
+		d.recorders = append(d.recorders, &recorder{rail: fmt.Sprintf("rail%d", n)})
+	}
+	device, err := place.open(source, d.recorders[n].trace)
 	if err != nil {
 		return nil, err
 	}
+	_, d.seen = device.(*soft.Device)
 	d.open = append(d.open, device)
-	if _, seen := device.(*soft.Device); seen {
-		d.recorders = append(d.recorders, r)
-	}
 	return device, nil
+}
+
+// renew closes the devices, so that others can be added in their place. What is being recorded goes on.
+func (d *devices) renew() error {
+	err := d.Close()
+	d.open = nil
+	return err
 }
 
 // Close closes the devices.
@@ -44,7 +53,7 @@ func (d *devices) Close() error {
 
 // record begins to record the packets of a spec.
 func (d *devices) record(report Report) (files []string, err error) {
-	if len(d.recorders) == 0 {
+	if !d.seen {
 		return nil, nil
 	}
 	if err := os.MkdirAll(filepath.Join(report.Dir, report.Evidence), 0o755); err != nil {

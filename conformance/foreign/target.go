@@ -168,15 +168,18 @@ func (r *TargetRun) control(ctx context.Context, action Action) (string, error) 
 		"IBNBD_TARGET="+strings.Join(addresses, ","), "IBNBD_EXPORTS="+strings.Join(r.target.Exports, ","))
 }
 
-// Crash has the target crash, and waits until it serves again.
+// Crash has the target crash. It may not serve yet when that is done: see [TargetRun.Recover].
 func (r *TargetRun) Crash(ctx context.Context) error {
-	if _, err := r.control(ctx, Crash); err != nil {
+	_, err := r.control(ctx, Crash)
+	return err
+}
+
+// Recover opens new devices on this side, and waits until the target serves. Rails of before are gone.
+func (r *TargetRun) Recover(ctx context.Context) error {
+	if err := r.renewDevices(); err != nil {
 		return err
 	}
-	if err := r.awaitService(ctx); err != nil {
-		return fmt.Errorf("after the crash: %w", err)
-	}
-	return nil
+	return r.awaitService(ctx)
 }
 
 func (r *TargetRun) serves(ctx context.Context) error {
@@ -211,17 +214,14 @@ func (r *TargetRun) revive(ctx context.Context) {
 	if _, r.dead = r.control(ctx, Restart); r.dead != nil {
 		return
 	}
-	if r.dead = r.renewDevices(); r.dead == nil {
-		r.dead = r.awaitService(ctx)
-	}
+	r.dead = r.Recover(ctx)
 }
 
 // renewDevices closes the devices of this side and opens new ones. The old still send disconnect requests for queue pairs of the
 // target that died. If the restarted target uses the same numbers, they would refuse its connections as stale.
 func (r *TargetRun) renewDevices() error {
-	if err := r.devices.Close(); err != nil {
+	if err := r.devices.renew(); err != nil {
 		return err
 	}
-	r.devices = devices{}
 	return r.openDevices()
 }

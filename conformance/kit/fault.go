@@ -50,11 +50,11 @@ func (t *Testbed) LoseCarrier(rail int) (heal func(context.Context)) {
 	return t.Inject(rail, fabric.Fault{Action: fabric.CarrierLoss{}})
 }
 
-// PowerLoss ends the target's machine as a power failure does, and its disk forgets what is not durable.
-func (t *Testbed) PowerLoss(_ context.Context) {
+// PowerLoss ends the target's machine as a power failure does, and its disk forgets what is not durable: so many bytes.
+func (t *Testbed) PowerLoss(_ context.Context) (forgotten int64) {
 	t.disturbed = true
 	t.TargetHost.PowerLoss()
-	env.durable.PowerLoss()
+	return env.durable.PowerLoss()
 }
 
 // InitiatorPowerLoss ends the initiator's machine as a power failure does. What the spec has mapped is forgotten.

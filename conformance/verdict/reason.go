@@ -24,6 +24,7 @@ const (
 	AbilityMissing Reason = "ability-missing"
 	NotReached     Reason = "not-reached"
 	NotSeen        Reason = "not-seen"
+	NothingLost    Reason = "nothing-lost"
 	Undecidable    Reason = "undecidable"
 	NoSpec         Reason = "no-spec"
 )
@@ -79,6 +80,7 @@ var reasons = map[Reason]struct {
 	AbilityMissing: {Skip, "the subject turned out not to have the ability"},
 	NotReached:     {Skip, "the run ended before"},
 	NotSeen:        {Skip, "the capture has nothing that the clause speaks of"},
+	NothingLost:    {Skip, "the crash loses nothing, not even what was neither flushed nor FUA, so that nothing is proven by what is there after it"},
 	Undecidable:    {Skip, "cannot be decided from outside"},
 	NoSpec:         {Skip, "no spec decides it yet"},
 

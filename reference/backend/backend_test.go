@@ -57,6 +57,9 @@ func TestBackends(t *testing.T) {
 		"file": func(t *testing.T) (backend.Backend, error) {
 			return backend.Parse("file:" + filepath.Join(t.TempDir(), "disk") + ",4M")
 		},
+		"volatile file": func(t *testing.T) (backend.Backend, error) {
+			return backend.OpenVolatile(filepath.Join(t.TempDir(), "disk"), size)
+		},
 		"block, direct": func(t *testing.T) (backend.Backend, error) { return backend.OpenBlock(loopDevice(t), false, true) },
 		"block, cached": func(t *testing.T) (backend.Backend, error) { return backend.OpenBlock(loopDevice(t), false, false) },
 	} {
@@ -150,6 +153,43 @@ func TestFilesStaySparse(t *testing.T) {
 	}
 }
 
+// TestVolatileFile looks into the file as it is at a moment, as one does whose server was killed then.
+func TestVolatileFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	b, err := backend.OpenVolatile(path, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(value byte) []byte { return bytes.Repeat([]byte{value}, 4096) }
+	do := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	expect := func(what string, value byte, offset int64) {
+		t.Helper()
+		content, err := os.ReadFile(path)
+		do("read the file", err)
+		if got := content[offset : offset+4096]; !bytes.Equal(got, block(value)) {
+			t.Errorf("%s: the file has %#x, want %#x", what, got[0], value)
+		}
+	}
+	do("write", b.WriteAt(block(1), 0, false))
+	expect("a write", 0, 0)
+	do("FUA write", b.WriteAt(block(2), 8192, true))
+	expect("a FUA write", 2, 8192)
+	expect("a write before a FUA write", 0, 0)
+	do("flush", b.Flush())
+	expect("a flush", 1, 0)
+	do("write zeroes", b.WriteZeroes(0, 4096, true))
+	do("write of the last block", b.WriteAt(block(3), size-4096, false))
+	expect("zeroes that were not flushed", 1, 0)
+	do("close", b.Close())
+	expect("closing", 0, 0)
+	expect("closing", 3, size-4096)
+}
+
 func TestCheck(t *testing.T) {
 	p := backend.Properties{Size: 1 << 20, LogicalBlock: 4096}
 	for _, tc := range []struct {
@@ -173,7 +213,8 @@ func TestSpecsAreCheckedBeforeTheyAreOpened(t *testing.T) {
 		"mem:1": "size of 1 bytes, must be a multiple of 512", "mem:1000": "size of 1000 bytes", "mem:-1": `size "-1"`, "mem:1Q": `size "1Q"`,
 		"mem:65T": "at most 70368744177664", "file:": "the path of the file is missing", "file:,1M": "the path of the file is missing",
 		"file:x,1": "size of 1 bytes", "file:x,-1": `option "-1"`, "file:x,0": `option "0"`, "/dev/sda,1M": "must be mem:SIZE",
-		"mem:1M,ro": "no options", "x": "must be mem:SIZE",
+		"mem:1M,ro": "no options", "mem:1M,volatile": "only a file that can be written can be volatile",
+		"/dev/sda,volatile": "only a file that can be written", "file:x,ro,volatile": "only a file that can be written", "x": "must be mem:SIZE",
 	} {
 		if _, err := backend.ParseSpec(s); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, must be refused with %q", s, err, want)

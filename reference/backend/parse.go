@@ -11,7 +11,8 @@ import (
 )
 
 // Spec is a backend as a person names it: mem:SIZE, file:PATH, file:PATH,SIZE or the path of a block device. The word ro
-// behind a comma makes it read-only; cached lets a block device go through the page cache.
+// behind a comma makes it read-only; cached lets a block device go through the page cache; volatile puts a write cache before a
+// file that is lost with the process.
 type Spec struct {
 	text string
 	open func() (Backend, error)
@@ -52,14 +53,16 @@ func Parse(s string) (Backend, error) {
 }
 
 type parseOptions struct {
-	readOnly, cached bool
-	size             int64
+	readOnly, cached, volatile bool
+	size                       int64
 }
 
 // backend finds what opens a backend with these options.
 func (o parseOptions) backend(what string) (open func() (Backend, error), err error) {
 	kind, rest, _ := strings.Cut(what, ":")
 	switch {
+	case o.volatile && (kind != "file" || o.readOnly || o.cached):
+		return nil, fmt.Errorf("only a file that can be written can be volatile: %w", syscall.EINVAL)
 	case kind == "mem" && o != parseOptions{}:
 		return nil, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
 	case kind == "mem":
@@ -70,12 +73,14 @@ func (o parseOptions) backend(what string) (open func() (Backend, error), err er
 		return func() (Backend, error) { return NewMemory(size, 0) }, err
 	case kind == "file" && rest == "":
 		return nil, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
+	case o.volatile:
+		return func() (Backend, error) { return OpenVolatile(rest, o.size) }, checkSize(o.size, maxMemory)
 	case kind == "file" && !o.cached:
 		return func() (Backend, error) { return OpenFile(rest, o.size, o.readOnly) }, checkSize(o.size, math.MaxInt64)
 	case strings.HasPrefix(what, "/") && o.size == 0:
 		return func() (Backend, error) { return OpenBlock(what, o.readOnly, !o.cached) }, nil
 	}
-	return nil, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
+	return nil, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro][,volatile] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
 }
 
 // maxMemory is more than any machine has, in bytes.
@@ -95,10 +100,12 @@ func (o *parseOptions) take(word string) error {
 		o.readOnly = true
 	case "cached":
 		o.cached = true
+	case "volatile":
+		o.volatile = true
 	default:
 		size, err := ParseSize(word)
 		if err != nil {
-			return fmt.Errorf("option %q is neither ro, cached nor a size: %w", word, syscall.EINVAL)
+			return fmt.Errorf("option %q is neither ro, cached, volatile nor a size: %w", word, syscall.EINVAL)
 		}
 		o.size = size
 	}

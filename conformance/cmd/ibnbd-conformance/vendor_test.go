@@ -236,7 +236,7 @@ func (v vendor) content(t *testing.T) []byte {
 	return data
 }
 
-const attackSpecs = "^a target lives"
+const attackSpecs = "^attack by"
 
 func TestVendorIsNotWrittenToWithoutConsent(t *testing.T) {
 	t.Parallel()
@@ -279,7 +279,7 @@ func TestVendorIsWrittenToInTheScratchRangeAlone(t *testing.T) {
 // TestVendorWithEveryConsent has all specs run that a target of two exports and one address can be judged by.
 func TestVendorWithEveryConsent(t *testing.T) {
 	t.Parallel()
-	v := newVendor(t, ofReference(t))
+	v := newVendor(t, losing(ofReference(t)))
 	got, outcome := v.judge(t, "--export", "ram0,ram1", "--allow-data-loss", "ram0,ram1", "--allow-outage", "--control", absolute(t, hookFile))
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
@@ -312,6 +312,37 @@ func TestVendorWithEveryConsent(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(reportOf(got)), file)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// losing has the disk of a command line lose what was not flushed when the server is killed.
+func losing(server string) string { return strings.Replace(server, "file:DISK", "file:DISK,volatile", 1) }
+
+// TestVendorWhoseTargetCrashes judges durability where a crash loses what it may lose, and not where it loses nothing.
+func TestVendorWhoseTargetCrashes(t *testing.T) {
+	reference := ofReference(t)
+	for _, c := range []struct {
+		name, server, flushed, fua string
+		code                       verdict.ExitCode
+	}{
+		{"and loses its cache", losing(reference), "PASS", "PASS", verdict.ExitHolds},
+		{"and loses its cache and ignores FUA", losing(reference) + " --break ignore-fua", "PASS", "FAIL protocol-violation", verdict.ExitFails},
+		{"and loses its cache and ignores flushes", losing(reference) + " --break ignore-flush", "FAIL protocol-violation", "PASS", verdict.ExitFails},
+		{"and loses nothing and ignores FUA", reference + " --break ignore-fua", "SKIP nothing-lost", "SKIP nothing-lost", verdict.ExitNothingRan},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got, outcome := newVendor(t, c.server).judge(t, "--export", "ram0", "--allow-data-loss", "ram0", "--allow-outage",
+				"--control", absolute(t, hookFile), "--focus", "after a crash of the target")
+			if got.code != int(c.code) {
+				t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
+			}
+			flushed := verdictsOf(outcome, "what was flushed is there after a crash of the target")
+			fua := verdictsOf(outcome, "what was written with FUA is there after a crash of the target")
+			if !slices.Contains(flushed, "IBNBD-FAIL-018 "+c.flushed) || !slices.Contains(fua, "IBNBD-IO-009 "+c.fua) {
+				t.Errorf("%v, %v", flushed, fua)
+			}
+		})
 	}
 }
 

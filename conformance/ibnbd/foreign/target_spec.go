@@ -5,12 +5,15 @@ package foreign
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -61,30 +64,41 @@ func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
 	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
 		return err
 	}
-	if err := acknowledge(ctx, p, time.Now().Add(quiet)); err != nil {
+	answered, err := acknowledge(ctx, p, time.Now().Add(quiet))
+	if err != nil {
 		return tester.Broken("IBTRS-HB-006", "while the client only acknowledged: %v", err)
 	}
 	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, size); err != nil {
 		return tester.Broken("IBTRS-HB-006", "after %s in which the client only acknowledged: %s", quiet, tester.Outcome(err))
 	}
+	if answered == 0 {
+		return errNoHeartbeats
+	}
 	return p.Disconnect(ctx)
 }
 
-// acknowledge answers heartbeats until some time.
-func acknowledge(ctx context.Context, p *tester.Path, until time.Time) error {
+// errNoHeartbeats is the end of a visit in which the client could acknowledge nothing. What the target thinks of one that
+// acknowledges was then not seen.
+var errNoHeartbeats error = &finding.Undecided{
+	Reason: verdict.NotSeen, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),
+}
+
+// acknowledge answers heartbeats until some time, and counts them.
+func acknowledge(ctx context.Context, p *tester.Path, until time.Time) (answered int, err error) {
 	for time.Now().Before(until) {
 		m, err := p.Conns[0].Receive(ctx)
 		if errors.Is(err, tester.ErrSilent) {
 			continue
 		}
 		if err == nil && m.Imm == ibtrs.Heartbeat {
+			answered++
 			err = p.Conns[0].SendImmediate(ibtrs.HeartbeatAck)
 		}
 		if err != nil {
-			return err
+			return answered, err
 		}
 	}
-	return nil
+	return answered, nil
 }
 
 // silence is a client that falls silent.
@@ -102,7 +116,12 @@ func crashes() []foreign.Spec {
 	for _, d := range attacks.Durabilities() {
 		all = append(all, foreign.Spec{
 			Name: d.Name, Clauses: d.Clauses, Takes: 15 * time.Second, Addresses: 1, Does: foreign.Writes, MayEnd: true, Needs: foreign.Crash,
-			OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return d.Endure(ctx, targetOf(r), r.Crash) },
+			OnTarget: func(ctx context.Context, r *foreign.TargetRun) error {
+				return d.Endure(ctx, targetOf(r), attacks.Crash{Happens: r.Crash, Over: func(ctx context.Context) (tester.Target, error) {
+					err := r.Recover(ctx)
+					return targetOf(r), err
+				}})
+			},
 		})
 	}
 	return all

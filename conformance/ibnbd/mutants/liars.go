@@ -11,6 +11,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/backend"
@@ -132,12 +133,15 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on mutant.S
 	}
 	target := l.Target()
 	target.Patience = on.Patience
-	err = d.Endure(ctx, target, func(context.Context) error {
-		return l.Restart(func() {
-			for _, disk := range disks {
-				disk.memory.PowerLoss()
-			}
-		})
+	err = d.Endure(ctx, target, attacks.Crash{
+		Happens: func(context.Context) error {
+			return l.Restart(func() {
+				for _, disk := range disks {
+					disk.memory.PowerLoss()
+				}
+			})
+		},
+		Over: func(context.Context) (tester.Target, error) { return target, nil },
 	})
 	if closed := l.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))

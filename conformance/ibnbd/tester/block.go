@@ -83,9 +83,12 @@ func (p *Path) Base() uint64 { return p.Session.tester.Base() }
 // Stamped gives blocks that tell who wrote them.
 func Stamped(sector uint64, size int, sequence uint64) []byte {
 	b := make([]byte, size)
-	stamp.Fill(b, sector, stamp.Stamp{Writer: 1, Sequence: sequence})
+	stamp.Fill(b, sector, StampOf(sequence))
 	return b
 }
+
+// StampOf is what the blocks of Stamped carry.
+func StampOf(sequence uint64) stamp.Stamp { return stamp.Stamp{Writer: 1, Sequence: sequence} }
 
 // CheckStamped reads what was written as Stamped, and compares it.
 func (p *Path) CheckStamped(ctx context.Context, id uint32, sector uint64, size int, sequence uint64) error {
@@ -93,7 +96,7 @@ func (p *Path) CheckStamped(ctx context.Context, id uint32, sector uint64, size 
 	if err != nil {
 		return fmt.Errorf("read back sector %d: %w", sector, err)
 	}
-	return stamp.Check(b, sector, stamp.Stamp{Writer: 1, Sequence: sequence})
+	return stamp.Check(b, sector, StampOf(sequence))
 }
 
 // Ready connects a new session over the first rail and opens the attacked export, for writing if that is allowed.

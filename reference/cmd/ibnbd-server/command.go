@@ -51,7 +51,8 @@ A backend is one of
   mem:SIZE           memory, zero at first
   file:PATH[,SIZE]   a regular file; with a size it is made if need be, and sparse
   /dev/DEVICE        a block device; its data does not go through the page cache unless ,cached follows
-and ,ro behind a file or a block device makes it read-only. Sizes are bytes, or have K, M, G or T behind them.
+and ,ro behind a file or a block device makes it read-only. ,volatile behind a file keeps what was written in memory until it is
+flushed: a server that is killed loses it, as a disk with a write cache does that loses power. Sizes are bytes, or have K, M, G or T behind them.
 
 SIGINT and SIGTERM end the server: it takes no more requests, answers those in flight, and flushes its exports.`
 
