@@ -47,10 +47,11 @@ var rooms = []room{
 	{name: "verbs", dirs: []string{"reference/rdma/verbs"}, may: []string{"rdma"}},
 	{name: "ibtrs", dirs: []string{"reference/ibtrs"}, may: []string{"rdma", "layout", "burst"}, tests: []string{"soft", "roce"}},
 	{name: "ibnbd", dirs: []string{"reference/ibnbd"}, may: []string{"ibtrs", "nbd", "backend", "layout", "burst"}, tests: []string{"rdma", "soft"}},
-	{name: "srp", dirs: []string{"reference/srp", "reference/scsi"}, may: []string{"rdma", "layout"}, tests: []string{"soft", "roce"}},
+	{name: "scsi", dirs: []string{"reference/scsi"}, may: []string{"backend"}},
+	{name: "srp", dirs: []string{"reference/srp"}, may: []string{"scsi", "rdma", "layout", "burst"}, tests: []string{"soft", "roce", "backend"}},
 	{
 		name: "the reference's programs", dirs: []string{"reference/cmd"},
-		may: []string{"ibnbd", "ibtrs", "srp", "nbd", "backend", "rdma", "soft", "verbs", "version"},
+		may: []string{"ibnbd", "ibtrs", "srp", "scsi", "nbd", "backend", "rdma", "soft", "verbs", "version"},
 	},
 	{name: "version", dirs: []string{"reference/version"}},
 	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
