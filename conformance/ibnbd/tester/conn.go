@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	queueSize   = 128 // work requests of one connection
-	receives    = 64  // small receives of one connection
+	queueSize   = 128 // work requests of one connection, at least
+	receives    = 64  // small receives of one connection, at least
 	receiveSize = 64  // bytes of each: more than any message but the INFO response has
 )
 
@@ -45,7 +45,8 @@ func (m Message) String() string {
 }
 
 // post makes the receives. The first one of connection 0 is as long as the INFO response of any target with that depth.
-func (c *Conn) post(dev rdma.Device, depth int) error {
+func (c *Conn) post(dev rdma.Device, depth, more int) error {
+	receives := receives + more
 	first := receiveSize
 	if c.CID == 0 {
 		first = max(first, ibtrs.InfoResponseSize+depth*ibtrs.DescriptorSize)

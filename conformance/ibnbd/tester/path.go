@@ -21,7 +21,8 @@ type Path struct {
 	Chunks   []ibtrs.Chunk     // with their present keys, once INFO was exchanged
 
 	rail    Rail
-	memory  rdma.Region // what is sent, and behind it the place for the data of reads
+	slot    slot          // of requests that are sent one at a time; its region is nil before the first accept
+	regions []rdma.Region // of the slots
 	windows []rdma.Window
 	extra   []*Conn // connections that no request of this path asked for
 }
@@ -55,13 +56,14 @@ func (p *Path) Dial(ctx context.Context, cid uint16) (*Conn, error) {
 		p.Conns = make(map[uint16]*Conn)
 	}
 	p.Conns[cid], c.CID = c, cid
-	return c, c.post(p.rail.Device, int(p.Geometry.QueueDepth))
+	return c, c.post(p.rail.Device, int(p.Geometry.QueueDepth), p.Session.Crowd)
 }
 
 // DialRaw asks for a connection with any private data, which the path does not count among its own unless Dial does. The
 // geometry of the first accept becomes that of the path.
 func (p *Path) DialRaw(ctx context.Context, data []byte) (*Conn, error) {
-	cfg := rdma.ConnConfig{SendQueue: queueSize, RecvQueue: queueSize, RetryCount: 7, RNRRetryCount: 7}
+	size := queueSize + p.Session.Crowd
+	cfg := rdma.ConnConfig{SendQueue: size, RecvQueue: size, RetryCount: 7, RNRRetryCount: 7}
 	ctx, cancel := p.Session.tester.patient(ctx)
 	defer cancel()
 	conn, err := p.rail.Device.Dial(ctx, p.rail.Addr, cfg, data)
@@ -69,7 +71,7 @@ func (p *Path) DialRaw(ctx context.Context, data []byte) (*Conn, error) {
 		return nil, refusal(ended(ctx, err))
 	}
 	c := &Conn{tester: p.Session.tester, conn: conn}
-	if c.Accept, err = ibtrs.ParseConnResponse(conn.PeerData()); err == nil && p.memory == nil {
+	if c.Accept, err = ibtrs.ParseConnResponse(conn.PeerData()); err == nil && p.slot.region == nil {
 		err = p.learn(c.Accept)
 	}
 	if err != nil {
@@ -101,12 +103,13 @@ func (p *Path) learn(accept ibtrs.ConnResponse) error {
 		return err
 	}
 	p.Geometry, p.Flags = g, accept.Flags
-	p.memory, err = p.rail.Device.Register(2*p.half(), rdma.LocalWrite|rdma.RemoteWrite|rdma.WindowBind)
+	const more = 4096 // than a chunk has
+	slots, err := p.newSlots(1, int(p.Geometry.ChunkSize())+more)
+	if err == nil {
+		p.slot = slots[0]
+	}
 	return err
 }
-
-// half is how many bytes the path can send at once, and how many it can receive by a read: a chunk and a bit more.
-func (p *Path) half() int { return int(p.Geometry.ChunkSize()) + 4096 }
 
 // KeyRefresh says whether each response brings a new key for its chunk.
 func (p *Path) KeyRefresh() bool { return p.Flags&ibtrs.KeyRefresh != 0 }
@@ -134,8 +137,7 @@ func (p *Path) SendInfo(message []byte) error { return p.Send(0, message) }
 
 // Send sends any message on a connection by SEND.
 func (p *Path) Send(cid uint16, message []byte) error {
-	length := copy(p.memory.Bytes()[:p.half()], message)
-	local := []rdma.SGE{{Region: p.memory, Length: length}}
+	local := []rdma.SGE{p.slot.fill(message)}
 	return p.Conns[cid].conn.PostSend(rdma.SendWR{Op: rdma.OpSend, Local: local, Signaled: true})
 }
 
@@ -217,8 +219,8 @@ func (p *Path) release() error {
 	for _, w := range p.windows {
 		errs = append(errs, w.Close())
 	}
-	if p.memory != nil {
-		errs = append(errs, p.memory.Close())
+	for _, r := range p.regions {
+		errs = append(errs, r.Close())
 	}
 	return errors.Join(errs...)
 }

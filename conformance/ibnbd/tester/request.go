@@ -24,6 +24,7 @@ type Request struct {
 	Immediate ibtrs.Immediate
 	Key       uint32 // by which it is written; 0 stands for the present key of the chunk
 	window    rdma.Window
+	slot      *slot            // where it lies until it is answered
 	place     ibtrs.Descriptor // where the answer goes
 }
 
@@ -42,16 +43,18 @@ const unwritten = 0xEE
 
 // Write makes the request that writes data with a block message, on the first I/O connection, in chunk 0.
 func (p *Path) Write(header, data []byte) Request {
-	r := Request{CID: 1, Data: data, Header: header}
+	r := Request{CID: 1, Data: data, Header: header, slot: &p.slot}
 	r.Message, _ = ibtrs.WriteMessage{Type: ibtrs.TypeWrite, HeaderLength: uint16(len(header))}.AppendBinary(nil)
 	return p.into(r, 0)
 }
 
 // Read makes the request that reads size bytes with a block message, on the first I/O connection, in chunk 0. It asks for
 // no invalidation; with size 0 it has no descriptor.
-func (p *Path) Read(header []byte, size uint32) Request {
-	r := Request{CID: 1, Front: size, Header: header}
-	r.place = ibtrs.Descriptor{Address: p.memory.Addr() + uint64(p.half()), RKey: p.memory.Key(), Length: size}
+func (p *Path) Read(header []byte, size uint32) Request { return p.readInto(&p.slot, header, size) }
+
+func (p *Path) readInto(s *slot, header []byte, size uint32) Request {
+	r := Request{CID: 1, Front: size, Header: header, slot: s}
+	r.place = ibtrs.Descriptor{Address: s.addr(), RKey: s.region.Key(), Length: size}
 	m := ibtrs.ReadMessage{Type: ibtrs.TypeRead, HeaderLength: uint16(len(header))}
 	if size > 0 {
 		m.Count, m.Descriptors = 1, ibtrs.Descriptors{}.Append(r.place)
@@ -101,18 +104,15 @@ func (p *Path) Post(r Request) error {
 		t.forbidden = cmp.Or(t.forbidden, err)
 		return err
 	}
-	b := p.memory.Bytes()
-	room := b[p.half():]
+	room := r.slot.room()
 	for i := range room {
 		room[i] = unwritten
 	}
-	n := copy(b[:p.half()], r.Data)
-	n += copy(b[n:p.half()], r.Header)
-	n += copy(b[n:p.half()], r.Message)
+	local := r.slot.fill(r.Data, r.Header, r.Message)
 	chain := make([]rdma.SendWR, 0, 2)
 	if r.window != nil {
 		chain = append(chain, rdma.SendWR{Op: rdma.OpBind, Window: r.window, Bind: rdma.Bind{
-			Region: p.memory, Offset: p.half(), Length: int(r.place.Length), Access: rdma.RemoteWrite,
+			Region: r.slot.region, Offset: r.slot.at + r.slot.half, Length: int(r.place.Length), Access: rdma.RemoteWrite,
 		}})
 	}
 	to := p.Chunks[r.Chunk]
@@ -120,7 +120,7 @@ func (p *Path) Post(r Request) error {
 		to.RKey = r.Key
 	}
 	chain = append(chain, rdma.SendWR{
-		Op: rdma.OpWriteImm, Local: []rdma.SGE{{Region: p.memory, Length: n}},
+		Op: rdma.OpWriteImm, Local: []rdma.SGE{local},
 		RemoteAddr: to.Address + uint64(r.Front), RemoteKey: to.RKey, Imm: uint32(r.Immediate), Signaled: true,
 	})
 	if err := p.Conns[r.CID].conn.PostSend(chain...); err != nil {
@@ -142,6 +142,13 @@ func (p *Path) Do(ctx context.Context, r Request) (Answer, error) {
 
 // Answer waits for the next response on a connection, and learns the new key of its chunk.
 func (p *Path) Answer(ctx context.Context, cid uint16) (Answer, error) {
+	a, err := p.response(ctx, cid)
+	a.Room = bytes.Clone(p.slot.room())
+	return a, err
+}
+
+// response is Answer without the data of a read.
+func (p *Path) response(ctx context.Context, cid uint16) (Answer, error) {
 	var a Answer
 	for {
 		m, err := p.Conns[cid].Receive(ctx)
@@ -171,7 +178,6 @@ func (p *Path) read(a *Answer) error {
 	if a.Chunk, a.Errno, a.Invalidated, ok = a.Imm.Response(); !ok || a.Op == rdma.OpSend {
 		return fmt.Errorf("%s is no response", a.Message)
 	}
-	a.Room = bytes.Clone(p.memory.Bytes()[p.half():])
 	if a.Op != rdma.OpSendImm {
 		return nil
 	}
