@@ -284,8 +284,9 @@ func (t *Tracker) takeIORequest(f *Flow, l *lane, m *Message) {
 	}
 }
 
-// takesPermit reports whether r is a request, as far as is known.
-func (r *Request) takesPermit() bool { return r.ChunkKnown && (r.Parsed || r.Incomplete) }
+// takesPermit reports whether r is a request, as far as is known: its immediate says so, also when nobody can read its messages. A
+// target answers it, or ends the path.
+func (r *Request) takesPermit() bool { return r.ChunkKnown }
 
 // parse finds transport message and block message at the end of the RDMA WRITE.
 func (r *Request) parse(m *Message) {
