@@ -36,7 +36,7 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 		r.Respond(ibtrs.ErrnoOf(err))
 		return
 	}
-	if h.server.cfg.Rules.AcknowledgeTooEarly && op.message.Op() == OpWrite {
+	if op.acknowledgedEarly() {
 		early := *op
 		early.data, early.answered = bytes.Clone(op.data), true
 		op = &early
@@ -45,6 +45,13 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 	if op.enter() {
 		op.start()
 	} // else an earlier write begins it
+}
+
+// acknowledgedEarly reports whether the operation is a write that is answered before it is executed, against the rules.
+func (op *blockOp) acknowledgedEarly() bool {
+	const long = 32 << 10
+	rules := &op.device.session.server.cfg.Rules
+	return op.message.Op() == OpWrite && (rules.AcknowledgeTooEarly || rules.EarlyLongWrites && len(op.data) > long)
 }
 
 // enter puts the operation into the order of its target, and reports whether it may begin. Reads wait as well: what they have
@@ -84,6 +91,9 @@ func (op *blockOp) parse(h *serverSession) error {
 		return ibtrs.EINVAL
 	}
 	d := h.device(m.DeviceID)
+	if rules.FirstDeviceWrites && m.Op() == OpWrite && d != nil {
+		d = h.first()
+	}
 	if d == nil || !d.usable() {
 		if rules.UnknownDeviceIsEIO {
 			return ibtrs.EIO
@@ -94,6 +104,9 @@ func (op *blockOp) parse(h *serverSession) error {
 		if m, err = op.tolerate(m, err, rules); err != nil {
 			return err
 		}
+	}
+	if rules.EmptyReadPanics && m.Op() == OpRead && m.Size == 0 {
+		panic("a read of no bytes")
 	}
 	op.device, op.message = d, m
 	if err := op.checkRange(rules); err != nil {
@@ -207,6 +220,9 @@ func (op *blockOp) execute() error {
 	}
 	switch m.Op() {
 	case OpRead:
+		if rules.ShortReads {
+			data = data[:min(len(data), 64<<10)]
+		}
 		return b.ReadAt(data, op.offset)
 	case OpWrite:
 		fua := m.Flags()&FlagFUA != 0 || op.device.mode == FileIO
@@ -239,7 +255,14 @@ func (op *blockOp) executeRange() error {
 	case t.props.MaxDiscard == 0:
 		return ibtrs.EOPNOTSUPP
 	}
-	return t.backend.Discard(op.offset, op.length)
+	offset, length := op.offset, op.length
+	if rules.DiscardOutwards {
+		unit := int64(max(t.props.DiscardGranularity, t.props.LogicalBlock))
+		end := min((offset+length+unit-1)/unit*unit, t.props.Size)
+		offset = offset / unit * unit
+		length = end - offset
+	}
+	return t.backend.Discard(offset, length)
 }
 
 // writeSame writes the same block all over the range.

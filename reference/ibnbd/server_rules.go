@@ -40,5 +40,10 @@ type ServerRules struct {
 	ZeroesAreDiscard    bool // discards instead of writing zeroes
 	NoWriteOrder        bool // lets writes to the same blocks overtake each other
 	AcknowledgeTooEarly bool // answers a write before it is executed
+	EarlyLongWrites     bool // answers a write of more than 32 KiB before it is executed
+	ShortReads          bool // reads 64 KiB at most, and leaves where the rest belongs what an earlier request has left there
+	FirstDeviceWrites   bool // writes to the first device of the session, whichever is meant
+	DiscardOutwards     bool // discards every block of the granularity that the range touches
+	EmptyReadPanics     bool // panics upon a read of no bytes
 	IgnoreEnd           bool // does not check the end of the device: what lies behind it is answered with success, untouched
 }

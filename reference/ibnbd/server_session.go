@@ -145,6 +145,16 @@ func (h *serverSession) device(id uint32) *serverDevice {
 	return devices[id]
 }
 
+// first is the open device with the lowest id.
+func (h *serverSession) first() *serverDevice {
+	for _, d := range *h.devices.Load() {
+		if d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
 // find finds an open device by the path it was opened under. The caller holds mu.
 func (h *serverSession) find(path string) *serverDevice {
 	for _, d := range *h.devices.Load() {

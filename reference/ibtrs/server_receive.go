@@ -111,9 +111,15 @@ func (p *ServerPath) renewKey(c *serverChannel, r *ServerRequest) {
 		r.state.Store(requestWaiting)
 		r.bind[0].ID, r.bind[0].Signaled = workKey|uint64(r.chunk), true
 	}
+	if p.server.cfg.Rules.StaleLongKey && r.parse() == nil && r.Direction == Write && len(r.Data) > longData {
+		r.key = p.windows[r.chunk].Key() // the old one, as long as the bind is not posted
+	}
 	c.renewing = append(c.renewing, r)
 	c.renewals = append(c.renewals, &r.renewal)
 }
+
+// longData is what a server without a rule about long data takes for long, in bytes.
+const longData = 64 << 10
 
 // renewKeys posts what gives the chunks of new requests their keys, and begins with those requests that need not wait for it;
 // unless there is an error that closes the path.

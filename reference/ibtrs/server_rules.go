@@ -24,6 +24,7 @@ type ServerRules struct {
 	AnyInfoType    bool // takes any message as INFO request
 	AnyName        bool // takes any session name
 	SharedNames    bool // takes a name that another session has
+	FoldNames      bool // takes names that differ in case alone for the same
 	EarlyInfo      bool // answers before all connections are there
 	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
 	ShortInfo      bool // takes an INFO request that is too short, as one without a name
@@ -41,6 +42,7 @@ type ServerRules struct {
 	DataOnError       bool // writes the data of a failed read
 	ResponseFirst     bool // responds, then writes the data
 	KeepChunkKey      bool // with key refresh: never takes a chunk's key back, and tells the old one
+	StaleLongKey      bool // with key refresh: tells the old key after a long write
 	WrongResponseForm bool // answers in the form of the other key mode
 	ForgetInflight    bool // does not wait for requests in flight when a path closes
 	FixedID           bool // responds to chunk 0 whatever the request

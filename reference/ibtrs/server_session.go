@@ -5,6 +5,7 @@ package ibtrs
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // ServerSession is the server's side of a session: the paths of one group UUID.
@@ -64,13 +65,13 @@ func (s *ServerSession) takeName(name string) error {
 	srv := s.server
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if other := srv.names[name]; other != nil && other != s && !srv.cfg.Rules.SharedNames {
+	if other := srv.names[srv.nameKey(name)]; other != nil && other != s && !srv.cfg.Rules.SharedNames {
 		return breachf("IBTRS-INFO-012", "session name %q is that of another session", name)
 	}
 	if s.name == "" {
 		s.name = name
 	}
-	srv.names[s.name] = s
+	srv.names[srv.nameKey(s.name)] = s
 	return nil
 }
 
@@ -115,7 +116,15 @@ func (s *ServerSession) remove(p *ServerPath) {
 		return
 	}
 	delete(srv.sessions, s.group)
-	if srv.names[s.name] == s {
-		delete(srv.names, s.name)
+	if key := srv.nameKey(s.name); srv.names[key] == s {
+		delete(srv.names, key)
 	}
+}
+
+// nameKey is what the names of two sessions are compared by.
+func (s *Server) nameKey(name string) string {
+	if s.cfg.Rules.FoldNames {
+		return strings.ToLower(name)
+	}
+	return name
 }

@@ -316,7 +316,9 @@ func TestVendorWithEveryConsent(t *testing.T) {
 }
 
 // losing has the disk of a command line lose what was not flushed when the server is killed.
-func losing(server string) string { return strings.Replace(server, "file:DISK", "file:DISK,volatile", 1) }
+func losing(server string) string {
+	return strings.Replace(server, "file:DISK", "file:DISK,volatile", 1)
+}
 
 // TestVendorWhoseTargetCrashes judges durability where a crash loses what it may lose, and not where it loses nothing.
 func TestVendorWhoseTargetCrashes(t *testing.T) {
@@ -399,6 +401,7 @@ func TestVendorOverOwnFrames(t *testing.T) {
 const (
 	takesAnyMagic = "takes any magic"
 	mortal        = "dies of a path that closes before it was built"
+	panics        = "panics upon a read of no bytes"
 )
 
 // beVendor is the life of a broken target: it listens on an address, until it is killed.
@@ -415,6 +418,7 @@ func beVendor(kind, address string) error {
 	cfg.Transport.Devices, cfg.Transport.Port = []rdma.Device{device}, ibtrs.DefaultPort
 	cfg.Transport.Geometry.QueueDepth = 32
 	cfg.Transport.Rules.AnyMagic = kind == takesAnyMagic
+	cfg.Rules.EmptyReadPanics = kind == panics
 	if kind == mortal {
 		cfg.Transport.Transition = func(_ *ibtrs.ServerPath, from, to ibtrs.PathState) {
 			if from == ibtrs.StateConnecting && to != ibtrs.StateConnected {
@@ -481,6 +485,19 @@ func TestVendorThatDies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestVendorThatPanics(t *testing.T) {
+	t.Parallel()
+	v := newVendor(t, fmt.Sprintf("env IBNBD_TEST_VENDOR='%s' %s %s", panics, os.Args[0], theirs))
+	got, outcome := v.judge(t, "--export", "ram0", "--patience", "3s", "--focus", "reads of no bytes")
+	if got.code != int(verdict.ExitFails) {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	want := []string{"IBNBD-IO-024 FAIL protocol-violation", "IBNBD-FAIL-019 FAIL subject-dead"}
+	if got := verdictsOf(outcome, "attack by reads of no bytes"); !slices.Equal(got, want) {
+		t.Errorf("verdicts %v, want %v", got, want)
 	}
 }
 

@@ -66,7 +66,7 @@ var ErrInapplicable error = &finding.Undecided{Reason: verdict.AbilityMissing, T
 
 // All are all attacks.
 func All() []Attack {
-	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using())
+	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume())
 }
 
 // Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are

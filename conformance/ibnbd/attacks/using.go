@@ -62,7 +62,7 @@ func readByOthers(ctx context.Context, t *tester.Tester) error {
 		if stale == nil {
 			continue
 		}
-		if err := awaitStamped(ctx, t, reader, opened.DeviceID, sector, i); err != nil {
+		if err := awaitStamped(ctx, t, reader, opened.DeviceID, sector, sharedSize, i); err != nil {
 			return tester.Broken("IBNBD-IO-001", "write %d was acknowledged, and is not there: %v", i, err)
 		}
 		return tester.Broken("IBTRS-IO-031", "write %d was acknowledged, and done later: %v", i, stale)
@@ -71,13 +71,13 @@ func readByOthers(ctx context.Context, t *tester.Tester) error {
 }
 
 // awaitStamped reads again until what was written is there, at most for the target's patience.
-func awaitStamped(ctx context.Context, t *tester.Tester, p *tester.Path, device uint32, sector, sequence uint64) error {
+func awaitStamped(ctx context.Context, t *tester.Tester, p *tester.Path, device uint32, sector uint64, size int, sequence uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Target().Patience)
 	defer cancel()
 	again := time.NewTicker(t.Target().Patience / 30)
 	defer again.Stop()
 	for {
-		err := p.CheckStamped(ctx, device, sector, sharedSize, sequence)
+		err := p.CheckStamped(ctx, device, sector, size, sequence)
 		if err == nil {
 			return nil
 		}
@@ -87,67 +87,6 @@ func awaitStamped(ctx context.Context, t *tester.Tester, p *tester.Path, device 
 		case <-again.C:
 		}
 	}
-}
-
-// A range of blocks, and those on both sides of it.
-const (
-	rangeSector, rangeSectors = 16, 16
-	besideSector, behind      = rangeSector - besideSize/ibnbd.SectorSize, rangeSector + rangeSectors
-	besideSize                = 4096
-)
-
-// between writes the blocks of a range and on both sides of it, does something to the range, and looks for those beside it.
-func between(ctx context.Context, clause string, p *tester.Path, device uint32, op ibnbd.Op) error {
-	for _, sector := range []uint64{besideSector, rangeSector, rangeSector + rangeSectors/2, behind} {
-		if err := p.WriteAt(ctx, device, sector, tester.Stamped(sector, besideSize, 8)); err != nil {
-			return err
-		}
-	}
-	message := ibnbd.NewIORequest(op, 0, device, p.Base()+rangeSector, rangeSectors*ibnbd.SectorSize)
-	_, err := p.Call(ctx, p.Write(tester.Marshal(message), nil), 0)
-	if err := succeeded(clause, err); err != nil {
-		return err
-	}
-	for _, sector := range []uint64{besideSector, behind} {
-		if err := p.CheckStamped(ctx, device, sector, besideSize, 8); err != nil {
-			return tester.Broken(clause, "beside the range: %v", err)
-		}
-	}
-	return nil
-}
-
-func discard(ctx context.Context, t *tester.Tester) error {
-	p, opened, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	if opened.MaxDiscardSectors < rangeSectors {
-		return fmt.Errorf("it discards %d sectors at most: %w", opened.MaxDiscardSectors, ErrInapplicable)
-	}
-	return between(ctx, "IBNBD-IO-006", p, opened.DeviceID, ibnbd.OpDiscard)
-}
-
-func zero(ctx context.Context, t *tester.Tester) error {
-	p, opened, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	if opened.MaxWriteZeroesSectors < rangeSectors {
-		return fmt.Errorf("it zeroes %d sectors at most: %w", opened.MaxWriteZeroesSectors, ErrInapplicable)
-	}
-	if err := between(ctx, "IBNBD-IO-007", p, opened.DeviceID, ibnbd.OpWriteZeroes); err != nil {
-		return err
-	}
-	data, err := p.ReadAt(ctx, opened.DeviceID, rangeSector, rangeSectors*ibnbd.SectorSize)
-	if err != nil {
-		return err
-	}
-	for i, b := range data {
-		if b != 0 {
-			return tester.Broken("IBNBD-IO-007", "byte %d of the range is %#x, it must be zero", i, b)
-		}
-	}
-	return nil
 }
 
 // readToEnd holds what a target says of the size of a device against where its reads end.

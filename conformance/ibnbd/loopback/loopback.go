@@ -45,15 +45,9 @@ type Loopback struct {
 // Start starts a server with two exports. Its configuration can be changed before; change may be nil.
 func Start(change func(*ibnbd.ServerConfig)) (*Loopback, error) {
 	l := &Loopback{target: tester.Target{Exports: [2]string{Attacked, Bystander}}}
-	cfg := ibnbd.DefaultServerConfig()
-	cfg.Transport.Geometry = Geometry
-	cfg.Workers = 2
-	for _, name := range l.target.Exports {
-		memory, err := backend.NewMemory(deviceSize, blockSize)
-		if err != nil {
-			return nil, fmt.Errorf("export %s: %w", name, err)
-		}
-		cfg.Exports = append(cfg.Exports, ibnbd.Export{Path: name, Backend: memory})
+	cfg, err := configuration(deviceSize)
+	if err != nil {
+		return nil, err
 	}
 	if err := l.wire(&cfg); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -66,6 +60,21 @@ func Start(change func(*ibnbd.ServerConfig)) (*Loopback, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// configuration is that of a server with two exports of a size and without devices.
+func configuration(size int64) (ibnbd.ServerConfig, error) {
+	cfg := ibnbd.DefaultServerConfig()
+	cfg.Transport.Geometry = Geometry
+	cfg.Workers = 2
+	for _, name := range []string{Attacked, Bystander} {
+		memory, err := backend.NewMemory(size, blockSize)
+		if err != nil {
+			return cfg, fmt.Errorf("export %s: %w", name, err)
+		}
+		cfg.Exports = append(cfg.Exports, ibnbd.Export{Path: name, Backend: memory})
+	}
+	return cfg, nil
 }
 
 // StartFor is Start with the queue depth that an attack needs.

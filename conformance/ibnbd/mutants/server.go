@@ -6,11 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	ours "github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -24,11 +29,11 @@ const (
 	kept      keyMode = "keys kept"
 )
 
-// serverTrial is a server under attack.
+// serverTrial is a server that is judged as somebody else's target.
 type serverTrial struct {
 	mode  keyMode
 	spoil func(b *brokenServer) // makes a mutant of it
-	// only, unless empty, names the attacks that must find it: of a clause that most attacks decide.
+	// only, unless empty, names the specs that must find it: of a clause that most of them decide.
 	only []string
 }
 
@@ -45,32 +50,40 @@ func serverKept(name, what, clause string, spoil func(b *brokenServer)) row {
 // by names the attacks that must find the mutant.
 func (r row) by(names ...string) row {
 	t := r.Trial.(serverTrial)
-	t.only = names
+	for _, name := range names {
+		t.only = append(t.only, attacks.Attack{Name: name}.Spec())
+	}
 	r.Trial = t
 	return r
 }
 
-// specs are the attacks that decide one of the clauses.
+// Specs are those of a foreign run that decide one of the clauses and wait for no timer.
 func (t serverTrial) Specs(clauses []string) []mutant.Spec {
 	var all []mutant.Spec
-	for _, a := range attacks.All() {
-		decides := slices.ContainsFunc(clauses, func(id string) bool { return slices.Contains(a.Clauses, id) || a.Survives() == id })
-		if !decides || len(t.only) > 0 && !slices.Contains(t.only, a.Name) {
+	for _, s := range ours.TargetSpecs() {
+		decides := slices.ContainsFunc(clauses, func(id string) bool { return slices.Contains(s.Clauses, id) })
+		if !decides || s.Takes > quick || s.Needs != "" || len(t.only) > 0 && !slices.Contains(t.only, s.Name) {
 			continue
 		}
 		all = append(all, mutant.Spec{
-			Name: a.Spec(), Control: string(t.mode),
-			Run: func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.attack(ctx, a, on) },
+			Name: s.Name, Control: string(t.mode),
+			Run: func(ctx context.Context, on mutant.Subject) (mutant.Findings, error) { return t.judge(ctx, s, on) },
 		})
 	}
 	return all
 }
 
-// attack executes one attack against a server of its own.
-func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on mutant.Subject) (mutant.Findings, error) {
-	l, err := loopback.StartFor(a, func(cfg *ibnbd.ServerConfig) {
+// quick is the longest that a spec takes which waits for no timer.
+const quick = 5 * time.Second
+
+// judge runs a spec as a foreign run does, on a server of its own.
+func (t serverTrial) judge(ctx context.Context, s foreign.Spec, on mutant.Subject) (mutant.Findings, error) {
+	server, err := loopback.StartForeign(func(cfg *ibnbd.ServerConfig) {
 		cfg.Transport.KeyRefresh = t.mode == refreshed
 		cfg.Transport.Timers.Teardown = mutant.ShortWait // a client that the mutant has lost does not confirm
+		if s.Depth != 0 {
+			cfg.Transport.Geometry.QueueDepth = uint16(s.Depth)
+		}
 		if on.Broken {
 			t.spoil(newBrokenServer(cfg))
 		}
@@ -78,13 +91,51 @@ func (t serverTrial) attack(ctx context.Context, a attacks.Attack, on mutant.Sub
 	if err != nil {
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
-	target := l.Target()
-	target.Patience = on.Patience
-	err = attacks.Execute(ctx, target, a)
-	if closed := l.Close(); closed != nil && !on.Broken {
+	server.Config.Patience = on.Patience
+	found, err := runForeign(ctx, ours.Protocol().Target(server.Config), s)
+	if closed := server.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
-	return judged(ctx, err, on)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil && on.Broken:
+		return mutant.Findings{mutant.Unclaimed: err.Error()}, nil
+	}
+	return found, err
+}
+
+// runForeign runs a spec on a subject, and gives what was seen to break clauses, by the spec and by the passive judge. Whatever else
+// makes a spec fail is an error.
+func runForeign(ctx context.Context, subject foreign.Subject, s foreign.Spec) (found mutant.Findings, err error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	run, err := subject.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	results, passive, err := run.RunSpec(ctx, s, foreign.Report{Dir: dir, Evidence: "spec"})
+	if err != nil {
+		return nil, err
+	}
+	found = mutant.Findings{}
+	for _, r := range append(results, passive...) {
+		switch {
+		case r.Verdict != verdict.Fail:
+		case r.Reason == verdict.ProtocolViolation || r.Reason == verdict.SubjectDead:
+			found[r.Clause] = r.Message
+		default:
+			err = fmt.Errorf("%s: %s", r.Reason, r.Message)
+		}
+	}
+	if len(found) > 0 {
+		err = nil
+	}
+	return found, err
 }
 
 // judged sorts what an attack ended with: the clauses that were broken, or nothing where the attack could not decide. Of a mutant,
