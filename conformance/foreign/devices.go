@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
@@ -67,6 +68,17 @@ func (d *devices) record(report Report) (files []string, err error) {
 		files = append(files, name)
 	}
 	return files, nil
+}
+
+// lastMessage is the frame of the last message before some time, on whichever device.
+func (d *devices) lastMessage(before time.Time) (p place, any bool) {
+	var last message
+	for _, r := range d.recorders {
+		if m := r.lastMessage(before); m.at.After(last.at) {
+			last, p = m, place{r.rail, m.number}
+		}
+	}
+	return p, last.number != 0
 }
 
 func (d *devices) endRecording() error {

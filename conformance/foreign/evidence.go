@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
@@ -47,8 +48,8 @@ func (x execution) path(file string) string {
 // timelineEnd is how many lines of a timeline are kept from its begin, and from its end.
 const timelineEnd = 2000
 
-// keep names the packets of a spec in its results, or removes them if nobody will ask for them.
-func (x execution) keep(files []string, results, passive []verdict.Result) error {
+// keep names the packets of a spec in its results, or removes them if nobody will ask for them. Failures were seen at some times.
+func (x execution) keep(files []string, results, passive []verdict.Result, seen map[string]time.Time) error {
 	if len(files) == 0 {
 		return nil
 	}
@@ -73,5 +74,5 @@ func (x execution) keep(files []string, results, passive []verdict.Result) error
 	for i := range results {
 		results[i].Evidence = shown
 	}
-	return nil
+	return x.showFailures(results, seen, filepath.Join(dir, name))
 }

@@ -62,6 +62,7 @@ func (i initiator) missing(s Spec, own int) (verdict.Reason, string) {
 func (i initiator) Start(ctx context.Context) (Run, error) {
 	i.Patience = cmp.Or(i.Patience, i.protocol.Initiators.Patience)
 	r := &InitiatorRun{initiator: i}
+	r.health = health{serves: r.use, restart: r.restart, clause: i.protocol.Initiators.Serving}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -74,7 +75,8 @@ type InitiatorRun struct {
 	devices   devices
 
 	versions map[string]string
-	unusable string // why no spec can run, or none any more; "" if they can
+	unusable string // why no spec can run; "" if they can
+	health   health
 }
 
 func (r *InitiatorRun) start(ctx context.Context) error {
@@ -125,6 +127,9 @@ func (r *InitiatorRun) missing(s Spec) (verdict.Reason, string) {
 	if r.unusable != "" {
 		return verdict.NoHook, r.unusable
 	}
+	if reason, why := r.health.missing(); reason != "" {
+		return reason, why
+	}
 	return r.initiator.missing(s, len(r.devices.open))
 }
 
@@ -135,22 +140,16 @@ func (r *InitiatorRun) RunSpec(ctx context.Context, s Spec, report Report) (resu
 	}
 	x := execution{spec: s, role: clauses.Initiator, report: report, devices: &r.devices, packets: r.initiator.protocol.Packets}
 	results, passive, err = x.run(ctx, func(ctx context.Context) error { return s.OnInitiator(ctx, r) })
-	if failed(results) {
-		r.revive(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return results, passive, err
+	return r.health.after(ctx, results), passive, nil
 }
 
-// revive brings an initiator back that may have died, if that is possible.
-func (r *InitiatorRun) revive(ctx context.Context) {
-	if r.use(ctx) == nil {
-		return
+// restart has the hook restart the initiator, and looks whether it can be used.
+func (r *InitiatorRun) restart(ctx context.Context) error {
+	if _, err := r.initiator.Hook.Do(ctx, Restart); err != nil {
+		return err
 	}
-	_, err := r.initiator.Hook.Do(ctx, Restart)
-	if err == nil {
-		err = r.use(ctx)
-	}
-	if err != nil {
-		r.unusable = "the initiator does not serve any more, and the control hook has not restarted it: " + err.Error()
-	}
+	return r.use(ctx)
 }

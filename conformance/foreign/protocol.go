@@ -33,8 +33,10 @@ type Targets struct {
 	// Contact connects to every address of a target, has each export checked by [TargetRun.CheckExport], and says what it found out.
 	// It writes nothing.
 	Contact func(ctx context.Context, r *TargetRun) (Found, error)
-	// Serves fails unless a new client can read.
+	// Serves fails unless a new client is served, as far as the owner lets it try.
 	Serves func(ctx context.Context, r *TargetRun) error
+	// Serving is the clause that says that it must be.
+	Serving string
 }
 
 // Found is what the first contact finds out of a target.
@@ -53,6 +55,8 @@ type Initiators struct {
 	// Use has the initiator map a disk of an ordinary server, write, read, and unmap it. Where the control hook lacks an action,
 	// the error is ErrNotSupported.
 	Use func(ctx context.Context, r *InitiatorRun) error
+	// Serving is the clause that says that an initiator must be able to do so.
+	Serving string
 	// Help says in the help of a command what waits for an initiator, and lists the actions of its control hook.
 	Help string
 }

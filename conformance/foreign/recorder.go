@@ -7,12 +7,14 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
 // recorder writes the packets of one own device into a file, from begin to end. It lives as long as the device.
@@ -24,6 +26,15 @@ type recorder struct {
 	buffer *bufio.Writer
 	out    *pcapgo.NgWriter
 	err    error // the first
+	frames int   // that the file has
+	// messages are the frames that carry one: all but acknowledgements. They stay until the next recording.
+	messages []message
+}
+
+// message is a frame, and when it was sent or came.
+type message struct {
+	at     time.Time
+	number int
 }
 
 // sent is the verdict of a packet that has gone out.
@@ -42,6 +53,22 @@ func (r *recorder) trace(rec soft.Record) {
 	data := rec.Packet.Datagram()
 	info := gopacket.CaptureInfo{Timestamp: rec.At, CaptureLength: len(data), Length: len(data)}
 	r.err = errors.Join(r.err, r.out.WritePacket(info, data))
+	r.frames++
+	if rec.Packet.OpCode() != roce.RCAcknowledge {
+		r.messages = append(r.messages, message{rec.At, r.frames})
+	}
+}
+
+// lastMessage is the last message before some time; with number 0 if there was none.
+func (r *recorder) lastMessage(before time.Time) (last message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.messages {
+		if !m.at.After(before) && m.at.After(last.at) {
+			last = m
+		}
+	}
+	return last
 }
 
 // begin starts a file.
@@ -53,6 +80,7 @@ func (r *recorder) begin(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.file, r.err, r.buffer = file, nil, bufio.NewWriter(file)
+	r.frames, r.messages = 0, nil
 	r.out, err = pcapgo.NewNgWriterInterface(r.buffer, pcapgo.NgInterface{
 		Name: r.rail, LinkType: layers.LinkTypeRaw, TimestampResolution: 9,
 	}, pcapgo.DefaultNgWriterOptions)

@@ -82,26 +82,29 @@ func (x execution) run(ctx context.Context, do func(context.Context) error) (res
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	results = x.spec.judge(verdict.Result{Spec: x.spec.Name, Start: began.UTC(), Duration: time.Since(began)}, ended, within.Err() != nil)
+	results, seen := x.spec.judge(verdict.Result{Spec: x.spec.Name, Start: began.UTC(), Duration: time.Since(began)}, ended, within.Err() != nil)
 	if x.spec.Conforms && len(files) > 0 {
 		if passive, err = x.judgePackets(ctx, files); err != nil {
 			return nil, nil, err
 		}
 	}
-	return results, passive, x.keep(files, results, passive)
+	return results, passive, x.keep(files, results, passive, seen)
 }
 
-// judge makes results of the error with which a spec ended.
-func (s Spec) judge(base verdict.Result, ended error, late bool) []verdict.Result {
-	var results []verdict.Result
+// judge makes results of the error with which a spec ended, and says when the failures among them were seen.
+func (s Spec) judge(base verdict.Result, ended error, late bool) (results []verdict.Result, seen map[string]time.Time) {
+	seen = make(map[string]time.Time)
 	for _, r := range finding.Judge(ended, finding.Claims{Clauses: s.Clauses, Survival: s.Survival}, late) {
 		base.Clause, base.Verdict, base.Reason, base.Message = r.Clause, r.Verdict, r.Reason, r.Message
 		if r.Clause == s.KernelLog && r.Verdict == verdict.Pass {
 			base.Verdict, base.Reason, base.Message = verdict.Skip, verdict.NoHook, "the kernel log of a foreign machine cannot be read"
 		}
+		if !r.At.IsZero() {
+			seen[r.Clause] = r.At
+		}
 		results = append(results, base)
 	}
-	return results
+	return results, seen
 }
 
 // skip says of each clause why it is not decided.

@@ -37,6 +37,8 @@ type fakeSubject struct {
 	passive  []verdict.Result
 	specs    []Spec
 	depth    int
+	serving  string   // the clause that says that it must serve
+	timeline string   // of every spec
 	lastRead []string // files that the passive judge was given
 }
 
@@ -56,7 +58,7 @@ func (f *fakeSubject) protocol() *Protocol {
 			Contact: func(context.Context, *TargetRun) (Found, error) {
 				return Found{map[clauses.Ability]bool{clauses.KeyRefresh: true}, f.depth}, f.contact
 			},
-			Serves: func(context.Context, *TargetRun) error { return f.isServing() },
+			Serves: func(context.Context, *TargetRun) error { return f.isServing() }, Serving: f.serving,
 		},
 		Initiators: Initiators{
 			Specs: specs, Patience: time.Second, OrdinaryPort: 1235,
@@ -68,7 +70,7 @@ func (f *fakeSubject) protocol() *Protocol {
 				return f.passive, nil
 			},
 			Timeline: func(_ context.Context, w io.Writer, _ int, _ ...string) error {
-				_, err := io.WriteString(w, "a line\n")
+				_, err := io.WriteString(w, "a line\n"+f.timeline)
 				return err
 			},
 		},
@@ -170,7 +172,7 @@ func runSpecs(t *testing.T, r Run) {
 
 func TestQueueDepth(t *testing.T) {
 	r := start(t, (&fakeSubject{depth: 8}).target(nil))
-	for depth, want := range map[int]string{0: "PASS ", 8: "PASS ", 9: "SKIP no-hook"} {
+	for depth, want := range map[int]string{0: "PASS ", 8: "PASS ", 9: "SKIP other-configuration"} {
 		s := spec(nil)
 		s.Depth = depth
 		if got := verdicts(t, r, s, Report{Dir: t.TempDir(), Evidence: "e"}); got[decided] != want {
@@ -259,7 +261,7 @@ func TestSubjectThatDies(t *testing.T) {
 			next         string // verdict on the next spec
 		}{
 			{"with restart", `[ "$2" = status ] || touch "$0.back"`, "PASS "},
-			{"whose hook cannot restart it", `[ "$2" = status ] || exit 1`, "SKIP no-hook"},
+			{"whose hook cannot restart it", `[ "$2" = status ] || exit 1`, "SKIP not-reached"},
 			{"whose hook does not know how to", `[ "$2" = status ] || exit 127`, "SKIP no-hook"},
 		} {
 			t.Run(fmt.Sprintf("%s %s", role, c.name), func(t *testing.T) {

@@ -63,6 +63,7 @@ func (t target) Missing(s Spec) (verdict.Reason, string) {
 func (t target) Start(ctx context.Context) (Run, error) {
 	t.Patience = cmp.Or(t.Patience, t.protocol.Targets.Patience)
 	r := &TargetRun{target: t}
+	r.health = health{serves: r.serves, restart: r.restart, clause: t.protocol.Targets.Serving}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -77,7 +78,7 @@ type TargetRun struct {
 
 	versions map[string]string
 	found    Found
-	dead     error // why the target does not serve any more; nil if it does
+	health   health
 }
 
 // Rail is one way to a target.
@@ -136,11 +137,11 @@ func (r *TargetRun) Close() error { return r.devices.Close() }
 
 // missing is why a spec cannot run, as the reason of a SKIP and in words; "" if it can.
 func (r *TargetRun) missing(s Spec) (verdict.Reason, string) {
-	if r.dead != nil {
-		return verdict.NoHook, fmt.Sprintf("the target does not serve any more: %v", r.dead)
+	if reason, why := r.health.missing(); reason != "" {
+		return reason, why
 	}
 	if s.Depth != 0 && r.found.QueueDepth != s.Depth {
-		return verdict.NoHook, fmt.Sprintf("it needs a queue depth of %d, and only the owner can change that of the target, %d", s.Depth, r.found.QueueDepth)
+		return verdict.OtherConfiguration, fmt.Sprintf("it needs a queue depth of %d, and the target has %d", s.Depth, r.found.QueueDepth)
 	}
 	return r.target.Missing(s)
 }
@@ -152,10 +153,10 @@ func (r *TargetRun) RunSpec(ctx context.Context, s Spec, report Report) (results
 	}
 	x := execution{spec: s, role: clauses.Target, report: report, devices: &r.devices, packets: r.target.protocol.Packets}
 	results, passive, err = x.run(ctx, func(ctx context.Context) error { return s.OnTarget(ctx, r) })
-	if failed(results) {
-		r.revive(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return results, passive, err
+	return r.health.after(ctx, results), passive, nil
 }
 
 // control has an action done by the owner's hook.
@@ -179,42 +180,22 @@ func (r *TargetRun) Recover(ctx context.Context) error {
 	if err := r.renewDevices(); err != nil {
 		return err
 	}
-	return r.awaitService(ctx)
+	if err := await(ctx, Recovery, r.serves); err != nil {
+		return fmt.Errorf("the target was restarted: %w", err)
+	}
+	return nil
+}
+
+// restart has the hook restart the target, and waits until it serves.
+func (r *TargetRun) restart(ctx context.Context) error {
+	if _, err := r.control(ctx, Restart); err != nil {
+		return err
+	}
+	return r.Recover(ctx)
 }
 
 func (r *TargetRun) serves(ctx context.Context) error {
 	return r.target.protocol.Targets.Serves(ctx, r)
-}
-
-// awaitService asks until the target serves a new client, or its time is over.
-func (r *TargetRun) awaitService(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, Recovery)
-	defer cancel()
-	const between = 200 * time.Millisecond // two questions
-	again := time.NewTicker(between)
-	defer again.Stop()
-	for {
-		err := r.serves(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the target does not serve within %s: %w", Recovery, err)
-		case <-again.C:
-		}
-	}
-}
-
-// revive brings a target back that may have died, if that is possible.
-func (r *TargetRun) revive(ctx context.Context) {
-	if r.serves(ctx) == nil {
-		return
-	}
-	if _, r.dead = r.control(ctx, Restart); r.dead != nil {
-		return
-	}
-	r.dead = r.Recover(ctx)
 }
 
 // renewDevices closes the devices of this side and opens new ones. The old still send disconnect requests for queue pairs of the

@@ -26,7 +26,9 @@ const (
 	NotSeen        Reason = "not-seen"
 	NothingLost    Reason = "nothing-lost"
 	Undecidable    Reason = "undecidable"
-	NoSpec         Reason = "no-spec"
+	// OtherConfiguration is of clauses that no single run can judge.
+	OtherConfiguration Reason = "other-configuration"
+	NoSpec             Reason = "no-spec"
 )
 
 // Why a clause does not apply.
@@ -44,6 +46,7 @@ const (
 	ClocksApart     Reason = "clocks-apart"
 	NoClock         Reason = "no-clock"
 	SlowHost        Reason = "slow-host"
+	NotReady        Reason = "not-ready"
 )
 
 // Why the suite is at fault.
@@ -70,19 +73,20 @@ var reasons = map[Reason]struct {
 	verdict Verdict
 	meaning string
 }{
-	NoHook:         {Skip, "needs an action that only the subject's owner can do, and no control hook was given"},
-	NoConsent:      {Skip, "needs writes, data loss or an outage that were not allowed"},
-	NeedsLab:       {Skip, "is decided in the lab alone, where the suite has hands in the machines and a wire that it can break"},
-	NotSelected:    {Skip, "left out by the selection"},
-	NoSecondPath:   {Skip, "needs a second path"},
-	NoDevice:       {Skip, "needs an export of a kind that is not there"},
-	NoTool:         {Skip, "needs a program or kernel facility that is not there"},
-	AbilityMissing: {Skip, "the subject turned out not to have the ability"},
-	NotReached:     {Skip, "the run ended before"},
-	NotSeen:        {Skip, "the capture has nothing that the clause speaks of"},
-	NothingLost:    {Skip, "the crash loses nothing, not even what was neither flushed nor FUA, so that nothing is proven by what is there after it"},
-	Undecidable:    {Skip, "cannot be decided from outside"},
-	NoSpec:         {Skip, "no spec decides it yet"},
+	NoHook:             {Skip, "needs an action that only the subject's owner can do, and no control hook does it"},
+	NoConsent:          {Skip, "needs writes, data loss or an outage that were not allowed"},
+	NeedsLab:           {Skip, "is decided in the lab alone, where the suite has hands in the machines and a wire that it can break"},
+	NotSelected:        {Skip, "left out by the selection"},
+	NoSecondPath:       {Skip, "needs a second path"},
+	NoDevice:           {Skip, "needs an export of a kind that is not there"},
+	NoTool:             {Skip, "needs a program or kernel facility that is not there"},
+	AbilityMissing:     {Skip, "the subject turned out not to have the ability"},
+	NotReached:         {Skip, "the run ended before"},
+	NotSeen:            {Skip, "the capture has nothing that the clause speaks of"},
+	NothingLost:        {Skip, "the crash loses nothing, not even what was neither flushed nor FUA, so that nothing is proven by what is there after it"},
+	OtherConfiguration: {Skip, "needs another configuration of the subject"},
+	Undecidable:        {Skip, "cannot be decided from outside"},
+	NoSpec:             {Skip, "no spec decides it yet"},
 
 	OtherRole:    {NotApplicable, "judges the other role"},
 	OtherDialect: {NotApplicable, "does not hold for the subject's dialect"},
@@ -94,6 +98,7 @@ var reasons = map[Reason]struct {
 	ClocksApart:     {Inconclusive, "the clocks are too far apart for the bound, or for what came first"},
 	NoClock:         {Inconclusive, "the recording does not tell how much time passed"},
 	SlowHost:        {Inconclusive, "the host was too slow for the bound to mean anything"},
+	NotReady:        {Inconclusive, "an ordinary request failed that had to come first, so that the clause was not tried"},
 
 	Panicked:    {SuiteError, "the spec panicked"},
 	SetupFailed: {SuiteError, "the suite could not prepare the spec"},

@@ -452,7 +452,7 @@ func TestVendorThatIsBroken(t *testing.T) {
 	}
 	for _, c := range outcome.Clauses() {
 		for _, r := range c.Results {
-			if r.Verdict == verdict.Fail && (len(r.Evidence) != 2 || !strings.Contains(r.Rerun, "--target ip:10.0.0.66 --export ram0")) {
+			if r.Verdict == verdict.Fail && (len(r.Evidence) != 3 || len(r.Evidence[0].Frames) == 0 || !strings.Contains(r.Rerun, "--target ip:10.0.0.66 --export ram0")) {
 				t.Errorf("a failure has the evidence %v, and is run again by %q", r.Evidence, r.Rerun)
 			}
 		}

@@ -77,10 +77,10 @@ func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 	defer func() { err = errors.Join(err, polite.Close()) }()
 	b, err := newBystander(ctx, polite)
 	if err != nil {
-		return fmt.Errorf("before the attack: %w", err)
+		return finding.NotReady(fmt.Errorf("before the attack: %w", err))
 	}
 	attacker := tester.New(target)
-	attacked := a.Run(ctx, attacker)
+	attacked := finding.NotReady(a.Run(ctx, attacker))
 	err = errors.Join(attacked, attacker.Close())
 	if forbidden := attacker.Forbidden(); forbidden != nil {
 		err = forbidden // and whatever was concluded from its not being sent is void

@@ -13,8 +13,8 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
-	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/backend"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 // killed is a file behind a volatile cache that is not flushed when its server closes it, as if that were killed.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -16,11 +17,11 @@ func rejected(clause string, err error, want ...ibtrs.Errno) error {
 	var reject *tester.RejectError
 	switch {
 	case err == nil:
-		return tester.Broken(clause, "the connection was accepted, it must be rejected with %v", want)
+		return tester.Broken(clause, "the connection was accepted, it must be rejected with %s", names(want))
 	case errors.As(err, &reject) && slices.Contains(want, reject.Errno):
 		return nil
 	}
-	return tester.Broken(clause, "%v; it must be rejected with %v", err, want)
+	return tester.Broken(clause, "%v; it must be rejected with %s", err, names(want))
 }
 
 // answered judges the end of a request that must be answered with one of some numbers; 0 is success.
@@ -29,7 +30,16 @@ func answered(clause string, err error, want ...ibtrs.Errno) error {
 	if (err == nil || errors.As(err, &errno)) && slices.Contains(want, errno) {
 		return nil
 	}
-	return tester.Broken(clause, "%s, the answer must be %v", tester.Outcome(err), want)
+	return tester.Broken(clause, "%s, the answer must be %s", tester.Outcome(err), names(want))
+}
+
+// names are those of error numbers, any of which will do.
+func names(numbers []ibtrs.Errno) string {
+	var all []string
+	for _, n := range numbers {
+		all = append(all, n.String())
+	}
+	return strings.Join(all, " or ")
 }
 
 // failed judges the end of a request that must be answered with any error number.

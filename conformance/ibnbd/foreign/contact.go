@@ -89,12 +89,12 @@ func readStart(ctx context.Context, p *tester.Path, device uint32, size int) ([]
 	return begin, nil
 }
 
-// serves looks whether a new client can read.
+// serves looks whether a new client can open the export as specs do, and read.
 func serves(ctx context.Context, r *foreign.TargetRun) (err error) {
 	target := targetOf(r)
 	t := tester.New(target)
 	defer func() { err = errors.Join(err, t.Close()) }()
-	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
+	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], t.Access())
 	if err != nil {
 		return err
 	}

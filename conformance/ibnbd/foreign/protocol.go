@@ -7,6 +7,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -21,10 +22,10 @@ func Protocol() *foreign.Protocol {
 		Targets: foreign.Targets{
 			Specs: TargetSpecs, Patience: tester.DefaultPatience, Scratch: tester.ScratchSectors, LeastExport: leastExport,
 			LongestExport: layout.MaxName,
-			Contact:       contact, Serves: serves,
+			Contact:       contact, Serves: serves, Serving: attacks.Survival,
 		},
 		Initiators: foreign.Initiators{
-			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Help: hookHelp,
+			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Serving: provocations.Survival, Help: hookHelp,
 		},
 		Packets: foreign.Packets{Judge: judgePackets, Timeline: audit.WriteTimeline},
 	}

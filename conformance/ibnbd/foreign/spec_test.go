@@ -106,8 +106,8 @@ func TestReasons(t *testing.T) {
 		{provocations.ErrNoNumber, "PASS ", "SKIP no-hook"},
 		{provocations.ErrFixed, "PASS ", "SKIP no-tool"},
 		{tester.Broken("IBTRS-CONN-021", "wrong"), "SKIP not-reached", "FAIL protocol-violation"},
-		{tester.ErrClosed, "FAIL assertion", "FAIL assertion"},
-		{tester.ErrSilent, "FAIL assertion", "FAIL assertion"},
+		{tester.ErrClosed, "FAIL assertion", "INCONCLUSIVE not-ready"},
+		{tester.ErrSilent, "FAIL assertion", "INCONCLUSIVE not-ready"},
 	} {
 		for i, want := range []string{c.survival, c.other} {
 			r := finding.Judge(fmt.Errorf("at some point: %w", c.err), claims, false)[i]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/script"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // Provocation is one thing that servers do to an initiator.
@@ -74,10 +75,10 @@ func Execute(ctx context.Context, on Ground, c Provocation) (err error) {
 	defer func() { err = errors.Join(err, ordinary.close(ctx)) }()
 	b, err := newBystander(ctx, ordinary)
 	if err != nil {
-		return fmt.Errorf("before the provocation: %w", err)
+		return finding.NotReady(fmt.Errorf("before the provocation: %w", err))
 	}
 	play := &Play{ground: on}
-	provoked := c.Run(ctx, play)
+	provoked := finding.NotReady(c.Run(ctx, play))
 	if err := play.close(ctx); errors.Is(provoked, errStuck) {
 		return errors.Join(tester.Broken(c.Survives(), "%v", provoked), err)
 	} else if err != nil {

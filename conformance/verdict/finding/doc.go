@@ -10,8 +10,9 @@
 //	                               subject lives on); the other clauses were not reached any more: SKIP (not-reached)
 //	an [Undecided]                 SKIP with its reason; PASS of the clause that says whether the subject lives on, if that
 //	                               was seen nevertheless
-//	any other, in time             FAIL (assertion)
-//	any other, beyond the time     FAIL (timed-out)
+//	any other                      an ordinary request went wrong, which had to come first: FAIL of the clause that says whether
+//	                               the subject lives on and serves (assertion, or timed-out beyond the time of the spec);
+//	                               INCONCLUSIVE (not-ready) of the others
 //
 // An error may wrap or join several of these. Violations count before all else: a subject that was seen to break a clause has
 // broken it, whatever else it broke, and whatever the spec could not decide.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
@@ -13,7 +14,8 @@ import (
 // Violation is a clause that the subject has broken.
 type Violation struct {
 	Clause string
-	What   string // what was seen, and what should have been
+	What   string    // what was seen, and what should have been
+	At     time.Time // when
 }
 
 // Error names the clause.
@@ -21,7 +23,27 @@ func (v *Violation) Error() string { return v.Clause + ": " + v.What }
 
 // Broken makes a violation.
 func Broken(clause, format string, args ...any) error {
-	return &Violation{clause, fmt.Sprintf(format, args...)}
+	return &Violation{clause, fmt.Sprintf(format, args...), time.Now()}
+}
+
+// Unready is an ordinary request of a spec that went wrong, without which the spec could not try what it is about.
+type Unready struct {
+	Err error
+	At  time.Time // when it went wrong
+}
+
+// Error is that of the request.
+func (u *Unready) Error() string { return u.Err.Error() }
+
+// Unwrap gives the error of the request.
+func (u *Unready) Unwrap() error { return u.Err }
+
+// NotReady notes the time at which an ordinary request went wrong. Errors that say something of a clause stay as they are.
+func NotReady(err error) error {
+	if f := Of(err); err == nil || len(f.Broken) > 0 || f.Undecided != nil || f.Unready != nil {
+		return err
+	}
+	return &Unready{err, time.Now()}
 }
 
 // Undecided is why a spec could not decide its clauses. Its values are compared by identity, with errors.Is.
@@ -39,6 +61,7 @@ func (u *Undecided) Error() string { return u.Text }
 type Finding struct {
 	Broken    []*Violation // in the order in which they stand in the error, one for each clause
 	Undecided *Undecided   // why nothing was decided; nil beside a violation
+	Unready   *Unready     // the ordinary request that went wrong, with its time; nil beside any of the others
 }
 
 // Of sorts an error.
@@ -46,6 +69,9 @@ func Of(err error) Finding {
 	f := Finding{Broken: violations(err)}
 	if len(f.Broken) == 0 {
 		errors.As(err, &f.Undecided)
+	}
+	if len(f.Broken) == 0 && f.Undecided == nil {
+		errors.As(err, &f.Unready)
 	}
 	return f
 }
@@ -89,6 +115,7 @@ type Ruling struct {
 	Verdict verdict.Verdict
 	Reason  verdict.Reason
 	Message string
+	At      time.Time // when a failure was seen; zero if that is not known
 }
 
 // Judge gives a ruling on each clause of the claims, and on each that was broken without being among them. Late says that the
@@ -103,9 +130,9 @@ func Judge(err error, c Claims, late bool) []Ruling {
 	case f.Undecided != nil:
 		return c.undecided(f.Undecided, err.Error())
 	case late:
-		return c.all(Ruling{Verdict: verdict.Fail, Reason: verdict.SpecTimedOut, Message: err.Error()})
+		return c.unready(f, verdict.SpecTimedOut, err.Error())
 	default:
-		return c.all(Ruling{Verdict: verdict.Fail, Reason: verdict.AssertionFailed, Message: err.Error()})
+		return c.unready(f, verdict.AssertionFailed, err.Error())
 	}
 }
 
@@ -133,9 +160,30 @@ func (c Claims) broken(f Finding, message string) []Ruling {
 		if !f.Breaks(r.Clause) {
 			continue
 		}
-		r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.ProtocolViolation, message
+		r.Verdict, r.Reason, r.Message, r.At = verdict.Fail, verdict.ProtocolViolation, message, f.at(r.Clause)
 		if r.Clause == c.Survival {
 			r.Reason = verdict.SubjectDead
+		}
+	}
+	return rulings
+}
+
+// at is when a clause was seen broken.
+func (f Finding) at(clause string) time.Time {
+	i := slices.IndexFunc(f.Broken, func(v *Violation) bool { return v.Clause == clause })
+	return f.Broken[i].At
+}
+
+// unready is for an ordinary request that went wrong: that is a failure of the clause that says whether the subject serves, and
+// nothing is known of the others.
+func (c Claims) unready(f Finding, reason verdict.Reason, message string) []Ruling {
+	rulings := c.all(Ruling{Verdict: verdict.Inconclusive, Reason: verdict.NotReady, Message: message})
+	for i := range rulings {
+		if r := &rulings[i]; r.Clause == c.Survival {
+			r.Verdict, r.Reason = verdict.Fail, reason
+			if f.Unready != nil {
+				r.At = f.Unready.At
+			}
 		}
 	}
 	return rulings

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -64,8 +65,11 @@ func TestJudge(t *testing.T) {
 			survival: "FAIL subject-dead IBNBD-FAIL-019: nobody is served\nnot allowed", first: notReached + survival, second: notReached + survival}},
 		{"not seen, and then a violation", errors.Join(unseen, broken), false, map[string]string{
 			survival: notReached + first, first: "FAIL protocol-violation no number\nIBTRS-CONN-021: answered 7", second: notReached + first}},
-		{"anything else", errors.New("else"), false, all("FAIL assertion else")},
-		{"no end", context.DeadlineExceeded, true, all("FAIL timed-out context deadline exceeded")},
+		{"anything else", errors.New("else"), false, map[string]string{
+			survival: "FAIL assertion else", first: "INCONCLUSIVE not-ready else", second: "INCONCLUSIVE not-ready else"}},
+		{"no end", context.DeadlineExceeded, true, map[string]string{
+			survival: "FAIL timed-out context deadline exceeded", first: "INCONCLUSIVE not-ready context deadline exceeded",
+			second: "INCONCLUSIVE not-ready context deadline exceeded"}},
 	} {
 		got := make(map[string]string)
 		for _, r := range finding.Judge(c.err, finding.Claims{Clauses: []string{survival, first, second}, Survival: survival}, c.late) {
@@ -94,7 +98,7 @@ func TestOf(t *testing.T) {
 	unseen := &finding.Undecided{Reason: verdict.NoTool, Text: "no number"}
 	err := errors.Join(unseen, errors.Join(finding.Broken(first, "answered"), fmt.Errorf("then: %w", finding.Broken(second, "silent")), finding.Broken(first, "closed")))
 	want := finding.Finding{Broken: []*finding.Violation{{Clause: first, What: "answered"}, {Clause: second, What: "silent"}}}
-	if diff := cmp.Diff(want, finding.Of(err)); diff != "" {
+	if diff := cmp.Diff(want, finding.Of(err), cmpopts.IgnoreFields(finding.Violation{}, "At")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if f := finding.Of(err); !f.Breaks(second) || f.Breaks(survival) {
@@ -105,6 +109,25 @@ func TestOf(t *testing.T) {
 	}
 	if diff := cmp.Diff(finding.Finding{}, finding.Of(errors.New("else"))); diff != "" {
 		t.Errorf("an error that says nothing (-want +got):\n%s", diff)
+	}
+}
+
+// TestTimes: a failure has the time at which it was seen.
+func TestTimes(t *testing.T) {
+	before := time.Now()
+	for name, err := range map[string]error{"a violation": finding.Broken(first, "wrong"), "a request": finding.NotReady(errors.New("refused"))} {
+		seen := time.Now()
+		for _, r := range finding.Judge(fmt.Errorf("at last: %w", err), finding.Claims{Clauses: []string{first}, Survival: first}, false) {
+			if r.Verdict != verdict.Fail || r.At.Before(before) || r.At.After(seen) {
+				t.Errorf("%s: %s at %s, want FAIL between %s and %s", name, r.Verdict, r.At, before, seen)
+			}
+		}
+	}
+	unseen := &finding.Undecided{Reason: verdict.NoTool, Text: "no number"}
+	for _, err := range []error{nil, unseen, finding.Broken(first, "wrong")} {
+		if got := finding.NotReady(err); got != err {
+			t.Errorf("%v becomes %v", err, got)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func Conclude(err error, survival string) {
 	var said []string
 	for _, r := range rulings {
 		switch {
-		case r.Verdict == verdict.Pass, r.Reason == verdict.NotReached, r.Reason == verdict.AssertionFailed:
+		case r.Verdict == verdict.Pass, r.Reason == verdict.NotReached, r.Reason == verdict.AssertionFailed && !gives(verdict.Inconclusive):
 			// Results knows this of a spec that ends so.
 		default:
 			said = append(said, find(r.Clause, r.Reason, "%s", []any{r.Message}))
