@@ -38,6 +38,7 @@ type environment struct {
 	evidence   *evidence        // of the running spec
 	passive    []verdict.Result // what the packets of the last spec told
 	starvation *starvation      // how the host treats the guests
+	transport  string           // why nobody could connect any more in the last spec; see deadTransport
 	durable    *durable         // a disk of the target's machine
 	broken     bool             // a spec has left a host in a state that the next one must not inherit
 	admit      func() bool      // whether the spec that is to begin runs here; nil stands for yes

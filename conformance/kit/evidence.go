@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,16 +124,19 @@ func (e *evidence) keepKernelLog(h *vm.Host) error {
 func snapshot(dirs []string) string {
 	return `for d in ` + strings.Join(dirs, " ") + `; do [ -e "$d" ] || continue; ` +
 		`case $d in */nbd*) [ -e "$d/pid" ] || continue;; esac; ` +
-		`find "$d/" -type f -perm -444 | sort | xargs -r grep -H "" 2>&1; done; true`
+		`find -H "$d" -type f -perm -444 | sort | xargs -r grep -H "" 2>&1; done; true`
 }
 
-// keepSysfs keeps what the subjects show in sysfs now.
+// rdmaPorts are what the kernel says of RDMA devices: the state of each port, and what it counted there.
+var rdmaPorts = []string{"/sys/class/infiniband/*/ports/*/hw_counters", "/sys/class/infiniband/*/ports/*/state"}
+
+// keepSysfs keeps what the subjects and the RDMA devices show in sysfs now.
 func (e *evidence) keepSysfs(ctx context.Context, hosts ...*vm.Host) error {
 	for _, h := range hosts {
 		if dead(h) {
 			continue
 		}
-		result, err := h.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", snapshot(env.protocol.SysfsDirs)}})
+		result, err := h.Agent().Run(ctx, agent.Command{Path: "sh", Args: []string{"-c", snapshot(slices.Concat(env.protocol.SysfsDirs, rdmaPorts))}})
 		if err != nil {
 			return fmt.Errorf("snapshot of sysfs on %s: %w", h.Name(), err)
 		}

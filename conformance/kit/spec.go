@@ -64,6 +64,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	t := env.testbed
 	t.began, t.exceeded, t.disturbed, t.foreign = time.Now(), false, false, false
 	env.starvation.begin()
+	env.transport = ""
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), t.Lab, t.hosts()...)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
@@ -149,8 +150,12 @@ func conclude(ctx ginkgo.SpecContext) {
 	e := env.evidence
 	gomega.Expect(e.stop()).To(gomega.Succeed())
 	spec := ginkgo.CurrentSpecReport()
-	env.broken = env.broken || spec.Failed() && env.testbed.disturbed // the wire may be what did not come back
 	var err error
+	if spec.Failed() && env.testbed.disturbed {
+		env.broken = true // the wire may be what did not come back
+		env.transport, err = deadTransport(ctx, env.testbed)
+		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	}
 	env.passive, err = judgePackets(ctx, env.testbed, e, spec.FullText())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	if !spec.Failed() && !env.testbed.exceeded && !broken(env.passive) && !env.config.KeepAll {

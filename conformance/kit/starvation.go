@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -129,25 +128,4 @@ func parseWait(text string) (time.Duration, bool) {
 	}
 	wait, err := strconv.ParseInt(words[1], 10, 64)
 	return time.Duration(wait), err == nil
-}
-
-// Excuse turns failures into doubts when the guests were starved in the spec that has just ended.
-func Excuse(results []verdict.Result) []verdict.Result {
-	if env.starvation == nil {
-		return results
-	}
-	return excuse(results, env.starvation.verdict())
-}
-
-func excuse(results []verdict.Result, why string) []verdict.Result {
-	if why == "" {
-		return results
-	}
-	for i, r := range results {
-		if r.Verdict == verdict.Fail {
-			results[i].Verdict, results[i].Reason = verdict.Inconclusive, verdict.SlowHost
-			results[i].Message = fmt.Sprintf("%s; what was seen: %s", why, r.Message)
-		}
-	}
-	return results
 }

@@ -55,12 +55,12 @@ func TestExcuse(t *testing.T) {
 			{Verdict: verdict.SuiteError, Reason: verdict.Panicked},
 		}
 	}
-	for i, r := range excuse(results(), "") {
+	for i, r := range excuse(results(), verdict.SlowHost, "") {
 		if r.Verdict != results()[i].Verdict {
 			t.Errorf("without a reason, %s became %s", results()[i].Verdict, r.Verdict)
 		}
 	}
-	excused := excuse(results(), "too busy")
+	excused := excuse(results(), verdict.SlowHost, "too busy")
 	for i, want := range []verdict.Verdict{verdict.Pass, verdict.Inconclusive, verdict.SuiteError} {
 		if excused[i].Verdict != want {
 			t.Errorf("%s became %s, want %s", results()[i].Verdict, excused[i].Verdict, want)

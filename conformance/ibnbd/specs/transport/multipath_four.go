@@ -67,7 +67,7 @@ var _ = Describe("a session with four paths", kit.Rails(4), func() {
 
 	It("uses all of them under min-inflight", claim.Clauses("IBTRS-MP-003"), func(ctx SpecContext) {
 		const reads = 32 // at a time, on a disk that is slow enough for all to be under way at once, on any machine
-		mapAll(ctx, subject.ExportSpec{Latency: time.Second}, "mi")
+		mapAll(ctx, subject.ExportSpec{Latency: 3 * time.Second}, "mi")
 		n := carried(ctx, func() { Expect(p.StartReads(ctx, device, reads, 4096).Wait(ctx)).To(HaveEach(BeNil())) })
 		Expect(n).To(HaveEach(BeNumerically("~", reads/paths, reads/paths/2)), "requests on the paths")
 	})
