@@ -34,7 +34,6 @@ func (b *build) send(sl *slot, from *build) error {
 		sl.build, sl.channel, sl.state = from, nil, old
 		return errBuildGone
 	}
-	b.path.inflight.Add(1)
 	b.path.stats.count(sl.direction, sl.dataLen+sl.headerLen)
 	if from != nil {
 		b.path.stats.failedOver.Add(1)

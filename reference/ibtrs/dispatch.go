@@ -30,41 +30,75 @@ func (s *Session) dispatch(sl *slot, from *build) error {
 			break
 		}
 		tried.set(i)
-		b := paths[i].current.Load()
-		if b == nil {
-			continue
+		err := errBuildGone
+		if b := paths[i].current.Load(); b != nil {
+			err = b.send(sl, from)
 		}
-		err := b.send(sl, from)
-		if err == nil || errors.Is(err, EMSGSIZE) || errors.Is(err, errGivenUp) {
+		if err == nil {
+			return nil
+		}
+		paths[i].inflight.Add(-1)
+		if errors.Is(err, EMSGSIZE) || errors.Is(err, errGivenUp) {
 			return err
 		}
 	}
 	return errNoPath
 }
 
-// choose gives the index of the path to try next, -1 if there is none.
+// choose gives the index of the path to try next, -1 if there is none. The request counts as outstanding there from then on:
+// who chooses at the same moment takes it into account, however long it is until it has been sent.
 func (s *Session) choose(paths []*Path, tried *pathSet) int {
-	policy := s.Policy()
-	if policy == RoundRobin {
-		start := int(s.position.Load())
-		for i := range paths {
-			if at := (start + i) % len(paths); !tried.has(at) && paths[at].current.Load() != nil {
-				s.position.Store(uint32(at + 1))
-				return at
-			}
+	for {
+		var i int
+		var taken bool
+		if policy := s.Policy(); policy == RoundRobin {
+			i, taken = s.takeNext(paths, tried)
+		} else {
+			i, taken = takeCheapest(policy, paths, tried)
 		}
-		return -1
+		if taken {
+			return i
+		}
 	}
-	best := -1
+}
+
+// takeNext takes the next path in list order. It is not taken if somebody else was faster.
+func (s *Session) takeNext(paths []*Path, tried *pathSet) (i int, taken bool) {
+	position := s.position.Load()
+	for k := range paths {
+		i := (int(position) + k) % len(paths)
+		if tried.has(i) || paths[i].current.Load() == nil {
+			continue
+		}
+		if !s.position.CompareAndSwap(position, uint32(i+1)) {
+			return i, false
+		}
+		paths[i].inflight.Add(1)
+		return i, true
+	}
+	return -1, true
+}
+
+// takeCheapest takes the path that costs least, the first of several. With min-inflight it is not taken if it costs something
+// else by then.
+func takeCheapest(policy Policy, paths []*Path, tried *pathSet) (i int, taken bool) {
+	best, least := -1, int64(0)
 	for i, p := range paths {
 		if tried.has(i) || p.current.Load() == nil {
 			continue
 		}
-		if best < 0 || policy.better(p, paths[best]) {
-			best = i
+		if cost := policy.cost(p); best < 0 || cost < least {
+			best, least = i, cost
 		}
 	}
-	return best
+	switch {
+	case best < 0:
+		return -1, true
+	case policy == MinInflight:
+		return best, paths[best].inflight.CompareAndSwap(least, least+1)
+	}
+	paths[best].inflight.Add(1)
+	return best, true
 }
 
 // pathSet is a set of path indexes, of which there are at most MaxPaths.

@@ -99,6 +99,49 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
+// TestPoliciesShareWhatBeginsAtOnce has many requests choose their path at the same moment, and counts where they are.
+func TestPoliciesShareWhatBeginsAtOnce(t *testing.T) {
+	const requests = 64
+	for _, policy := range []ibtrs.Policy{ibtrs.RoundRobin, ibtrs.MinInflight} {
+		t.Run(policy.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				held := make(chan func(), requests)
+				l.store.hold = func(_ *ibtrs.ServerRequest, execute func()) { held <- execute }
+				scfg := l.serverConfig()
+				scfg.Geometry.QueueDepth = requests
+				l.listen(scfg)
+				cfg := l.clientConfig(2)
+				cfg.Policy = policy
+				s := l.connect(cfg)
+				var all sync.WaitGroup
+				for i := range requests {
+					all.Go(func() {
+						if err := put(s, uint64(i), pattern(i, 512)); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				synctest.Wait()
+				for _, p := range s.Paths() {
+					if n := p.Stats().Inflight; n != requests/2 {
+						t.Errorf("%d requests are outstanding on path %s, want %d", n, p, requests/2)
+					}
+				}
+				for range requests {
+					(<-held)()
+				}
+				all.Wait()
+				for _, p := range s.Paths() {
+					if n := p.Stats().Inflight; n != 0 {
+						t.Errorf("%d requests are outstanding on path %s when all have ended", n, p)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestCancelledRequestKeepsItsPermit ends the wait for a request that the server holds, then for permits.
 func TestCancelledRequestKeepsItsPermit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,10 +45,10 @@ func ParsePolicy(s string) (Policy, error) {
 	return MinInflight, fmt.Errorf("multipath policy %q is none of round-robin (rr, 0), min-inflight (mi, 1), min-latency (ml, 2): %w", s, EINVAL)
 }
 
-// better reports whether path a goes before path b, which stands before it in the list.
-func (p Policy) better(a, b *Path) bool {
+// cost is what a policy other than round-robin compares paths by: the lowest goes first.
+func (p Policy) cost(of *Path) int64 {
 	if p == MinLatency {
-		return a.stats.latency.Load() < b.stats.latency.Load()
+		return of.stats.latency.Load()
 	}
-	return a.inflight.Load() < b.inflight.Load()
+	return of.inflight.Load()
 }
