@@ -92,3 +92,6 @@ func (n *Nexus) forget(u *Unit) {
 	n.waiting.Add(-int32(len(n.pending[u])))
 	delete(n.pending, u)
 }
+
+// Has tells whether the initiator may use a unit of that name.
+func (n *Nexus) Has(lun LUN) bool { return n.luns.unit(lun) != nil }

@@ -143,9 +143,7 @@ func execute(n *scsi.Nexus, lun scsi.LUN, cdb, out []byte) (o outcome) {
 	}
 	task.Run = func() { o.Result = task.Execute(data) }
 	task.Submit(scsi.Simple)
-	if task.Direction == scsi.DataOut {
-		task.DataReady()
-	}
+	task.Ready()
 	task.End()
 	if task.Direction == scsi.DataIn {
 		o.in = data[:o.N]

@@ -32,12 +32,12 @@ type Result struct {
 
 // Task is one command. It may be used again, through [Nexus.Prepare], when it has ended.
 //
-// A task is prepared, submitted, executed and ended, in this order; Run is called once for each that was submitted, even
-// if it was aborted meanwhile. Whoever answers the initiator asks [Task.Commit] first, so that an abort which was
+// A task is prepared, submitted, said to be ready, executed and ended, in this order; Run is called once for each that is ready,
+// even if it was aborted meanwhile. Whoever answers the initiator asks [Task.Commit] first, so that an abort which was
 // answered is never followed by a response (Clause SRP-TM-002).
 type Task struct {
-	// Run is called when the task may be executed: its data is there, and the order of the task set allows it. It is called
-	// with no lock held, from the goroutine of Submit, DataReady, or the End or Abort of a task.
+	// Run is called when the task may be executed: it is ready, and the order of the task set allows it. It is called with no
+	// lock held, from the goroutine of Ready, or of the End or Abort of a task.
 	Run func()
 
 	// Set by Prepare:
@@ -57,7 +57,7 @@ type Task struct {
 	attribute  Attribute
 	next, prev *Task
 	state      taskState
-	hasData    bool
+	ready      bool
 	aborted    bool
 	barriers   []*barrier
 }
@@ -132,3 +132,8 @@ func failed(s Sense) Result { return Result{Status: CheckCondition, Sense: s} }
 
 // answer copies parameter data into the room that there is.
 func answer(data, parameters []byte) Result { return Result{N: copy(data, parameters)} }
+
+// Immediate tells whether Execute never waits.
+func (t *Task) Immediate() bool {
+	return t.refused || t.unit == nil || t.unit.props.Immediate
+}

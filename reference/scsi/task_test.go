@@ -24,6 +24,7 @@ func (q *queue) submit(n *scsi.Nexus, name string, a scsi.Attribute) {
 	n.Prepare(task, scsi.LUN{}, scsi.TestUnitReady.New())
 	q.tasks[name] = task
 	task.Submit(a)
+	task.Ready()
 }
 
 func (q *queue) expect(names ...string) {
@@ -62,18 +63,19 @@ func TestTaskOrder(t *testing.T) {
 func TestDataIsWaitedFor(t *testing.T) {
 	q := newQueue(t)
 	var write scsi.Task
-	ran := false
-	write.Run = func() { ran = true }
+	ran := 0
+	write.Run = func() { ran++ }
 	q.nexus.Prepare(&write, scsi.LUN{}, must(scsi.Write10.AppendIO(nil, 0, 1, false)))
 	write.Submit(scsi.Ordered)
 	q.submit(q.nexus, "behind", scsi.Simple)
 	q.expect()
-	if ran {
+	if ran != 0 {
 		t.Error("a write runs before its data has come")
 	}
-	write.DataReady()
-	if !ran {
-		t.Error("a write does not run when its data has come")
+	write.Ready()
+	write.Ready() // again is no more than once
+	if ran != 1 {
+		t.Errorf("a write runs %d times when its data has come", ran)
 	}
 	write.End()
 	q.expect("behind")

@@ -7,7 +7,7 @@ type taskState uint8
 
 const (
 	taskIdle      taskState = iota
-	taskWaiting             // for its data, or for its turn
+	taskWaiting             // for its buffer, or for its turn
 	taskRunning             // Run has been called
 	taskCommitted           // its response is on its way
 )
@@ -73,42 +73,43 @@ func (s *taskSet) enabled(t *Task) bool {
 
 // startable tells whether Run must be called now, and counts the task as running if so.
 func (s *taskSet) startable(t *Task) bool {
-	if t.state != taskWaiting || !t.hasData || !s.enabled(t) {
+	if t.state != taskWaiting || !t.ready || !s.enabled(t) {
 		return false
 	}
 	t.state = taskRunning
 	return true
 }
 
-// Submit puts the task into the task set of its unit. A task without data-out is ready at once. An attribute that SAM does not
-// know counts as Ordered (Clause SRP-CMD-017), and so does ACA, since there never is one.
+// Submit puts the task into the task set of its unit. An attribute that SAM does not know counts as Ordered (Clause SRP-CMD-017),
+// and so does ACA, since there never is one.
 func (t *Task) Submit(a Attribute) {
 	if a != Simple && a != HeadOfQueue {
 		a = Ordered
 	}
-	t.attribute, t.aborted, t.hasData = a, false, t.Direction != DataOut
-	t.barriers = t.barriers[:0]
 	if t.unit == nil {
-		if t.state = taskWaiting; t.hasData {
+		t.state = taskWaiting
+		return
+	}
+	t.unit.mu.Lock()
+	defer t.unit.mu.Unlock()
+	t.attribute, t.aborted, t.ready = a, false, false
+	t.barriers = t.barriers[:0]
+	t.state = taskWaiting
+	t.unit.tasks.add(t)
+}
+
+// Ready says that the buffer of the task is there, and its data-out in it; or that neither will come, because the task was
+// aborted. Run follows when it is the task's turn. Ready may be called again.
+func (t *Task) Ready() {
+	if t.unit == nil {
+		if t.state == taskWaiting {
 			t.state = taskRunning
 			t.Run()
 		}
 		return
 	}
 	t.unit.mu.Lock()
-	t.state = taskWaiting
-	t.unit.tasks.add(t)
-	start := t.unit.tasks.startable(t)
-	t.unit.mu.Unlock()
-	if start {
-		t.Run()
-	}
-}
-
-// DataReady says that the data-out of the task has come, or never will because the task was aborted.
-func (t *Task) DataReady() {
-	t.unit.mu.Lock() // a task without a unit moves no data
-	t.hasData = true
+	t.ready = true
 	start := t.unit.tasks.startable(t)
 	t.unit.mu.Unlock()
 	if start {

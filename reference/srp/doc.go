@@ -23,4 +23,15 @@
 //
 // [Buffer] is where the data of a command is; [Cmd.AppendWith] lays one out, [Cmd.DataOut] and [Cmd.DataIn] find it.
 // [Credits] counts the request limit of a channel. [ParseLoginString] reads what Linux takes as add_target.
+//
+// # The target
+//
+// A [Target] listens on devices of package rdma and lets initiators use logical units of package scsi. A [TargetNexus] is an
+// initiator that has logged in, a [TargetChannel] one of its connections. Each channel has receives for all credits that it
+// gives, and memory of a fixed size for data: commands that find none wait for it in order, so an initiator bounds nobody but
+// itself. What an initiator may use follows from its port identifier.
+//
+// A command keeps its receive until it is answered. The receive is posted again before the response that returns the
+// credit. Task management is answered when all tasks that it ends have ended, and a login that supersedes another when the
+// commands of that one have ended, so that nothing old touches a disk or memory afterwards.
 package srp
