@@ -16,7 +16,7 @@ import (
 func TestCatalogueHasEveryArea(t *testing.T) {
 	want := map[string]int{
 		"IBTRS-CONN": 57, "IBTRS-INFO": 27, "IBTRS-IMM": 14, "IBTRS-IO": 37, "IBTRS-INV": 16, "IBTRS-HB": 11,
-		"IBTRS-PATH": 24, "IBTRS-MP": 11, "IBTRS-SYSFS": 21, "IBNBD-MSG": 17, "IBNBD-OPEN": 27, "IBNBD-IO": 24,
+		"IBTRS-PATH": 26, "IBTRS-MP": 11, "IBTRS-SYSFS": 21, "IBNBD-MSG": 17, "IBNBD-OPEN": 27, "IBNBD-IO": 24,
 		"IBNBD-COMPAT": 11, "IBNBD-SYSFS": 37, "IBNBD-FAIL": 34, "IBNBD-LIM": 6,
 		"SRP-LOGIN": 34, "SRP-CH": 7, "SRP-CMD": 22, "SRP-RSP": 15, "SRP-DATA": 9, "SRP-CRED": 14, "SRP-TM": 9,
 		"SRP-LOGOUT": 7, "SRP-SYSFS": 22, "SRP-STATE": 18, "SRP-TMO": 21, "SRP-RECON": 28, "SRP-MP": 17, "SRP-TGT": 7,

@@ -88,11 +88,13 @@ const (
 	ImmediateData   Ability = "immediate-data"   // SRP: commands may carry their data
 	MultiChannel    Ability = "multi-channel"    // SRP: a nexus may have several channels
 	PathChecker     Ability = "path-checker"     // subject is or has a multipath path checker
+	Promises        Ability = "promises"         // initiator tells its user the longest times of a failover
 )
 
 var abilities = []Ability{
 	KeyRefresh, StaticKeys, Sysfs, KernelModule, IOMode, Multipath, MinLatency, GIDAddressing, LegacyClients,
 	FeatureMarker, VersionOne, SessionPriority, ImmediateData, MultiChannel, PathChecker,
+	Promises,
 }
 
 // Ambiguity is a place where the source of a clause contradicts itself or leaves a choice.

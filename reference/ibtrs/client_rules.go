@@ -53,4 +53,6 @@ type ClientRules struct {
 	EditInfoRequest func(path *Path, message []byte)                             // the encoded message, in place
 	EditRequest     func(path *Path, permit uint32, wr *rdma.SendWR, msg []byte) // user header and transport message, in place
 	EditHeartbeat   func(path *Path, imm Immediate) (Immediate, bool)            // false: do not send
+
+	EditBounds func(b *Bounds) // what the session tells its user
 }

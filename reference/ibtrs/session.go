@@ -256,12 +256,28 @@ func (s *Session) pathDown(b *build) {
 	}
 }
 
-// Bounds are the times that a user of the session can rely on, each with its formula.
-func (s *Session) Bounds() []string {
+// Bounds are the times that a user of a session can rely on.
+type Bounds struct {
+	StallWithPath    Bound `json:"stall_with_path"`    // of one I/O whose path dies when another is whole
+	ErrorWithoutPath Bound `json:"error_without_path"` // until an I/O fails when no path is left
+	Reconnect        Bound `json:"reconnect"`          // from heal to a connected path
+}
+
+// Bounds follow from the timers and from how many paths there are.
+func (s *Session) Bounds() Bounds {
 	t := s.cfg.Timers
+	b := Bounds{t.StallWithPath(), t.ErrorWithoutPath(), t.Reconnect(len(s.Paths()))}
+	if edit := s.cfg.Rules.EditBounds; edit != nil {
+		edit(&b)
+	}
+	return b
+}
+
+// Lines are for people, one for each bound.
+func (b Bounds) Lines() []string {
 	return []string{
-		"worst I/O stall with another path: " + t.StallWithPath().String(),
-		"worst time to error without one: " + t.ErrorWithoutPath().String(),
-		"worst time from heal to reconnected: " + t.Reconnect(len(s.Paths())).String(),
+		"worst I/O stall with another path: " + b.StallWithPath.String(),
+		"worst time to error without one: " + b.ErrorWithoutPath.String(),
+		"worst time from heal to reconnected: " + b.Reconnect.String(),
 	}
 }

@@ -72,8 +72,8 @@ func (t Timers) Validate() error {
 
 // Bound is a time that a user can rely on, and how it follows from the timers.
 type Bound struct {
-	Limit   time.Duration
-	Formula string
+	Limit   time.Duration `json:"limit_ns"`
+	Formula string        `json:"formula"`
 }
 
 // String gives the limit and its derivation.

@@ -194,6 +194,11 @@ func (d *controlledDisk) Reconnect(ctx context.Context) error {
 	return err
 }
 
+// Promises fails: control hooks have no action for it.
+func (d *controlledDisk) Promises(context.Context) (subject.Promises, error) {
+	return subject.Promises{}, provocations.ErrNoPromise
+}
+
 // AddPath adds a path to another address of a scripted server.
 func (d *controlledDisk) AddPath(ctx context.Context, server netip.Addr) error {
 	_, err := d.initiator.call(ctx, nil, AddPath, d.node, server.String(), strconv.Itoa(ibtrs.DefaultPort))

@@ -202,6 +202,10 @@ func (d *disk) MapAnother(ctx context.Context) (provocations.Disk, error) {
 	return &disk{session: d.session, device: device}, nil
 }
 
+func (d *disk) Promises(context.Context) (subject.Promises, error) {
+	return subject.PromisesOf(d.client.Session().Bounds()), nil
+}
+
 func (d *disk) Unmap(ctx context.Context) error {
 	err := d.device.Unmap(ctx, true)
 	if len(d.client.Devices()) > 0 {

@@ -236,6 +236,10 @@ func clientPaths() []row {
 		}),
 		client("counts-no-incarnations", "does not count incarnations", "IBTRS-PATH-004",
 			transportRule(func(r *ibtrs.ClientRules) { r.KeepIncarnation = true })),
+		client("promises-more-time", "tells its user twice the times of a failover that follow from its timers", "IBTRS-PATH-026",
+			transportRule(func(r *ibtrs.ClientRules) { r.EditBounds = func(b *ibtrs.Bounds) { scaleBounds(b, 2, 1) } })),
+		client("promises-less-time", "tells its user a tenth of the times that a failover takes", "IBTRS-PATH-025",
+			transportRule(func(r *ibtrs.ClientRules) { r.EditBounds = func(b *ibtrs.Bounds) { scaleBounds(b, 1, 10) } })).slowly(),
 		misled("client-dies-of-a-magic", "dies of an accept with another magic", provocations.Survival, func(f *filter) {
 			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.Magic != ibtrs.Magic {
@@ -258,5 +262,12 @@ func clientPaths() []row {
 				return imm
 			})
 		}).provokedBy("a read fails with a number that nobody knows"),
+	}
+}
+
+// scaleBounds multiplies all bounds.
+func scaleBounds(b *ibtrs.Bounds, by, over time.Duration) {
+	for _, bound := range []*ibtrs.Bound{&b.StallWithPath, &b.ErrorWithoutPath, &b.Reconnect} {
+		bound.Limit = bound.Limit * by / over
 	}
 }

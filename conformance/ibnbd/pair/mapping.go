@@ -112,6 +112,18 @@ func (p *Pair) State(ctx context.Context, d subject.Device) string {
 	return state
 }
 
+// Timers are the initiator's, with what it promises of the session of a device.
+func (p *Pair) Timers(ctx context.Context, d subject.Device) subject.Timers {
+	ginkgo.GinkgoHelper()
+	promiser, is := p.Initiator.(subject.Promiser)
+	if !is {
+		return p.Initiator.Timers()
+	}
+	promises, err := promiser.Promises(ctx, d.Session)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return p.Initiator.Timers().Promised(promises)
+}
+
 // ConnectedPaths lists the paths of a session that are connected.
 func (p *Pair) ConnectedPaths(ctx context.Context, session string) []subject.PathAddr {
 	ginkgo.GinkgoHelper()

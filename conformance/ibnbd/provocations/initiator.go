@@ -41,6 +41,9 @@ type Disk interface {
 	RemovePath(ctx context.Context, server netip.Addr) error
 	// MapAnother maps another disk of the server over the device's session.
 	MapAnother(ctx context.Context) (Disk, error)
+	// Promises are the times that the initiator tells its user of the device's session. It fails with ErrNoPromise where nobody
+	// passes on what it tells.
+	Promises(ctx context.Context) (subject.Promises, error)
 	// Unmap gives the device up, by force. The session ends with its last one.
 	Unmap(ctx context.Context) error
 }
@@ -49,6 +52,8 @@ type Disk interface {
 var (
 	// ErrFixed is that of a disk behind a device that keeps its size while it is mapped, as one of NBD does.
 	ErrFixed error = &finding.Undecided{Reason: verdict.NoTool, Text: "the size of the disk is fixed while it is mapped", Survived: true}
+	// ErrNoPromise is that of an initiator whose promises its control hook, or its kernel, does not tell.
+	ErrNoPromise error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells how long a failover takes", Survived: true}
 	// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell.
 	ErrNoNumber error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the number of the error", Survived: true}
 )

@@ -55,7 +55,7 @@ func (c Provocation) Needs() int { return max(1, c.Servers) }
 
 // All are all provocations.
 func All() []Provocation {
-	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), losing(), givingUp(), returning(), waiting())
+	all := slices.Concat(connecting(), informing(), responding(), keying(), opening(), serving(), leaving(), losing(), givingUp(), returning(), promising(), waiting())
 	for i := range all {
 		all[i].note()
 	}

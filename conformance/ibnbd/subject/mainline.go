@@ -20,7 +20,7 @@ var mainline = implementation.Facts{
 	Dialect: catalogue.RNBD,
 	Abilities: map[clauses.Ability]bool{
 		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
-		clauses.LegacyClients: false, clauses.VersionOne: false,
+		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.Promises: false,
 	},
 	Modules: []string{"rnbd"},
 }

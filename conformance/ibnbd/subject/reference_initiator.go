@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
@@ -372,6 +373,25 @@ func (i *ReferenceInitiator) Requests(ctx context.Context, session string, p Pat
 		}
 	}
 	return 0, fmt.Errorf("counters of path %s of session %s: %w", p, session, syscall.ENOENT)
+}
+
+// Promises are the times that the client of a session tells.
+func (i *ReferenceInitiator) Promises(ctx context.Context, session string) (Promises, error) {
+	all, err := i.stat(ctx)
+	if err != nil {
+		return Promises{}, err
+	}
+	for _, st := range all {
+		if b := st.Bounds; st.Session == session && b != nil {
+			return PromisesOf(*b), nil
+		}
+	}
+	return Promises{}, fmt.Errorf("bounds of session %s: %w", session, syscall.ENOENT)
+}
+
+// PromisesOf are the bounds of a session of the reference.
+func PromisesOf(b ibtrs.Bounds) Promises {
+	return Promises{b.StallWithPath.Limit, b.ErrorWithoutPath.Limit, b.Reconnect.Limit}
 }
 
 // stat asks all clients for their state, with counters.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
@@ -24,6 +25,7 @@ type clientStatus struct {
 		Name, State string
 		Stats       *struct{ Reads, Writes uint64 }
 	}
+	Bounds *ibtrs.Bounds
 }
 
 // clientDevice is a device that a client has mapped.

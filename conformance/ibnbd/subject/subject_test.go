@@ -4,6 +4,7 @@ package subject
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,48 @@ func TestPromisesAreOfTheSameFormula(t *testing.T) {
 	}
 	if late := (Timers{Timers: ibtrs.DefaultTimers, Lateness: 10}).Reconnect().Limit; late <= ibtrs.DefaultTimers.Reconnect(1).Limit {
 		t.Errorf("timers that are late by 10 %% are judged by %s", late)
+	}
+}
+
+// A promise that is looser than the timers is named, and one that is tighter is what an initiator is judged by.
+func TestPromises(t *testing.T) {
+	const paths = 2
+	timers := ReferenceTimers
+	kept := Promises{timers.Timers.StallWithPath().Limit, timers.Timers.ErrorWithoutPath().Limit, timers.Timers.Reconnect(paths).Limit}
+	if loose := timers.Loose(kept, paths); len(loose) > 0 {
+		t.Errorf("what follows from the timers is looser than that: %q", loose)
+	}
+	if got, want := timers.Promised(kept).StallWithPath(), timers.StallWithPath(); got != want {
+		t.Errorf("judged by %s, want %s", got, want)
+	}
+	for i, c := range []struct {
+		change func(p *Promises, d time.Duration)
+		bound  func(Timers) time.Duration
+		named  string
+		heard  time.Duration // more for a peer that is heard for one interval yet
+	}{
+		{func(p *Promises, d time.Duration) { p.StallWithPath = d }, func(t Timers) time.Duration { return t.StallWithPath().Limit }, "stalls", 5 * time.Second},
+		{func(p *Promises, d time.Duration) { p.ErrorWithoutPath = d }, func(t Timers) time.Duration { return t.ErrorWithoutPath().Limit }, "fails", 5 * time.Second},
+		{func(p *Promises, d time.Duration) { p.Reconnect = d }, func(t Timers) time.Duration { return t.Reconnect().Limit }, "connected after heal", 0},
+	} {
+		loose, tight := kept, kept
+		c.change(&loose, time.Hour)
+		c.change(&tight, 10*time.Second)
+		if got := timers.Loose(loose, paths); len(got) != 1 || !strings.Contains(got[0], c.named) {
+			t.Errorf("promise %d of an hour is loose: %q", i, got)
+		}
+		if got, want := c.bound(timers.Promised(tight)), timers.late(10*time.Second); got != want {
+			t.Errorf("promise %d of 10 s is judged by %s, want %s", i, got, want)
+		}
+		if got, want := c.bound(timers.Promised(tight).StillHearing()), timers.late(10*time.Second+c.heard); got != want {
+			t.Errorf("promise %d of 10 s is judged by %s after a one-way loss, want %s", i, got, want)
+		}
+		if got, want := c.bound(timers.Promised(loose)), c.bound(timers); got != want {
+			t.Errorf("promise %d of an hour is judged by %s, want %s", i, got, want)
+		}
+	}
+	if loose := timers.Loose(kept, 1); len(loose) != 1 {
+		t.Errorf("the promise for two paths is one for one path: %q", loose)
 	}
 }
 

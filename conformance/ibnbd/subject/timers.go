@@ -16,7 +16,8 @@ type Timers struct {
 	Resolve      time.Duration // longest wait for address, and again for route resolution, where Connect does not include it
 	Lateness     int           // percent by which a timer may fire late: what its clock's granularity makes of it
 
-	heard int // intervals after a fault in which the peer may still be heard
+	heard    int // intervals after a fault in which the peer may still be heard
+	promises Promises
 }
 
 // WheelLateness is that of timers on the timer wheel of Linux: a wheel level is eight times as coarse as the one below it, so
@@ -86,11 +87,14 @@ func (t Timers) StallWithPath() verdict.Bound {
 		b.Limit += t.late(t.PacketLifetime)
 		b.Formula += fmt.Sprintf(" + packet lifetime %s", t.PacketLifetime)
 	}
-	return b
+	return t.unlessPromised(b, t.promises.StallWithPath, t.heard)
 }
 
 // ErrorWithoutPath is the longest time until an I/O fails when no path is left.
-func (t Timers) ErrorWithoutPath() verdict.Bound { return t.StallWithPath() }
+func (t Timers) ErrorWithoutPath() verdict.Bound {
+	b := t.Promised(Promises{}).StallWithPath()
+	return t.unlessPromised(b, t.promises.ErrorWithoutPath, t.heard)
+}
 
 // Pause is the longest time between the end of a path, or of an attempt that was refused, and the next attempt.
 func (t Timers) Pause() verdict.Bound {
@@ -101,10 +105,15 @@ func (t Timers) Pause() verdict.Bound {
 	}
 }
 
-// Reconnect is the longest time from heal to a connected path, by the formula of [ibtrs.Timers.Reconnect] for one path, with what
-// Connect does not include and how late timers are.
+// Reconnect is the longest time from heal to a connected path, where one path is lost.
 func (t Timers) Reconnect() verdict.Bound {
-	exact := t.Timers.Reconnect(1)
+	return t.unlessPromised(t.reconnect(1), t.promises.Reconnect, 0)
+}
+
+// reconnect is by the formula of [ibtrs.Timers.Reconnect] for so many paths, with what Connect does not include and how late timers
+// are.
+func (t Timers) reconnect(paths int) verdict.Bound {
+	exact := t.Timers.Reconnect(paths)
 	resolve := ""
 	if t.Resolve > 0 {
 		resolve = fmt.Sprintf(" + resolve address and route 2 x %s", t.Resolve)

@@ -37,7 +37,7 @@ type status struct {
 
 	Failed *figures.Failed `json:"failed_ios,omitempty"` // of all devices, those that are unmapped now included
 	Door   *doorStatus     `json:"nbd,omitempty"`
-	Bounds []string        `json:"bounds,omitempty"`
+	Bounds *ibtrs.Bounds   `json:"bounds,omitempty"`
 }
 
 // doorStatus is what programs have done that use devices through NBD.
@@ -88,7 +88,8 @@ func (r *mapper) state() status {
 // status is the state with counters and bounds.
 func (r *mapper) status() status {
 	st, s := r.news.tell(), r.conn.Session()
-	st.Bounds, st.Failed = s.Bounds(), figures.NewFailed(r.conn.Failures())
+	bounds := s.Bounds()
+	st.Bounds, st.Failed = &bounds, figures.NewFailed(r.conn.Failures())
 	door := r.nbd.Stats()
 	st.Door = &doorStatus{door.Connections, door.Aborted, door.Refused}
 	for i := range st.Devices {
@@ -174,8 +175,8 @@ func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 	}
 	for _, st := range all {
 		fmt.Fprintf(out, "session %s, server of profile %s, policy %s\n", st.Session, st.Profile, st.Policy)
-		for _, b := range st.Bounds {
-			fmt.Fprintln(out, b)
+		if st.Bounds != nil {
+			fmt.Fprintln(out, strings.Join(st.Bounds.Lines(), "\n"))
 		}
 		fmt.Fprintln(out, pathTable(st.Paths))
 		fmt.Fprintln(out, failureTable(&st))

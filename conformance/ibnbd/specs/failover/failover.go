@@ -35,8 +35,11 @@ var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 	}
 })
 
+// promisesKept is the clause that an initiator keeps the times that it promises.
+const promisesKept = "IBTRS-PATH-025"
+
 func claimsWithPath(w workload) Labels {
-	ids := []string{"IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006"}
+	ids := []string{"IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006", promisesKept}
 	if len(w.probes) > 0 {
 		ids = append(ids, writesKept)
 	}
@@ -44,7 +47,7 @@ func claimsWithPath(w workload) Labels {
 }
 
 func claimsWithoutPath(f fault) Labels {
-	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-013", "IBTRS-PATH-006", "IBNBD-SYSFS-024"}
+	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-013", "IBTRS-PATH-006", "IBNBD-SYSFS-024", promisesKept}
 	if f.server {
 		ids = append(ids, "IBTRS-PATH-017", "IBNBD-FAIL-001")
 	}
@@ -73,7 +76,7 @@ var (
 func runWithPath(ctx SpecContext, f fault, w workload, broken, paths int) {
 	p := pair.Current()
 	device := mapOver(ctx, p, paths)
-	timers := f.timers(p)
+	timers := f.timers(ctx, p, device)
 	watch := p.Watch(ctx, device)
 	app := start(ctx, p, device, w)
 	lost := firstPaths(p, broken)
@@ -100,7 +103,7 @@ func runWithPath(ctx SpecContext, f fault, w workload, broken, paths int) {
 func runWithoutPath(ctx SpecContext, f fault, paths int) {
 	p := pair.Current()
 	device := mapOver(ctx, p, paths)
-	timers := f.timers(p)
+	timers := f.timers(ctx, p, device)
 	watch := p.Watch(ctx, device)
 	probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
 	probe.Await(ctx, 20)

@@ -104,10 +104,10 @@ var faults = []fault{
 	},
 }
 
-// timers are those that bound what follows the fault.
-func (f fault) timers(p *pair.Pair) subject.Timers {
+// timers are those that bound what follows the fault, for the session of a device.
+func (f fault) timers(ctx context.Context, p *pair.Pair, d subject.Device) subject.Timers {
 	if f.heard {
-		return p.Initiator.Timers().StillHearing()
+		return p.Timers(ctx, d).StillHearing()
 	}
-	return p.Initiator.Timers()
+	return p.Timers(ctx, d)
 }

@@ -30,6 +30,7 @@ func writeAlone(ctx SpecContext, f fault) {
 	device := p.Map(ctx, r)
 	Expect(p.Initiator.SetPolicy(ctx, device.Session, "rr")).To(Succeed())
 
+	bound := f.timers(ctx, p, device).StallWithPath()
 	p.Mark("fault: " + f.name)
 	heal := f.strike(ctx, p, 0)
 	carried := func() uint64 { return p.IOCount(ctx, device.Session, p.Path(0)) }
@@ -38,7 +39,7 @@ func writeAlone(ctx SpecContext, f fault) {
 		Expect(i).To(BeNumerically("<", 4), "writes of which none was sent on the first path")
 		begin := time.Now()
 		p.WriteStamped(ctx, device, i*size, size)
-		p.Measure("a write with nothing after it", time.Since(begin), f.timers(p).StallWithPath())
+		p.Measure("a write with nothing after it", time.Since(begin), bound)
 	}
 	heal(ctx)
 	p.VerifyStamped(ctx, device)

@@ -110,6 +110,14 @@ func (d *labDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
 	return (&labInitiator{d.pair}).mapDisk(ctx, r)
 }
 
+func (d *labDisk) Promises(ctx context.Context) (subject.Promises, error) {
+	promiser, is := d.pair.Initiator.(subject.Promiser)
+	if !is {
+		return subject.Promises{}, provocations.ErrNoPromise
+	}
+	return promiser.Promises(ctx, d.device.Session)
+}
+
 // Unmap gives the device up, and waits for the end of the session with its last one: one that stays would try to reconnect for
 // ever.
 func (d *labDisk) Unmap(ctx context.Context) error {
