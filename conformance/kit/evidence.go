@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,7 +58,8 @@ func gather(ctx context.Context, reportDir, spec string, lab *vm.Lab, hosts ...*
 // EvidenceOf is where the evidence of a spec is, below the directory of the report.
 func EvidenceOf(spec string) string { return filepath.Join(EvidenceDir, fileName(spec)) }
 
-// fileName makes a directory name out of a spec's: short enough for any file system, and still to be recognised.
+// fileName makes a directory name out of a spec's: short enough for any file system, and still to be recognised. A name that has to be
+// cut ends in a hash of the whole, because specs may differ at their ends alone.
 func fileName(spec string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -68,7 +70,13 @@ func fileName(spec string) string {
 		}
 	}, spec)
 	const longest = 120
-	return name[:min(len(name), longest)]
+	if len(name) <= longest {
+		return name
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(spec)) // which never fails
+	end := fmt.Sprintf("-%08x", hash.Sum32())
+	return name[:longest-len(end)] + end
 }
 
 func (e *evidence) path(file string) string { return filepath.Join(e.reportDir, e.dir, file) }

@@ -5,6 +5,7 @@ package runner
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,10 +46,24 @@ func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.clai
 // previewing is held while Ginkgo builds the suite's tree, which it does for one caller at a time.
 var previewing sync.Mutex
 
+// previewSpecs gives all specs, in the order of the files and lines of their outermost containers. Ginkgo shuffles these.
 func previewSpecs() types.Report {
 	previewing.Lock()
 	defer previewing.Unlock()
-	return ginkgo.PreviewSpecs(suiteName)
+	report := ginkgo.PreviewSpecs(suiteName)
+	slices.SortStableFunc(report.SpecReports, func(a, b types.SpecReport) int {
+		x, y := outermost(a), outermost(b)
+		return cmp.Or(strings.Compare(x.FileName, y.FileName), cmp.Compare(x.LineNumber, y.LineNumber))
+	})
+	return report
+}
+
+// outermost is where the outermost container of a spec is, or the spec itself if it has none.
+func outermost(spec types.SpecReport) types.CodeLocation {
+	if len(spec.ContainerHierarchyLocations) == 0 {
+		return spec.LeafNodeLocation
+	}
+	return spec.ContainerHierarchyLocations[0]
 }
 
 // Claims reads which specs decide which clauses. The error is that of a suite which does not fit the catalogue.

@@ -50,6 +50,58 @@ func loopDevice(t *testing.T) string {
 	return dev
 }
 
+// TestSharesWrites finds one storage under two paths, if both are written.
+func TestSharesWrites(t *testing.T) {
+	dir := t.TempDir()
+	disk, link, hard, other := filepath.Join(dir, "disk"), filepath.Join(dir, "link"), filepath.Join(dir, "hard"), filepath.Join(dir, "other")
+	for _, path := range []string{disk, other} {
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(disk, link), os.Link(disk, hard)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"file:" + disk, "file:" + disk, true},
+		{"file:" + disk, "file:" + link, true},
+		{"file:" + hard, "file:" + disk, true},
+		{"file:" + disk, "file:" + other, false},
+		{"file:" + disk + ",ro", "file:" + link, false},
+		{"file:" + disk, "file:" + disk + ",ro", false},
+		{"mem:1M", "mem:1M", false},
+		{"mem:1M", "file:" + disk, false},
+	} {
+		a, err1 := backend.ParseSpec(c.a)
+		b, err2 := backend.ParseSpec(c.b)
+		got, err3 := a.SharesWrites(b)
+		if err := errors.Join(err1, err2, err3); err != nil || got != c.want {
+			t.Errorf("%s and %s share writes: %v, want %v (%v)", c.a, c.b, got, c.want, err)
+		}
+	}
+}
+
+// TestSharesWritesOfDevices finds one block device under two nodes.
+func TestSharesWritesOfDevices(t *testing.T) {
+	node, other := loopDevice(t), filepath.Join(t.TempDir(), "node")
+	var stat unix.Stat_t
+	if err := unix.Stat(node, &stat); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mknod(other, unix.S_IFBLK|0o600, int(stat.Rdev)); err != nil {
+		t.Skipf("no device node can be made: %v", err)
+	}
+	a, err1 := backend.ParseSpec(node)
+	b, err2 := backend.ParseSpec(other)
+	got, err3 := a.SharesWrites(b)
+	if err := errors.Join(err1, err2, err3); err != nil || !got {
+		t.Errorf("%s and %s share writes: %v (%v)", node, other, got, err)
+	}
+}
+
 // TestBackends holds every kind of backend to the same rules.
 func TestBackends(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) (backend.Backend, error){

@@ -3,8 +3,11 @@
 package backend
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,8 +17,10 @@ import (
 // behind a comma makes it read-only; cached lets a block device go through the page cache; volatile puts a write cache before a
 // file that is lost with the process.
 type Spec struct {
-	text string
-	open func() (Backend, error)
+	text     string
+	path     string // of the file or block device; "" for memory
+	readOnly bool
+	open     func() (Backend, error)
 }
 
 // ParseSpec reads a Spec and opens nothing. Errors name the word at fault and its limit.
@@ -27,11 +32,28 @@ func ParseSpec(s string) (Spec, error) {
 			return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
 		}
 	}
-	open, err := o.backend(words[0])
+	spec, err := o.spec(words[0])
 	if err != nil {
 		return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
 	}
-	return Spec{s, open}, nil
+	spec.text = s
+	return spec, nil
+}
+
+// SharesWrites says whether two backends, of which each is open, write the same file or block device, whatever path each has to it.
+func (s Spec) SharesWrites(other Spec) (bool, error) {
+	if s.readOnly || other.readOnly || s.path == "" || other.path == "" {
+		return false, nil
+	}
+	a, err1 := os.Stat(s.path)
+	b, err2 := os.Stat(other.path)
+	if err := errors.Join(err1, err2); err != nil {
+		return false, err
+	}
+	if a.Mode().Type() == fs.ModeDevice && b.Mode().Type() == fs.ModeDevice {
+		return a.Sys().(*syscall.Stat_t).Rdev == b.Sys().(*syscall.Stat_t).Rdev, nil
+	}
+	return os.SameFile(a, b), nil
 }
 
 // Open opens the backend.
@@ -57,30 +79,33 @@ type parseOptions struct {
 	size                       int64
 }
 
-// backend finds what opens a backend with these options.
-func (o parseOptions) backend(what string) (open func() (Backend, error), err error) {
+// spec finds what opens a backend with these options.
+func (o parseOptions) spec(what string) (Spec, error) {
 	kind, rest, _ := strings.Cut(what, ":")
 	switch {
 	case o.volatile && (kind != "file" || o.readOnly || o.cached):
-		return nil, fmt.Errorf("only a file that can be written can be volatile: %w", syscall.EINVAL)
+		return Spec{}, fmt.Errorf("only a file that can be written can be volatile: %w", syscall.EINVAL)
 	case kind == "mem" && o != parseOptions{}:
-		return nil, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
+		return Spec{}, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
 	case kind == "mem":
 		size, err := ParseSize(rest)
 		if err == nil {
 			err = checkSize(size, maxMemory)
 		}
-		return func() (Backend, error) { return NewMemory(size, 0) }, err
+		return Spec{open: func() (Backend, error) { return NewMemory(size, 0) }}, err
 	case kind == "file" && rest == "":
-		return nil, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
+		return Spec{}, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
 	case o.volatile:
-		return func() (Backend, error) { return OpenVolatile(rest, o.size) }, checkSize(o.size, maxMemory)
+		open := func() (Backend, error) { return OpenVolatile(rest, o.size) }
+		return Spec{path: rest, open: open}, checkSize(o.size, maxMemory)
 	case kind == "file" && !o.cached:
-		return func() (Backend, error) { return OpenFile(rest, o.size, o.readOnly) }, checkSize(o.size, math.MaxInt64)
+		open := func() (Backend, error) { return OpenFile(rest, o.size, o.readOnly) }
+		return Spec{path: rest, readOnly: o.readOnly, open: open}, checkSize(o.size, math.MaxInt64)
 	case strings.HasPrefix(what, "/") && o.size == 0:
-		return func() (Backend, error) { return OpenBlock(what, o.readOnly, !o.cached) }, nil
+		open := func() (Backend, error) { return OpenBlock(what, o.readOnly, !o.cached) }
+		return Spec{path: what, readOnly: o.readOnly, open: open}, nil
 	}
-	return nil, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro][,volatile] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
+	return Spec{}, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro][,volatile] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
 }
 
 // maxMemory is more than any machine has, in bytes.

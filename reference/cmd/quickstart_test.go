@@ -190,6 +190,7 @@ func (b *bench) awaitNoPath(path string) {
 func TestWrongOptionsAreOneSentence(t *testing.T) {
 	b := newBench(t)
 	long := strings.Repeat("n", 300)
+	shared := filepath.Join(t.TempDir(), "disk")
 	for _, tc := range []struct{ args, want string }{
 		{"ibnbd-server", "--listen is missing"},
 		{"ibnbd-server --listen nowhere", `--listen "nowhere": "nowhere" is not an IP address`},
@@ -207,6 +208,7 @@ func TestWrongOptionsAreOneSentence(t *testing.T) {
 		{"ibnbd-server --listen 127.71.0.2 --export r=file:", "the path of the file is missing"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=x", "must be mem:SIZE"},
 		{"ibnbd-server --listen 127.71.0.2 --export r=mem:1M --export r=mem:2M", `export "/r" is given twice`},
+		{"ibnbd-server --listen 127.71.0.2 --export a=file:" + shared + ",1M --export b=file:" + shared + " --provider soft", "/a and /b are the same storage, and only one of them may be writable"},
 		{"ibnbd-server --listen 127.71.0.2 --export ../up=mem:1M", `export "/../up" can be mapped by no client: device path "../up" has two dots in a row`},
 		{"ibnbd-server --listen 127.71.0.2 --export " + long + "=mem:1M", "the device path has 300 bytes, at most 254 are possible"},
 		{"ibnbd-server --listen 127.71.0.2 --search-path /srv --export /a=mem:1M", "it is not below the search path /srv"},

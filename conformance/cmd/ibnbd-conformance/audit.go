@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,7 +145,7 @@ func (r *auditRun) configure() (audit.Configuration, error) {
 	var errFrom, errTo error
 	r.from, errFrom = parseBound("--from", r.flags.from)
 	r.to, errTo = parseBound("--to", r.flags.to)
-	return config, errors.Join(errFrom, errTo, r.flags.checkTimeline())
+	return config, cmp.Or(errFrom, errTo, r.flags.checkTimeline()) // one line, as of every wrong usage
 }
 
 // checkTimeline refuses what chooses lines of a timeline that is not written.

@@ -80,6 +80,9 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 	if err := within("workers", flags.workers, 0, 1024); err != nil {
 		return err
 	}
+	if err := within("labs", flags.labs, 1, conformance.MostWorkers); err != nil {
+		return err
+	}
 	set := conformance.Mutants()
 	here, guests, err := a.chooseMutants(set, flags)
 	if err != nil {

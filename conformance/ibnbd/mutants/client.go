@@ -99,5 +99,5 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on
 	if closed := i.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the initiator has left something behind: %w", closed))
 	}
-	return judged(ctx, err, on)
+	return mutant.FindingsOf(ctx, err, on)
 }

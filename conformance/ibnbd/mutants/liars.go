@@ -146,5 +146,5 @@ func (t crashTrial) crash(ctx context.Context, d attacks.Durability, on mutant.S
 	if closed := l.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
-	return judged(ctx, err, on)
+	return mutant.FindingsOf(ctx, err, on)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
@@ -136,23 +135,4 @@ func runForeign(ctx context.Context, subject foreign.Subject, s foreign.Spec) (f
 		err = nil
 	}
 	return found, err
-}
-
-// judged sorts what an attack ended with: the clauses that were broken, or nothing where the attack could not decide. Of a mutant,
-// what is no violation is not an error either: the attack has not found it.
-func judged(ctx context.Context, err error, on mutant.Subject) (mutant.Findings, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	found, ended := mutant.Findings{}, finding.Of(err)
-	for _, v := range ended.Broken {
-		found[v.Clause] = v.What
-	}
-	switch {
-	case err == nil, len(found) > 0, ended.Undecided != nil:
-		return found, nil
-	case on.Broken:
-		return mutant.Findings{mutant.Unclaimed: err.Error()}, nil
-	}
-	return nil, err
 }

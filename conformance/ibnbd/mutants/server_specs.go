@@ -67,7 +67,7 @@ func (t specTrial) run(ctx context.Context, on mutant.Subject) (mutant.Findings,
 	if closed := l.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
-	return judged(ctx, err, on)
+	return mutant.FindingsOf(ctx, err, on)
 }
 
 // silence is a spec whose timers are shorter than the real ones.

@@ -170,6 +170,25 @@ func (p *plan) openExports() error {
 			return errors.Join(err, p.closeExports())
 		}
 		p.cfg.Exports[i].Backend = b
+		if err := p.checkWriters(i); err != nil {
+			return errors.Join(err, p.closeExports())
+		}
+	}
+	return nil
+}
+
+// checkWriters refuses an export that writes what an earlier one writes: writers are counted for each export, so that one storage under
+// two names would have two (Clause IBNBD-OPEN-024).
+func (p *plan) checkWriters(last int) error {
+	for i, other := range p.backends[:last] {
+		same, err := p.backends[last].SharesWrites(other)
+		if err != nil {
+			return err
+		}
+		if same {
+			return program.Usagef("--export: %s and %s are the same storage, and only one of them may be writable: add ,ro to the other",
+				p.cfg.Exports[i].Path, p.cfg.Exports[last].Path)
+		}
 	}
 	return nil
 }
