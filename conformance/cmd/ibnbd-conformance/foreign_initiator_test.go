@@ -81,9 +81,10 @@ func TestInitiatorOfSomebody(t *testing.T) {
 	env := []string{"CLIENT=" + program, "DIR=" + dir, "SOURCES=" + strings.Join(sources, " ")}
 	const fails, grows, forbidden = "a read fails with EIO", "a server returns with a larger disk", "an accept has queue depth 0"
 	const added, removed = "a path is added and the other is lost", "a path is removed while writes wait on it"
+	const another = "another disk is mapped whose server is gone"
 	got, outcome := provoke(t, here, there.on()+" "+absolute(t, clientHook), env, "--name", "acme-client", "--dialect", "ibnbd",
 		"--source", "10.0.0.2", "--spec", lives(fails), "--spec", lives(grows), "--spec", lives(forbidden),
-		"--spec", lives(added), "--spec", lives(removed))
+		"--spec", lives(added), "--spec", lives(removed), "--spec", lives(another))
 	if got.code != int(verdict.ExitHolds) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
 	}
@@ -92,6 +93,7 @@ func TestInitiatorOfSomebody(t *testing.T) {
 		grows:     {"IBNBD-FAIL-003 PASS", "IBNBD-FAIL-023 PASS"},
 		added:     {"IBTRS-MP-009 PASS", "IBNBD-FAIL-023 PASS"},
 		removed:   {"IBTRS-PATH-019 PASS", "IBNBD-FAIL-023 PASS"},
+		another:   {"IBNBD-FAIL-010 PASS", "IBNBD-FAIL-023 PASS"},
 		forbidden: {"IBTRS-CONN-038 SKIP no-consent", "IBNBD-FAIL-025 SKIP no-consent"},
 	})
 	if s := outcome.Header.Subjects[0]; s.Name != "acme-client" || s.Role != "initiator" || s.Versions["kernel"] == "" {

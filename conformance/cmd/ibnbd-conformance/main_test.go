@@ -103,6 +103,7 @@ func TestWrongUsage(t *testing.T) {
 		{"no clause", []string{"explain"}, "no clause given"},
 		{"unknown clause", []string{"explain", "IBTRS-CONN-999"}, "area IBTRS-CONN has IBTRS-CONN-001 to IBTRS-CONN-0"},
 		{"unknown clause and area", []string{"explain", "FOO-1"}, `clause "FOO-1" is not in the catalogue; 'ibnbd-conformance list' shows all`},
+		{"two wrong times", []string{"audit", "--timeline", "--from", "noon", "--to", "midnight", "x.pcap"}, `--from "noon" is neither`},
 		{"no journal", []string{"report", "--from", "none.jsonl"}, "open none.jsonl: no such file"},
 		{"broken journal", []string{"report", "--from", broken}, "broken.jsonl: line 1: invalid character"},
 		{"unknown format", []string{"report", "--from", journal(t, verdict.Pass), "--format", "pdf"}, `--format "pdf" is not one of terminal, json, junit, ktap, html`},

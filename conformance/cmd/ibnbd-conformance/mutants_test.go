@@ -47,6 +47,7 @@ func TestMutantsUsage(t *testing.T) {
 	}{
 		"no mutant of the clause": {[]string{"mutants", "--clause", "IBTRS-CONN-001", "--report", t.TempDir()}, verdict.ExitNothingRan, "no mutant was tried"},
 		"an unknown clause":       {[]string{"mutants", "--clause", "IBTRS-CONN-999"}, verdict.ExitUsage, "IBTRS-CONN-999"},
+		"no labs":                 {[]string{"mutants", "--lab", "--labs", "0"}, verdict.ExitUsage, "--labs 0 is outside 1 to 64"},
 		"negative workers":        {[]string{"mutants", "--workers", "-1"}, verdict.ExitUsage, "--workers -1 is outside 0 to 1024"},
 		"no room for the report":  {[]string{"mutants", "--clause", "IBTRS-CONN-021", "--report", "/proc/none"}, verdict.ExitEnvironment, "/proc/none"},
 		"no matrix":               {[]string{"report", "--from", journal(t, verdict.Pass), "--matrix", "none"}, verdict.ExitUsage, "--matrix: open none"},

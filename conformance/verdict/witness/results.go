@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/onsi/ginkgo/v2/types"
 
@@ -134,7 +135,7 @@ func decideFailure(f failed, found map[verdict.Verdict]Finding, clause string) (
 		case ok && stated.Clause != "" && stated.Clause != clause:
 			return verdict.Skip, verdict.NotReached, finding.EndedBefore(stated.Clause)
 		case ok:
-			return v, stated.Reason, describe(f.Failure)
+			return v, stated.Reason, strings.TrimPrefix(describe(f.Failure), string(stated.Reason)+": ") // it is shown beside that
 		}
 	}
 	setup := types.NodeTypeBeforeEach | types.NodeTypeJustBeforeEach | types.NodeTypeBeforeAll

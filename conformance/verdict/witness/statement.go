@@ -101,11 +101,10 @@ func Conclude(err error, survival string) {
 	}
 }
 
-// find states a finding, and gives its message. Its reason is shown beside it, from the statement.
 func find(clause string, reason verdict.Reason, format string, args []any) string {
 	message := fmt.Sprintf(format, args...)
 	state(Statement{Finding: &Finding{Reason: reason, Message: message, Clause: clause}})
-	return message
+	return fmt.Sprintf("%s: %s", reason, message)
 }
 
 // statements returns what a spec said, in order. An entry of this package that cannot be read is an error.
