@@ -37,7 +37,8 @@ func Markdown(w io.Writer, catalogue *clauses.Catalogue, baseline *verdict.Basel
 const head = `# Findings
 
 What implementations break, as this suite has measured it. The page is rendered from the baselines that come with the program
-and checked to be current; a run fails when an entry does not hold any more.
+and checked to be current; a run fails when an entry does not hold any more. What is shown of the wire are lines of the timeline that
+a run leaves as evidence; the frames that a line stands for are in the recordings beside it.
 `
 
 // group is what one implementation breaks in one role.

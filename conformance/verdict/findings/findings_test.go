@@ -5,6 +5,7 @@ package findings_test
 import (
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,6 +41,36 @@ func TestDocumentIsCurrent(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(there), page.String()); diff != "" {
 		t.Fatalf("docs/findings.md is not what the baseline says; 'go test ./conformance/verdict/findings -update' writes it:\n%s", diff)
+	}
+}
+
+// timelineLine is a line of a timeline, as 'audit --timeline' and the evidence of a spec have it.
+var timelineLine = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{6}  session \S+, path \S+ to \S+[,:] .*  \[rail\d+#\d+( rail\d+#\d+)*\]$`)
+
+// What an entry shows are lines of a timeline, in order, and all of them are in the document.
+func TestPacketsAreLinesOfTimelines(t *testing.T) {
+	baseline, err := verdict.LoadBaseline("../../ibnbd/baselines/mainline.yaml", clausestest.Catalogue())
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile("../../../docs/findings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, entry := range baseline.Expected {
+		for line := range strings.Lines(entry.Packets) {
+			shown++
+			if line = strings.TrimSuffix(line, "\n"); !timelineLine.MatchString(line) {
+				t.Errorf("%s: no line of a timeline: %q", entry.Clause, line)
+			}
+			if !strings.Contains(string(document), line) {
+				t.Errorf("%s: not in the document: %q", entry.Clause, line)
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("no entry shows packets")
 	}
 }
 
