@@ -21,7 +21,7 @@ type failed struct {
 	GivenUp               uint64 `json:"given_up"`
 }
 
-// TestFailuresAreShown takes the storage away under a disk that is mapped, and aborts connections of the NBD door.
+// TestFailuresAreShown takes the storage away under a disk that is mapped, and aborts connections of NBD clients.
 func TestFailuresAreShown(t *testing.T) {
 	if _, err := exec.LookPath("nbdcopy"); err != nil {
 		if os.Getenv("CI") != "" {

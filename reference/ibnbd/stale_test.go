@@ -25,8 +25,8 @@ import (
 // IBNBD-FAIL-029). In these tests the first path falls silent with a request on it, the application of that goes, and another
 // one uses the same blocks over the second path.
 
-// door is a way of applications to a device.
-type door struct {
+// access is a way of applications to a device.
+type access struct {
 	name string
 	// begin starts a request of one application and gives the way to have that go. It returns when the application is gone.
 	begin func(s *stale, r request) (leave func())
@@ -40,7 +40,7 @@ type request struct {
 	data []byte
 }
 
-var doors = []door{
+var accesses = []access{
 	{"Go API", beginWithContext, func(s *stale, r request) error { return r.do(context.Background(), s.device) }},
 	{"NBD socket", beginOnSocket, nextOnSocket},
 	{"unmap by force", beginOnMapping, nextOnMapping},
@@ -63,7 +63,7 @@ var (
 )
 
 func TestNoStaleRequestTakesEffectLate(t *testing.T) {
-	for _, d := range doors {
+	for _, d := range accesses {
 		for name, end := range endings {
 			for _, c := range []struct {
 				name       string
@@ -114,7 +114,7 @@ func newStale(t *testing.T) *stale {
 }
 
 // run has the old request stuck, its application go, another one come, and the silence end.
-func (s *stale) run(d door, end func(*stale), old, next request, want []byte) {
+func (s *stale) run(d access, end func(*stale), old, next request, want []byte) {
 	s.t.Helper()
 	s.hush()
 	leave := d.begin(s, old)

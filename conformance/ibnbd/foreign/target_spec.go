@@ -77,7 +77,7 @@ func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
 	return p.Disconnect(ctx)
 }
 
-// errNoHeartbeats is the end of a visit in which the client could acknowledge nothing. What the target thinks of one that
+// errNoHeartbeats is the end of a spec in which the client could acknowledge nothing. What the target thinks of one that
 // acknowledges was then not seen.
 var errNoHeartbeats error = &finding.Undecided{
 	Reason: verdict.NotSeen, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),

@@ -48,7 +48,7 @@ func (b badAccept) provocation() Provocation {
 
 // accepts is a script that changes its accepts.
 func accepts(change func(cid uint16, r *response)) script.Script {
-	return script.Script{Connect: func(k *script.Knock) {
+	return script.Script{Connect: func(k *script.ConnRequest) {
 		change(k.Request.CID, &k.Response)
 		k.Accept()
 	}}
@@ -61,7 +61,7 @@ func connecting() []Provocation {
 	}
 	return append(all,
 		Provocation{Name: "an accept has no private data", Clauses: []string{"IBTRS-CONN-037"}, Run: func(ctx context.Context, p *Play) error {
-			return refused(ctx, p, "IBTRS-CONN-037", script.Script{Connect: func(k *script.Knock) { k.AcceptWith(nil) }})
+			return refused(ctx, p, "IBTRS-CONN-037", script.Script{Connect: func(k *script.ConnRequest) { k.AcceptWith(nil) }})
 		}},
 		Provocation{Name: "an accept has unknown flags", Clauses: []string{"IBTRS-CONN-040"}, Run: func(ctx context.Context, p *Play) error {
 			return accepted(ctx, p, "IBTRS-CONN-040", accepts(func(_ uint16, r *response) { r.Flags |= ^uint32(ibtrs.KeyRefresh) }), nil)
@@ -82,10 +82,10 @@ func connecting() []Provocation {
 		}},
 		Provocation{Name: "an accept tells more chunks than an immediate can name", Clauses: []string{"IBTRS-INFO-018"}, Run: tooManyChunks},
 		Provocation{Name: "a server rejects with an error number", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
-			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.Knock) { k.RejectErrno(-int16(ibtrs.EACCES)) }}, ibtrs.EACCES)
+			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.ConnRequest) { k.RejectErrno(-int16(ibtrs.EACCES)) }}, ibtrs.EACCES)
 		}},
 		Provocation{Name: "a server rejects a later connection", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
-			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.Knock) {
+			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.ConnRequest) {
 				if k.Request.CID == 0 {
 					k.Accept()
 					return
@@ -93,14 +93,14 @@ func connecting() []Provocation {
 				k.RejectErrno(-int16(ibtrs.EBUSY))
 			}}, ibtrs.EBUSY)
 		}},
-		numberless("a server rejects with error number 0", func(k *script.Knock) { k.RejectErrno(0) }),
+		numberless("a server rejects with error number 0", func(k *script.ConnRequest) { k.RejectErrno(0) }),
 		Provocation{Name: "a server rejects with an error number that is not negated", Run: func(ctx context.Context, p *Play) error {
-			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.Knock) { k.RejectErrno(int16(ibtrs.EINVAL)) }})
+			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.ConnRequest) { k.RejectErrno(int16(ibtrs.EINVAL)) }})
 		}},
-		numberless("a server rejects without private data", func(k *script.Knock) { k.Reject(nil) }),
+		numberless("a server rejects without private data", func(k *script.ConnRequest) { k.Reject(nil) }),
 		Provocation{Name: "nobody listens", Clauses: []string{"IBTRS-CONN-046"}, Run: nobodyListens},
 		Provocation{Name: "a server disconnects with its first accept", Run: func(ctx context.Context, p *Play) error {
-			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.Knock) {
+			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.ConnRequest) {
 				k.Accept()
 				if k.Request.CID == 0 {
 					k.Path.Hangup()
@@ -111,7 +111,7 @@ func connecting() []Provocation {
 }
 
 // numberless is a provocation whose reject has no error number that could be reported. It must fail the initiator at once.
-func numberless(name string, connect func(*script.Knock)) Provocation {
+func numberless(name string, connect func(*script.ConnRequest)) Provocation {
 	const clause = "IBTRS-CONN-048"
 	return Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Play) error {
 		begin := time.Now()

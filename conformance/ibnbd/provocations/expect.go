@@ -186,7 +186,7 @@ func (p *Play) reconnect(ctx context.Context, v *script.Server, d Disk) error {
 }
 
 // rebuild has the path of a disk built anew, now. An initiator that is still taking the old one down may refuse to begin, so it
-// is asked until it knocks.
+// is asked until it asks for a connection.
 func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
 	before := v.Asked()
 	again := time.NewTicker(askAgain)

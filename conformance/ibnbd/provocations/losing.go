@@ -50,17 +50,17 @@ func (p *Play) beginOnTwo(ctx context.Context, paths int) (*script.Server, Disk,
 	return v, d, nil
 }
 
-// A crowd is writes that are under way at once, each to a place of its own. No two lie side by side, or a block layer might
+// batch is writes that are under way at once, each to a place of its own. No two lie side by side, or a block layer might
 // make one of them.
-type crowd struct {
+type batch struct {
 	disk    Disk
 	results chan error
 	size    int
 }
 
 // gather begins so many writes.
-func gather(ctx context.Context, d Disk, size int) *crowd {
-	c := &crowd{disk: d, results: make(chan error, size), size: size}
+func gather(ctx context.Context, d Disk, size int) *batch {
+	c := &batch{disk: d, results: make(chan error, size), size: size}
 	for i := range size {
 		go func() { c.results <- bounded(ctx, d.Write(ctx, placeOf(i), stamped(i))) }()
 	}
@@ -68,7 +68,7 @@ func gather(ctx context.Context, d Disk, size int) *crowd {
 }
 
 // ended waits for all writes, and gives their errors.
-func (c *crowd) ended() []error {
+func (c *batch) ended() []error {
 	var errs []error
 	for range c.size {
 		if err := <-c.results; err != nil {
@@ -79,7 +79,7 @@ func (c *crowd) ended() []error {
 }
 
 // intact reads what was written, and compares it.
-func (c *crowd) intact(ctx context.Context) error {
+func (c *batch) intact(ctx context.Context) error {
 	for i := range c.size {
 		b, err := c.disk.Read(ctx, placeOf(i), probeSize)
 		if err == nil {
@@ -143,7 +143,7 @@ func (l *delayed) release() {
 
 // turnAway has a server let nobody in, until it is told to.
 func turnAway(v *script.Server) {
-	v.Do(func() { v.Script.Connect = func(k *script.Knock) { k.RejectErrno(-int16(ibtrs.EBUSY)) } })
+	v.Do(func() { v.Script.Connect = func(k *script.ConnRequest) { k.RejectErrno(-int16(ibtrs.EBUSY)) } })
 }
 
 // crowded judges that requests for which there is no chunk wait, and are completed later.
@@ -184,7 +184,7 @@ func (l *delayed) answerOne() {
 // line is an initiator of whose writes all but one have a chunk.
 type line struct {
 	server *script.Server
-	writes *crowd
+	writes *batch
 	late   *delayed
 }
 
@@ -470,7 +470,7 @@ func bothLost(ctx context.Context, p *Play) error {
 	}
 	v.Do(func() {
 		first := v.Paths[0].Request.PathUUID
-		v.Script.Connect = func(k *script.Knock) {
+		v.Script.Connect = func(k *script.ConnRequest) {
 			if k.Request.PathUUID == first {
 				k.Accept()
 				return

@@ -101,7 +101,7 @@ func rejectsAtFirst(ctx context.Context, p *Play) error {
 	}
 	p.hangup(ctx, v)
 	v.Do(func() {
-		v.Script.Connect = func(k *script.Knock) {
+		v.Script.Connect = func(k *script.ConnRequest) {
 			v.Script.Connect = nil
 			k.RejectErrno(-int16(ibtrs.EBUSY))
 		}

@@ -27,7 +27,7 @@ type quiet struct {
 const slack = 4 * time.Second
 
 var quiets = []quiet{
-	{"IBTRS-CONN-045", unanswered, script.Script{Connect: (*script.Knock).Ignore}},
+	{"IBTRS-CONN-045", unanswered, script.Script{Connect: (*script.ConnRequest).Ignore}},
 	{"IBTRS-INFO-021", uninformed, script.Script{Inform: func(*script.Path) {}}},
 	{"IBTRS-HB-006", withoutHeartbeats, script.Script{}},
 	{"IBTRS-HB-007", silentAgain, script.Script{}},
@@ -170,7 +170,7 @@ func turnedAway(ctx context.Context, p *Play, s script.Script) error {
 	}
 	left := times
 	v.Do(func() {
-		v.Script.Connect = func(k *script.Knock) {
+		v.Script.Connect = func(k *script.ConnRequest) {
 			if left == 0 {
 				k.Accept()
 				return

@@ -9,7 +9,7 @@
 //   - A [Server] listens on devices and plays a [Script] to whoever connects. Closing it ends everything.
 //   - A [Path] is one build of a client's path: its connections, its chunks, and the name that it told.
 //   - A [Conn] is one of its connections, on which anything can be sent at any time.
-//   - A [Knock] is a wish for a connection, a [Request] a request in a chunk; a script answers either as it likes, at once,
+//   - A [ConnRequest] asks for a connection, a [Request] is a request in a chunk; a script answers either as it likes, at once,
 //     later, several times or never.
 //   - A [Disk] is what the polite part serves.
 //

@@ -13,18 +13,18 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
-// knocker asks a scripted server for connection 0 of one and the same build, again and again.
-type knocker struct {
+// requester asks a scripted server for connection 0 of one and the same build, again and again.
+type requester struct {
 	t      *testing.T
 	device *soft.Device
 	server *script.Server
 	conns  []rdma.Conn
 }
 
-func newKnocker(t *testing.T) *knocker {
+func newRequester(t *testing.T) *requester {
 	t.Helper()
 	hub := soft.NewHub()
-	k := &knocker{t: t, device: open(t, hub, "10.0.0.1")}
+	k := &requester{t: t, device: open(t, hub, "10.0.0.1")}
 	var err error
 	k.server, err = script.Listen(script.Script{}, open(t, hub, "10.0.0.2"))
 	must(t, err)
@@ -41,7 +41,7 @@ func open(t *testing.T, hub *soft.Hub, addr string) *soft.Device {
 	return d
 }
 
-func (k *knocker) knock() {
+func (k *requester) ask() {
 	k.t.Helper()
 	request, err := ibtrs.ConnRequest{
 		Magic: ibtrs.Magic, Version: ibtrs.Version, ConnectionCount: 2, Incarnation: 1, FirstConnection: ibtrs.FirstConnection,
@@ -53,7 +53,7 @@ func (k *knocker) knock() {
 	k.conns = append(k.conns, c)
 }
 
-func (k *knocker) leave() {
+func (k *requester) leave() {
 	k.t.Helper()
 	for _, c := range k.conns {
 		must(k.t, c.Close())
@@ -69,21 +69,21 @@ func must(t *testing.T, err error) {
 
 // TestConnectionAskedForTwice has a client ask for a connection that it has. Both are taken down in the end.
 func TestConnectionAskedForTwice(t *testing.T) {
-	k := newKnocker(t)
-	k.knock()
-	k.knock()
+	k := newRequester(t)
+	k.ask()
+	k.ask()
 	k.leave()
 	if err := k.server.Close(); err == nil || !strings.Contains(err.Error(), "connection 0 of a path was asked for twice") {
 		t.Errorf("the server closes with %v", err)
 	}
 }
 
-// TestKnockAfterHangup has a client come back that does not count its builds, before the server knows that it had left.
-func TestKnockAfterHangup(t *testing.T) {
-	k := newKnocker(t)
-	k.knock()
+// TestRequestAfterHangup has a client come back that does not count its builds, before the server knows that it had left.
+func TestRequestAfterHangup(t *testing.T) {
+	k := newRequester(t)
+	k.ask()
 	k.server.Do(func() { k.server.Paths[0].HungUp = true })
-	k.knock()
+	k.ask()
 	if builds := len(k.server.Paths); builds != 2 {
 		t.Errorf("the server has seen %d builds of a path, must be 2", builds)
 	}

@@ -10,7 +10,7 @@ type Script struct {
 	Geometry   ibtrs.Geometry // what there is, and what a polite accept says; the zero one means DefaultGeometry
 	KeyRefresh bool           // each response brings a new key for its chunk
 
-	Connect func(k *Knock)        // somebody wants a connection; politely [Knock.Accept]
+	Connect func(k *ConnRequest)  // somebody asks for a connection; politely [ConnRequest.Accept]
 	Inform  func(p *Path)         // the INFO request of a path has come; politely [Path.Inform]
 	Beat    func(c *Conn)         // a heartbeat has come; politely [Conn.Acknowledge]
 	Serve   func(r *Request)      // a request has come; politely [Request.Answer]

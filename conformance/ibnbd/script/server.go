@@ -16,11 +16,11 @@ import (
 
 // Server is a target that plays a script. Its fields are the stage's.
 type Server struct {
-	Script Script     // may be changed at any time
-	Disk   *Disk      // what is served politely
-	Paths  []*Path    // every build of a path that was begun, in order
-	Seen   []*Request // every request that came, in order
-	Knocks int        // wishes for a connection that came
+	Script       Script     // may be changed at any time
+	Disk         *Disk      // what is served politely
+	Paths        []*Path    // every build of a path that was begun, in order
+	Seen         []*Request // every request that came, in order
+	ConnRequests int        // connection requests that came
 
 	addrs     []netip.Addr
 	listeners []rdma.Listener
@@ -79,7 +79,7 @@ func (v *Server) listen(d rdma.Device, l rdma.Listener) {
 		if err != nil {
 			return
 		}
-		v.post(event{do: func() { v.knock(d, r) }})
+		v.post(event{do: func() { v.connRequest(d, r) }})
 	}
 }
 
@@ -146,9 +146,9 @@ func (v *Server) Await(ctx context.Context, what string, so func() bool) error {
 	}
 }
 
-// Asked is how many wishes for a connection have come.
+// Asked is how many connection requests have come.
 func (v *Server) Asked() (n int) {
-	v.Do(func() { n = v.Knocks })
+	v.Do(func() { n = v.ConnRequests })
 	return n
 }
 

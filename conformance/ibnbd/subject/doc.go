@@ -23,7 +23,7 @@
 // devices become disks through the kernel's NBD driver, so that every spec's I/O is that of an ordinary block device; a
 // disk of NBD tells errors as EIO and nothing finer, and it always has a write cache.
 //
-// Not every implementation has every door. An initiator in userspace has no sysfs: [Info] says so, and the
+// Not every implementation has every interface. An initiator in userspace has no sysfs: [Info] says so, and the
 // specs that judge sysfs do not apply to it.
 //
 // Errors of a subject keep the errno that the implementation gave: errors.Is(err, syscall.EEXIST) works on all of them.

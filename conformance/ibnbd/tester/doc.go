@@ -7,7 +7,7 @@
 //
 //   - A [Target] is what is under test: where it can be reached, over which RDMA devices, and what it exports. It says
 //     nothing of what the target is made of: a kernel over a virtual wire and a server in this process look the same.
-//   - A [Tester] is one visit to a target. Closing it ends everything that it has made.
+//   - A [Tester] tries one target. Closing it ends everything that it has made.
 //   - A [Session] is a group of paths with one name, polite until its fields are changed.
 //   - A [Path] is dialled connection by connection, exchanges INFO, and then carries each a [Request] at a time.
 //   - A [Limit] is what the owner of a target allows; it is kept in one place, [Path.Post].

@@ -46,7 +46,7 @@ type Violation = finding.Violation
 // Broken makes a violation.
 func Broken(clause, format string, args ...any) error { return finding.Broken(clause, format, args...) }
 
-// Tester is one visit to a target. It has one user at a time.
+// Tester tries one target. It has one user at a time.
 type Tester struct {
 	target Target
 	paths  []*Path
@@ -54,7 +54,7 @@ type Tester struct {
 	forbidden error
 }
 
-// New begins a visit. It must be closed.
+// New makes a tester. It must be closed.
 func New(target Target) *Tester {
 	if target.Patience == 0 {
 		target.Patience = DefaultPatience
@@ -62,11 +62,11 @@ func New(target Target) *Tester {
 	return &Tester{target: target}
 }
 
-// Target is what is visited.
+// Target is what is tried.
 func (t *Tester) Target() Target { return t.target }
 
 // Close disconnects everything that is still connected, waits until the target has confirmed that, and releases what the
-// visit took. A target that does not confirm within its patience is no error: it may be what an attack was about.
+// tester made. A target that does not confirm within its patience is no error: it may be what an attack was about.
 func (t *Tester) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), t.target.Patience)
 	defer cancel()

@@ -141,13 +141,13 @@ func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 	return nil
 }
 
-// serve opens the doors and waits.
+// serve opens the sockets for commands and for NBD, and waits.
 func (r *mapper) serve(ctx context.Context, out io.Writer, asJSON bool) error {
 	commands, err := control.Listen(controlSocket(r.conn.Session().Name()))
 	if err != nil {
 		return err
 	}
-	door, err := control.Listen(r.socket)
+	disks, err := control.Listen(r.socket)
 	if err != nil {
 		return errors.Join(err, commands.Close())
 	}
@@ -158,10 +158,10 @@ func (r *mapper) serve(ctx context.Context, out io.Writer, asJSON bool) error {
 		printDoors(out, r.state().Devices)
 	}
 	r.nbd.Log = r.log
-	return r.serveDoors(ctx, commands, door)
+	return r.serveSockets(ctx, commands, disks)
 }
 
-func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) error {
+func (r *mapper) serveSockets(ctx context.Context, commands, disks net.Listener) error {
 	var all sync.WaitGroup
 	errs := make([]error, 2)
 	all.Go(func() {
@@ -170,7 +170,7 @@ func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) er
 	})
 	all.Go(func() {
 		defer r.end()
-		errs[1] = r.nbd.Serve(ctx, door)
+		errs[1] = r.nbd.Serve(ctx, disks)
 	})
 	all.Go(func() { r.news.follow(ctx) })
 	all.Wait()
@@ -180,7 +180,7 @@ func (r *mapper) serveDoors(ctx context.Context, commands, door net.Listener) er
 // printDoors says where each device can be used: the node of its block device, or its NBD URI.
 func printDoors(out io.Writer, devices []deviceStatus) {
 	for _, d := range devices {
-		fmt.Fprintln(out, d.door())
+		fmt.Fprintln(out, d.place())
 	}
 }
 

@@ -36,12 +36,12 @@ type status struct {
 	// Counters and what follows from options are told when they are asked for, and not with changes.
 
 	Failed *figures.Failed `json:"failed_ios,omitempty"` // of all devices, those that are unmapped now included
-	Door   *doorStatus     `json:"nbd,omitempty"`
+	Served *nbdStatus      `json:"nbd,omitempty"`
 	Bounds *ibtrs.Bounds   `json:"bounds,omitempty"`
 }
 
-// doorStatus is what programs have done that use devices through NBD.
-type doorStatus struct {
+// nbdStatus is what programs have done that use devices through NBD.
+type nbdStatus struct {
 	Connections uint64 `json:"connections"`
 	Aborted     uint64 `json:"aborted_connections"`
 	Refused     uint64 `json:"refused_commands"`
@@ -60,8 +60,8 @@ type deviceStatus struct {
 	Failed *figures.Failed `json:"failed_ios,omitempty"`
 }
 
-// door is where the device can be used.
-func (d deviceStatus) door() string { return cmp.Or(d.Node, d.URI) }
+// place is where the device can be used.
+func (d deviceStatus) place() string { return cmp.Or(d.Node, d.URI) }
 
 type pathStatus struct {
 	Name  string           `json:"name"`
@@ -90,8 +90,8 @@ func (r *mapper) status() status {
 	st, s := r.news.tell(), r.conn.Session()
 	bounds := s.Bounds()
 	st.Bounds, st.Failed = &bounds, figures.NewFailed(r.conn.Failures())
-	door := r.nbd.Stats()
-	st.Door = &doorStatus{door.Connections, door.Aborted, door.Refused}
+	served := r.nbd.Stats()
+	st.Served = &nbdStatus{served.Connections, served.Aborted, served.Refused}
 	for i := range st.Devices {
 		for _, d := range r.conn.Devices() {
 			if d.Path() == st.Devices[i].Path {
@@ -148,7 +148,7 @@ func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) er
 			if uriOnly {
 				fmt.Fprintln(out, d.URI)
 			}
-			t.AppendRow(table.Row{st.Session, d.Path, d.State, d.Size, d.Access, d.door()})
+			t.AppendRow(table.Row{st.Session, d.Path, d.State, d.Size, d.Access, d.place()})
 		}
 	}
 	switch {
@@ -180,7 +180,7 @@ func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 		}
 		fmt.Fprintln(out, pathTable(st.Paths))
 		fmt.Fprintln(out, failureTable(&st))
-		if d := st.Door; d != nil {
+		if d := st.Served; d != nil {
 			fmt.Fprintf(out, "NBD: %d connections so far, %d aborted; %d commands refused\n", d.Connections, d.Aborted, d.Refused)
 		}
 	}

@@ -35,7 +35,7 @@ func (o *options) plan() (*plan, error) {
 	if err := rules.Break(o.broken, &p.cfg.Rules, &p.cfg.Transport.Rules); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planDoors} {
+	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planListeners} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func (o *options) planRest(p *plan) error {
 	return nil
 }
 
-func (o *options) planDoors(*plan) error {
+func (o *options) planListeners(*plan) error {
 	if err := control.CheckSocketPath(o.control); err != nil {
 		return program.Usagef("--control: %w", err)
 	}

@@ -40,11 +40,11 @@ func run(ctx context.Context, stderr io.Writer, o *options) (err error) {
 	defer func() { err = errors.Join(err, server.Close()) }()
 	announce(log, p, server)
 
-	doors, err := o.openDoors()
+	listeners, err := o.listenStatus()
 	if err != nil {
 		return err
 	}
-	serveDoors(ctx, doors, newHandler(server), log)
+	serveStatus(ctx, listeners, newHandler(server), log)
 	log.Info("server ends: waiting for requests in flight")
 	return drain(server, p.cfg.Transport.Timers.Teardown)
 }
@@ -69,30 +69,30 @@ func announce(log *slog.Logger, p *plan, server *ibnbd.Server) {
 	}
 }
 
-// openDoors opens the sockets for status and metrics.
-func (o *options) openDoors() ([]net.Listener, error) {
+// listenStatus opens the sockets for status and metrics.
+func (o *options) listenStatus() ([]net.Listener, error) {
 	l, err := control.Listen(o.control)
 	if err != nil {
 		return nil, fmt.Errorf("--control: %w", err)
 	}
-	doors := []net.Listener{l}
+	listeners := []net.Listener{l}
 	if o.metrics == "" {
-		return doors, nil
+		return listeners, nil
 	}
 	m, err := control.ListenLocal(o.metrics)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())
 	}
-	return append(doors, m), nil
+	return append(listeners, m), nil
 }
 
-// serveDoors serves until ctx ends. A door that fails does not end the server.
-func serveDoors(ctx context.Context, doors []net.Listener, h http.Handler, log *slog.Logger) {
+// serveStatus serves until ctx ends. A listener that fails does not end the server.
+func serveStatus(ctx context.Context, listeners []net.Listener, h http.Handler, log *slog.Logger) {
 	var all sync.WaitGroup
-	for _, l := range doors {
+	for _, l := range listeners {
 		all.Go(func() {
 			if err := control.Serve(ctx, l, h); err != nil {
-				log.Error("status door failed", "address", l.Addr(), "error", err)
+				log.Error("status listener failed", "address", l.Addr(), "error", err)
 			}
 		})
 	}

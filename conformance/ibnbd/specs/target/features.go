@@ -32,7 +32,7 @@ var _ = Describe("a target that knows the feature marker", func() {
 	BeforeEach(func(ctx SpecContext) {
 		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Discard: true, Cache: true})
-		client = visit(p, export)
+		client = newTester(p, export)
 	})
 
 	connect := func(ctx SpecContext) *tester.Path {
@@ -129,7 +129,7 @@ var _ = Describe("a target that knows original clients", func() {
 	It("tells one of version 1 rotational and I/O mode in bytes 44 and 45", claim.Clauses("IBNBD-COMPAT-003"), func(ctx SpecContext) {
 		p := pair.Current()
 		export := p.Export(ctx, subject.ExportSpec{SizeMiB: 1})
-		client := visit(p, export)
+		client := newTester(p, export)
 		for _, mode := range []ibnbd.IOMode{ibnbd.BlockIO, ibnbd.FileIO} {
 			path := client.NewSession().NewPath(0)
 			Expect(path.Connect(ctx)).To(Succeed())
@@ -152,7 +152,7 @@ var _ = Describe("a target that knows original clients", func() {
 		opts := p.TargetOptions()
 		opts.LegacyClients = true
 		p.RestartTarget(ctx, opts)
-		path := visit(p, p.Export(ctx, subject.ExportSpec{})).NewSession().NewPath(0)
+		path := newTester(p, p.Export(ctx, subject.ExportSpec{})).NewSession().NewPath(0)
 		path.Request.FirstConnection = 0
 		copy(path.Request.Reserved[:], bytes.Repeat([]byte{0xA5}, len(path.Request.Reserved)))
 		Expect(path.Connect(ctx)).To(Succeed())

@@ -40,7 +40,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 	BeforeEach(func(ctx SpecContext) {
 		p = pair.Current()
 		export = p.Export(ctx, subject.ExportSpec{SizeMiB: 1, Latency: diskLatency})
-		client = visit(p, export)
+		client = newTester(p, export)
 	})
 
 	It("answers CLOSE when what is in flight has ended", claim.Clauses("IBNBD-OPEN-023"), func(ctx SpecContext) {

@@ -38,7 +38,7 @@ var _ = Describe("a target", func() {
 	It("is found at port 1234 of the TCP port space", claim.Clauses("IBTRS-CONN-001", "IBTRS-CONN-002"), func(ctx SpecContext) {
 		const service = 0x0000000001060000 + 1234
 		requests := p.WatchConnectRequests()
-		client := visit(p, p.Export(ctx, subject.ExportSpec{}))
+		client := newTester(p, p.Export(ctx, subject.ExportSpec{}))
 		Expect(client.NewSession().NewPath(0).Connect(ctx)).To(Succeed())
 		Expect(requests()).NotTo(BeEmpty())
 		Expect(requests()).To(HaveEach(HaveField("Service", BeEquivalentTo(service))))
@@ -52,14 +52,14 @@ var _ = Describe("a target", func() {
 			rail := i % rails
 			ways = append(ways, tester.Rail{Device: p.StationAt(rail, i/rails), Addr: netip.AddrPortFrom(p.TargetAddr(rail), ibtrs.DefaultPort)})
 		}
-		Expect(attacks.TooManyPaths(ctx, visitOver(p.Export(ctx, subject.ExportSpec{}), ways...))).To(Succeed())
+		Expect(attacks.TooManyPaths(ctx, newTesterOver(p.Export(ctx, subject.ExportSpec{}), ways...))).To(Succeed())
 	})
 
 	It("has a place for 128 sessions", kit.Takes(20), kit.Extended, claim.Clauses("IBNBD-LIM-006"), func(ctx SpecContext) {
 		const sessions, size = 128, 4096
 		shallow(ctx)
 		export := p.Export(ctx, subject.ExportSpec{})
-		client := visit(p, export)
+		client := newTester(p, export)
 		for i := range sessions {
 			path, opened, err := client.NewSession().Ready(ctx, export.Path, ibnbd.ReadOnly)
 			Expect(err).NotTo(HaveOccurred(), "session %d", i+1)

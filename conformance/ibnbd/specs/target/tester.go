@@ -17,17 +17,17 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// visit begins a visit to the target over rail 0, for one export. It ends with the spec.
-func visit(p *pair.Pair, e subject.Export) *tester.Tester {
+// newTester makes a tester of the target over rail 0, for one export. It is closed after the spec.
+func newTester(p *pair.Pair, e subject.Export) *tester.Tester {
 	GinkgoHelper()
-	return visitOver(e, tester.Rail{Device: p.Station(0), Addr: netip.AddrPortFrom(p.TargetAddr(0), ibtrs.DefaultPort)})
+	return newTesterOver(e, tester.Rail{Device: p.Station(0), Addr: netip.AddrPortFrom(p.TargetAddr(0), ibtrs.DefaultPort)})
 }
 
 // patience outlasts the slow disk of these specs, on a busy machine.
 const patience = 10 * time.Second
 
-// visitOver is visit, over any rails.
-func visitOver(e subject.Export, rails ...tester.Rail) *tester.Tester {
+// newTesterOver is newTester, over any rails.
+func newTesterOver(e subject.Export, rails ...tester.Rail) *tester.Tester {
 	t := tester.New(tester.Target{Rails: rails, Exports: [2]string{e.Path, e.Path}, Patience: patience})
 	DeferCleanup(t.Close)
 	return t

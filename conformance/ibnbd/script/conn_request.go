@@ -10,8 +10,8 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// Knock is a client's wish for a connection.
-type Knock struct {
+// ConnRequest is a connection request that the script has not answered yet.
+type ConnRequest struct {
 	Request  ibtrs.ConnRequest
 	Response ibtrs.ConnResponse // what Accept answers; may be changed
 	Path     *Path              // that the connection belongs to
@@ -19,15 +19,15 @@ type Knock struct {
 	request rdma.Request
 }
 
-// knock finds the path that a connection is wanted for and has the script answer.
-func (v *Server) knock(d rdma.Device, r rdma.Request) {
-	v.Knocks++
+// connRequest finds the path that a connection is asked for and has the script answer.
+func (v *Server) connRequest(d rdma.Device, r rdma.Request) {
+	v.ConnRequests++
 	request, err := ibtrs.ParseConnRequest(r.PrivateData())
 	if err != nil {
 		_ = r.Reject(marshal(ibtrs.Reject(ibtrs.ECONNRESET)))
 		return
 	}
-	k := &Knock{Request: request, Response: ibtrs.Accept(v.Script.Geometry, v.flags()), request: r}
+	k := &ConnRequest{Request: request, Response: ibtrs.Accept(v.Script.Geometry, v.flags()), request: r}
 	k.Path = v.pathOf(d, request)
 	if v.Script.Connect != nil {
 		v.Script.Connect(k)
@@ -56,10 +56,10 @@ func (v *Server) pathOf(d rdma.Device, r ibtrs.ConnRequest) *Path {
 }
 
 // Accept makes the connection, with Response as private data.
-func (k *Knock) Accept() { k.AcceptWith(marshal(k.Response)) }
+func (k *ConnRequest) Accept() { k.AcceptWith(marshal(k.Response)) }
 
 // AcceptWith makes the connection with any private data.
-func (k *Knock) AcceptWith(data []byte) {
+func (k *ConnRequest) AcceptWith(data []byte) {
 	v := k.Path.server
 	c, err := k.Path.admit(k.request, k.Request.CID, data)
 	switch {
@@ -72,19 +72,19 @@ func (k *Knock) AcceptWith(data []byte) {
 }
 
 // Reject refuses the connection with any private data.
-func (k *Knock) Reject(data []byte) {
+func (k *ConnRequest) Reject(data []byte) {
 	if err := k.request.Reject(data); err != nil && !errors.Is(err, rdma.ErrDisconnected) {
 		k.Path.server.fail(fmt.Errorf("reject connection %d: %w", k.Request.CID, err))
 	}
 }
 
 // RejectErrno refuses the connection with an errno field of the response, which a polite server negates.
-func (k *Knock) RejectErrno(field int16) {
+func (k *ConnRequest) RejectErrno(field int16) {
 	k.Reject(marshal(ibtrs.ConnResponse{Magic: ibtrs.Magic, Version: ibtrs.Version, Errno: field}))
 }
 
 // Ignore leaves the client without an answer, until the server is closed.
-func (k *Knock) Ignore() { k.Path.server.held = append(k.Path.server.held, k.request) }
+func (k *ConnRequest) Ignore() { k.Path.server.held = append(k.Path.server.held, k.request) }
 
 // marshal gives the bytes of a message of this project's packages, none of which can fail to encode.
 func marshal(m interface {
