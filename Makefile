@@ -75,7 +75,7 @@ lab: setup ## tests on real guests: of the lab, of the RDMA providers against so
 .PHONY: bench
 bench: ## benchmarks, those of the lab included
 	go test -run '^$$' -bench . ./...
-	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/audit ./conformance/ibnbd/subject
+	go test -tags lab -run '^$$' -bench . -benchtime 1x -timeout 60m -p 1 ./vm/... ./conformance/ibnbd/judge ./conformance/ibnbd/subject
 
 .PHONY: docs
 docs: ## render the documents that come from data: docs/standard.md and docs/findings.md

@@ -6,14 +6,14 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
 // prober looks for cause and effect among a few frames, without what a tracker knows of connections.
 type prober struct {
-	packet roce.Packet
-	unwrap unwrapper
+	packet    roce.Packet
+	unwrap    unwrapper
+	protocols []*Protocol
 }
 
 // sighting is what a packet shows by itself.
@@ -24,7 +24,7 @@ type sighting struct {
 	psn       roce.PSN
 	again     uint64 // transaction of a management datagram
 	attribute roce.AttributeID
-	beats     bool // it is a heartbeat of IBTRS, or looks like one
+	beats     bool // it is a heartbeat, or looks like one
 }
 
 type sightingKind uint8
@@ -57,8 +57,7 @@ func (p *prober) one(f Frame) sighting {
 		s.kind = answer
 	case op.Class() == roce.ClassRC:
 		s.kind = request
-		s.beats = op == roce.RCWriteOnlyImm && len(q.Payload) == 0 && !q.Truncated &&
-			slices.Contains([]ibtrs.Immediate{ibtrs.Heartbeat, ibtrs.HeartbeatAck}, ibtrs.Immediate(q.ImmDt.Value))
+		s.beats = slices.ContainsFunc(p.protocols, func(p *Protocol) bool { return p.IsHeartbeat != nil && p.IsHeartbeat(q) })
 	case q.IsMAD():
 		if mad, _, err := roce.DecodeCM(q.Payload); err == nil {
 			s.kind, s.again, s.attribute = management, mad.TransactionID, mad.AttributeID

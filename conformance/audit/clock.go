@@ -16,11 +16,8 @@ type Files struct {
 	// OneClock says that one clock wrote them all. Otherwise it is looked how far their clocks are apart, and nobody is blamed for
 	// what came first in which file.
 	OneClock bool
-}
-
-// OpenFiles opens capture files that belong together; nothing is known of their clocks.
-func OpenFiles(ctx context.Context, names ...string) (Source, error) {
-	return Files{Names: names}.Open(ctx)
+	// Protocols are those that may be in the files.
+	Protocols []*Protocol
 }
 
 // Open opens the files and merges their frames by time. What is wrong with their clocks is taken out, as far as it shows, and
@@ -39,7 +36,7 @@ func (f Files) Open(ctx context.Context) (Source, error) {
 		}
 	}
 	for i, source := range sources {
-		s := newSteady(source)
+		s := newSteady(source, f.Protocols)
 		s.offset, s.apart = c.skews[i], apart
 		c.steadies = append(c.steadies, s)
 		sources[i] = s
@@ -63,7 +60,7 @@ func (c *clocked) compare(ctx context.Context) error {
 		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 			return nil
 		}
-		t, err := collect(ctx, name)
+		t, err := collect(ctx, name, c.files.Protocols)
 		if err != nil {
 			return err
 		}

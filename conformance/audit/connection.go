@@ -22,7 +22,8 @@ const (
 	Target
 )
 
-func (s Side) other() Side {
+// Other is the other side.
+func (s Side) Other() Side {
 	switch s {
 	case Initiator:
 		return Target
@@ -70,21 +71,8 @@ var stateNames = [...]string{"unknown", "requested", "replied", "established", "
 // String names the state.
 func (s State) String() string { return stateNames[s] }
 
-// live says whether requests may travel.
-func (s State) live() bool { return s == Replied || s == Established }
-
-// Protocol is what a connection carries.
-type Protocol uint8
-
-// The protocols.
-const (
-	OtherProtocol Protocol = iota
-	IBTRS
-	SRP
-)
-
-// String gives "other", "ibtrs" or "srp".
-func (p Protocol) String() string { return [...]string{"other", "ibtrs", "srp"}[p] }
+// Live reports whether requests may travel.
+func (s State) Live() bool { return s == Replied || s == Established }
 
 // commKey names a connection by the communication id that one end chose.
 type commKey struct {
@@ -101,7 +89,7 @@ type Connection struct {
 	Target      netip.Addr
 	Port        uint16 // of the target, 0 if unknown
 	State       State
-	Protocol    Protocol
+	Protocol    *Protocol  // what it carries; nil if that is not known
 	Request     roce.CMReq // zero if not seen
 	Reply       roce.CMRep // zero if not seen
 	HasRequest  bool
@@ -112,10 +100,7 @@ type Connection struct {
 	Closer      Side    // who sent the first DREQ
 	ClosedAt    time.Time
 
-	path    *Path
-	cid     int
-	lane    *lane
-	channel *Channel
+	carries Conversation
 	private [92]byte // application part of the private data of the REQ
 	privLen int
 
@@ -130,37 +115,42 @@ type Connection struct {
 	inOpen    bool
 	asked     [3]bool // DREQ seen, by side
 
-	initiatorManager *manager // who sent REQ and REP
-	targetManager    *manager
+	managers [3]*Manager // who sent REQ and REP, by side
 }
-
-// Path is the path of an IBTRS connection, nil for others.
-func (c *Connection) Path() *Path { return c.path }
-
-// Channel is the channel of an SRP connection, nil for others.
-func (c *Connection) Channel() *Channel { return c.channel }
-
-// CID is the number of the connection in its path, -1 if unknown.
-func (c *Connection) CID() int { return c.cid }
 
 // Uncertain reports whether the connection is not known for certain to be the one that its packets belong to.
 func (c *Connection) Uncertain() bool { return c.uncertain }
 
 // Retransmitted is the number of packets that each side sent again.
 func (c *Connection) Retransmitted(from Side) uint64 {
-	if f := c.flow(from); f != nil {
+	if f := c.Flow(from); f != nil {
 		return f.retransmitted
 	}
 	return 0
 }
+
+// Private is the application's part of the private data of the REQ.
+func (c *Connection) Private() []byte { return c.private[:c.privLen] }
+
+// RequestSeq numbers the frame of the REQ among all frames.
+func (c *Connection) RequestSeq() uint64 { return c.reqSeq }
+
+// Manager is who sent a side's datagrams of connection management; nil if none was seen.
+func (c *Connection) Manager(side Side) *Manager { return c.managers[side] }
+
+// Carries is what the connection's protocol knows of it; nil if the protocol is not known.
+func (c *Connection) Carries() Conversation { return c.carries }
+
+// Release ends the following of the connection by its protocol.
+func (c *Connection) Release() { c.Protocol, c.carries = nil, nil }
 
 // String names the connection by its ends.
 func (c *Connection) String() string {
 	return fmt.Sprintf("%s to %s", c.Initiator, c.Target)
 }
 
-// flow returns the direction in which a side sends.
-func (c *Connection) flow(from Side) *Flow {
+// Flow is the direction in which a side sends; nil if it is not known.
+func (c *Connection) Flow(from Side) *Flow {
 	switch from {
 	case Initiator:
 		return c.flows[0]
@@ -196,9 +186,8 @@ func (c *Connection) psnKnown(f *Flow) bool {
 
 // newConnection makes a connection between two addresses and registers it as half open.
 func (t *Tracker) newConnection(initiator, target netip.Addr) *Connection {
-	t.ids++
 	c := &Connection{
-		ID: t.ids, Rail: t.now.frame.Rail, Initiator: initiator, Target: target, cid: -1, mtu: 1024, Frame: t.now.frame,
+		ID: t.NewID(), Rail: t.now.frame.Rail, Initiator: initiator, Target: target, mtu: 1024, Frame: t.now.frame,
 		RequestedAt: t.now.at, reqSeq: t.now.seq,
 	}
 	t.counters.Connections++
@@ -297,8 +286,9 @@ func (t *Tracker) forget(c *Connection) {
 		f.tellGap()
 	}
 	t.lastFlow = nil
-	t.leavePath(c)
-	t.leaveNexus(c)
+	if c.carries != nil {
+		c.carries.Forget()
+	}
 }
 
 // finish gives up what is missing: no more frames of the connection will come.
@@ -314,16 +304,9 @@ func (c *Connection) finish(t *Tracker) {
 }
 
 // gapFound tells the protocol that packets of a direction were not seen.
-func (c *Connection) gapFound(t *Tracker, f *Flow) {
-	switch c.Protocol {
-	case IBTRS:
-		if c.lane != nil {
-			c.lane.gapFound(f)
-		}
-	case SRP:
-		if c.channel != nil {
-			c.channel.gapFound(f)
-		}
+func (c *Connection) gapFound(f *Flow) {
+	if c.carries != nil {
+		c.carries.Gap(f)
 	}
 }
 
@@ -334,10 +317,7 @@ func (t *Tracker) takeMessage(f *Flow, m *Message) {
 		c.State = Established
 		t.establish(c)
 	}
-	switch c.Protocol {
-	case IBTRS:
-		t.takeIBTRS(f, m)
-	case SRP:
-		t.takeSRP(f, m)
+	if c.carries != nil {
+		c.carries.Message(f, m)
 	}
 }

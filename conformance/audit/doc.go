@@ -4,20 +4,23 @@
 // verdicts out. The wire is the only witness that no implementation can bribe, so everything here is careful to say
 // nothing that the frames do not prove.
 //
+// The package names no protocol. A [Protocol] tells it which connections are its own, what their messages mean, how that is told in
+// a line of a timeline, what counts in statistics, and which rules judge it. Protocols are in packages of their own, such as
+// conformance/ibnbd/judge; package audittest tests them.
+//
 // # Nouns
 //
 //   - A [Frame] comes from a [Source] (pcap, pcapng, snoop, standard input, several [Files] merged by time) or from whoever calls
 //     [Tracker.Frame]. A [FrameID] names it by rail and number. Packets of RDMA are found in it whatever they are wrapped in;
 //     [Contents] say what else there is.
-//   - A [Tracker] pairs connection management into connections, connections into queue pairs ([Flow]), paths ([Path]),
-//     sessions ([Session]) and SRP channels ([Channel]); it follows sequence numbers and acknowledgements and puts packets
-//     together to messages, requests and answers.
-//   - An [Event] is one thing that happened. Observers get each at once: nothing is stored. Its String is its line in a
-//     timeline.
-//   - [Statistics] count and measure by path. A [Judge] decides clauses, one [Rule] each; the rules are in tables, a file an
-//     area (judge_conn.go to judge_srp.go). An [Audit] puts all of it together.
+//   - A [Tracker] pairs connection management into connections, and connections into queue pairs ([Flow]); it follows sequence
+//     numbers and acknowledgements and puts packets together to messages. The [Follower] of the protocol that claims a connection
+//     makes sessions, requests and answers of them; its [Conversation] gets what happens on one connection.
+//   - An [Event] is one thing that happened, with the protocol's [Detail]. Observers get each at once: nothing is stored. Its
+//     String is its line in a timeline.
+//   - [Statistics] count and measure by [Line]. A [Judge] decides clauses, one [Rule] each. An [Audit] puts all of it together.
 //
-// Sub-packages: live makes fault predicates of what a tracker sees on a running rail; wireshark is a dissector.
+// Sub-package live makes fault predicates of what a tracker sees on a running rail.
 //
 // # What is not known
 //
@@ -29,13 +32,13 @@
 // A rule that finds something forbidden in a frame blames at once. A rule that misses something (an answer before a
 // permit is used again, an accept before the next request) only suspects: [Ruling.BreaksUnlessMissed] waits until the
 // stream in which the missing thing would have come goes on, message by message, without a gap. If it does not, the finding
-// is inconclusive. [Ruling.BreaksUnlessLost] drops the suspicion if the path turns out to be lost.
+// is inconclusive. A [Suspicion] can be dropped, if the path turns out to be lost.
 // A clause that the traffic never tried is skipped with the reason "not-seen".
 //
 // Clocks are not believed either. Within a file the order of capture counts, and cause and effect tell a clock that was set from
 // frames that were written late; between files they tell how far the clocks are apart ([Clock]). A rule asks [Ruling.Elapsed] how
-// much time has passed, which is not always known, and what came first on two paths is not judged if two clocks have told it. The
-// recordings of the lab are written by one clock that nobody sets: [JudgeFiles] believes it.
+// much time has passed, which is not always known, and what came first on two paths is not judged if two clocks have told it ([Rule].Across). The
+// recordings of the lab are written by one clock that nobody sets: [Protocol.JudgeFiles] believes it.
 //
 // # Bounds
 //
@@ -46,7 +49,7 @@
 //
 // # Proof
 //
-// Captures of mainline, some from the lab (testdata), must be told as they were made; every rule is broken by a mutation of
-// one (package conformance/mutant/recording); and captures damaged at random, or written by clocks that are wrong, must blame nobody.
-// One recording in every encoding that a table names must have the same verdicts.
+// Captures of mainline, some from the lab, must be told as they were made; every rule is broken by a mutation of one (package
+// conformance/mutant/recording); and captures damaged at random, or written by clocks that are wrong, must blame nobody. One
+// recording in every encoding that a table names must have the same verdicts.
 package audit

@@ -22,12 +22,12 @@ func (t *Tracker) noteClock(f Frame) {
 	t.untimed, t.apart, t.file = f.Untimed, f.Apart, f.File
 }
 
-// tells reports whether it is known how much time has passed since an earlier time.
-func (t *Tracker) tells(from time.Time) bool { return !from.Before(t.vagueUntil) }
+// Tells reports whether it is known how much time has passed since an earlier time.
+func (t *Tracker) Tells(from time.Time) bool { return !from.Before(t.vagueUntil) }
 
-// elapsed gives the time from one moment to another, or unknownTime.
-func (t *Tracker) elapsed(from, to time.Time) time.Duration {
-	if !t.tells(from) {
+// Elapsed gives the time from one moment to another; it is negative if the capture does not tell it.
+func (t *Tracker) Elapsed(from, to time.Time) time.Duration {
+	if !t.Tells(from) {
 		return unknownTime
 	}
 	return to.Sub(from)
@@ -36,36 +36,38 @@ func (t *Tracker) elapsed(from, to time.Time) time.Duration {
 // unknownTime stands for a time that the capture does not tell.
 const unknownTime time.Duration = -1
 
-// after gives a time as in "answered after 2 ms".
-func after(d time.Duration) string {
+// After gives a time as in "answered after 2 ms".
+func After(d time.Duration) string {
 	if d < 0 {
 		return "after an unknown time"
 	}
-	return "after " + shortTime(d)
+	return "after " + ShortTime(d)
 }
 
-// ago gives a time as in "the last one, 2 ms ago".
-func ago(d time.Duration) string {
+// Ago gives a time as in "the last one, 2 ms ago".
+func Ago(d time.Duration) string {
 	if d < 0 {
 		return ""
 	}
-	return ", " + shortTime(d) + " ago"
+	return ", " + ShortTime(d) + " ago"
 }
 
-// tells is [Tracker.tells] at the time of the event.
-func (e *Event) tells(from time.Time) bool { return !from.Before(e.vagueUntil) }
+// Tells is [Tracker.Tells] at the time of the event.
+func (e *Event) Tells(from time.Time) bool { return !from.Before(e.vagueUntil) }
 
 // Elapsed gives the time from an earlier moment to that of the event. Where the capture does not tell it, it is false, and the
 // clause was tried without a decision.
 func (r *Ruling) Elapsed(from time.Time) (time.Duration, bool) {
-	if r.event.tells(from) {
+	if r.event.Tells(from) {
 		return r.event.At.Sub(from), true
 	}
 	r.unsureOfTime(r.tally())
 	return 0, false
 }
 
-// unsureOfTime says that the clause was tried, and that it depends on a time that the capture does not tell.
+// UnsureOfTime says of what a side has done that the clause was tried, and depends on a time that the capture does not tell.
+func (r *Ruling) UnsureOfTime(side Side) { r.unsureOfTime(r.tallyOf(side)) }
+
 func (r *Ruling) unsureOfTime(t *tally) {
 	if t.timeless++; t.timeless == 1 {
 		t.timelessAt, t.timelessIn = fmt.Sprintf("%s%v", place(r.event), r.event.Kind), r.event.Frames()

@@ -37,16 +37,12 @@ type Flow struct {
 	overrunBy int
 	msg       Message
 	inMessage bool
-	watchers  []watcher
+	watchers  []Watcher
 	takers    []taker
 
 	sent          uint64 // request packets
 	retransmitted uint64
 	rnr           uint64
-	rnrPSN        roce.PSN // of the last RNR NAK, how often it came, since when
-	rnrAgain      int
-	rnrSince      time.Time
-	rnrStalled    bool // for so long that it was reported
 }
 
 type psnRange struct {
@@ -65,18 +61,27 @@ type heldPacket struct {
 	payload []byte
 }
 
-// watcher waits for a flow to go on. A message in order shows that nothing was missed; a gap shows the contrary.
-type watcher interface {
-	inOrder(f *Flow)
-	gap(f *Flow)
+// Stream is what packets come in: a direction of a queue pair, or the datagrams of connection management.
+type Stream interface {
+	// Watch makes w hear of what comes next: something in order, or a gap. It is false if there are too many who wait.
+	Watch(w Watcher) bool
+	// CleanSince reports whether everything that was sent from a frame on was seen.
+	CleanSince(seq uint64) bool
 }
 
-// takings are the acknowledgements of what is sent in a flow: its receiver gives them as long as its queue pair lives.
-type takings struct{ of *Flow }
+// Watcher waits for a stream to go on. A message in order shows that nothing was missed; a gap shows the contrary.
+type Watcher interface {
+	InOrder()
+	Gap()
+}
+
+// Acknowledgements is the stream of the acknowledgements of what is sent in a flow: its receiver gives them as long as its queue
+// pair lives.
+type Acknowledgements struct{ Of *Flow }
 
 // taker waits for the acknowledgement of a packet.
 type taker struct {
-	watcher
+	Watcher
 	psn roce.PSN
 }
 
@@ -104,8 +109,8 @@ type Message struct {
 	FirstAt, LastAt time.Time
 	FirstPSN, PSN   roce.PSN // of the first and of the last packet
 	Packets         int
-	firstSeq        uint64
-	late            bool // it was held back: what follows from it may have been seen before
+	FirstSeq        uint64 // number of the first frame among all frames
+	Late            bool   // it was held back: what follows from it may have been seen before
 	buf             []byte
 }
 
@@ -113,7 +118,7 @@ type Message struct {
 func (t *Tracker) takeRC(p *roce.Packet) {
 	f := t.findFlow(p)
 	if f == nil {
-		t.takeOrphan(p)
+		t.takeStray(p)
 		return
 	}
 	f.lastAt = t.now.at
@@ -182,10 +187,10 @@ func (t *Tracker) takeAgain(f *Flow, p *roce.Packet) {
 	t.counters.Retransmitted++
 	f.retransmitted++
 	f.lastAgain = t.now.seq
-	e := t.fresh(Retransmission)
-	e.setFlow(f)
+	e := t.Fresh(Retransmission)
+	e.SetFlow(f)
 	e.PSN = p.BTH.PSN
-	t.emit(e)
+	t.Emit(e)
 }
 
 // hold keeps a packet that came before an earlier one.
@@ -265,20 +270,20 @@ func (t *Tracker) gapFound(f *Flow, first roce.PSN, n int) {
 	f.gaps[0] = psnRange{first, n}
 	f.lastGap = t.now.seq
 	f.tellGap()
-	f.conn.gapFound(t, f)
-	e := t.fresh(Gap)
-	e.setFlow(f)
-	e.PSN, e.Count = first, n
-	t.emit(e)
+	f.conn.gapFound(f)
+	e := t.Fresh(Gap)
+	e.SetFlow(f)
+	e.PSN, e.Packets = first, n
+	t.Emit(e)
 }
 
 // tellGap tells all who waited that something was missed.
 func (f *Flow) tellGap() {
 	for _, w := range f.watchers {
-		w.gap(f)
+		w.Gap()
 	}
 	for _, w := range f.takers {
-		w.gap(f)
+		w.Gap()
 	}
 	f.watchers, f.takers = f.watchers[:0], f.takers[:0]
 }
@@ -326,12 +331,11 @@ func (t *Tracker) takeAck(requests *Flow, p *roce.Packet) {
 }
 
 func (t *Tracker) emitAck(requests *Flow, p *roce.Packet, kind Kind) {
-	e := t.fresh(kind)
-	e.setFlow(requests)
-	e.From = requests.from.other()
+	e := t.Fresh(kind)
+	e.SetFlow(requests)
+	e.From = requests.from.Other()
 	e.PSN, e.Syndrome = p.BTH.PSN, p.AETH.Syndrome
-	e.Refused = requests.conn.refusedRequest(requests, p.BTH.PSN)
-	t.emit(e)
+	t.Emit(e)
 }
 
 // acknowledged notes that the peer has everything up to psn; what was not seen of it until now was missed.
@@ -361,7 +365,7 @@ func (f *Flow) taken(psn roce.PSN) {
 		if psn.Before(t.psn) {
 			return false
 		}
-		t.inOrder(f)
+		t.InOrder()
 		return true
 	})
 }
@@ -371,10 +375,10 @@ func (t *Tracker) takeReadResponse(requests *Flow, p *roce.Packet) {
 	psn := p.BTH.PSN
 	if over := requests.overrun; over.n > 0 && psn.In(over.first, over.n) {
 		requests.overrun = psnRange{}
-		e := t.fresh(ReadOverrun)
-		e.setFlow(requests)
-		e.PSN, e.Count = over.first, requests.overrunBy
-		t.emit(e)
+		e := t.Fresh(ReadOverrun)
+		e.SetFlow(requests)
+		e.PSN, e.Packets = over.first, requests.overrunBy
+		t.Emit(e)
 	}
 	requests.reads = slices.DeleteFunc(requests.reads, func(r readRange) bool { return !psn.Before(r.first.Add(r.n - 1)) })
 }
@@ -419,7 +423,7 @@ func (t *Tracker) acceptPacket(f *Flow, p *roce.Packet, at packetTime) {
 // was missed, sent again.
 func (f *Flow) wentOn(waiting int) {
 	for _, w := range f.watchers[:waiting] {
-		w.inOrder(f)
+		w.InOrder()
 	}
 	f.watchers = slices.Delete(f.watchers, 0, waiting)
 }
@@ -445,7 +449,7 @@ func (f *Flow) begin(op roce.OpCode, p *roce.Packet, at packetTime) {
 		buf = nil // a large INFO response is the exception
 	}
 	f.msg = Message{
-		Operation: op.Operation(), First: at.frame, FirstAt: at.at, FirstPSN: p.BTH.PSN, firstSeq: at.seq, buf: buf[:0],
+		Operation: op.Operation(), First: at.frame, FirstAt: at.at, FirstPSN: p.BTH.PSN, FirstSeq: at.seq, buf: buf[:0],
 	}
 	f.inMessage = true
 	if op.Ext().Has(roce.ExtRETH) {
@@ -495,7 +499,7 @@ func payloadLen(p *roce.Packet) int {
 func (t *Tracker) finishMessage(f *Flow, p *roce.Packet, at packetTime) {
 	m, op := &f.msg, p.BTH.OpCode
 	f.inMessage = false
-	m.late = at.seq != t.now.seq
+	m.Late = at.seq != t.now.seq
 	m.Last, m.LastAt, m.PSN, m.Solicited = at.frame, at.at, p.BTH.PSN, p.BTH.Solicited
 	if op.Ext().Has(roce.ExtImmDt) {
 		m.HasImm, m.Immediate = true, p.ImmDt.Value
@@ -510,27 +514,46 @@ func (t *Tracker) finishMessage(f *Flow, p *roce.Packet, at packetTime) {
 	t.now = held
 }
 
-// cleanSince reports whether everything that was sent from frame seq on was seen, up to now.
-func (f *Flow) cleanSince(seq uint64) bool { return f.lastGap < seq && len(f.held) == 0 }
+// CleanSince reports whether everything that was sent from frame seq on was seen, up to now.
+func (f *Flow) CleanSince(seq uint64) bool { return f.lastGap < seq && len(f.held) == 0 }
 
-// maxWatchers is how many wait for a flow at a time.
-const maxWatchers = 256
+// From is the side that sends in the flow.
+func (f *Flow) From() Side { return f.from }
 
-// watch makes w hear of the flow's next message in order or gap, whichever is first.
-func (f *Flow) watch(w watcher) bool {
-	if len(f.watchers) >= maxWatchers {
+// Connection is the one that the flow is a direction of.
+func (f *Flow) Connection() *Connection { return f.conn }
+
+// Back is the other direction; nil if it is not known.
+func (f *Flow) Back() *Flow { return f.back }
+
+// Started reports whether anything was sent.
+func (f *Flow) Started() bool { return f.started }
+
+// AgainSince reports whether a packet was sent again, or arrived nowhere, after a frame.
+func (f *Flow) AgainSince(seq uint64) bool { return f.lastAgain > seq }
+
+// AllTaken reports whether the last packet that was sent is acknowledged.
+func (f *Flow) AllTaken() bool { return f.ackedAny && f.acked == f.next.Add(-1) }
+
+// MaxWatchers is how many wait for a flow at a time.
+const MaxWatchers = 256
+
+// Watch makes w hear of the flow's next message in order or gap, whichever is first.
+func (f *Flow) Watch(w Watcher) bool {
+	if len(f.watchers) >= MaxWatchers {
 		return false
 	}
 	f.watchers = append(f.watchers, w)
 	return true
 }
 
-func (t takings) cleanSince(seq uint64) bool { return t.of.cleanSince(seq) }
+// CleanSince is that of the flow.
+func (a Acknowledgements) CleanSince(seq uint64) bool { return a.Of.CleanSince(seq) }
 
-// watch makes w hear of the first acknowledgement of what is sent from now on, or of a gap, whichever is first.
-func (t takings) watch(w watcher) bool {
-	f := t.of
-	if !f.started || len(f.takers) >= maxWatchers {
+// Watch makes w hear of the first acknowledgement of what is sent from now on, or of a gap, whichever is first.
+func (a Acknowledgements) Watch(w Watcher) bool {
+	f := a.Of
+	if !f.started || len(f.takers) >= MaxWatchers {
 		return false
 	}
 	f.takers = append(f.takers, taker{w, f.next})

@@ -4,7 +4,6 @@ package audit
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -14,20 +13,26 @@ import (
 // Judge decides clauses from the events of a tracker. It only ever blames a side for what the capture proves: where
 // frames are missing it says that it does not know.
 type Judge struct {
-	config    Configuration
-	rules     [kinds][]*bench
-	benches   []*bench
-	catalogue *clauses.Catalogue
-	start     time.Time
-	end       time.Time
-	ruling    Ruling
-	memory    memories
+	config Configuration
+	parts  []*part
+	start  time.Time
+	end    time.Time
+	ruling Ruling
+}
+
+// part are the rules of one protocol, which see its events only.
+type part struct {
+	protocol *Protocol
+	rules    map[Kind][]*bench
+	benches  map[string]*bench // by clause
+	memory   Memory
 }
 
 // bench is one rule at work: what it found so far, for each side that it judges.
 type bench struct {
 	rule   Rule
 	clause clauses.Clause
+	memory Memory
 	sides  [3]tally
 }
 
@@ -61,21 +66,37 @@ type Violation struct {
 // keptViolations is how many proofs are kept for each clause and side; all are counted.
 const keptViolations = 16
 
-// NewJudge makes a judge with all rules.
-func NewJudge(catalogue *clauses.Catalogue, config Configuration) (*Judge, error) {
-	j := &Judge{config: config, catalogue: catalogue, memory: newMemories()}
-	for _, rule := range Rules() {
-		clause, known := catalogue.Get(rule.Clause)
-		if !known {
-			return nil, fmt.Errorf("audit: rule for clause %s, which is not in the catalogue", rule.Clause)
+// NewJudge makes a judge with all rules of protocols.
+func NewJudge(protocols []*Protocol, config Configuration) (*Judge, error) {
+	j := &Judge{config: config}
+	for _, protocol := range protocols {
+		p := &part{protocol: protocol, rules: make(map[Kind][]*bench), benches: make(map[string]*bench)}
+		if protocol.NewMemory != nil {
+			p.memory = protocol.NewMemory()
 		}
-		b := &bench{rule: rule, clause: clause}
-		j.benches = append(j.benches, b)
-		for _, kind := range rule.On {
-			j.rules[kind] = append(j.rules[kind], b)
+		if err := j.add(p); err != nil {
+			return nil, err
 		}
 	}
 	return j, nil
+}
+
+// add has the rules of a protocol judge, too.
+func (j *Judge) add(p *part) error {
+	j.parts = append(j.parts, p)
+	catalogue := p.protocol.Catalogue()
+	for _, rule := range p.protocol.Rules {
+		clause, known := catalogue.Get(rule.Clause)
+		if !known {
+			return fmt.Errorf("audit: rule for clause %s, which is not in the catalogue", rule.Clause)
+		}
+		b := &bench{rule: rule, clause: clause, memory: p.memory}
+		p.benches[rule.Clause] = b
+		for _, kind := range rule.On {
+			p.rules[kind] = append(p.rules[kind], b)
+		}
+	}
+	return nil
 }
 
 // Observe takes one event of a tracker.
@@ -86,16 +107,26 @@ func (j *Judge) Observe(e *Event) {
 	if e.At.After(j.end) {
 		j.end = e.At
 	}
+	for _, p := range j.parts {
+		if p.protocol == e.Protocol {
+			j.see(p, e)
+		}
+	}
+}
+
+func (j *Judge) see(p *part, e *Event) {
 	r := &j.ruling
 	r.judge, r.event = j, e
-	for _, b := range j.rules[e.Kind] {
+	for _, b := range p.rules[e.Kind] {
 		if e.Connection != nil && e.Connection.Uncertain() {
 			continue
 		}
 		r.bench = b
 		b.rule.Check(e, r)
 	}
-	j.memory.after(e)
+	if p.memory != nil {
+		p.memory.After(e)
+	}
 }
 
 // Ruling is what a rule says of an event.
@@ -104,6 +135,9 @@ type Ruling struct {
 	bench *bench
 	event *Event
 }
+
+// Memory is what the rules of the event's protocol remember.
+func (r *Ruling) Memory() Memory { return r.bench.memory }
 
 // Config is what the judge was told.
 func (r *Ruling) Config() Configuration { return r.judge.config }
@@ -126,6 +160,9 @@ func (r *Ruling) tallyOf(actor Side) *tally {
 // Holds says that the clause was tried and kept.
 func (r *Ruling) Holds() { r.holds(r.tally()) }
 
+// HoldsFor says that the clause was tried and kept by a side other than the one whose event it is.
+func (r *Ruling) HoldsFor(side Side) { r.holds(r.tallyOf(side)) }
+
 func (r *Ruling) holds(t *tally) {
 	t.held++
 	if t.heldAt == nil {
@@ -145,7 +182,7 @@ func (r *Ruling) Kept(ok bool) bool {
 // Breaks says that the clause was broken, and how.
 func (r *Ruling) Breaks(format string, args ...any) {
 	if r.isAcross() {
-		r.unsureOfOrder(format, args...)
+		r.UnsureOfOrder(format, args...)
 		return
 	}
 	r.tally().add(r.violation(format, args...))
@@ -172,69 +209,90 @@ func (r *Ruling) Unsure(format string, args ...any) {
 	}
 }
 
-// stream is what packets come in: a direction of a queue pair, or the datagrams of connection management.
-type stream interface {
-	watch(w watcher) bool
-	cleanSince(seq uint64) bool
-}
-
-// always is the frame before the first: everything that was ever sent must have been seen.
-const always = 1
+// Always is the frame before the first: everything that was ever sent must have been seen.
+const Always = 1
 
 // BreaksUnlessMissed says that the clause was broken unless a frame of one of the streams was missed, from frame since up
 // to now. It is settled when each stream goes on: in order, nothing was missed; with a gap, nobody knows.
-func (r *Ruling) BreaksUnlessMissed(streams []stream, since uint64, format string, args ...any) {
-	r.suspect(streams, since, format, args...)
+func (r *Ruling) BreaksUnlessMissed(streams []Stream, since uint64, format string, args ...any) {
+	r.Suspect(streams, since, format, args...)
 }
 
-// BreaksUnlessLost is the same for what is right when a path is lost: the suspicion is dropped if one of the paths is closed
-// before all of the streams have gone on.
-func (r *Ruling) BreaksUnlessLost(paths []*build, streams []stream, since uint64, format string, args ...any) {
-	s := r.suspect(streams, since, format, args...)
-	for _, b := range paths {
-		b.suspicions = slices.DeleteFunc(b.suspicions, func(s *suspicion) bool { return s.settled })
-		if !s.settled && len(b.suspicions) < maxWatchers {
-			b.suspicions = append(b.suspicions, s)
-		}
+// BreaksIfClean blames if no datagram of the event's sender was missed since a frame.
+func (r *Ruling) BreaksIfClean(since uint64, format string, args ...any) {
+	if r.event.Manager.CleanSince(since) {
+		r.Breaks(format, args...)
+		return
 	}
+	r.Unsure(format, args...)
+}
+
+// BreaksIfSawAll blames if every datagram that the sender ever sent was seen.
+func (r *Ruling) BreaksIfSawAll(format string, args ...any) {
+	if r.event.Manager.SawAll() {
+		r.Breaks(format, args...)
+		return
+	}
+	r.Unsure(format, args...)
 }
 
 // BreaksIfHeard says that the clause was broken if one of the streams goes on: only then is who sent it still there.
 func (r *Ruling) BreaksIfHeard(streams []*Flow, format string, args ...any) {
 	if r.isAcross() {
-		r.unsureOfOrder(format, args...)
+		r.UnsureOfOrder(format, args...)
 		return
 	}
-	s := &alibi{tally: r.tally(), violation: r.violation(format, args...)}
+	s := &alibi{Accusation: r.Accuse(r.event.From, format, args...)}
 	for _, stream := range streams {
-		stream.watch(s)
+		stream.Watch(s)
 	}
 }
 
 // alibi holds as long as nothing more is heard.
 type alibi struct {
-	tally     *tally
-	violation Violation
-	settled   bool
+	*Accusation
+	settled bool
 }
 
-func (a *alibi) inOrder(*Flow) {
+// InOrder confirms the accusation.
+func (a *alibi) InOrder() {
 	if !a.settled {
 		a.settled = true
-		a.tally.add(a.violation)
+		a.Confirm()
 	}
 }
 
-func (a *alibi) gap(*Flow) { a.settled = true } // what was missed may be older
+// Gap drops the accusation: what was missed may be older.
+func (a *alibi) Gap() { a.settled = true }
 
-func (r *Ruling) suspect(streams []stream, since uint64, format string, args ...any) *suspicion {
+// Accusation is a violation that is counted only if it is confirmed.
+type Accusation struct {
+	tally     *tally
+	violation Violation
+}
+
+// Accuse prepares to blame a side.
+func (r *Ruling) Accuse(side Side, format string, args ...any) *Accusation {
+	return &Accusation{r.tallyOf(side), r.violation(format, args...)}
+}
+
+// Confirm blames. It must be called once at most.
+func (a *Accusation) Confirm() { a.tally.add(a.violation) }
+
+// Suspect is [Ruling.BreaksUnlessMissed] with a suspicion that may be dropped.
+func (r *Ruling) Suspect(streams []Stream, since uint64, format string, args ...any) *Suspicion {
 	if r.isAcross() {
-		r.unsureOfOrder(format, args...)
-		return &suspicion{settled: true}
+		r.UnsureOfOrder(format, args...)
+		return &Suspicion{settled: true}
 	}
-	s := &suspicion{tally: r.tally(), violation: r.violation(format, args...)}
+	return r.SuspectSide(r.event.From, streams, since, format, args...)
+}
+
+// SuspectSide is the same with a side other than the one whose event it is.
+func (r *Ruling) SuspectSide(side Side, streams []Stream, since uint64, format string, args ...any) *Suspicion {
+	s := &Suspicion{Accusation: r.Accuse(side, format, args...)}
 	for _, stream := range streams {
-		if !stream.cleanSince(since) || !stream.watch(s) {
+		if !stream.CleanSince(since) || !stream.Watch(s) {
 			s.doubt = true
 			break
 		}
@@ -247,34 +305,41 @@ func (r *Ruling) suspect(streams []stream, since uint64, format string, args ...
 	return s
 }
 
-// suspicion waits for the streams to go on.
-type suspicion struct {
-	tally     *tally
-	violation Violation
-	waiting   int
-	doubt     bool
-	settled   bool
+// Suspicion waits for the streams to go on.
+type Suspicion struct {
+	*Accusation
+	waiting int
+	doubt   bool
+	settled bool
 }
 
-func (s *suspicion) inOrder(*Flow) {
+// Settled reports whether it waits no more.
+func (s *Suspicion) Settled() bool { return s.settled }
+
+// WaitFor has the suspicion wait for one thing more, of which its caller will tell by InOrder or Gap.
+func (s *Suspicion) WaitFor() { s.waiting++ }
+
+// InOrder says that something came in order.
+func (s *Suspicion) InOrder() {
 	if s.waiting--; s.waiting == 0 {
 		s.settle()
 	}
 }
 
-func (s *suspicion) gap(*Flow) {
+// Gap says that something was missed.
+func (s *Suspicion) Gap() {
 	s.doubt = true
 	s.settle()
 }
 
-func (s *suspicion) settle() {
+func (s *Suspicion) settle() {
 	if s.settled {
 		return
 	}
 	s.settled = true
 	s.tally.open--
 	if !s.doubt {
-		s.tally.add(s.violation)
+		s.Confirm()
 		return
 	}
 	s.tally.unsure++
@@ -283,8 +348,8 @@ func (s *suspicion) settle() {
 	}
 }
 
-// dismiss drops the suspicion: there is another explanation.
-func (s *suspicion) dismiss() {
+// Dismiss drops the suspicion: there is another explanation.
+func (s *Suspicion) Dismiss() {
 	if !s.settled {
 		s.settled = true
 		s.tally.open--
@@ -294,10 +359,8 @@ func (s *suspicion) dismiss() {
 // place says where an event was, for messages.
 func place(e *Event) string {
 	switch {
-	case e.Session != nil && e.Path != nil && e.Connection != nil && e.Connection.cid >= 0:
-		return fmt.Sprintf("session %s, path %s, connection %d: ", e.Session, e.Path, e.Connection.cid)
-	case e.Session != nil && e.Path != nil:
-		return fmt.Sprintf("session %s, path %s: ", e.Session, e.Path)
+	case e.Detail != nil && e.Detail.SessionName() != "":
+		return e.Detail.Place() + ": "
 	case e.Connection != nil:
 		return e.Connection.String() + ": "
 	}
@@ -317,16 +380,15 @@ type Finding struct {
 	Frames     []FrameID // of the proof
 }
 
-// Findings gives what was found so far, a finding for each clause and side that it judges, in the order of the catalogue.
+// Findings gives what was found so far, a finding for each clause and side that it judges, in the order of the protocols and their
+// catalogues.
 func (j *Judge) Findings() []Finding {
-	byClause := make(map[string]*bench)
-	for _, b := range j.benches {
-		byClause[b.clause.ID] = b
-	}
 	var findings []Finding
-	for _, clause := range j.catalogue.All() {
-		if b := byClause[clause.ID]; b != nil {
-			findings = append(findings, b.findings()...)
+	for _, p := range j.parts {
+		for _, clause := range p.protocol.Catalogue().All() {
+			if b := p.benches[clause.ID]; b != nil {
+				findings = append(findings, b.findings()...)
+			}
 		}
 	}
 	return findings

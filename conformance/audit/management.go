@@ -5,11 +5,8 @@ package audit
 import (
 	"bytes"
 	"net/netip"
-	"slices"
 
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
-	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // managerKey names a sender of management datagrams: the network card, or the address where no card is known.
@@ -18,20 +15,20 @@ type managerKey struct {
 	addr [16]byte
 }
 
-// manager follows the packet sequence numbers of the datagrams that one queue pair 1 sends. They have no
+// Manager follows the packet sequence numbers of the datagrams that one queue pair 1 sends. They have no
 // acknowledgements, but the numbers tell whether any was missed.
-type manager struct {
+type Manager struct {
 	key      managerKey
 	next     roce.PSN
 	first    roce.PSN
 	counts   bool // numbers have been seen to grow by one
 	lastGap  uint64
-	watchers []watcher
+	watchers []Watcher
 }
 
 const maxManagers = 4096
 
-func (t *Tracker) managerOf(p *roce.Packet) *manager {
+func (t *Tracker) managerOf(p *roce.Packet) *Manager {
 	key := managerKey{mac: p.SrcMAC}
 	if p.SrcMAC == (roce.MAC{}) {
 		key.addr = addr16(p.Src)
@@ -41,7 +38,7 @@ func (t *Tracker) managerOf(p *roce.Packet) *manager {
 		if len(t.managers) >= maxManagers {
 			clear(t.managers) // a flood of senders; who sends on begins anew
 		}
-		m = &manager{key: key, next: p.BTH.PSN, first: p.BTH.PSN, lastGap: t.now.seq}
+		m = &Manager{key: key, next: p.BTH.PSN, first: p.BTH.PSN, lastGap: t.now.seq}
 		if p.BTH.PSN == 0 {
 			m.lastGap = 0 // the first datagram of this sender ever
 		}
@@ -51,13 +48,13 @@ func (t *Tracker) managerOf(p *roce.Packet) *manager {
 }
 
 // take follows the number of one datagram.
-func (m *manager) take(t *Tracker, psn roce.PSN) {
+func (m *Manager) take(t *Tracker, psn roce.PSN) {
 	switch d := psn.Sub(m.next); {
 	case d == 0:
 		m.counts = m.counts || psn != m.first
 		m.next = psn.Add(1)
 		for _, w := range m.watchers {
-			w.inOrder(nil)
+			w.InOrder()
 		}
 		m.watchers = m.watchers[:0]
 	case d > 0 || d < -farAway:
@@ -65,22 +62,26 @@ func (m *manager) take(t *Tracker, psn roce.PSN) {
 		m.next = psn.Add(1)
 		m.lastGap = t.now.seq
 		for _, w := range m.watchers {
-			w.gap(nil)
+			w.Gap()
 		}
 		m.watchers = m.watchers[:0]
 	}
 }
 
-// cleanSince reports whether all datagrams from frame seq on were seen.
-func (m *manager) cleanSince(seq uint64) bool { return m != nil && m.counts && m.lastGap < seq }
+// CleanSince reports whether all datagrams from frame seq on were seen.
+func (m *Manager) CleanSince(seq uint64) bool { return m != nil && m.counts && m.lastGap < seq }
 
-func (m *manager) watch(w watcher) bool {
+// Watch makes w hear of the next datagram in order or gap, whichever is first.
+func (m *Manager) Watch(w Watcher) bool {
 	if len(m.watchers) >= 256 {
 		return false
 	}
 	m.watchers = append(m.watchers, w)
 	return true
 }
+
+// SawAll reports whether the capture has every datagram that the sender ever sent: they are counted from 0.
+func (m *Manager) SawAll() bool { return m != nil && m.counts && m.first == 0 && m.lastGap == 0 }
 
 func (t *Tracker) takeManagement(p *roce.Packet) {
 	t.counters.Management++
@@ -124,16 +125,16 @@ func (t *Tracker) findConnection(src, dst netip.Addr, local, remote uint32) (*Co
 	return c, Target
 }
 
-func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, private []byte, from *manager) {
+func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, private []byte, from *Manager) {
 	key := commKey{addr16(src), addr16(dst), m.LocalCommID}
 	if old := t.byComm[key]; old != nil {
 		if old.sameRequest(m, private) {
 			old.Repeated++
 			t.counters.ManagementAgain++
 			t.touch(old)
-			e := t.fresh(ConnectionRequestAgain)
-			e.setConnection(old, Initiator)
-			t.emit(e)
+			e := t.Fresh(ConnectionRequestAgain)
+			e.SetConnection(old, Initiator)
+			t.Emit(e)
 			return
 		}
 		t.forget(old)
@@ -142,7 +143,7 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 		return
 	}
 	c := t.newConnection(src, dst)
-	c.initiatorManager = from
+	c.managers[Initiator] = from
 	c.State, c.HasRequest, c.Request = Requested, true, *m
 	c.comm[0] = key
 	t.byComm[key] = c
@@ -154,17 +155,20 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 	if !t.taken(c, m.LocalQPN) {
 		t.addFlow(c, Target, m.LocalQPN)
 	}
-	if c.Protocol = t.protocolOf(c, m); c.Protocol == OtherProtocol {
+	follower := t.claim(c)
+	if follower == nil {
 		countOne(t.tallies.services, m.ServiceID)
 	}
-	e := t.fresh(ConnectionRequest)
-	e.setConnection(c, Initiator)
-	e.manager = from
+	e := t.Fresh(ConnectionRequest)
+	e.SetConnection(c, Initiator)
+	e.Manager = from
 	e.Private = c.private[:c.privLen]
-	t.joinProtocol(c, e)
-	t.emit(e)
-	if c.channel != nil && c.channel.nexus != nil {
-		c.channel.nexus.note(c)
+	if follower != nil {
+		c.carries = follower.Join(c, e)
+	}
+	t.Emit(e)
+	if follower != nil {
+		follower.Joined(c)
 	}
 }
 
@@ -172,7 +176,7 @@ func (t *Tracker) takeREQ(src, dst netip.Addr, mad *roce.MAD, m *roce.CMReq, pri
 // anybody can make, does not end it. The reply does.
 func (t *Tracker) taken(c *Connection, qpn uint32) bool {
 	old := t.flows[flowKey{addr16(c.Initiator), addr16(c.Target), qpn}]
-	return old != nil && old.conn.State.live()
+	return old != nil && old.conn.State.Live()
 }
 
 // sameRequest reports whether a REQ is the connection's own, sent again.
@@ -183,7 +187,7 @@ func (c *Connection) sameRequest(m *roce.CMReq, private []byte) bool {
 
 // application returns the part of a REQ's private data that belongs to the application.
 func application(m *roce.CMReq, private []byte) []byte {
-	if addressed(m.ServiceID) && len(private) > roce.IPCMLen {
+	if Addressed(m.ServiceID) && len(private) > roce.IPCMLen {
 		return private[roce.IPCMLen:]
 	}
 	return private
@@ -193,34 +197,31 @@ func application(m *roce.CMReq, private []byte) []byte {
 // header with IP addresses.
 const portSpaceIB = 0x3F
 
-// addressed reports whether the private data of a request to a service begins with a header of IP addresses.
-func addressed(id roce.ServiceID) bool {
+// Addressed reports whether the private data of a request to a service begins with a header of IP addresses.
+func Addressed(id roce.ServiceID) bool {
 	space, _, ok := id.IP()
 	return ok && space != portSpaceIB
 }
 
-// protocolOf tells from a request what a connection will carry.
-func (t *Tracker) protocolOf(c *Connection, m *roce.CMReq) Protocol {
-	private := c.private[:c.privLen]
-	switch {
-	case slices.Contains(t.opt.Ports, c.Port), uint64(m.ServiceID)>>16 == 0x13F && slices.Contains(t.opt.Ports, uint16(m.ServiceID)):
-		return IBTRS
-	case len(private) >= ibtrs.ConnRequestSize && private[2] == ibtrs.Magic&0xFF && private[3] == ibtrs.Magic>>8:
-		return IBTRS
-	case slices.Contains(t.opt.SRPPorts, c.Port) || looksLikeLogin(private):
-		return SRP
+// claim finds the protocol that a connection will carry: the first one that claims it.
+func (t *Tracker) claim(c *Connection) Follower {
+	for i, f := range t.followers {
+		if f.Claims(c) {
+			c.Protocol = t.opt.Protocols[i]
+			return f
+		}
 	}
-	return OtherProtocol
+	return nil
 }
 
-// looksLikeLogin tells whether private data has the form of an SRP login request over the RDMA connection manager.
-func looksLikeLogin(private []byte) bool {
-	m, err := srp.ParseLoginReqCM(private)
-	return err == nil && m.RequiredFormats != 0 && m.RequiredFormats&^(srp.FormatsDirect|srp.FormatsIndirect) == 0 &&
-		m.TargetPort != (srp.PortID{})
+// close tells the protocol that the connection has ended.
+func (c *Connection) close() {
+	if c.carries != nil {
+		c.carries.Close()
+	}
 }
 
-func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, from *manager) {
+func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, from *Manager) {
 	c := t.byComm[commKey{addr16(dst), addr16(src), m.RemoteCommID}]
 	switch {
 	case c == nil:
@@ -234,7 +235,7 @@ func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, fr
 	}
 	c.State, c.HasReply, c.Reply = Replied, true, *m
 	c.repSeq = t.now.seq
-	c.targetManager = from
+	c.managers[Target] = from
 	c.comm[1] = commKey{addr16(src), addr16(dst), m.LocalCommID}
 	t.byComm[c.comm[1]] = c
 	t.touch(c)
@@ -242,29 +243,33 @@ func (t *Tracker) takeREP(src, dst netip.Addr, m *roce.CMRep, private []byte, fr
 	if c.HasRequest {
 		t.addFlow(c, Target, c.Request.LocalQPN)
 	}
-	e := t.fresh(ConnectionReply)
-	e.setConnection(c, Target)
-	e.manager = from
+	e := t.Fresh(ConnectionReply)
+	e.SetConnection(c, Target)
+	e.Manager = from
 	e.Private = private
-	t.replyProtocol(c, e)
-	t.emit(e)
+	if c.carries != nil {
+		c.carries.Reply(e)
+	}
+	t.Emit(e)
 }
 
-func (t *Tracker) takeREJ(src, dst netip.Addr, m *roce.CMRej, private []byte, from *manager) {
+func (t *Tracker) takeREJ(src, dst netip.Addr, m *roce.CMRej, private []byte, from *Manager) {
 	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
 	if c == nil || c.State == Rejected {
 		return
 	}
 	c.State, c.ClosedAt = Rejected, t.now.at
-	e := t.fresh(ConnectionReject)
-	e.setConnection(c, side)
-	e.manager = from
+	e := t.Fresh(ConnectionReject)
+	e.SetConnection(c, side)
+	e.Manager = from
 	e.Private, e.RejectReason = private, m.Reason
-	t.rejectProtocol(c, e)
-	t.emit(e)
+	if c.carries != nil {
+		c.carries.Reject(e)
+	}
+	t.Emit(e)
 }
 
-func (t *Tracker) takeRTU(src, dst netip.Addr, m *roce.CMRtu, from *manager) {
+func (t *Tracker) takeRTU(src, dst netip.Addr, m *roce.CMRtu, from *Manager) {
 	c, _ := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
 	if c == nil || c.rtuSeq != 0 {
 		return
@@ -274,13 +279,13 @@ func (t *Tracker) takeRTU(src, dst netip.Addr, m *roce.CMRtu, from *manager) {
 		c.State = Established
 	}
 	t.establish(c)
-	e := t.fresh(ConnectionEstablished)
-	e.setConnection(c, Initiator)
-	e.manager = from
-	t.emit(e)
+	e := t.Fresh(ConnectionEstablished)
+	e.SetConnection(c, Initiator)
+	e.Manager = from
+	t.Emit(e)
 }
 
-func (t *Tracker) takeDREQ(src, dst netip.Addr, m *roce.CMDreq, from *manager) {
+func (t *Tracker) takeDREQ(src, dst netip.Addr, m *roce.CMDreq, from *Manager) {
 	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
 	if c == nil {
 		return
@@ -294,28 +299,28 @@ func (t *Tracker) takeDREQ(src, dst netip.Addr, m *roce.CMDreq, from *manager) {
 	if again {
 		t.counters.ManagementAgain++
 	}
-	e := t.fresh(DisconnectRequest)
-	e.setConnection(c, side)
-	e.manager = from
+	e := t.Fresh(DisconnectRequest)
+	e.SetConnection(c, side)
+	e.Manager = from
 	e.Again = again
-	t.emit(e)
+	t.Emit(e)
 	if first {
-		t.closeProtocol(c)
+		c.close()
 	}
 }
 
-func (t *Tracker) takeDREP(src, dst netip.Addr, m *roce.CMDrep, from *manager) {
+func (t *Tracker) takeDREP(src, dst netip.Addr, m *roce.CMDrep, from *Manager) {
 	c, side := t.findConnection(src, dst, m.LocalCommID, m.RemoteCommID)
 	if c == nil || c.State == Disconnected {
 		return
 	}
 	if c.ClosedAt.IsZero() {
-		c.ClosedAt, c.Closer = t.now.at, side.other()
+		c.ClosedAt, c.Closer = t.now.at, side.Other()
 	}
 	c.State = Disconnected
-	e := t.fresh(DisconnectReply)
-	e.setConnection(c, side)
-	e.manager = from
-	t.emit(e)
-	t.closeProtocol(c)
+	e := t.Fresh(DisconnectReply)
+	e.SetConnection(c, side)
+	e.Manager = from
+	t.Emit(e)
+	c.close()
 }

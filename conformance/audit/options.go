@@ -7,12 +7,15 @@ import "time"
 // Options bound what a [Tracker] keeps, and tell what it cannot see on the wire. The zero value of a field means its
 // default.
 type Options struct {
+	// Protocols are those that are followed. A connection belongs to the first one that claims it; without any, only the transport
+	// is followed.
+	Protocols []*Protocol
 	// MaxConnections is the number of established connections that are followed at a time; the one that was silent for
 	// the longest is forgotten first. Default 16384.
 	MaxConnections int
 	// MaxHalfOpen is the same for connections that are asked for and not yet established. Default 4096.
 	MaxHalfOpen int
-	// MaxSessions is the number of IBTRS sessions remembered, also after their last path is gone. Default 4096.
+	// MaxSessions is the number of sessions remembered, also after their last path is gone. Default 4096.
 	MaxSessions int
 	// MaxHeld is the number of packets of one direction of a queue pair that are held back while an earlier one is
 	// missing. Default 256.
@@ -20,10 +23,6 @@ type Options struct {
 	// MaxMessage is the number of bytes of a SEND that are put together; the rest of a longer one is not looked at.
 	// Default 1 MiB and 64 bytes, an INFO response with a region for each of 65535 chunks.
 	MaxMessage int
-	// Ports are RDMA CM ports of IBTRS servers, to recognise requests that do not look like IBTRS. Default 1234.
-	Ports []uint16
-	// SRPPorts are the same for SRP targets. Default none: a login request is recognised by its form.
-	SRPPorts []uint16
 	// SkipICRC leaves the invariant CRC unchecked. Otherwise packets in which it is wrong count as corrupted and are
 	// ignored, as their receiver does.
 	SkipICRC bool
@@ -35,9 +34,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxSessions, 4096)
 	setDefault(&o.MaxHeld, 256)
 	setDefault(&o.MaxMessage, 1<<20+64)
-	if o.Ports == nil {
-		o.Ports = []uint16{1234}
-	}
 	return o
 }
 

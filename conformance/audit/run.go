@@ -3,20 +3,17 @@
 package audit
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"slices"
 	"time"
 
-	"github.com/ibnbd/ibnbd/conformance/clauses"
-	ibnbd "github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
-	srp "github.com/ibnbd/ibnbd/conformance/srp/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
-
-// catalogue is that of the protocols whose rules are in this package.
-var catalogue = sync.OnceValue(func() *clauses.Catalogue { return clauses.MustNew(ibnbd.Part, srp.Part) })
 
 // Audit says what to do with a capture.
 type Audit struct {
@@ -28,17 +25,45 @@ type Audit struct {
 
 // Report is what a capture told.
 type Report struct {
-	Counters   Counters         `json:"counters"`
-	Start      time.Time        `json:"start"` // of the first frame
-	End        time.Time        `json:"end"`   // of the last
-	IBTRS      bool             `json:"ibtrs"` // connections of IBTRS were seen
-	SRP        bool             `json:"srp"`
-	Contents   Contents         `json:"contents"`
-	Clocks     []Clock          `json:"clocks,omitempty"` // of the files, if anything is wrong with one
-	Statistics []PathStatistics `json:"statistics"`
-	Findings   []Finding        `json:"-"`
+	Counters   Counters
+	Start      time.Time // of the first frame
+	End        time.Time // of the last
+	Protocols  []Seen    // of those that were asked for, which were there
+	Contents   Contents
+	Clocks     []Clock // of the files, if anything is wrong with one
+	Statistics []PathStatistics
+	Findings   []Finding
 
 	judge *Judge
+}
+
+// Seen tells whether connections of a protocol began in a capture.
+type Seen struct {
+	Name string
+	Seen bool
+}
+
+// Has reports whether connections of a protocol began in the capture.
+func (r *Report) Has(protocol string) bool { return slices.Contains(r.Protocols, Seen{protocol, true}) }
+
+// MarshalJSON gives what there is beside findings: a protocol that was seen is a member of its name.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	member := func(name string, value any) error {
+		data, err := json.Marshal(value)
+		fmt.Fprintf(&b, ",%q:%s", name, data)
+		return err
+	}
+	errs := []error{member("counters", r.Counters), member("start", r.Start), member("end", r.End)}
+	for _, p := range r.Protocols {
+		errs = append(errs, member(p.Name, p.Seen))
+	}
+	errs = append(errs, member("contents", r.Contents))
+	if len(r.Clocks) > 0 {
+		errs = append(errs, member("clocks", r.Clocks))
+	}
+	errs = append(errs, member("statistics", r.Statistics))
+	return append(append([]byte("{"), b.Bytes()[1:]...), '}'), errors.Join(errs...)
 }
 
 // Results gives the findings as results of a run; files maps a rail to its capture file.
@@ -50,11 +75,14 @@ const cancelEvery = 4096
 // Run follows a source to its end, judges it and counts. An error of the source or of the context comes together with the
 // report of what was read before it.
 func (a Audit) Run(ctx context.Context, source Source) (*Report, error) {
-	judge, err := NewJudge(catalogue(), a.Configuration)
+	judge, err := NewJudge(a.Tracker.Protocols, a.Configuration)
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{judge: judge}
+	for _, p := range a.Tracker.Protocols {
+		report.Protocols = append(report.Protocols, Seen{Name: p.Name})
+	}
 	statistics := NewStatistics()
 	tracker := NewTracker(a.Tracker)
 	tracker.Observe(statistics.Observe)
@@ -94,26 +122,11 @@ func follow(ctx context.Context, tracker *Tracker, source Source, report *Report
 }
 
 func (r *Report) observe(e *Event) {
-	if e.Kind == ConnectionRequest {
-		r.IBTRS = r.IBTRS || e.Connection.Protocol == IBTRS
-		r.SRP = r.SRP || e.Connection.Protocol == SRP
+	if e.Kind != ConnectionRequest || e.Protocol == nil {
+		return
 	}
-}
-
-// JudgeFiles judges files together that the rails of one run were recorded in, by one clock. The results name the files as evidence.
-func JudgeFiles(ctx context.Context, configuration Configuration, files ...string) ([]verdict.Result, error) {
-	source, err := openRecordings(ctx, files)
-	if err != nil {
-		return nil, err
+	for i := range r.Protocols {
+		p := &r.Protocols[i]
+		p.Seen = p.Seen || p.Name == e.Protocol.Name
 	}
-	defer source.Close()
-	report, err := Audit{Configuration: configuration}.Run(ctx, source)
-	if err != nil {
-		return nil, err
-	}
-	rails := make(map[string]string)
-	for _, file := range files {
-		rails[RailOf(file)] = file
-	}
-	return report.Results(rails), nil
 }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
@@ -20,7 +18,8 @@ import (
 //   - The same packet in both files: sent at one end, it arrives at the other. Half the difference of the two directions is skew.
 //   - A packet in one file and its acknowledgement in the other, as where each direction has a file.
 //   - A permit that is used on a path while another path has not answered its last request. A session has one holder of each
-//     permit, so that the times of use on two paths must not overlap; and the paths of a session begin and end with it.
+//     permit, so that the times of use on two paths must not overlap; and the paths of a session begin and end with it. That only
+//     the protocol knows, see [Traced].
 //
 // A first pass over the files collects that, the second one judges.
 
@@ -30,7 +29,7 @@ type trace struct {
 	requests sample[int64]       // when a packet that asks for an answer was first seen, by its answer
 	answers  sample[int64]
 	permits  map[permitKey][]useOf
-	sessions map[ibtrs.UUID]*bounds
+	sessions map[SessionKey]*Life
 	uses     int
 }
 
@@ -42,26 +41,71 @@ type packetSight struct {
 
 // permitKey names a permit of a session.
 type permitKey struct {
-	session ibtrs.UUID
-	chunk   uint32
+	session SessionKey
+	permit  uint32
 }
 
 // useOf is when a permit was used, from the request to its answer.
 type useOf struct{ from, to int64 }
 
-// bounds are what a file shows of the life of a session; 0 is not seen.
-type bounds struct {
-	accepted int64 // the connection that begins the session
-	joins    int64 // first request for a path that joins it
-	opened   int64 // first OPEN answered
-	closing  int64 // last CLOSE asked for
+// SessionKey names a session in whatever file its paths are.
+type SessionKey [16]byte
+
+// Traced is the detail of an event that shows something of a session whose paths may be in several files.
+type Traced interface {
+	SessionKey() (SessionKey, bool)
+	// Trace notes what the event shows.
+	Trace(l *Life)
+}
+
+// Life is what a file shows of the life of a session: moments, 0 if not seen.
+type Life struct {
+	accepted int64
+	joins    int64
+	opened   int64
+	closing  int64
 	firstIO  int64
 	lastIO   int64
 	last     int64 // of all that happened in it
+
+	in  *trace
+	key SessionKey
+}
+
+// Accepted notes that the connection which begins the session is accepted.
+func (l *Life) Accepted() { noteFirst(&l.accepted, l.last) }
+
+// Joins notes that a path is asked for that joins the session.
+func (l *Life) Joins() { noteFirst(&l.joins, l.last) }
+
+// Opened notes that the opening of a device is answered.
+func (l *Life) Opened() { noteFirst(&l.opened, l.last) }
+
+// Closing notes that the closing of a device is asked for.
+func (l *Life) Closing() { l.closing = l.last }
+
+// IO notes a read, a write or the like.
+func (l *Life) IO() {
+	l.lastIO = l.last
+	noteFirst(&l.firstIO, l.last)
+}
+
+// Used notes the use of a permit since the end of a request, now that it is answered.
+func (l *Life) Used(permit uint32, since time.Time) {
+	if l.in.uses++; l.in.uses <= mostUses {
+		key := permitKey{l.key, permit}
+		l.in.permits[key] = append(l.in.permits[key], useOf{since.UnixNano(), l.last})
+	}
+}
+
+func noteFirst(moment *int64, at int64) {
+	if *moment == 0 {
+		*moment = at
+	}
 }
 
 // ruled reports whether devices were opened or closed in the file.
-func (b *bounds) ruled() bool { return b.opened != 0 || b.closing != 0 }
+func (l *Life) ruled() bool { return l.opened != 0 || l.closing != 0 }
 
 // mostUses is how many uses of permits are kept of a file.
 const mostUses = 1 << 18
@@ -97,15 +141,15 @@ func (s *sample[V]) add(key uint64, value V) {
 }
 
 // collect reads a file for what it shows.
-func collect(ctx context.Context, name string) (*trace, error) {
+func collect(ctx context.Context, name string, protocols []*Protocol) (*trace, error) {
 	file, err := OpenFile(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	source := newSteady(file)
+	source := newSteady(file, protocols)
 	defer source.Close()
-	e := &trace{permits: make(map[permitKey][]useOf), sessions: make(map[ibtrs.UUID]*bounds)}
-	tracker := NewTracker(Options{SkipICRC: true})
+	e := &trace{permits: make(map[permitKey][]useOf), sessions: make(map[SessionKey]*Life)}
+	tracker := NewTracker(Options{SkipICRC: true, Protocols: protocols})
 	tracker.Observe(e.observe)
 	for n := 0; ; n++ {
 		if n%cancelEvery == 0 && ctx.Err() != nil {
@@ -143,65 +187,29 @@ func (e *trace) packet(p *roce.Packet, at time.Time) {
 	}
 }
 
+// mostSessions is how many sessions are compared.
+const mostSessions = 8192
+
 // observe notes what is told of sessions.
 func (e *trace) observe(event *Event) {
-	if event.Session == nil {
+	detail, traced := event.Detail.(Traced)
+	if !traced {
 		return
 	}
-	id := event.Session.Group
-	b := e.sessions[id]
-	if b == nil {
-		if len(e.sessions) >= maxMemories {
+	key, known := detail.SessionKey()
+	if !known {
+		return
+	}
+	l := e.sessions[key]
+	if l == nil {
+		if len(e.sessions) >= mostSessions {
 			return
 		}
-		b = new(bounds)
-		e.sessions[id] = b
+		l = &Life{in: e, key: key}
+		e.sessions[key] = l
 	}
-	at := event.At.UnixNano()
-	b.last = at
-	switch event.Kind {
-	case ConnectionRequest:
-		if r := event.ConnRequest; r.CID == 0 && r.Incarnation == 1 && r.FirstConnection != ibtrs.FirstConnection && b.joins == 0 {
-			b.joins = at
-		}
-	case ConnectionReply:
-		if l := event.Connection.lane; l != nil && l.cid == 0 && l.build.first.Incarnation == 1 &&
-			l.build.first.FirstConnection == ibtrs.FirstConnection && b.accepted == 0 {
-			b.accepted = at
-		}
-	case RequestSent:
-		b.note(event.Request, at)
-	case RequestAnswered:
-		e.used(id, event, b)
-	}
-}
-
-// note notes a request of a session.
-func (b *bounds) note(r *Request, at int64) {
-	switch {
-	case r.MessageType == ibnbd.TypeClose:
-		b.closing = at
-	case r.HasIO:
-		b.lastIO = at
-		if b.firstIO == 0 {
-			b.firstIO = at
-		}
-	}
-}
-
-// used notes the use of a permit, now that it is answered.
-func (e *trace) used(session ibtrs.UUID, event *Event, b *bounds) {
-	r, at := event.Request, event.At.UnixNano()
-	if r == nil || !r.ChunkKnown || event.Response.DataUnsure {
-		return
-	}
-	if r.MessageType == ibnbd.TypeOpen && b.opened == 0 {
-		b.opened = at
-	}
-	if e.uses++; e.uses <= mostUses {
-		key := permitKey{session, r.Chunk}
-		e.permits[key] = append(e.permits[key], useOf{r.LastAt.UnixNano(), at})
-	}
+	l.last = event.At.UnixNano()
+	detail.Trace(l)
 }
 
 // skew is how far the clock of one file is ahead of that of another.
@@ -317,7 +325,7 @@ func bySessions(a, b *trace) skew {
 }
 
 // lifeOf is how far the clock of a file may be ahead at most of that of another in which a session began or ended.
-func lifeOf(of, in *bounds) int64 {
+func lifeOf(of, in *Life) int64 {
 	most := int64(unbounded)
 	if of.accepted != 0 && in.joins != 0 {
 		most = min(most, in.joins-of.accepted)

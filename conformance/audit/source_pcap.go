@@ -157,3 +157,12 @@ func sized(buf []byte, n int) []byte {
 	}
 	return buf[:n]
 }
+
+func allZero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -8,22 +8,16 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-
-	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
-// Statistics count what happened on each path and SRP channel. The memory they take grows with the number of paths, up to
+// Statistics count what happened on each path. The memory they take grows with the number of paths, up to
 // a limit, and not with the length of the capture.
 type Statistics struct {
-	paths  map[statKey]*PathStatistics
+	paths  map[uint64]*PathStatistics
 	Beyond uint64 // answers on paths beyond the limit, which are not in any path
 }
 
 const maxStatistics = 1024
-
-type statKey struct {
-	session, path uint64
-}
 
 // OpStatistics count one kind of operation.
 type OpStatistics struct {
@@ -46,7 +40,7 @@ type Latency struct {
 	Max   time.Duration `json:"max_ns"`
 }
 
-// PathStatistics are those of one path of an IBTRS session, or of one SRP channel.
+// PathStatistics are those of one path of a session, or of one connection of a protocol without sessions.
 type PathStatistics struct {
 	Protocol      string         `json:"protocol"`
 	Session       string         `json:"session,omitempty"`
@@ -63,53 +57,28 @@ type PathStatistics struct {
 	Gaps          uint64         `json:"gaps"` // places where packets are missing in the capture
 	Connects      uint64         `json:"connects"`
 
+	key       uint64 // of its line
 	ops       map[string]*OpStatistics
 	histogram *hdrhistogram.Histogram
 }
 
 // NewStatistics makes an observer that counts.
-func NewStatistics() *Statistics { return &Statistics{paths: make(map[statKey]*PathStatistics)} }
+func NewStatistics() *Statistics { return &Statistics{paths: make(map[uint64]*PathStatistics)} }
 
-// counted are the kinds of events that statistics count. A path that saw none of them, because it was only asked for, has no
-// statistics.
-var counted = [kinds]bool{
-	RequestAnswered: true, RequestSent: true, Unanswered: true, CommandUnanswered: true, CommandAnswered: true,
-	TaskManagementAnswered: true, Heartbeat: true, Retransmission: true, ReceiverNotReady: true, SequenceNAK: true,
-	FatalNAK: true, Gap: true, PathUp: true, ChannelUp: true,
-}
-
-// Observe takes one event of a tracker.
+// Observe takes one event of a tracker. A path that saw nothing that counts, because it was only asked for, has no statistics.
 func (s *Statistics) Observe(e *Event) {
-	if !counted[e.Kind] {
+	if e.Detail == nil {
 		return
 	}
-	p := s.of(e)
+	line, counts := e.Detail.Counts()
+	if !counts {
+		return
+	}
+	p := s.of(line, e)
 	if p == nil {
 		return
 	}
 	switch e.Kind {
-	case RequestAnswered:
-		s.answered(p, e)
-	case RequestSent:
-		if e.Request.Failover {
-			p.Failovers++
-		}
-	case Unanswered, CommandUnanswered:
-		p.Unanswered++
-	case CommandAnswered:
-		moved := e.Command.MovedIn + e.Command.MovedOut
-		if e.Command.OutFormat != 0 && e.Command.Out > 0 {
-			moved = uint64(e.Command.Out)
-		}
-		name, known := scsiNames[e.Command.OpCode()]
-		if !known {
-			name = "other"
-		}
-		p.count(name, moved, e.Answer.Response.Status != 0, e.Answer.Latency)
-	case TaskManagementAnswered:
-		p.count("task management", 0, false, e.Answer.Latency)
-	case Heartbeat:
-		p.Heartbeats++
 	case Retransmission:
 		p.Retransmitted++
 	case ReceiverNotReady:
@@ -118,32 +87,21 @@ func (s *Statistics) Observe(e *Event) {
 		p.NAKs++
 	case Gap:
 		p.Gaps++
-	case PathUp, ChannelUp:
-		p.Connects++
 	}
+	e.Detail.Count(p)
 }
 
-func (s *Statistics) answered(p *PathStatistics, e *Event) {
-	r := e.Request
-	if r == nil {
-		p.count("unknown", 0, e.Response.Errno != 0, -1)
-		return
+// Transport reports whether an event of the transport counts in statistics.
+func (e *Event) Transport() bool {
+	switch e.Kind {
+	case Retransmission, ReceiverNotReady, SequenceNAK, FatalNAK, Gap:
+		return true
 	}
-	name, bytes := "unknown", uint64(0)
-	switch {
-	case r.HasIO:
-		name, bytes = r.IO.Op().String(), uint64(r.IO.Size)
-	case r.MessageType == ibnbd.TypeSessInfo:
-		name = "SESS_INFO"
-	case r.MessageType == ibnbd.TypeOpen:
-		name = "OPEN"
-	case r.MessageType == ibnbd.TypeClose:
-		name = "CLOSE"
-	}
-	p.count(name, bytes, e.Response.Errno != 0, e.Response.Latency)
+	return false
 }
 
-func (p *PathStatistics) count(name string, bytes uint64, failed bool, latency time.Duration) {
+// Op counts an operation that was answered; the latency is negative if it is not known.
+func (p *PathStatistics) Op(name string, bytes uint64, failed bool, latency time.Duration) {
 	op := p.ops[name]
 	if op == nil {
 		op = &OpStatistics{Operation: name, Smallest: bytes}
@@ -162,38 +120,22 @@ func (p *PathStatistics) count(name string, bytes uint64, failed bool, latency t
 
 const maxLatency = int64(time.Hour)
 
-func (s *Statistics) of(e *Event) *PathStatistics {
-	var key statKey
-	switch {
-	case e.Session != nil && e.Path != nil:
-		key = statKey{e.Session.ID, e.Path.ID}
-	case e.Channel != nil && e.Channel.up:
-		key = statKey{0, e.Channel.conn.ID}
-	default:
-		return nil
-	}
-	p := s.paths[key]
+func (s *Statistics) of(line Line, e *Event) *PathStatistics {
+	p := s.paths[line.Key()]
 	if p != nil {
-		if p.Session == "" && e.Session != nil {
-			p.Session = e.Session.Name
-		}
 		return p
 	}
 	if len(s.paths) >= maxStatistics {
 		s.Beyond++
 		return nil
 	}
-	p = &PathStatistics{ops: make(map[string]*OpStatistics), histogram: hdrhistogram.New(1, maxLatency, 2)}
-	if e.Path != nil {
-		p.Protocol, p.Session, p.Path, p.Rail = "ibtrs", e.Session.Name, e.Path.String(), e.Path.Rail
-	} else {
-		p.Protocol, p.Path, p.Rail = "srp", e.Channel.conn.String(), e.Channel.conn.Rail
-	}
-	s.paths[key] = p
+	p = &PathStatistics{Protocol: e.Protocol.Name, key: line.Key(), ops: make(map[string]*OpStatistics), histogram: hdrhistogram.New(1, maxLatency, 2)}
+	line.Describe(p)
+	s.paths[line.Key()] = p
 	return p
 }
 
-// Paths returns what was counted, by session and path.
+// Paths returns what was counted, by session and path, and then in the order in which they were first seen.
 func (s *Statistics) Paths() []PathStatistics {
 	paths := make([]PathStatistics, 0, len(s.paths))
 	for _, p := range s.paths {
@@ -206,7 +148,7 @@ func (s *Statistics) Paths() []PathStatistics {
 		paths = append(paths, copied)
 	}
 	slices.SortFunc(paths, func(a, b PathStatistics) int {
-		return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rail, b.Rail))
+		return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rail, b.Rail), cmp.Compare(a.key, b.key))
 	})
 	return paths
 }

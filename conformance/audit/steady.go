@@ -60,7 +60,9 @@ type timedFrame struct {
 	turned bool // it is older than one in front of it
 }
 
-func newSteady(source Source) *steady { return &steady{Source: source} }
+func newSteady(source Source, protocols []*Protocol) *steady {
+	return &steady{Source: source, probe: prober{protocols: protocols}}
+}
 
 // Steps are the steps of the clock so far.
 func (s *steady) Steps() []ClockStep { return s.steps }

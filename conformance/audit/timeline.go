@@ -4,7 +4,6 @@ package audit
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -28,23 +27,6 @@ func FrameList(frames []FrameID) string {
 	return "[" + strings.Join(names, " ") + "]"
 }
 
-// WriteTimeline writes what happened to sessions, devices and I/O in the files of one run, as [JudgeFiles] takes them, line by
-// line: the first and the last lines, so many of each, and between them how many were left out. What can be told of a damaged capture
-// is written before the error comes back.
-func WriteTimeline(ctx context.Context, w io.Writer, most int, files ...string) error {
-	source, err := openRecordings(ctx, files)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	lines := excerpt{w: bufio.NewWriter(w), most: most}
-	_, err = Audit{Observe: lines.observe}.Run(ctx, source)
-	if ended := lines.end(); err == nil {
-		err = ended
-	}
-	return err
-}
-
 // excerpt keeps the begin and the end of a timeline.
 type excerpt struct {
 	w     *bufio.Writer
@@ -53,6 +35,8 @@ type excerpt struct {
 	last  []string // ring of those that may be the last ones
 	seen  int      // lines behind the first ones
 }
+
+func newExcerpt(w io.Writer, most int) *excerpt { return &excerpt{w: bufio.NewWriter(w), most: most} }
 
 func (x *excerpt) observe(e *Event) {
 	switch {

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
@@ -41,17 +40,12 @@ type Tracker struct {
 	byComm   map[commKey]*Connection
 	open     *list.List // established connections, the one heard of last in front
 	halfOpen *list.List
-	managers map[managerKey]*manager
-	sessions map[groupUUID]*Session
-	groups   map[ibtrs.UUID]groupUUID // by path UUID
-	recent   *list.List               // sessions, the one heard of last in front
-	nexuses  map[nexusKey]*nexus
+	managers map[managerKey]*Manager
 	ids      uint64
 
-	event    Event
-	freeHeld []*heldPacket
-	freeReqs []*Request
-	freeCmds []*Command
+	followers []Follower // of the protocols in the options
+	event     Event
+	freeHeld  []*heldPacket
 }
 
 // packetTime is when and where the present packet was seen.
@@ -107,11 +101,10 @@ func NewTracker(options Options) *Tracker {
 		byComm:   make(map[commKey]*Connection),
 		open:     list.New(),
 		halfOpen: list.New(),
-		managers: make(map[managerKey]*manager),
-		sessions: make(map[groupUUID]*Session),
-		groups:   make(map[ibtrs.UUID]groupUUID),
-		recent:   list.New(),
-		nexuses:  make(map[nexusKey]*nexus),
+		managers: make(map[managerKey]*Manager),
+	}
+	for _, p := range t.opt.Protocols {
+		t.followers = append(t.followers, p.Follow(t))
 	}
 	t.unwrapper.packet = &t.packet
 	return t
@@ -265,11 +258,11 @@ func (t *Tracker) End() {
 			e.Value.(*Connection).finish(t)
 		}
 	}
-	t.emit(&Event{Kind: CaptureEnd})
+	t.Emit(&Event{Kind: CaptureEnd})
 }
 
-// emit completes an event with time and frame, and shows it to the observers.
-func (t *Tracker) emit(e *Event) {
+// Emit completes an event with time, frame and detail, and shows it to the observers.
+func (t *Tracker) Emit(e *Event) {
 	if len(t.observers) == 0 {
 		return
 	}
@@ -277,18 +270,65 @@ func (t *Tracker) emit(e *Event) {
 		e.At = t.now.at
 	}
 	if e.nframes == 0 {
-		e.addFrame(t.now.frame)
+		e.AddFrame(t.now.frame)
 	}
-	e.seq, e.vagueUntil, e.Untimed, e.apart = t.now.seq, t.vagueUntil, t.untimed, t.apart
+	if e.Detail == nil && e.Connection != nil && e.Connection.carries != nil {
+		e.Connection.carries.Describe(e)
+	}
+	e.Seq, e.vagueUntil, e.Untimed, e.Apart = t.now.seq, t.vagueUntil, t.untimed, t.apart
 	for _, see := range t.observers {
 		see(e)
 	}
 }
 
-// fresh returns the tracker's event, emptied, for the next emit.
-func (t *Tracker) fresh(kind Kind) *Event {
+// Fresh returns the tracker's event, emptied, for the next Emit.
+func (t *Tracker) Fresh(kind Kind) *Event {
 	t.event = Event{Kind: kind}
 	return &t.event
+}
+
+// Aside emits other events while one is being filled.
+func (t *Tracker) Aside(emit func()) {
+	saved := t.event
+	emit()
+	t.event = saved
+}
+
+// Options are those of the tracker, with defaults.
+func (t *Tracker) Options() Options { return t.opt }
+
+// NewID gives a number that nothing else in the tracker has: no connection, and nothing of a protocol.
+func (t *Tracker) NewID() uint64 {
+	t.ids++
+	return t.ids
+}
+
+// Seq numbers the present frame among all frames, from 1.
+func (t *Tracker) Seq() uint64 { return t.now.seq }
+
+// Now is when the present frame was captured; of a message, its last frame.
+func (t *Tracker) Now() time.Time { return t.now.at }
+
+// File is the number of the present frame's file among those that are judged together.
+func (t *Tracker) File() int { return t.file }
+
+// SessionForgotten counts a session that was given up for lack of room.
+func (t *Tracker) SessionForgotten() { t.counters.ForgottenGroups++ }
+
+// Held is how much a tracker keeps.
+type Held struct{ Established, HalfOpen, Flows, IDs int }
+
+// Held counts what the tracker keeps; see [Options] for the limits.
+func (t *Tracker) Held() Held {
+	return Held{t.open.Len(), t.halfOpen.Len(), len(t.flows), len(t.byComm)}
+}
+
+// takeStray takes a packet of a queue pair whose connection was not seen: the capture began later.
+func (t *Tracker) takeStray(p *roce.Packet) {
+	t.counters.UnknownQP++
+	for _, f := range t.followers {
+		f.Stray(p)
+	}
 }
 
 func addr16(a netip.Addr) [16]byte { return a.As16() }

@@ -18,6 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/baselines"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/mutants"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
@@ -36,6 +37,7 @@ var Protocol = protocol.Protocol{
 	Implementations: subject.Facts(),
 	Lab:             &pair.Protocol,
 	Foreign:         foreign.Protocol(),
+	Judge:           judge.Protocol,
 	Mutants:         mutants.Set,
 	Baseline:        &protocol.Baseline{File: "conformance/ibnbd/baselines/mainline.yaml", YAML: baselines.Mainline},
 }

@@ -8,6 +8,7 @@ package protocol
 import (
 	"slices"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
@@ -20,10 +21,11 @@ import (
 type Protocol struct {
 	Name            string                 // such as "ibnbd"
 	Clauses         clauses.Part           // what it demands, and of which dialects
-	Layouts         []layout.Protocol      // what its messages look like, for the annex of the standard
+	Layouts         []layout.Protocol      // what its messages look like, for the annex of the standard and the dissector
 	Implementations []implementation.Facts // that can be put under test in a lab; the first is the usual one
 	Lab             *kit.Protocol          // how its specs are run; they are registered when its package is imported
 	Foreign         *foreign.Protocol      // how its targets and initiators are judged when somebody else runs them
+	Judge           *audit.Protocol        // what the passive judge has to know of it
 	Mutants         func() mutant.Set      // its broken implementations
 	Baseline        *Baseline              // expected failures that come with the program
 }
@@ -32,6 +34,26 @@ type Protocol struct {
 type Baseline struct {
 	File string // its name in the source tree
 	YAML string
+}
+
+// Judges are what the passive judge has to know of all protocols that it knows.
+func Judges(all []Protocol) []*audit.Protocol {
+	var judges []*audit.Protocol
+	for _, p := range all {
+		if p.Judge != nil {
+			judges = append(judges, p.Judge)
+		}
+	}
+	return judges
+}
+
+// Layouts are the messages of all protocols, as tables.
+func Layouts(all []Protocol) []layout.Protocol {
+	var tables []layout.Protocol
+	for _, p := range all {
+		tables = append(tables, p.Layouts...)
+	}
+	return tables
 }
 
 // Named finds a protocol.

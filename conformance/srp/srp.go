@@ -7,6 +7,7 @@ package srp
 import (
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/srp/catalogue"
+	"github.com/ibnbd/ibnbd/conformance/srp/judge"
 	"github.com/ibnbd/ibnbd/conformance/srp/mutants"
 	"github.com/ibnbd/ibnbd/reference/layout"
 	"github.com/ibnbd/ibnbd/reference/srp"
@@ -17,5 +18,6 @@ var Protocol = protocol.Protocol{
 	Name:    "srp",
 	Clauses: catalogue.Part,
 	Layouts: []layout.Protocol{srp.Layout},
+	Judge:   judge.Protocol,
 	Mutants: mutants.Set,
 }

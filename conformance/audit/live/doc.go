@@ -4,7 +4,7 @@
 // "the third write request on the second path", "the answer to an OPEN".
 //
 //   - A [Watcher] is a tracker that sees every frame before the faults of its rails do.
-//   - A [Filter] chooses events of the tracker: [Requests], [Answers], [OnPath], [OfSession] and so on; [All] joins them.
+//   - A [Filter] chooses events of the tracker, by kind or side; protocols have filters of their own. [All] joins them.
 //   - [Watcher.On] makes a predicate for a fault out of filters. It matches the frame that completes the chosen message:
 //     if that frame is lost, so is the message.
 //

@@ -19,6 +19,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/version"
 )
@@ -91,7 +92,8 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 	if err != nil {
 		return err
 	}
-	source, err := audit.Files{Names: files, OneClock: flags.oneClock}.Open(cmd.Context())
+	protocols := protocol.Judges(conformance.Protocols())
+	source, err := audit.Files{Names: files, OneClock: flags.oneClock, Protocols: protocols}.Open(cmd.Context())
 	switch {
 	case cmd.Context().Err() != nil && err != nil:
 		return environmentf("%w", err)
@@ -102,7 +104,7 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 	if flags.asJSON {
 		run.print("{\n")
 	}
-	request := audit.Audit{Configuration: config, Tracker: audit.Options{SkipICRC: flags.noICRC}}
+	request := audit.Audit{Configuration: config, Tracker: audit.Options{Protocols: protocols, SkipICRC: flags.noICRC}}
 	if flags.timeline {
 		run.openTimeline()
 		request.Observe = run.observe
@@ -235,7 +237,7 @@ func (r *auditRun) observe(e *audit.Event) {
 
 func (r *auditRun) wanted(e *audit.Event) bool {
 	switch {
-	case r.flags.session != "" && (e.Session == nil || e.Session.String() != r.flags.session):
+	case r.flags.session != "" && (e.Detail == nil || e.Detail.SessionName() != r.flags.session):
 		return false
 	case r.from.set && e.At.Before(r.from.time(r.start)):
 		return false
@@ -261,11 +263,8 @@ func timelineLine(e *audit.Event) eventLine {
 	if e.Untimed {
 		line.At = time.Time{}
 	}
-	if e.Session != nil {
-		line.Session = e.Session.String()
-	}
-	if e.Path != nil {
-		line.Path = e.Path.String()
+	if e.Detail != nil {
+		line.Session, line.Path = e.Detail.SessionName(), e.Detail.PathName()
 	}
 	return line
 }
@@ -334,7 +333,7 @@ func remarks(report *audit.Report) []string {
 	for _, w := range report.Contents.Wrapped {
 		list = append(list, fmt.Sprintf("%d packets in %s", w.Count, w.What))
 	}
-	if there := report.Contents.Sentence(); there != "" && !report.IBTRS && !report.SRP && !report.Counters.AllCorrupted() {
+	if there := report.Contents.Sentence(); there != "" && !slices.ContainsFunc(report.Protocols, func(p audit.Seen) bool { return p.Seen }) && !report.Counters.AllCorrupted() {
 		list = append(list, "no storage connection begins in the capture; it has "+there)
 	}
 	return list
@@ -345,11 +344,7 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 		return verdict.Exit{Code: verdict.ExitNothingRan, Sentence: fmt.Sprintf("no RoCEv2 packet among %d frames", report.Counters.Frames)}, nil
 	}
 	header := verdict.Header{Tool: version.String(), Command: os.Args, Start: report.Start, Selection: "audit"}
-	dialects := []clauses.Dialect{clauses.Dialect(flags.dialect)}
-	if report.SRP {
-		dialects = append(dialects, conformance.SRP)
-	}
-	for _, dialect := range dialects {
+	for _, dialect := range dialectsOf(report, clauses.Dialect(flags.dialect)) {
 		for _, role := range []clauses.Role{clauses.Target, clauses.Initiator} {
 			subject := clauses.Subject{Role: role, Dialect: dialect, Own: flags.own}
 			header.Subjects = append(header.Subjects, verdict.Subject{Subject: subject, Name: fmt.Sprintf("%s %s", dialect, role)})
@@ -360,6 +355,20 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 		return verdict.Exit{}, err
 	}
 	return outcome.Exit, nil
+}
+
+// dialectsOf are the chosen dialect, and one of each other protocol that was seen.
+func dialectsOf(report *audit.Report, chosen clauses.Dialect) []clauses.Dialect {
+	var list []clauses.Dialect
+	for _, p := range conformance.Protocols() {
+		switch {
+		case slices.Contains(p.Clauses.Dialects, chosen):
+			list = append(list, chosen)
+		case p.Judge != nil && report.Has(p.Judge.Name):
+			list = append(list, p.Clauses.Dialects[0])
+		}
+	}
+	return list
 }
 
 // auditClause is a finding in JSON.

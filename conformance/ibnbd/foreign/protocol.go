@@ -3,14 +3,11 @@
 package foreign
 
 import (
-	"context"
-
-	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
-	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/layout"
 )
@@ -27,12 +24,8 @@ func Protocol() *foreign.Protocol {
 		Initiators: foreign.Initiators{
 			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Serving: provocations.Survival, Help: hookHelp,
 		},
-		Packets: foreign.Packets{Judge: judgePackets, Timeline: audit.WriteTimeline},
+		Packets: foreign.Packets{Judge: judge.Protocol.JudgeFiles, Timeline: judge.Protocol.WriteTimeline},
 	}
-}
-
-func judgePackets(ctx context.Context, files ...string) ([]verdict.Result, error) {
-	return audit.JudgeFiles(ctx, audit.Configuration{}, files...)
 }
 
 // hookHelp says what a control hook has to do for an initiator.

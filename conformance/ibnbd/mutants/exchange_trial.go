@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
@@ -63,7 +64,7 @@ func (t exchangeTrial) run(ctx context.Context, on mutant.Subject) (mutant.Findi
 	case err != nil && !on.Broken:
 		return nil, err
 	}
-	return recording.Judge(ctx, audit.Audit{Configuration: t.setting.judge}, e.recorded())
+	return recording.Judge(ctx, judge.Protocol, t.setting.judge, e.recorded())
 }
 
 func (t exchangeTrial) configure(server *ibnbd.ServerConfig, client *ibnbd.ClientConfig, on mutant.Subject) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 )
 
 // CountIO counts the reads and writes of a session that each rail carries, by their packets and from now on, until the spec ends.
@@ -13,8 +14,9 @@ import (
 func (p *Pair) CountIO(session string) (count func() []int) {
 	var mu sync.Mutex
 	rails := make(map[string]int)
-	p.WatchPackets().Observe(func(e *audit.Event) {
-		if e.Kind != audit.RequestSent || e.Request == nil || !e.Request.HasIO || e.Session == nil || e.Session.Name != session {
+	p.WatchPackets().Observe(func(event *audit.Event) {
+		e := judge.Of(event)
+		if e == nil || e.Kind != judge.RequestSent || e.Request == nil || !e.Request.HasIO || e.Session == nil || e.Session.Name != session {
 			return
 		}
 		mu.Lock()

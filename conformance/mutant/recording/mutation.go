@@ -23,10 +23,11 @@ type Mutation struct {
 
 // Table is mutations of one recorded exchange.
 type Table struct {
-	Name      string // tells the table from the others of all protocols
-	Capture   Capture
-	Judge     audit.Audit // with what it is told of the configuration; the control is judged without that
-	Mutations []Mutation
+	Name          string // tells the table from the others of all protocols
+	Capture       Capture
+	Protocol      *audit.Protocol     // by whose rules it is judged
+	Configuration audit.Configuration // what the judge is told; of the control nothing
+	Mutations     []Mutation
 }
 
 // Broken alters the exchange and gives the clauses that the judge finds broken then.
@@ -38,7 +39,7 @@ func (t Table) Broken(ctx context.Context, m Mutation) (mutant.Findings, error) 
 	if frames, err = edit(frames, m.Edit); err != nil {
 		return nil, fmt.Errorf("alter the capture %q: %w", t.Name, err)
 	}
-	return Judge(ctx, t.Judge, frames)
+	return Judge(ctx, t.Protocol, t.Configuration, frames)
 }
 
 // Control gives the clauses that the judge finds broken in the exchange as it is.
@@ -47,11 +48,12 @@ func (t Table) Control(ctx context.Context) (mutant.Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Judge(ctx, audit.Audit{}, frames)
+	return Judge(ctx, t.Protocol, audit.Configuration{}, frames)
 }
 
-// Judge lists the clauses that frames break.
-func Judge(ctx context.Context, a audit.Audit, frames []audit.Frame) (mutant.Findings, error) {
+// Judge lists the clauses of a protocol that frames break.
+func Judge(ctx context.Context, p *audit.Protocol, c audit.Configuration, frames []audit.Frame) (mutant.Findings, error) {
+	a := audit.Audit{Tracker: audit.Options{Protocols: []*audit.Protocol{p}}, Configuration: c}
 	report, err := a.Run(ctx, audit.Merge(&replay{frames: frames}))
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
+	"github.com/ibnbd/ibnbd/conformance/srp/judge"
 	"github.com/ibnbd/ibnbd/reference/roce"
 	"github.com/ibnbd/ibnbd/reference/roce/testdata/captures"
 )
@@ -19,14 +20,14 @@ var (
 	twoChannels = recording.Capture{FS: captures.Files, Files: []string{"srp-two-channels-indirect.pcap"}}
 )
 
-// anotherPort is what the judge is told so that it takes a login request of another type for one of SRP.
-var anotherPort = audit.Audit{Tracker: audit.Options{SRPPorts: []uint16{5555}}}
+// anotherPort has targets on a port, so that a login request of another type is taken for one of SRP.
+var anotherPort = judge.OnPorts(5555)
 
 // tables are all of them.
 var tables = []recording.Table{
-	table("srp", login, audit.Audit{}, srpMutations),
+	table("srp", login, judge.Protocol, srpMutations),
 	table("srp in other ways", login, anotherPort, moreMutations),
-	table("srp channels", twoChannels, audit.Audit{}, channelMutations),
+	table("srp channels", twoChannels, judge.Protocol, channelMutations),
 }
 
 // editor is used in every row of the tables.
@@ -45,8 +46,8 @@ type mutation struct {
 	Breaks []string
 }
 
-func table(name string, c recording.Capture, judge audit.Audit, rows []mutation) recording.Table {
-	t := recording.Table{Name: name, Capture: c, Judge: judge}
+func table(name string, c recording.Capture, p *audit.Protocol, rows []mutation) recording.Table {
+	t := recording.Table{Name: name, Capture: c, Protocol: p}
 	for _, m := range rows {
 		t.Mutations = append(t.Mutations, recording.Mutation(m))
 	}

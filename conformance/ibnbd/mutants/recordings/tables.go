@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
-	lab "github.com/ibnbd/ibnbd/conformance/audit/testdata"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
+	lab "github.com/ibnbd/ibnbd/conformance/ibnbd/judge/testdata"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
 	"github.com/ibnbd/ibnbd/reference/roce"
@@ -77,7 +78,7 @@ var tables = []recording.Table{
 }
 
 func table(name string, c recording.Capture, rows ...mutation) recording.Table {
-	t := recording.Table{Name: name, Capture: c}
+	t := recording.Table{Name: name, Capture: c, Protocol: judge.Protocol}
 	for _, m := range rows {
 		t.Mutations = append(t.Mutations, recording.Mutation(m))
 	}
@@ -86,7 +87,7 @@ func table(name string, c recording.Capture, rows ...mutation) recording.Table {
 
 // configured tells the judge what it cannot see.
 func configured(c audit.Configuration, t recording.Table) recording.Table {
-	t.Judge = audit.Audit{Configuration: c}
+	t.Configuration = c
 	return t
 }
 

@@ -9,8 +9,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/ibnbd/ibnbd/conformance/audit/live"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -45,7 +45,7 @@ func writeStuck(ctx SpecContext, paths int) []error {
 		bound = p.Initiator.Timers().ErrorWithoutPath()
 	}
 
-	request := packets.On("write request on the first path", live.Requests(), live.Of(ibnbd.OpWrite), live.OnPath(1))
+	request := packets.On("write request on the first path", judge.Requests(), judge.WithOp(ibnbd.OpWrite), judge.OnPath(1))
 	struck := p.Break(0, fabric.Fault{Match: fabric.ConnectionOf(request), Action: fabric.Drop{}})
 	begin, errs, done := time.Now(), make([]error, paths), make(chan struct{}, paths)
 	for i := range paths {

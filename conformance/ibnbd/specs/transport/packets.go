@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/audit/live"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
@@ -50,10 +51,10 @@ func sentBy(role clauses.Role, opcodes ...roce.OpCode) func(*live.Watcher, *pair
 }
 
 var (
-	writes  = []live.Filter{live.Requests(), live.Of(ibnbd.OpWrite)}
-	reads   = []live.Filter{live.Requests(), live.Of(ibnbd.OpRead)}
-	written = []live.Filter{live.Answers(), live.Of(ibnbd.OpWrite)}
-	read    = []live.Filter{live.Answers(), live.Of(ibnbd.OpRead)}
+	writes  = []live.Filter{judge.Requests(), judge.WithOp(ibnbd.OpWrite)}
+	reads   = []live.Filter{judge.Requests(), judge.WithOp(ibnbd.OpRead)}
+	written = []live.Filter{judge.Answers(), judge.WithOp(ibnbd.OpWrite)}
+	read    = []live.Filter{judge.Answers(), judge.WithOp(ibnbd.OpRead)}
 )
 
 // badBit damages what the ICRC covers, so that the receiver drops the packet.
@@ -106,7 +107,7 @@ var _ = Describe("a reliable connection", kit.Takes(8), func() {
 		device := p.Map(ctx, request)
 		Expect(p.Initiator.SetPolicy(ctx, device.Session, "rr")).To(Succeed())
 		struck := p.Break(1, fabric.Fault{
-			Match: packets.On("write request on the second path", append(writes, live.OnPath(2))...), Pick: fabric.Nth{3}, Action: fabric.Drop{},
+			Match: packets.On("write request on the second path", append(writes, judge.OnPath(2))...), Pick: fabric.Nth{3}, Action: fabric.Drop{},
 		})
 		useAndVerify(ctx, p, export, device, struck)
 		Expect(p.ConnectedPaths(ctx, device.Session)).To(ConsistOf(p.Path(0), p.Path(1)))
@@ -152,5 +153,5 @@ var _ = Describe("the opening of a session", kit.Takes(15), func() {
 	It("succeeds when its first connection request is lost", claim.Clauses("IBTRS-CONN-054"), lost(audit.ConnectionRequest))
 	It("succeeds when the reply to it is lost", claim.Clauses("IBTRS-CONN-054"), lost(audit.ConnectionReply))
 	It("succeeds when the confirmation of the reply (RTU) is lost", claim.Clauses("IBTRS-CONN-054"), lost(audit.ConnectionEstablished))
-	It("succeeds when the INFO response is lost", claim.Clauses("IBTRS-INFO-024"), lost(audit.InfoResponse))
+	It("succeeds when the INFO response is lost", claim.Clauses("IBTRS-INFO-024"), lost(judge.InfoResponse))
 })

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package judge
+
+import (
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// Beat is what is known around one heartbeat or acknowledgement.
+type Beat struct {
+	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat; negative if the capture does not tell
+	HasSince  bool
+	Expected  bool // of an acknowledgement: a heartbeat waited for it
+	PeerHeard bool // of a heartbeat: a message of the peer came since the last one
+	Connected bool // the INFO exchange was done
+	Clean     bool // nothing was missed, sent again or out of order since
+	Waiting   bool // of a heartbeat: the last one was not acknowledged
+
+	lastSeq uint64 // the frame of the last heartbeat
+}
+
+func (t *follower) takeHeartbeat(f *audit.Flow, l *lane, m *audit.Message) {
+	b := l.build
+	kind := Heartbeat
+	if ibtrs.Immediate(m.Immediate).Type() == ibtrs.ImmHeartbeatAck {
+		kind = HeartbeatAck
+	}
+	e := t.fresh(kind)
+	e.setMessage(f, m)
+	e.build = b
+	if kind == Heartbeat {
+		e.Beat = t.takeBeat(b, f, m)
+	} else {
+		e.Beat = t.takeBeatAck(b, f, m)
+		if e.Beat.Expected {
+			e.AddFrame(b.beats[f.From().Other()].lastFrame)
+		}
+	}
+	t.Emit(e.Event)
+}
+
+func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) Beat {
+	h := &b.beats[f.From()]
+	beat := Beat{
+		HasSince: h.any, lastSeq: h.lastSeq, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
+		Clean: f.CleanSince(h.lastSeq) && !f.AgainSince(h.lastSeq) && !m.Late && !h.late,
+	}
+	late := m.Late || f.AgainSince(h.lastSeq)
+	if h.any {
+		beat.Since = t.Elapsed(h.lastAt, m.FirstAt)
+	}
+	*h = heartbeat{lastAt: m.FirstAt, lastSeq: t.Seq(), any: true, waiting: true, late: late, lastFrame: m.First}
+	return beat
+}
+
+func (t *follower) takeBeatAck(b *build, f *audit.Flow, m *audit.Message) Beat {
+	h := &b.beats[f.From().Other()]
+	beat := Beat{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
+	if h.any {
+		beat.Since = t.Elapsed(h.lastAt, m.FirstAt)
+		beat.Clean = f.CleanSince(h.lastSeq) && !f.AgainSince(h.lastSeq) && !f.Back().AgainSince(h.lastSeq) && !m.Late
+	}
+	if own := &b.beats[f.From()]; h.waiting {
+		if own.acks++; own.acks == 1 {
+			own.ackedAt, own.ackedSeq = m.FirstAt, m.FirstSeq
+		}
+	}
+	h.waiting = false
+	return beat
+}
