@@ -31,6 +31,17 @@ setup: ## install the Debian packages that are missing
 build: ## build the programs into build/bin
 	go build -o $(BIN)/ ./conformance/cmd/... ./reference/cmd/...
 
+# The modules are built for the newest Debian kernel whose headers are installed, which need not be the one that runs here, in a copy, so
+# that nothing lies beside the sources.
+KDIR = $(lastword $(sort $(wildcard /usr/src/linux-headers-*-amd64)))
+
+.PHONY: kmod
+kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an error
+	@[ -n "$(KDIR)" ] || { echo "no headers of a Debian kernel in /usr/src: run ci/setup" >&2; exit 1; }
+	mkdir -p $(BUILD)/kmod
+	cp -r kmod/. $(BUILD)/kmod/
+	$(MAKE) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 CONFIG_DEBUG_INFO_BTF_MODULES= modules
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 	@ci/lint
