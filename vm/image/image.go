@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +21,9 @@ type Spec struct {
 	Kernel string
 	// Modules names the module sets to build and include, such as "rnbd".
 	Modules []string
+	// Sources are module sets of the caller's own, by name: files that kbuild compiles, with a Kbuild at the top. They are
+	// included like those of Modules.
+	Sources map[string]fs.FS
 	// Set is what guests are made of; nil is DefaultSet.
 	Set *Set
 	// Cache is the directory where everything is kept; "" is $IBNBD_CACHE or build/cache in the checkout.
@@ -96,8 +102,9 @@ type builder struct {
 	cache    cache
 	progress func(string)
 
-	kernel     Kernel
-	moduleSets []ModuleSet // in the order of spec.Modules
+	kernel      Kernel
+	moduleNames []string    // of the module sets: those of spec.Modules in their order, then those of spec.Sources
+	moduleSets  []ModuleSet // as they are named
 
 	agent     string // file
 	agentHash string
@@ -128,7 +135,14 @@ func newBuilder(spec Spec, progress func(string)) (*builder, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.moduleSets = append(b.moduleSets, set)
+		b.moduleNames, b.moduleSets = append(b.moduleNames, name), append(b.moduleSets, set)
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Sources)) {
+		set, err := ownModuleSet(spec.Sources[name])
+		if err != nil {
+			return nil, fmt.Errorf("module set %s: %w", name, err)
+		}
+		b.moduleNames, b.moduleSets = append(b.moduleNames, name), append(b.moduleSets, set)
 	}
 	if spec.Cache == "" {
 		b.cache.dir, err = defaultCache()
@@ -214,7 +228,7 @@ func (b *builder) make(ctx context.Context) error {
 func (b *builder) modules(ctx context.Context, kernel kernelTree) ([]kmodule, error) {
 	var extra []string
 	for i, set := range b.moduleSets {
-		files, err := b.cache.buildModules(ctx, b.spec.Modules[i], set, b.sources, kernel.Release, b.progress)
+		files, err := b.cache.buildModules(ctx, b.moduleNames[i], set, b.sources, kernel.Release, b.progress)
 		if err != nil {
 			return nil, err
 		}

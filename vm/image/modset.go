@@ -4,6 +4,8 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"os"
@@ -40,6 +42,20 @@ func (c cache) resolveSources(ctx context.Context, name string, k Kernel) (*modu
 		return nil, fmt.Errorf("apt resolved %s to packages that it is not among", k.Source)
 	}
 	return &moduleSources{headers: headers, source: debs[i]}, nil
+}
+
+// ownModuleSet is a module set of files that are not the kernel's.
+func ownModuleSet(files fs.FS) (ModuleSet, error) {
+	sum := sha256.New()
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(files, name)
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(content), content)
+		return err
+	})
+	return ModuleSet{files: files, Digest: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
 // moduleSetKey names what is built from a module set against certain packages.
@@ -92,13 +108,25 @@ func (b moduleBuild) run(ctx context.Context, result string) error {
 		return err
 	}
 	var symbols []string
-	for _, dir := range b.set.Directories {
+	for _, dir := range b.directories() {
 		if err := b.compile(ctx, dir, symbols); err != nil {
 			return err
 		}
-		symbols = append(symbols, b.common(dir, "Module.symvers"))
+		symbols = append(symbols, filepath.Join(dir, "Module.symvers"))
 	}
 	return b.collect(ctx, result)
+}
+
+// directories are where the sources lie that are compiled, in order.
+func (b moduleBuild) directories() []string {
+	if b.set.files != nil {
+		return []string{filepath.Join(b.root, "own")}
+	}
+	var dirs []string
+	for _, dir := range b.set.Directories {
+		dirs = append(dirs, b.common(dir))
+	}
+	return dirs
 }
 
 // headers and common are the two directories of a kernel's headers: what depends on the flavour, and what does not.
@@ -134,8 +162,11 @@ func (b moduleBuild) layHeaders(ctx context.Context) error {
 	return os.WriteFile(makefile, []byte(moved), 0o644)
 }
 
-// laySources takes the set's directories, and no others, out of the source package.
+// laySources takes the set's directories, and no others, out of the source package; or writes down its files.
 func (b moduleBuild) laySources(ctx context.Context) error {
+	if b.set.files != nil {
+		return os.CopyFS(b.directories()[0], b.set.files)
+	}
 	archives, err := filepath.Glob(b.cache.path("packages", b.sources.source.directory(), "usr/src/linux-source-*.tar.*"))
 	if err != nil || len(archives) != 1 {
 		return fmt.Errorf("package %s: %d source archives found, one expected (%v)", b.sources.source, len(archives), err)
@@ -150,7 +181,7 @@ func (b moduleBuild) laySources(ctx context.Context) error {
 }
 
 func (b moduleBuild) compile(ctx context.Context, dir string, symbols []string) error {
-	args := []string{"-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "-C", b.headers(), "M=" + b.common(dir),
+	args := []string{"-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "-C", b.headers(), "M=" + dir,
 		"KBUILD_EXTRA_SYMBOLS=" + strings.Join(symbols, " "),
 		// Type information of the kernel is not needed, and would need pahole.
 		"CONFIG_DEBUG_INFO_BTF_MODULES="}
@@ -162,8 +193,8 @@ func (b moduleBuild) compile(ctx context.Context, dir string, symbols []string) 
 // collect moves the modules that were built to dir, without debug information.
 func (b moduleBuild) collect(ctx context.Context, dir string) error {
 	count := 0
-	for _, source := range b.set.Directories {
-		err := filepath.WalkDir(b.common(source), func(file string, entry fs.DirEntry, err error) error {
+	for _, source := range b.directories() {
+		err := filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(file) != ".ko" {
 				return err
 			}
@@ -176,7 +207,7 @@ func (b moduleBuild) collect(ctx context.Context, dir string) error {
 		}
 	}
 	if count == 0 {
-		return fmt.Errorf("no module came out of %s", strings.Join(b.set.Directories, ", "))
+		return fmt.Errorf("no module came out of %s", strings.Join(b.directories(), ", "))
 	}
 	return nil
 }

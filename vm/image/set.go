@@ -6,6 +6,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -56,6 +57,10 @@ type ModuleSet struct {
 	Directories []string `yaml:"directories"`
 	// Config are the assignments (CONFIG_X=m) that make the Makefiles produce them.
 	Config []string `yaml:"config"`
+
+	// Of a set that is not the kernel's own: its files, which take the place of Directories and Config, and their SHA-256.
+	files  fs.FS
+	Digest string `yaml:"-" json:",omitempty"`
 }
 
 // DefaultSet returns the set that comes with the package.
