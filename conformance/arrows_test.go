@@ -54,6 +54,7 @@ var rooms = []room{
 		may: []string{"ibnbd", "ibtrs", "srp", "scsi", "nbd", "backend", "rdma", "soft", "verbs", "version"},
 	},
 	{name: "version", dirs: []string{"reference/version"}},
+	{name: "kmod", dirs: []string{"kmod"}}, // its sources, as data
 	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
 	{
 		name: engine,
@@ -70,7 +71,7 @@ var rooms = []room{
 	{name: "interop", dirs: []string{"conformance/interop"}, tests: []string{"vm", "rdma", "soft", "roce"}},
 	{
 		name: "the wing of IBNBD", dirs: []string{"conformance/ibnbd"},
-		may: []string{engine, "the clauses", "vm", "ibnbd", "ibtrs", "backend", "layout", "rdma", "soft", "verbs", "roce"},
+		may: []string{engine, "the clauses", "vm", "ibnbd", "ibtrs", "backend", "layout", "rdma", "soft", "verbs", "roce", "kmod"},
 	},
 	{
 		name: "the wing of SRP", dirs: []string{"conformance/srp"},

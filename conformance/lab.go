@@ -79,11 +79,13 @@ func (l Lab) Options() (runner.Options, error) {
 	}
 	target, _ := implementation.Named(known, l.Target)
 	initiator, _ := implementation.Named(known, l.Initiator)
+	pair := []implementation.Facts{target, initiator}
 	return runner.Options{
 		Settings:        l.Settings,
 		Subjects:        l.subjects(target, initiator),
-		Implementations: []implementation.Facts{target, initiator},
-		Image:           image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known)},
+		Implementations: pair,
+		// One image serves for every pair, but for modules of our own: they are not written for every kernel.
+		Image: image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known), Sources: implementation.Sources(pair)},
 		Kit: kit.Config{
 			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
 			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),

@@ -6,6 +6,7 @@ package implementation
 
 import (
 	"context"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -22,6 +23,8 @@ type Facts struct {
 	Abilities, AsTarget, AsInitiator map[clauses.Ability]bool
 	// Modules are the module sets of package image that its hosts need.
 	Modules []string
+	// Sources of kernel modules of its own, which are built for its hosts; nil if it has none.
+	Sources fs.FS
 	// Build compiles its programs into a directory; nil if it has none. It works inside a checkout of the project alone.
 	Build func(ctx context.Context, dir string) error
 }
@@ -89,4 +92,15 @@ func Modules(all []Facts) []string {
 		}
 	}
 	return sets
+}
+
+// Sources are the modules that the implementations bring with them, by the name of the implementation.
+func Sources(all []Facts) map[string]fs.FS {
+	sources := make(map[string]fs.FS)
+	for _, f := range all {
+		if f.Sources != nil {
+			sources[f.Name] = f.Sources
+		}
+	}
+	return sources
 }

@@ -4,6 +4,7 @@ package implementation
 
 import (
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,5 +60,15 @@ func TestTables(t *testing.T) {
 	}
 	if _, ok := Named(all, "other"); ok {
 		t.Error("Named finds what is not there")
+	}
+}
+
+func TestSources(t *testing.T) {
+	files := fstest.MapFS{"Kbuild": {}}
+	withSources := own
+	withSources.Sources = files
+	got := Sources([]Facts{kernel, withSources})
+	if len(got) != 1 || got["own"] == nil {
+		t.Errorf("Sources() = %v, want those of own alone", got)
 	}
 }

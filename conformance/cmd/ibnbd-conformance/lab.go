@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/prompt"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
@@ -78,7 +79,12 @@ func (f benchFlags) work(ctx context.Context, in io.Reader, out, progress io.Wri
 		return environmentf("%w", err)
 	}
 	var err error
-	spec.Image, err = image.Build(ctx, image.Spec{Kernel: f.kernel, Modules: moduleSets()}, func(step string) { fmt.Fprintln(progress, step) })
+	known := everyImplementation()
+	wanted := image.Spec{Kernel: f.kernel, Modules: implementation.Modules(known)}
+	if f.kernel == image.DefaultKernel {
+		wanted.Sources = implementation.Sources(known) // our own modules are not written for every kernel
+	}
+	spec.Image, err = image.Build(ctx, wanted, func(step string) { fmt.Fprintln(progress, step) })
 	if err != nil {
 		return environmentf("%w", err)
 	}

@@ -27,13 +27,13 @@ func dialects() []clauses.Dialect {
 	return all
 }
 
-// moduleSets are those that implementations of any protocol need on their hosts.
-func moduleSets() []string {
+// everyImplementation is one of any protocol: guests of the lab are made for all of them.
+func everyImplementation() []implementation.Facts {
 	var all []implementation.Facts
 	for _, p := range conformance.Protocols() {
 		all = append(all, p.Implementations...)
 	}
-	return implementation.Modules(all)
+	return all
 }
 
 // foreignProtocol is how implementations of a dialect are judged that somebody else runs; nil for a dialect of no protocol.

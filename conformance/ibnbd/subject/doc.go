@@ -18,7 +18,8 @@
 // images, reports and the choice of clauses follow from that.
 //
 // The implementations are mainline's kernel modules ([MainlineTarget], [MainlineInitiator]), loaded and steered through
-// sysfs, and this project's reference in userspace ([ReferenceTarget], [ReferenceInitiator]): programs over verbs that
+// sysfs; this project's kernel modules ([KMod]), steered likewise; and its reference in userspace ([ReferenceTarget],
+// [ReferenceInitiator]): programs over verbs that
 // [BuildReference] compiles and that are copied into the machine, steered through their control sockets. The client's
 // devices become disks through the kernel's NBD driver, so that every spec's I/O is that of an ordinary block device; a
 // disk of NBD tells errors as EIO and nothing finer, and it always has a write cache.

@@ -27,7 +27,7 @@ type Place struct {
 }
 
 // Implementations are all that there are. The first is the one under test where nothing else is asked for.
-var Implementations = []Implementation{Mainline, Reference}
+var Implementations = []Implementation{Mainline, Reference, KMod}
 
 // Named finds an implementation.
 func Named(name string) (Implementation, bool) {

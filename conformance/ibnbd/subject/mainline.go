@@ -24,3 +24,15 @@ var mainline = implementation.Facts{
 	},
 	Modules: []string{"rnbd"},
 }
+
+// MainlineInitiator is mainline Linux's rnbd-client over rtrs-client. None of its timers can be set; its random spread before an
+// attempt stays below 8 ms.
+type MainlineInitiator struct{ kernelInitiator }
+
+// NewMainlineInitiator makes the initiator on a machine whose kernel has the given release.
+func NewMainlineInitiator(h Host, release string) *MainlineInitiator {
+	return &MainlineInitiator{kernelInitiator{
+		host: h, facts: mainline, version: release, names: RNBD, timers: DefaultTimers,
+		modules: []kernelModule{{name: "rtrs-client"}, {name: "rnbd-client"}},
+	}}
+}

@@ -9,56 +9,65 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
-// MainlineInitiator is mainline Linux's rnbd-client over rtrs-client, steered through sysfs as its users do.
-type MainlineInitiator struct {
+// kernelInitiator is a client in the kernel, steered through sysfs as its users do.
+type kernelInitiator struct {
 	host    Host
-	release string
+	facts   implementation.Facts
+	version string
+	names   Names
+	timers  Timers
+	modules []kernelModule // in the order in which they are loaded
 }
 
-// NewMainlineInitiator makes the initiator on a machine whose kernel has the given release.
-func NewMainlineInitiator(h Host, release string) *MainlineInitiator {
-	return &MainlineInitiator{host: h, release: release}
+// kernelModule is a module with its parameters.
+type kernelModule struct {
+	name       string
+	parameters []string
 }
 
 // Info describes the initiator.
-func (i *MainlineInitiator) Info() Info {
-	return info(mainline, clauses.Initiator, i.release)
-}
+func (i *kernelInitiator) Info() Info { return info(i.facts, clauses.Initiator, i.version) }
 
-// Timers are mainline's: none of them can be set. Its random spread before an attempt stays below 8 ms.
-func (i *MainlineInitiator) Timers() Timers { return DefaultTimers }
+// Timers are those that the modules are loaded with.
+func (i *kernelInitiator) Timers() Timers { return i.timers }
 
 // Start loads the modules.
-func (i *MainlineInitiator) Start(ctx context.Context) error {
-	for _, name := range []string{"rtrs-client", "rnbd-client"} {
-		if err := i.host.Agent().LoadModule(ctx, name); err != nil {
-			return fmt.Errorf("start mainline initiator: %w", err)
+func (i *kernelInitiator) Start(ctx context.Context) error {
+	for _, m := range i.modules {
+		if err := i.host.Agent().LoadModule(ctx, m.name, m.parameters...); err != nil {
+			return fmt.Errorf("start %s initiator: %w", i.facts.Name, err)
 		}
 	}
 	return nil
 }
 
 // Stop unloads the modules, which closes all devices and sessions.
-func (i *MainlineInitiator) Stop(ctx context.Context) error {
-	if err := unload(ctx, i.host, "rnbd_client", "rtrs_client"); err != nil {
-		return fmt.Errorf("stop mainline initiator: %w", err)
+func (i *kernelInitiator) Stop(ctx context.Context) error {
+	var names []string
+	for _, m := range slices.Backward(i.modules) {
+		names = append(names, strings.ReplaceAll(m.name, "-", "_"))
+	}
+	if err := unload(ctx, i.host, names...); err != nil {
+		return fmt.Errorf("stop %s initiator: %w", i.facts.Name, err)
 	}
 	return nil
 }
 
 // Map writes the request to map_device and finds the new disk by its link.
-func (i *MainlineInitiator) Map(ctx context.Context, r MapRequest) (Device, error) {
-	if err := i.host.Agent().WriteFile(ctx, RNBD.MapDevice(), []byte(r.Line())); err != nil {
+func (i *kernelInitiator) Map(ctx context.Context, r MapRequest) (Device, error) {
+	if err := i.host.Agent().WriteFile(ctx, i.names.MapDevice(), []byte(r.Line())); err != nil {
 		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
 	}
-	d, err := i.device(ctx, RNBD.ClientLink(r.Device, r.Session))
+	d, err := i.device(ctx, i.names.ClientLink(r.Device, r.Session))
 	if err != nil {
 		return Device{}, fmt.Errorf("map %q succeeded but its disk was not found: %w", r.Line(), err)
 	}
@@ -66,30 +75,30 @@ func (i *MainlineInitiator) Map(ctx context.Context, r MapRequest) (Device, erro
 }
 
 // device reads what the link of a mapped device points to.
-func (i *MainlineInitiator) device(ctx context.Context, link string) (Device, error) {
+func (i *kernelInitiator) device(ctx context.Context, link string) (Device, error) {
 	to, err := i.host.Agent().Readlink(ctx, link)
 	if err != nil {
 		return Device{}, err
 	}
 	d := Device{Disk: path.Base(to), Node: "/dev/" + path.Base(to)}
-	if d.Session, err = readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "session")); err != nil {
+	if d.Session, err = readWord(ctx, i.host, i.names.DiskFile(d.Disk, "session")); err != nil {
 		return Device{}, err
 	}
-	d.Export, err = readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "mapping_path"))
+	d.Export, err = readWord(ctx, i.host, i.names.DiskFile(d.Disk, "mapping_path"))
 	return d, err
 }
 
 // Unmap writes the mode to unmap_device.
-func (i *MainlineInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode) error {
-	if err := i.host.Agent().WriteFile(ctx, RNBD.DiskFile(d.Disk, "unmap_device"), []byte(mode)); err != nil {
+func (i *kernelInitiator) Unmap(ctx context.Context, d Device, mode UnmapMode) error {
+	if err := i.host.Agent().WriteFile(ctx, i.names.DiskFile(d.Disk, "unmap_device"), []byte(mode)); err != nil {
 		return fmt.Errorf("unmap %s (%s): %w", d.Disk, mode, err)
 	}
 	return nil
 }
 
 // Devices lists what is mapped, by the links. A device that is being unmapped meanwhile is left out.
-func (i *MainlineInitiator) Devices(ctx context.Context) ([]Device, error) {
-	links, err := i.host.Agent().Glob(ctx, path.Join(RNBD.ClientLinks(), "*"))
+func (i *kernelInitiator) Devices(ctx context.Context) ([]Device, error) {
+	links, err := i.host.Agent().Glob(ctx, path.Join(i.names.ClientLinks(), "*"))
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
@@ -108,13 +117,13 @@ func (i *MainlineInitiator) Devices(ctx context.Context) ([]Device, error) {
 }
 
 // State reads the device's state file.
-func (i *MainlineInitiator) State(ctx context.Context, d Device) (string, error) {
-	return readWord(ctx, i.host, RNBD.DiskFile(d.Disk, "state"))
+func (i *kernelInitiator) State(ctx context.Context, d Device) (string, error) {
+	return readWord(ctx, i.host, i.names.DiskFile(d.Disk, "state"))
 }
 
 // Paths lists the paths of a session with their states. A path that is being removed meanwhile is left out.
-func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
-	states, err := i.host.Agent().ReadFiles(ctx, pathStates(session))
+func (i *kernelInitiator) Paths(ctx context.Context, session string) ([]PathStatus, error) {
+	states, err := i.host.Agent().ReadFiles(ctx, i.pathStates(session))
 	if err != nil {
 		return nil, fmt.Errorf("list paths of session %s: %w", session, err)
 	}
@@ -122,9 +131,9 @@ func (i *MainlineInitiator) Paths(ctx context.Context, session string) ([]PathSt
 }
 
 // Look gives the states of a device and of its session's paths.
-func (i *MainlineInitiator) Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error) {
-	device := RNBD.DiskFile(d.Disk, "state")
-	states, err := i.host.Agent().ReadFiles(ctx, device, pathStates(d.Session))
+func (i *kernelInitiator) Look(ctx context.Context, d Device) (state string, paths []PathStatus, err error) {
+	device := i.names.DiskFile(d.Disk, "state")
+	states, err := i.host.Agent().ReadFiles(ctx, device, i.pathStates(d.Session))
 	if err != nil {
 		return "", nil, fmt.Errorf("look at device %s: %w", d.Disk, err)
 	}
@@ -136,8 +145,8 @@ func (i *MainlineInitiator) Look(ctx context.Context, d Device) (state string, p
 }
 
 // pathStates is the pattern of the files that tell the states of a session's paths.
-func pathStates(session string) string {
-	return path.Join(RNBD.ClientSession(session), "paths", "*", "state")
+func (i *kernelInitiator) pathStates(session string) string {
+	return path.Join(i.names.ClientSession(session), "paths", "*", "state")
 }
 
 func parsePathStates(states []agent.Content) ([]PathStatus, error) {
@@ -170,42 +179,42 @@ func parsePathDir(name string) (PathAddr, error) {
 }
 
 // AddPath adds a path to a session and returns when it is connected or has failed.
-func (i *MainlineInitiator) AddPath(ctx context.Context, session string, p PathAddr) error {
-	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientSession(session), "add_path"), []byte(p.String()))
+func (i *kernelInitiator) AddPath(ctx context.Context, session string, p PathAddr) error {
+	return i.host.Agent().WriteFile(ctx, path.Join(i.names.ClientSession(session), "add_path"), []byte(p.String()))
 }
 
 // RemovePath closes a path and removes it from its session.
-func (i *MainlineInitiator) RemovePath(ctx context.Context, session string, p PathAddr) error {
+func (i *kernelInitiator) RemovePath(ctx context.Context, session string, p PathAddr) error {
 	return i.command(ctx, session, p, "remove_path")
 }
 
 // DisconnectPath closes a path; it stays closed until ReconnectPath.
-func (i *MainlineInitiator) DisconnectPath(ctx context.Context, session string, p PathAddr) error {
+func (i *kernelInitiator) DisconnectPath(ctx context.Context, session string, p PathAddr) error {
 	return i.command(ctx, session, p, "disconnect")
 }
 
 // ReconnectPath tries once to connect a path, now.
-func (i *MainlineInitiator) ReconnectPath(ctx context.Context, session string, p PathAddr) error {
+func (i *kernelInitiator) ReconnectPath(ctx context.Context, session string, p PathAddr) error {
 	return i.command(ctx, session, p, "reconnect")
 }
 
-func (i *MainlineInitiator) command(ctx context.Context, session string, p PathAddr, file string) error {
-	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientPath(session, p), file), []byte("1"))
+func (i *kernelInitiator) command(ctx context.Context, session string, p PathAddr, file string) error {
+	return i.host.Agent().WriteFile(ctx, path.Join(i.names.ClientPath(session, p), file), []byte("1"))
 }
 
 // SetPolicy selects the multipath policy.
-func (i *MainlineInitiator) SetPolicy(ctx context.Context, session, policy string) error {
-	return i.host.Agent().WriteFile(ctx, path.Join(RNBD.ClientSession(session), "mpath_policy"), []byte(policy))
+func (i *kernelInitiator) SetPolicy(ctx context.Context, session, policy string) error {
+	return i.host.Agent().WriteFile(ctx, path.Join(i.names.ClientSession(session), "mpath_policy"), []byte(policy))
 }
 
 // Policy gives the policy as the session shows it.
-func (i *MainlineInitiator) Policy(ctx context.Context, session string) (string, error) {
-	return readWord(ctx, i.host, path.Join(RNBD.ClientSession(session), "mpath_policy"))
+func (i *kernelInitiator) Policy(ctx context.Context, session string) (string, error) {
+	return readWord(ctx, i.host, path.Join(i.names.ClientSession(session), "mpath_policy"))
 }
 
 // Requests reads how many reads and writes a path has carried from its file stats/rdma.
-func (i *MainlineInitiator) Requests(ctx context.Context, session string, p PathAddr) (uint64, error) {
-	text, err := readWord(ctx, i.host, path.Join(RNBD.ClientPath(session, p), "stats/rdma"))
+func (i *kernelInitiator) Requests(ctx context.Context, session string, p PathAddr) (uint64, error) {
+	text, err := readWord(ctx, i.host, path.Join(i.names.ClientPath(session, p), "stats/rdma"))
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package subject
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/kmod"
+)
+
+// KMod are this project's kernel modules. There is no server among them yet.
+var KMod = Implementation{
+	Facts:        kmodFacts,
+	NewInitiator: func(p Place) Initiator { return newKMod(p) },
+}
+
+var kmodFacts = implementation.Facts{
+	Name:    "kmod",
+	Dialect: catalogue.IBNBD,
+	Own:     true,
+	Abilities: map[clauses.Ability]bool{
+		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: true, clauses.FeatureMarker: true,
+		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.Promises: false,
+	},
+	Sources: kmod.Sources,
+}
+
+// kmodTimers are those of mainline, but that writes of a lost path wait for its last packets, and that the settle time is a part of the
+// delay. A guest that is emulated, on a machine that it shares, stands still for longer than the modules' own defaults allow.
+var kmodTimers = func() Timers {
+	t := DefaultTimers
+	t.PacketLifetime = time.Second
+	t.Resolve = 0 // a part of the connect timeout
+	return t
+}()
+
+// newKMod makes the client with timers as functional specs want them.
+func newKMod(p Place) *kernelInitiator {
+	return &kernelInitiator{
+		host: p.Host, facts: kmodFacts, version: p.Version, names: IBNBD, timers: kmodTimers,
+		modules: []kernelModule{
+			{"ibtrs_core", nil}, {"ibtrs_client", kmodParameters(kmodTimers)}, {"ibnbd_client", nil},
+		},
+	}
+}
+
+// kmodParameters are the timers as the transport client takes them.
+func kmodParameters(t Timers) []string {
+	milliseconds := func(name string, d time.Duration) string { return fmt.Sprintf("%s=%d", name, d.Milliseconds()) }
+	return []string{
+		milliseconds("heartbeat_ms", t.HeartbeatInterval),
+		fmt.Sprintf("heartbeat_misses=%d", t.HeartbeatMisses),
+		milliseconds("connect_ms", t.Connect),
+		milliseconds("packet_lifetime_ms", t.PacketLifetime),
+		milliseconds("reconnect_delay_ms", t.ReconnectDelay+t.ReconnectSettle),
+		milliseconds("reconnect_spread_ms", t.ReconnectSpread),
+	}
+}
