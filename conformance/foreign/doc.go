@@ -44,6 +44,6 @@
 //
 // # Packets
 //
-// Over the provider soft, every packet of this side is recorded. Those of each spec are evidence; those of a spec in which this
-// side keeps every rule are also read by the passive judge, for what they tell of the subject.
+// Over the provider soft, every packet of this side is recorded. Those of each spec are evidence, and the passive judge reads them
+// for what they tell of the subject. What it finds of this side, which breaks rules on purpose, is nobody's business.
 package foreign

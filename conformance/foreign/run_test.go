@@ -202,32 +202,30 @@ func TestEvidence(t *testing.T) {
 	held := verdict.Result{Clause: survival, Role: clauses.Target, Verdict: verdict.Pass, Spec: "packets", Evidence: []verdict.Evidence{{Path: "/x/rail0.pcapng"}}}
 	doubt := verdict.Result{Clause: alarming, Role: clauses.Target, Verdict: verdict.Inconclusive, Spec: "packets"}
 	for _, c := range []struct {
-		name     string
-		end      error
-		conforms bool
-		keepAll  bool
-		passive  []verdict.Result
-		kept     bool
-		found    int // passive results
+		name    string
+		end     error
+		keepAll bool
+		passive []verdict.Result
+		kept    bool
+		found   int // passive results
 	}{
 		{name: "a spec that passes"},
 		{name: "a spec that passes, of which all is kept", keepAll: true, kept: true},
 		{name: "a spec that fails", end: finding.Broken(decided, "wrong"), kept: true},
-		{name: "a spec that fails, whose packets nobody may judge", end: finding.Broken(decided, "wrong"), passive: []verdict.Result{ofTarget}, kept: true},
-		{name: "packets that fail", conforms: true, passive: []verdict.Result{ofUs, ofTarget, held, doubt}, kept: true, found: 2},
-		{name: "packets of this side that fail", conforms: true, passive: []verdict.Result{ofUs}},
+		{name: "a spec that fails, as its packets do", end: finding.Broken(decided, "wrong"), passive: []verdict.Result{ofTarget}, kept: true, found: 1},
+		{name: "packets that fail", passive: []verdict.Result{ofUs, ofTarget, held, doubt}, kept: true, found: 2},
+		{name: "packets of this side that fail", passive: []verdict.Result{ofUs}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := &fakeSubject{passive: c.passive}
 			r := start(t, f.target(nil))
 			s := spec(c.end)
-			s.Conforms = c.conforms
 			dir := t.TempDir()
 			results, passive, err := r.RunSpec(t.Context(), s, Report{Dir: dir, Evidence: "e/s", KeepAll: c.keepAll})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(passive) != c.found || (len(f.lastRead) > 0) != c.conforms {
+			if len(passive) != c.found || len(f.lastRead) == 0 {
 				t.Errorf("the passive judge read %v and found %v", f.lastRead, passive)
 			}
 			for _, p := range passive {

@@ -20,7 +20,6 @@ type Spec struct {
 	Does      Effect        // to the data
 	MayEnd    bool          // the service, or the machine of the initiator, may end
 	Needs     Action        // of the hook; "" for none
-	Conforms  bool          // this side keeps every rule of the protocol, so that the passive judge can read the packets
 
 	// One of these runs it. The meaning of its error is that of package finding.
 	OnTarget    func(ctx context.Context, r *TargetRun) error

@@ -73,7 +73,7 @@ func (p *Plan) leaveToLab(catalogue *clauses.Catalogue) {
 // RunForeign carries out a plan against a foreign subject. It is as [Run], but for a *foreign.RefusedError: then nothing was
 // tried, because of what its owner did not allow.
 func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOptions, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
-	r := &foreignRun{options: o, plan: plan}
+	r := &foreignRun{options: o, plan: plan, passive: newPassive(), broken: make(map[side]int)}
 	defer r.close()
 	return o.execute(ctx, catalogue, plan, r, out)
 }
@@ -83,6 +83,23 @@ type foreignRun struct {
 	options ForeignOptions
 	plan    *Plan
 	subject foreign.Run // from prepare on
+	passive *passive
+	broken  map[side]int // how often the passive judge has found so
+}
+
+// repeats is how often a run tells that the passive judge has found a clause broken. Who breaks one does so in many specs.
+const repeats = 3
+
+// news are those of the results of the passive judge that are worth recording.
+func (r *foreignRun) news(found []verdict.Result) []verdict.Result {
+	return slices.DeleteFunc(r.passive.news(found), func(f verdict.Result) bool {
+		if f.Verdict != verdict.Fail {
+			return false
+		}
+		at := side{f.Clause, f.Role}
+		r.broken[at]++
+		return r.broken[at] > repeats
+	})
 }
 
 func (r *foreignRun) prepare(ctx context.Context, show *progress) (p place, err error) {
@@ -134,7 +151,7 @@ func (r *foreignRun) one(ctx context.Context, s foreign.Spec, show *progress, jo
 		}
 	}
 	show.ended(only, s.Name, worst.Verdict, worst)
-	return record(journal, append(results, passive...))
+	return record(journal, append(results, r.news(passive)...))
 }
 
 // leftToLab says of the clauses that only the lab decides that they were not tried.

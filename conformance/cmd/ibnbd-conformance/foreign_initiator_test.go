@@ -359,6 +359,26 @@ func TestInitiatorThatIsBroken(t *testing.T) {
 	}
 }
 
+// TestInitiatorWhosePacketsAreBroken has an initiator pass every spec, and break a rule that only its packets show.
+func TestInitiatorWhosePacketsAreBroken(t *testing.T) {
+	t.Parallel()
+	const answers, clause = "heartbeats come", "IBTRS-CONN-014"
+	here, there := newMachines(t)
+	_, env := newAcme(t, there, func(c *ibnbd.ClientConfig) {
+		c.Transport.Rules.EditConnRequest = func(_ *ibtrs.Path, _ int, r *ibtrs.ConnRequest) { r.Reserved[3] = 1 }
+	})
+	got, outcome := provoke(t, here, os.Args[0], env, "--patience", "6s", "--spec", lives(answers))
+	if got.code != int(verdict.ExitFails) {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	expectVerdicts(t, got, outcome, map[string][]string{answers: {"IBTRS-HB-002 PASS", "IBNBD-FAIL-023 PASS"}})
+	for _, c := range outcome.Clauses() {
+		if (c.Verdict == verdict.Fail) != (c.ID == clause) {
+			t.Errorf("%s is %s: %v", c.ID, c.Verdict, c.Results)
+		}
+	}
+}
+
 // TestInitiatorWhoseHookLacksSomething has what needs that be skipped, and nothing else.
 func TestInitiatorWhoseHookLacksSomething(t *testing.T) {
 	const rejects, returns, reads, grows = "a server rejects with an error number", "a server returns with another device id", "a server answers no marker", "a server returns with a larger disk"

@@ -47,8 +47,8 @@ var quiet = ibtrs.DefaultTimers.Detection().Limit + 5*time.Second
 func heartbeats() foreign.Spec {
 	return foreign.Spec{
 		Name: "a client stays for a while, and only acknowledges heartbeats", Clauses: []string{"IBTRS-HB-006"}, Takes: quiet,
-		Addresses: 1, Conforms: true,
-		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return onlyAcknowledge(ctx, targetOf(r)) },
+		Addresses: 1,
+		OnTarget:  func(ctx context.Context, r *foreign.TargetRun) error { return onlyAcknowledge(ctx, targetOf(r)) },
 	}
 }
 
