@@ -119,6 +119,8 @@ func (c *crowd) all(ctx context.Context, count int, request func(i int) tester.R
 	for i := range count {
 		a, err := c.batch.Answer(ctx, connection(i))
 		switch {
+		case c.path.KeyRefresh() && refusedKey(err):
+			return tester.Broken(newKeyWorks, "with the key that came with the last answer: %s", tester.Outcome(err))
 		case err != nil:
 			return tester.Broken(everyChunk, "%d requests are not answered: %s", len(waiting), tester.Outcome(err))
 		case !waiting[a.Chunk] || connection(int(a.Chunk)) != connection(i):

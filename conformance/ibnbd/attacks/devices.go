@@ -4,6 +4,7 @@ package attacks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,12 +12,16 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // Clauses of what sessions and devices are told apart by.
 const (
-	ownID      = "IBNBD-OPEN-014"
-	otherNames = "IBTRS-INFO-027"
+	ownID       = "IBNBD-OPEN-014"
+	twoNames    = "IBNBD-OPEN-024"
+	otherNames  = "IBTRS-INFO-027"
+	joins       = "IBTRS-CONN-028"
+	otherSource = "IBTRS-CONN-034"
 )
 
 // errOneExport is wrapped by the error of an attack that needs two.
@@ -70,6 +75,82 @@ func twoDevices(ctx context.Context, t *tester.Tester) error {
 		}
 	}
 	return nil
+}
+
+// Reasons why a target cannot be asked.
+var (
+	errOneName error = &finding.Undecided{Reason: verdict.AbilityMissing, Text: "the target knows the export under one name only"}
+	errOneWay  error = &finding.Undecided{Reason: verdict.NoSecondPath, Text: "both paths would begin at one address"}
+)
+
+// underTwoNames has a writer of a device, and another who has another name for it. No session has it open under both: some target
+// does not survive that.
+func underTwoNames(ctx context.Context, t *tester.Tester) error {
+	other := "//" + t.Target().Exports[0]
+	second := t.NewSession().NewPath(0)
+	if err := second.Connect(ctx); err != nil {
+		return err
+	}
+	opened, err := second.Open(ctx, other, ibnbd.ReadOnly)
+	if err != nil {
+		return fmt.Errorf("open %s: %s: %w", other, tester.Outcome(err), errOneName)
+	}
+	if err := second.CloseDevice(ctx, opened.DeviceID); err != nil {
+		return err
+	}
+	if _, _, err := t.Ready(ctx); err != nil {
+		return err
+	}
+	_, err = second.Open(ctx, other, ibnbd.ReadWrite)
+	return answered(twoNames, err, ibtrs.EPERM)
+}
+
+// joinAsFirst adds a path to a session by requests that might create one, and uses there what the session has open.
+func joinAsFirst(ctx context.Context, t *tester.Tester) error {
+	first, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	second := first.Session.NewPath(1)
+	second.Request.FirstConnection = ibtrs.FirstConnection
+	return usedBeside(ctx, joins, second, opened.DeviceID)
+}
+
+// fromElsewhere adds a path between the address of the target that the first has, and another of this side.
+func fromElsewhere(ctx context.Context, t *tester.Tester) error {
+	rails := t.Target().Rails
+	if rails[0].Device == rails[1].Device {
+		return errOneWay
+	}
+	first, opened, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	second := first.Session.NewPathOver(tester.Rail{Device: rails[1].Device, Addr: rails[0].Addr})
+	if _, err := second.Dial(ctx, 0); errors.Is(err, tester.ErrSilent) {
+		return fmt.Errorf("%w: %w", errOneWay, err) // perhaps there is no way
+	} else if err != nil {
+		return tester.Broken(otherSource, "%v", err)
+	}
+	for cid := uint16(1); cid < second.Request.ConnectionCount; cid++ {
+		if _, err := second.Dial(ctx, cid); err != nil {
+			return tester.Broken(otherSource, "%v", err)
+		}
+	}
+	if err := second.Info(ctx); err != nil {
+		return tester.Broken(otherSource, "%v", err)
+	}
+	_, err = second.ReadAt(ctx, opened.DeviceID, 0, readSize)
+	return succeeded(otherSource, err)
+}
+
+// usedBeside connects another path of a session, and reads there a device that the session has open: ids are those of a session.
+func usedBeside(ctx context.Context, clause string, p *tester.Path, device uint32) error {
+	if err := p.Connect(ctx); err != nil {
+		return tester.Broken(clause, "%v", err)
+	}
+	_, err := p.ReadAt(ctx, device, 0, readSize)
+	return succeeded(clause, err)
 }
 
 // similarNames has a session, and beside it one after the other whose names are almost its own.

@@ -153,16 +153,21 @@ func (p *pair) write(ctx context.Context, sector uint64, size uint32, sequence u
 
 // performed judges the end of a request.
 func (p *pair) performed(err error, what string, size uint32) error {
-	var work *rdma.WorkError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &work) && work.Status == rdma.StatusRemoteAccess && p.writer.KeyRefresh():
-		return tester.Broken(newKeyWorks, "%s of %d bytes, with the key that came with the last answer: %v", what, size, work)
+	case p.writer.KeyRefresh() && refusedKey(err):
+		return tester.Broken(newKeyWorks, "%s of %d bytes, with the key that came with the last answer: %s", what, size, tester.Outcome(err))
 	case size == p.largest && what == "a write":
 		return tester.Broken(largestWorks, "%s of %d bytes: %s", what, size, tester.Outcome(err))
 	}
 	return tester.Broken(p.served, "%s of %d bytes: %s", what, size, tester.Outcome(err))
+}
+
+// refusedKey says whether a request failed because its key is none.
+func refusedKey(err error) bool {
+	var work *rdma.WorkError
+	return errors.As(err, &work) && work.Status == rdma.StatusRemoteAccess
 }
 
 // seenAtOnce has the reader look for the last write.
@@ -273,9 +278,12 @@ func volume() []Attack {
 		{Name: "reads of every size", Clauses: []string{wholeAnswer, newKeyWorks}, Run: everyRead},
 		{Name: "reads of no bytes", Clauses: []string{nothing}, Run: noBytesRead},
 		{Name: "operations other than reads on no bytes", Does: Writes, Clauses: []string{nothing}, Run: noBytes},
-		{Name: "as many reads at once as there are chunks", Clauses: []string{everyChunk}, Run: fullDepthOfReads},
-		{Name: "as many writes and reads at once as there are chunks", Does: Writes, Clauses: []string{everyChunk, exactly}, Run: fullDepth},
+		{Name: "as many reads at once as there are chunks", Clauses: []string{everyChunk, newKeyWorks}, Run: fullDepthOfReads},
+		{Name: "as many writes and reads at once as there are chunks", Does: Writes, Clauses: []string{everyChunk, exactly, newKeyWorks}, Run: fullDepth},
 		{Name: "writes to two devices of a session by turns", Does: Writes, Clauses: []string{exactly, ownID}, Run: twoDevices},
+		{Name: "a second path, with the flag of a first one", Rails: 2, Clauses: []string{joins}, Run: joinAsFirst},
+		{Name: "a second path to the same address from another", Rails: 2, Clauses: []string{otherSource}, Run: fromElsewhere},
+		{Name: "writers of a device under two names", Does: Writes, Clauses: []string{twoNames}, Run: underTwoNames},
 		{Name: "session names that are almost the same", Clauses: []string{otherNames}, Run: similarNames},
 		{Name: "writes and reads of sizes up to the largest between other blocks", Does: Writes, Clauses: append([]string{largestWorks}, clauses...), Run: upToLargest},
 	}

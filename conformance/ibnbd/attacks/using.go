@@ -76,14 +76,18 @@ func awaitStamped(ctx context.Context, t *tester.Tester, p *tester.Path, device 
 	defer cancel()
 	again := time.NewTicker(t.Target().Patience / 30)
 	defer again.Stop()
+	var last error // that says what is there instead
 	for {
 		err := p.CheckStamped(ctx, device, sector, size, sequence)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return err
+			return last
 		case <-again.C:
 		}
 	}

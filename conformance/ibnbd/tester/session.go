@@ -37,9 +37,12 @@ const Connections = 3
 
 // NewPath makes a path over a rail, without connecting it. Its request is polite: only the first path of a session may
 // create it.
-func (s *Session) NewPath(rail int) *Path {
+func (s *Session) NewPath(rail int) *Path { return s.NewPathOver(s.tester.target.Rails[rail]) }
+
+// NewPathOver is [Session.NewPath] over any way to the target.
+func (s *Session) NewPathOver(way Rail) *Path {
 	p := &Path{
-		Session: s, rail: s.tester.target.Rails[rail],
+		Session: s, rail: way,
 		Request: ibtrs.ConnRequest{
 			Magic: ibtrs.Magic, Version: ibtrs.Version, ConnectionCount: Connections, Incarnation: 1,
 			PathUUID: randomUUID(), GroupUUID: s.Group,
