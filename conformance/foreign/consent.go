@@ -54,13 +54,13 @@ func (c Consent) Everything(exports []string) bool {
 func (c Consent) lacks(effect Effect, mayEnd bool, exports []string) string {
 	switch {
 	case mayEnd && !c.Outage:
-		return "it may end the service, which was not allowed"
+		return "it may end the service, which was not allowed (--allow-outage)"
 	case c.Everything(exports) || effect == Reads:
 		return ""
 	case !c.Writes:
-		return "it writes, or opens for writing, which was not allowed"
+		return "it writes, or opens for writing, which was not allowed (--allow-writes with --scratch, or --allow-data-loss)"
 	case effect == WritesAnywhere:
-		return "it sends writes outside of the scratch range, and the loss of all data was not allowed"
+		return "it sends writes outside of the scratch range, and the loss of all data was not allowed (--allow-data-loss with every export)"
 	}
 	return ""
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
@@ -28,6 +30,9 @@ func (d *devices) add(place Place, source netip.Prefix) (rdma.Device, error) {
 		d.recorders = append(d.recorders, &recorder{rail: fmt.Sprintf("rail%d", n)})
 	}
 	device, err := place.open(source, d.recorders[n].trace)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("own address %s: %w; or choose another own address with --source", source.Addr(), err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func (d *devices) record(report Report) (files []string, err error) {
 }
 
 // lastMessage is the frame of the last message before some time, on whichever device.
-func (d *devices) lastMessage(before time.Time) (p place, any bool) {
+func (d *devices) lastMessage(before time.Time) (p place, found bool) {
 	var last message
 	for _, r := range d.recorders {
 		if m := r.lastMessage(before); m.at.After(last.at) {

@@ -27,8 +27,8 @@ func (p place) String() string { return fmt.Sprintf("%s#%d", p.rail, p.number) }
 // shown are the frames by which a failure was seen at some time: the last message before it, with all frames of the line of the
 // timeline in which it stands, and what that says of them.
 func (x execution) shown(at time.Time, timeline string) (verdict.Evidence, bool) {
-	last, any := x.devices.lastMessage(at)
-	if !any {
+	last, found := x.devices.lastMessage(at)
+	if !found {
 		return verdict.Evidence{}, false
 	}
 	e := verdict.Evidence{
@@ -84,7 +84,7 @@ func (x execution) showFailures(results []verdict.Result, seen map[string]time.T
 		if r.Verdict != verdict.Fail || !known {
 			continue
 		}
-		if e, any := x.shown(at, string(text)); any {
+		if e, found := x.shown(at, string(text)); found {
 			r.Evidence = slices.Concat([]verdict.Evidence{e}, r.Evidence)
 		}
 	}

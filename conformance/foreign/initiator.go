@@ -49,7 +49,7 @@ func (i initiator) Missing(s Spec) (verdict.Reason, string) {
 func (i initiator) missing(s Spec, own int) (verdict.Reason, string) {
 	switch {
 	case s.MayEnd && !i.Consent.Outage:
-		return verdict.NoConsent, "it may end the initiator or its machine, which was not allowed"
+		return verdict.NoConsent, "it may end the initiator or its machine, which was not allowed (--allow-outage)"
 	case len(i.Hook) == 0:
 		return verdict.NoHook, fmt.Sprintf("it needs the action %s, and there is no control hook", s.Needs)
 	case own > 0 && s.Addresses > own:

@@ -35,14 +35,15 @@ func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*Plan, erro
 		return nil, err
 	}
 	p := &Plan{
-		Specs: chosen, Subjects: subjects, Skipped: make(map[verdict.Reason]int), Workers: 1, claims: claims, deciders: decidersOf(specs),
+		Specs: chosen, Subjects: subjects, Skipped: make(map[verdict.Reason]int), Missing: make(map[string]string), Workers: 1, claims: claims, deciders: decidersOf(specs),
 	}
 	for _, s := range all {
 		if !slices.ContainsFunc(chosen, func(c Spec) bool { return c.Name == s.Name }) {
 			continue
 		}
-		if reason, _ := o.Subject.Missing(s); reason != "" {
+		if reason, why := o.Subject.Missing(s); reason != "" {
 			p.Skipped[reason]++
+			p.Missing[s.Name] = why
 			continue
 		}
 		p.Estimate += s.Takes

@@ -33,6 +33,7 @@ type Plan struct {
 	LeftOut  []Spec                 // chosen, too, but for their taking minutes
 	Subjects []clauses.Subject      // of whom they speak
 	Skipped  map[verdict.Reason]int // how many of a foreign subject's cannot run, as far as that is known beforehand
+	Missing  map[string]string      // by the names of those specs, why
 	Workers  int                    // that have something to do
 	Estimate time.Duration          // of the specs that can run, without the boot of the labs
 	claims   *claim.Claims

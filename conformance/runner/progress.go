@@ -28,6 +28,7 @@ type progress struct {
 
 	mu       sync.Mutex
 	finished int
+	skipped  string          // why the spec that ended last was skipped; "" if it was not
 	running  map[int]running // by worker
 	drawn    []int           // widths of the lines of the live part on the screen
 }
@@ -89,10 +90,15 @@ func (p *progress) ended(worker int, spec string, v verdict.Verdict, first verdi
 	delete(p.running, worker)
 	p.finished++
 	finished, total := p.finished, p.total
+	again := v == verdict.Skip && first.Message == p.skipped // for the same reason as the spec before
+	p.skipped = ""
+	if v == verdict.Skip {
+		p.skipped = first.Message
+	}
 	p.mu.Unlock()
 	lines := []string{fmt.Sprintf("%s %*d/%d %s %s (%.1fs)",
 		p.clock(), len(fmt.Sprint(total)), finished, total, p.paint(v), spec, first.Duration.Seconds())}
-	if v != verdict.Pass && first.Message != "" {
+	if v != verdict.Pass && first.Message != "" && !again {
 		lines = append(lines, "      "+brief(first.Message))
 	}
 	p.print(lines...)

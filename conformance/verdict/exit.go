@@ -54,7 +54,7 @@ func (o *Outcome) exit() Exit {
 	n := o.tally()
 	switch {
 	case n.bindingFails > 0:
-		return Exit{ExitFails, fmt.Sprintf("%s broken", count(n.bindingFails, "MUST clause"))}
+		return Exit{ExitFails, fmt.Sprintf("%s broken; %s", count(n.bindingFails, "MUST clause"), n.judged())}
 	case n.unexpected > 0:
 		return Exit{ExitFails, fmt.Sprintf("%s passed that the baseline expects to fail: remove the entries", count(n.unexpected, "clause"))}
 	case o.hasProblem(BaselineProblem):
@@ -64,19 +64,24 @@ func (o *Outcome) exit() Exit {
 	case o.Interrupted:
 		return Exit{ExitEnvironment, "the run was interrupted before its end"}
 	case n.bindingDoubts > 0:
-		return Exit{ExitInconclusive, fmt.Sprintf("%s could not be judged", count(n.bindingDoubts, "MUST clause"))}
+		return Exit{ExitInconclusive, fmt.Sprintf("%s could not be judged; %s", count(n.bindingDoubts, "MUST clause"), n.judged())}
 	case n.decided == 0:
 		return Exit{ExitNothingRan, "nothing was judged"}
 	case n.expected > 0:
-		return Exit{ExitHolds, fmt.Sprintf("%s judged, %d of them broken as expected", count(n.decided, "clause"), n.expected)}
+		return Exit{ExitHolds, fmt.Sprintf("%s, %d of them broken as expected", n.judged(), n.expected)}
 	default:
-		return Exit{ExitHolds, fmt.Sprintf("%s judged, every MUST among them holds", count(n.decided, "clause"))}
+		return Exit{ExitHolds, fmt.Sprintf("%s, every MUST among them holds", n.judged())}
 	}
 }
 
 // tally counts what the exit code depends on, in clauses.
 type tally struct {
-	bindingFails, bindingDoubts, unexpected, expected, errors, decided int
+	bindingFails, bindingDoubts, unexpected, expected, errors, decided, applicable int
+}
+
+// judged says how many clauses were judged of those that apply to the subjects.
+func (n tally) judged() string {
+	return fmt.Sprintf("%d of %s judged", n.decided, count(n.applicable, "applicable clause"))
 }
 
 func (o *Outcome) tally() tally {
@@ -89,6 +94,7 @@ func (o *Outcome) tally() tally {
 			n.expected += toInt(clause.Counts[ExpectedFail] > 0)
 			n.errors += toInt(clause.Counts[SuiteError] > 0 || clause.Verdict == SuiteError)
 			n.decided += toInt(clause.decided())
+			n.applicable += toInt(clause.Verdict != NotApplicable)
 		}
 	}
 	return n

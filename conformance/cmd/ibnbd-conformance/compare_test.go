@@ -94,7 +94,7 @@ func shardJournal(t *testing.T, index int, v verdict.Verdict) string {
 func TestMergeShards(t *testing.T) {
 	one, two := shardJournal(t, 1, verdict.Pass), shardJournal(t, 2, verdict.Fail)
 	dir := filepath.Join(t.TempDir(), "whole")
-	got := command(t, "report", "merge", "--dir", dir, one, two)
+	got := command(t, "report", "merge", "--dir", dir, one, filepath.Join(two, "results.jsonl"))
 	if got.code != int(verdict.ExitFails) || got.stderr != "" {
 		t.Errorf("exit code %d: %s", got.code, got.stderr)
 	}
@@ -127,7 +127,7 @@ func TestRerunFailed(t *testing.T) {
 		}
 	}
 	args := []string{"run", "--target", "ip:10.0.0.66", "--export", "a", "--dry-run", "--rerun-failed", "--report", filepath.Dir(name)}
-	if got := command(t, args...); got.code != 0 || !strings.HasPrefix(got.stdout, "1 spec on 10.0.0.66") {
+	if got := command(t, args...); got.code != 0 || !strings.HasPrefix(got.stdout, "1 spec on 10.0.0.66") || !strings.Contains(got.stdout, failed) {
 		t.Errorf("exit code %d: %s%s", got.code, got.stdout, got.stderr)
 	}
 	args[len(args)-1] = filepath.Dir(journal(t, verdict.Pass))
@@ -135,7 +135,7 @@ func TestRerunFailed(t *testing.T) {
 }
 
 func TestShardsOfADryRun(t *testing.T) {
-	args := []string{"run", "--target", "ip:10.0.0.66", "--export", "a", "--dry-run", "--focus", "the session name"}
+	args := []string{"run", "--target", "ip:10.0.0.66", "--export", "a", "--dry-run", "--focus", "session name"}
 	specs := func(args ...string) (n int) {
 		got := command(t, args...)
 		if _, err := fmt.Sscanf(got.stdout, "%d spec", &n); err != nil || got.code != 0 {
@@ -148,7 +148,7 @@ func TestShardsOfADryRun(t *testing.T) {
 	if one == 0 || two == 0 || one+two != all {
 		t.Errorf("of %d specs, one shard has %d and the other %d", all, one, two)
 	}
-	expectSentence(t, command(t, append(args, "9/9")...), verdict.ExitNothingRan, `no spec is selected by focus=the session name shard=9/9`)
+	expectSentence(t, command(t, append(args, "9/9")...), verdict.ExitNothingRan, `no spec is selected by focus=session name shard=9/9`)
 }
 
 func TestManualPages(t *testing.T) {

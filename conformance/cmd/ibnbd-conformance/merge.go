@@ -15,7 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
-const mergeHelp = `Make one report of the shards of a run ("run --shard 2/5"), each in the directory that it was written to. The evidence of all
+const mergeHelp = `Make one report of the shards of a run ("run --shard 2/5"), each named by the directory that it was written to or by its journal there. The evidence of all
 of them is copied beside it.
 
 A shard that is missing, or was interrupted, makes the whole an interrupted run: what it says is true, but not all. The exit
@@ -26,7 +26,7 @@ const mergeExamples = `  ibnbd-conformance report merge --dir build/report shard
 func newMerge(a *app) *cobra.Command {
 	dir := ""
 	cmd := &cobra.Command{
-		Use: "merge DIRECTORY...", Short: "Make one report of the shards of a run", Long: mergeHelp + "\n\n" + exitCodeHelp(), Example: mergeExamples,
+		Use: "merge REPORT...", Short: "Make one report of the shards of a run", Long: mergeHelp + "\n\n" + exitCodeHelp(), Example: mergeExamples,
 		RunE: func(cmd *cobra.Command, shards []string) error {
 			if len(shards) == 0 {
 				return usagef("'%s' takes the directories of the shards; see '%s --help'", cmd.CommandPath(), cmd.CommandPath())
@@ -42,7 +42,7 @@ func (a *app) merge(out io.Writer, dir string, shards []string) error {
 	runs := make([]verdict.Run, len(shards))
 	for i, name := range shards {
 		var err error
-		if runs[i], err = verdict.ReadJournal(filepath.Join(name, report.JournalFile)); err != nil {
+		if runs[i], err = verdict.ReadJournal(journalOf(name)); err != nil {
 			return usagef("%w", err)
 		}
 	}
@@ -79,7 +79,7 @@ func (a *app) writeWhole(dir string, shards []string, whole verdict.Run) error {
 		return environmentf("make directory for reports: %w", err)
 	}
 	for _, shard := range shards {
-		if err := copyEvidence(filepath.Join(dir, kit.EvidenceDir), filepath.Join(shard, kit.EvidenceDir)); err != nil {
+		if err := copyEvidence(filepath.Join(dir, kit.EvidenceDir), filepath.Join(filepath.Dir(journalOf(shard)), kit.EvidenceDir)); err != nil {
 			return environmentf("copy evidence: %w", err)
 		}
 	}

@@ -49,7 +49,7 @@ func newReport(a *app) *cobra.Command {
 		},
 	}
 	cmd.AddCommand(newMerge(a))
-	cmd.Flags().StringVar(&flags.from, "from", filepath.Join("build", "report", report.JournalFile), "journal of the run")
+	cmd.Flags().StringVar(&flags.from, "from", filepath.Join("build", "report", report.JournalFile), "journal of the run, or the directory that has it")
 	cmd.Flags().StringVar(&flags.format, "format", "terminal", "what to write to standard output: "+strings.Join(formatNames(), ", "))
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "write every form of report into this directory instead")
 	cmd.Flags().StringVar(&flags.baseline, "baseline", "", "judge by this baseline of expected failures instead of the recorded one")
@@ -59,7 +59,7 @@ func newReport(a *app) *cobra.Command {
 
 // judge reads the journal and judges the run in it.
 func (a *app) judge(flags reportFlags) (*verdict.Outcome, error) {
-	run, err := verdict.ReadJournal(flags.from)
+	run, err := verdict.ReadJournal(journalOf(flags.from))
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
@@ -75,6 +75,14 @@ func (a *app) judge(flags reportFlags) (*verdict.Outcome, error) {
 		return nil, usagef("journal %s: %w", flags.from, err)
 	}
 	return outcome, nil
+}
+
+// journalOf is the journal that a user names: the file, or the directory of a report.
+func journalOf(name string) string {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return filepath.Join(name, report.JournalFile)
+	}
+	return name
 }
 
 func render(out io.Writer, outcome *verdict.Outcome, flags reportFlags) error {

@@ -62,6 +62,8 @@ type runFlags struct {
 	staticKeys        bool
 	keepAll           bool
 	dryRun            bool
+	quiet             bool
+	json              bool
 	shard             string
 	rerunFailed       bool
 	foreign           foreignFlags
@@ -107,7 +109,10 @@ func newRun(a *app) *cobra.Command {
 	f.foreign.add(cmd)
 	flags.BoolVar(&f.rerunFailed, "rerun-failed", false, "only specs that did not end well in the last run with this directory")
 	flags.StringVar(&f.shard, "shard", "", "INDEX/COUNT: only this one of so many parts of about the same length; 'report merge' puts them together")
+	flags.BoolVar(&f.quiet, "quiet", false, "write one line: how the run has ended")
+	flags.BoolVar(&f.json, "json", false, "write report.json to standard output, and nothing else")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be run and how long it would take")
+	cmd.MarkFlagsMutuallyExclusive("quiet", "json", "dry-run")
 	for _, flag := range []string{"target", "initiator"} {
 		completeWith(cmd, flag, implementations())
 	}
@@ -123,19 +128,19 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 	if len(prepared.Plan.Specs) == 0 {
 		return a.nothingSelected(nothing{f.selection, len(prepared.Plan.LeftOut), f.grounds(), prepared.Plan.Subjects})
 	}
-	announce(out, prepared.Plan, f)
-	if f.dryRun {
-		return nil
+	shown := out // progress, and the report for people
+	if f.quiet || f.json {
+		shown = io.Discard
 	}
-	outcome, err := prepared.Run(ctx, out)
+	announce(shown, prepared.Plan, f)
+	if f.dryRun {
+		return listSpecs(out, prepared.Plan)
+	}
+	outcome, err := prepared.Run(ctx, shown)
 	if outcome != nil {
-		if err := report.Terminal(out, outcome, screen(out)); err != nil {
+		if err := a.show(out, outcome, prepared.Plan, f); err != nil {
 			return environmentf("%w", err)
 		}
-		if !f.isForeign() {
-			a.printCoverage(out, prepared.Plan)
-		}
-		fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
 	}
 	var refused *foreign.RefusedError
 	switch {
@@ -145,6 +150,24 @@ func (a *app) run(ctx context.Context, out io.Writer, f runFlags) error {
 		return environmentf("%w", err)
 	}
 	return exitWith(outcome.Exit.Code)
+}
+
+// show writes the outcome in the form that was asked for.
+func (a *app) show(out io.Writer, outcome *verdict.Outcome, plan *runner.Plan, f runFlags) error {
+	switch {
+	case f.json:
+		return report.JSON(out, outcome)
+	case f.quiet:
+		return report.Line(out, outcome)
+	}
+	if err := report.Terminal(out, outcome, screen(out)); err != nil {
+		return err
+	}
+	if !f.isForeign() {
+		a.printCoverage(out, plan)
+	}
+	_, err := fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
+	return err
 }
 
 // prepare checks the flags and chooses the specs.
@@ -176,6 +199,9 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 
 // refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
 func (f runFlags) refuseZero() error {
+	if _, err := foreign.ParseTargets(f.target, 1); err == nil {
+		return usagef("--target %s is an address: write --target %s%s", f.target, foreign.Prefix, f.target)
+	}
 	for flag, value := range map[string]string{"target": f.target, "initiator": f.initiator, "kernel": f.kernel} {
 		if value == "" {
 			return usagef("--%s is empty", flag)
@@ -260,6 +286,21 @@ func announce(out io.Writer, plan *runner.Plan, f runFlags) {
 	for _, reason := range slices.Sorted(maps.Keys(plan.Skipped)) {
 		fmt.Fprintf(out, "  %d will be skipped (%s): %s\n", plan.Skipped[reason], reason, reason.Meaning())
 	}
+}
+
+// listSpecs shows the specs of a plan, and why some of them cannot run.
+func listSpecs(out io.Writer, plan *runner.Plan) error {
+	var all strings.Builder
+	for _, s := range plan.Specs {
+		fmt.Fprintf(&all, "  %s (%s)\n", s.Name, strings.Join(s.Clauses, ", "))
+		if why := plan.Missing[s.Name]; why != "" {
+			fmt.Fprintf(&all, "    will be skipped: %s\n", why)
+		}
+	}
+	if _, err := io.WriteString(out, all.String()); err != nil {
+		return environmentf("write the plan: %w", err)
+	}
+	return nil
 }
 
 func counted(n int, noun string) string {

@@ -38,6 +38,7 @@ func TestWrongUsageOfRun(t *testing.T) {
 		{"words for a number", []string{"--workers", "few"}, `invalid argument "few" for "--workers" flag`},
 		{"small MTU", []string{"--mtu", "5"}, "--mtu 5 is outside 1280 to 9000"},
 		{"unknown kernel", []string{"--kernel", "2.4"}, `--kernel "2.4" is not one of `},
+		{"an address without a prefix", []string{"--target", "127.0.0.10"}, `--target 127.0.0.10 is an address: write --target ip:127.0.0.10`},
 		{"unknown target", []string{"--target", "mine"}, `--target "mine" is not one of `},
 		{"unknown initiator", []string{"--initiator", "mine"}, `--initiator "mine" is not one of `},
 		{"no report", []string{"--report", ""}, "--report is empty"},

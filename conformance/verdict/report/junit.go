@@ -58,18 +58,18 @@ func (s junitSeconds) MarshalXMLAttr(name xml.Name) (xml.Attr, error) {
 	return xml.Attr{Name: name, Value: fmt.Sprintf("%.3f", time.Duration(s).Seconds())}, nil
 }
 
-// JUnit writes the outcome as JUnit XML: a suite for each area, a case for each result with the clause as class name and
-// the spec as name. FAIL and XPASS are failures, ERROR and INCONCLUSIVE errors. SKIP, NOT-APPLICABLE, XFAIL and the
+// JUnit writes the outcome as JUnit XML: a suite for each area, and a case for each clause that has results, with the area as class
+// name, so that a clause is one failure however many specs break it. FAIL and XPASS are failures, ERROR and INCONCLUSIVE errors. SKIP, NOT-APPLICABLE, XFAIL and the
 // failure of a clause that does not bind are skipped, with a message that says which. A last suite has one case for the
 // run as a whole; it passes exactly if the exit code is 0, so the file is never green when the command was not, even if
 // nothing ran.
 func JUnit(w io.Writer, o *verdict.Outcome) error {
-	suites := junitSuites{Name: "ibnbd-conformance"}
+	suites, times := junitSuites{Name: "ibnbd-conformance"}, clocked{}
 	for _, area := range o.Areas {
 		suite := newJUnitSuite(area.Name, o)
 		for _, clause := range area.Clauses {
-			for _, r := range clause.Results {
-				suite.add(junitResult(clause, r))
+			if len(clause.Results) > 0 {
+				suite.add(times.junitClause(area.Name, clause))
 			}
 		}
 		if len(suite.Cases) > 0 {
@@ -119,31 +119,67 @@ func (s *junitSuite) add(c junitCase) {
 	}
 }
 
-func junitResult(clause verdict.ClauseOutcome, r verdict.ResultOutcome) junitCase {
-	c := junitCase{Class: clause.ID, Name: r.Spec, Time: junitSeconds(r.Duration), Output: junitOutput(clause, r)}
-	text := func(prefix string) *junitReason {
-		return &junitReason{Type: string(r.Verdict), Message: strings.TrimSuffix(prefix+r.Message, ": ")}
+// junitClause is the case of a clause: that of its worst result, with all specs that have it.
+func (t clocked) junitClause(area string, clause verdict.ClauseOutcome) junitCase {
+	c := junitCase{Class: area, Name: clause.ID, Time: t.take(clause)}
+	lines := []string{fmt.Sprintf("%s (%s): %s", clause.ID, clause.Level, clause.Text)}
+	var reasons []string
+	for _, r := range clause.Results {
+		if r.Verdict != clause.Verdict {
+			continue
+		}
+		lines = append(lines, junitOutput(r)...)
+		reasons = append(reasons, strings.TrimSuffix(fmt.Sprintf("%s: %s", r.Spec, r.Message), ": "))
+	}
+	c.Output = strings.Join(lines, "\n")
+	for _, r := range clause.Results {
+		if r.Verdict == clause.Verdict {
+			c.judge(r, strings.Join(reasons, "\n"))
+			break
+		}
+	}
+	return c
+}
+
+// judge gives the case what a result says; text has all results like it.
+func (c *junitCase) judge(r verdict.ResultOutcome, text string) {
+	reason := func(prefix string) *junitReason {
+		return &junitReason{Type: string(r.Verdict), Message: strings.TrimSuffix(prefix+r.Message, ": "), Text: text}
 	}
 	switch {
 	case r.Warning():
 		c.Skipped = &junitReason{Message: "advisory FAIL: " + r.Message}
 	case r.Verdict == verdict.Fail:
-		c.Failure = text("")
+		c.Failure = reason("")
 	case r.Verdict == verdict.UnexpectedOK:
-		c.Failure = text("passed, and the baseline expects a failure: " + r.Expected.Reason)
+		c.Failure = reason("passed, and the baseline expects a failure: " + r.Expected.Reason)
 	case r.Verdict == verdict.SuiteError, r.Verdict == verdict.Inconclusive:
-		c.Error = text(string(r.Reason) + ": ")
+		c.Error = reason(string(r.Reason) + ": ")
 	case r.Verdict == verdict.ExpectedFail:
 		c.Skipped = &junitReason{Message: fmt.Sprintf("XFAIL, expected until %s (%s): %s", r.Expected.Expires, r.Expected.Reason, r.Message)}
 	case r.Verdict == verdict.Skip, r.Verdict == verdict.NotApplicable:
 		c.Skipped = &junitReason{Message: fmt.Sprintf("%s %s: %s", r.Verdict, r.Reason, r.Message)}
 	}
-	return c
 }
 
-// junitOutput is what a person needs who looks at one case: the requirement, measured times, evidence, the command.
-func junitOutput(clause verdict.ClauseOutcome, r verdict.ResultOutcome) string {
-	lines := []string{fmt.Sprintf("%s (%s): %s", clause.ID, clause.Level, clause.Text)}
+// clocked are the specs whose time some case has, so that the times of all cases add up to that of all specs.
+type clocked map[string]bool
+
+// take is the time of the specs of a clause that no case has yet.
+func (t clocked) take(clause verdict.ClauseOutcome) (sum junitSeconds) {
+	for _, r := range clause.Results {
+		key := fmt.Sprintf("%s\x00%s", r.Spec, r.Start)
+		if !t[key] {
+			sum += junitSeconds(r.Duration)
+		}
+		t[key] = true
+	}
+	return sum
+}
+
+// junitOutput is what a person needs who looks at one result: measured times, evidence, the command.
+func junitOutput(r verdict.ResultOutcome) []string {
+	lines := []string{"in " + r.Spec}
 	for _, t := range r.Timings {
 		lines = append(lines, timingLine(t))
 	}
@@ -153,7 +189,7 @@ func junitOutput(clause verdict.ClauseOutcome, r verdict.ResultOutcome) string {
 	if r.Rerun != "" {
 		lines = append(lines, "again: "+r.Rerun)
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 func junitRun(o *verdict.Outcome) junitCase {

@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -139,6 +140,7 @@ type junitTotals struct {
 type junitCase struct {
 	Class   string    `xml:"classname,attr"`
 	Name    string    `xml:"name,attr"`
+	Time    float64   `xml:"time,attr"`
 	Failure *struct{} `xml:"failure"`
 	Error   *struct{} `xml:"error"`
 	Skipped *struct {
@@ -181,6 +183,46 @@ func TestJUnitCountsItsCases(t *testing.T) {
 		}
 		if all != file.junitTotals {
 			t.Errorf("%s: says %+v, has %+v", name, file.junitTotals, all)
+		}
+	}
+}
+
+func TestLine(t *testing.T) {
+	const want = "HOLDS: 2 of 11 applicable clauses judged, 1 of them broken as expected (exit code 0)\n"
+	if got := render(t, report.Line, outcome(t, "holds")); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestJUnitHasOneCaseForAClause, and times that add up to those of the specs.
+func TestJUnitHasOneCaseForAClause(t *testing.T) {
+	for name := range runs() {
+		o := outcome(t, name)
+		var file junitFile
+		if err := xml.Unmarshal([]byte(render(t, report.JUnit, o)), &file); err != nil {
+			t.Fatal(err)
+		}
+		cases, seconds := make(map[string]int), 0.0
+		for _, suite := range file.Suites {
+			for _, c := range suite.Cases {
+				cases[c.Name]++
+				seconds += c.Time
+			}
+		}
+		specs, want := make(map[string]bool), 0.0
+		for _, clause := range o.Clauses() {
+			if n := cases[clause.ID]; n > 1 || n == 0 && len(clause.Results) > 0 {
+				t.Errorf("%s: %s has %d cases", name, clause.ID, n)
+			}
+			for _, r := range clause.Results {
+				if key := r.Spec + r.Start.String(); !specs[key] {
+					specs[key] = true
+					want += r.Duration.Seconds()
+				}
+			}
+		}
+		if math.Abs(seconds-want) > 0.01 {
+			t.Errorf("%s: the cases take %.3f s, the specs %.3f s", name, seconds, want)
 		}
 	}
 }

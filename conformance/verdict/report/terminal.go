@@ -47,6 +47,7 @@ func Terminal(w io.Writer, o *verdict.Outcome, options TerminalOptions) error {
 	t.timings(o)
 	t.attention(o)
 	t.problems(o)
+	t.unjudged(o)
 	t.exit(o)
 	if _, err := w.Write(t.out.Bytes()); err != nil {
 		return fmt.Errorf("write terminal report: %w", err)
@@ -88,7 +89,10 @@ func (t *terminal) header(o *verdict.Outcome) {
 	if took := o.Took(); took > 0 {
 		when += ", took " + seconds(took)
 	}
-	t.line("%-10s %s, seed %d", "run", when, o.Header.Seed)
+	if o.Header.Seed != 0 {
+		when += fmt.Sprintf(", seed %d", o.Header.Seed)
+	}
+	t.line("%-10s %s", "run", when)
 	if !o.Header.Complete() {
 		t.line("%-10s %s", "selection", o.Header.Chosen())
 	}
@@ -253,14 +257,41 @@ func (t *terminal) problems(o *verdict.Outcome) {
 	}
 }
 
+// unjudged says of how many clauses that apply nothing is known, and why.
+func (t *terminal) unjudged(o *verdict.Outcome) {
+	begun := false
+	for _, omitted := range omissions(o) {
+		if omitted.Verdict == verdict.NotApplicable {
+			continue
+		}
+		if !begun {
+			t.line("Not judged, of the clauses that apply:")
+			begun = true
+		}
+		t.wrapped("  ", fmt.Sprintf("%d %s", omitted.Count, omitted.Why))
+	}
+	if begun {
+		t.line("")
+	}
+}
+
+// Line writes the outcome as one line.
+func Line(w io.Writer, o *verdict.Outcome) error {
+	word, _ := headline(o.Exit.Code)
+	if _, err := fmt.Fprintf(w, "%s: %s (exit code %d)\n", word, o.Exit.Sentence, o.Exit.Code); err != nil {
+		return fmt.Errorf("write the outcome: %w", err)
+	}
+	return nil
+}
+
 func (t *terminal) exit(o *verdict.Outcome) {
-	word, v := "HOLDS", verdict.Pass
+	word, _ := headline(o.Exit.Code)
+	v := verdict.Inconclusive
 	switch o.Exit.Code {
 	case verdict.ExitHolds:
+		v = verdict.Pass
 	case verdict.ExitFails:
-		word, v = "FAILS", verdict.Fail
-	default:
-		word, v = "UNDECIDED", verdict.Inconclusive
+		v = verdict.Fail
 	}
 	t.line("%s: %s (exit code %d)", t.colored(v, word), o.Exit.Sentence, o.Exit.Code)
 	t.decisive(o)
