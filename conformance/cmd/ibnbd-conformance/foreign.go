@@ -25,8 +25,16 @@ const targetHelp = `With --target ip:ADDRESS the target is one that somebody els
 are made from here, over ordinary UDP sockets or, in programs built with the tag verbs, over RDMA devices. Nothing is written
 and nothing is risked that was not allowed; what could not be tried is skipped, and the report says why.
 
-The owner's command (--control) is run with one argument: status, restart or crash. It ends with status 127 for what it does
-not know. ci/hooks/ibnbd-server is an example.`
+The owner's command (--control) is run without a shell, with one argument more and with IBNBD_TARGET (addresses with commas between
+them) and IBNBD_EXPORTS in its environment:
+
+  status    says on lines NAME=VALUE what should stand in the report, such as a version
+  restart   starts the target again that has died or hangs; it need not wait until that serves
+  crash     ends the target as a loss of power does, so that it loses what was not flushed, and starts it again
+
+It ends with status 0 when that is done, with 127 for what it does not know, and with another when it fails; then the last line of
+its standard error is reported. After restart and crash the target has a minute to serve. Where a crash loses nothing, durability is
+not judged. ci/hooks/ibnbd-server is an example, and docs/vendors.md says more.`
 
 // foreignFlags are the flags about a foreign target or initiator, as the user wrote them.
 type foreignFlags struct {
