@@ -144,6 +144,24 @@ var (
 	errVanished   = errors.New("the initiator does not answer a probe")
 )
 
+// Drain rejects logins, begins with no command any more, and waits until those that have begun are answered, or ctx ends. Close
+// follows.
+func (t *Target) Drain(ctx context.Context) error {
+	t.mu.Lock()
+	t.disabled = true
+	all := t.allChannels()
+	t.mu.Unlock()
+	for _, c := range all {
+		select {
+		case <-c.drain():
+		case <-c.gone:
+		case <-ctx.Done():
+			return fmt.Errorf("commands of %s have not ended: %w", c.RemoteAddr(), ctx.Err())
+		}
+	}
+	return nil
+}
+
 // Close stops listening, disconnects all channels, and waits until the commands in flight have ended and all is given back.
 func (t *Target) Close() error {
 	t.mu.Lock()

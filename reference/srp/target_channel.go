@@ -57,6 +57,26 @@ type TargetChannel struct {
 	asked    bool    // a request of the target is not answered
 	askedTag Tag
 	asks     uint64
+	draining bool
+	idle     chan struct{} // closed when draining, and no request is left
+	stats    ChannelStats
+}
+
+// ChannelStats count what a channel has done.
+type ChannelStats struct {
+	Commands    uint64 `json:"commands"`       // that were answered
+	DataIn      uint64 `json:"data_in_bytes"`  // written to the initiator
+	DataOut     uint64 `json:"data_out_bytes"` // read from it
+	Outstanding int    `json:"outstanding"`    // commands and task management
+}
+
+// Stats are the counts so far.
+func (c *TargetChannel) Stats() ChannelStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	s.Outstanding = len(c.requests) - len(c.free)
+	return s
 }
 
 // arrival is a unit in a receive.
@@ -91,7 +111,7 @@ func (c *TargetChannel) slots() int {
 // newTargetChannel takes the memory of a channel. With an error it returns what it has got so far.
 func newTargetChannel(n *TargetNexus, dev rdma.Device, login *LoginReqCM) (*TargetChannel, error) {
 	cfg := &n.target.cfg
-	c := &TargetChannel{nexus: n, scsi: n.scsi, gone: make(chan struct{}), pages: newPages(cfg.ChannelMemory), granted: cfg.RequestLimit}
+	c := &TargetChannel{nexus: n, scsi: n.scsi, gone: make(chan struct{}), idle: make(chan struct{}), pages: newPages(cfg.ChannelMemory), granted: cfg.RequestLimit}
 	c.log = cfg.Log.With("initiator", n.initiator)
 	c.parting.ctx, c.parting.cancel = context.WithCancel(context.Background())
 	if off := login.ImmediateOffset; login.Flags&LoginImmediate != 0 && !cfg.NoImmediate && off >= MinImmediateOffset && int(off) < cfg.MaxIULength {

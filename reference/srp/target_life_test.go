@@ -312,6 +312,43 @@ func TestTargetBadKeys(t *testing.T) {
 	}
 }
 
+// TestTargetDrains: commands that have begun are answered, later ones are not begun, and nobody logs in.
+func TestTargetDrains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, hold := holdDisk(t)
+		target := l.listen(l.targetConfig())
+		p := l.connect(1)
+		l.connect(2)
+		l.startRead(p)
+		short, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := target.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("drained with a command in flight: %v", err)
+		}
+		p.send(p.command(srp.NewCmd(p.tag(), srp.LUN{}), scsi.TestUnitReady.New(), srp.Buffer{}, srp.Buffer{}))
+		late, err := l.dial(loginReq(3))
+		expectLogin(t, late, err, srp.RejectNoResources, 0)
+		drained := make(chan error)
+		go func() { drained <- target.Drain(context.Background()) }()
+		hold <- struct{}{}
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		good(t, p.rsp())
+		synctest.Wait()
+		stats := target.Nexuses()[0].Channels()[0].Stats()
+		if want := (srp.ChannelStats{Commands: 2, DataIn: 512}); stats != want { // with what took the unit attention
+			t.Errorf("%+v, want %+v", stats, want)
+		}
+		if err := target.Close(); err != nil {
+			t.Error(err)
+		}
+		if u, err := p.unit(); err == nil {
+			t.Errorf("a command was begun while the target drains: %x", u)
+		}
+	})
+}
+
 func TestTargetConfig(t *testing.T) {
 	for field, change := range map[string]func(*srp.TargetConfig){
 		"request limit":    func(c *srp.TargetConfig) { c.RequestLimit = 1 },

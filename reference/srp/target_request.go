@@ -40,7 +40,7 @@ type targetRequest struct {
 
 	memory int // offset of the data in the channel's memory
 	size   int // of the memory; 0: none
-	moved  int // bytes of data-out that come
+	moved  int // bytes of data-out that were fetched, or are being fetched
 
 	work []rdma.SendWR
 	sges []rdma.SGE
@@ -102,7 +102,7 @@ func (c *TargetChannel) catchUp() {
 func (c *TargetChannel) takeRequest(a arrival) *targetRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.free) == 0 {
+	if len(c.free) == 0 || c.draining {
 		return nil
 	}
 	r := c.free[len(c.free)-1]
@@ -359,8 +359,20 @@ func (r *targetRequest) complete(result scsi.Result) {
 		m.Body = result.Sense.AppendFixed(nil)
 		m.SenseLength = uint32(len(m.Body))
 	}
-	r.describe(&r.in, min(result.N, int(r.in.Length)), rdma.OpWrite)
+	moved := min(result.N, int(r.in.Length))
+	r.describe(&r.in, moved, rdma.OpWrite)
+	r.count(moved)
 	r.send(m)
+}
+
+// count counts a command that is answered, with its data.
+func (r *targetRequest) count(in int) {
+	r.channel.mu.Lock()
+	defer r.channel.mu.Unlock()
+	s := &r.channel.stats
+	s.Commands++
+	s.DataIn += uint64(in)
+	s.DataOut += uint64(r.moved)
 }
 
 // respond sends a response that has no data.
@@ -410,6 +422,7 @@ func (r *targetRequest) end() {
 	}
 	r.state = requestFree
 	c.free = append(c.free, r)
+	c.noteIdle()
 	ready := c.feed()
 	c.mu.Unlock()
 	for _, s := range ready {
@@ -429,6 +442,24 @@ func (r *targetRequest) abandon() {
 	case requestStarved, requestReading, requestExecuting:
 		r.task.Abort(func() {})
 		r.task.Ready()
+	}
+}
+
+// drain lets no request begin any more, and gives a channel that is closed when there is none.
+func (c *TargetChannel) drain() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.draining {
+		c.draining = true
+		c.noteIdle()
+	}
+	return c.idle
+}
+
+// noteIdle is called with the lock held, when a request has ended or draining begins.
+func (c *TargetChannel) noteIdle() {
+	if c.draining && len(c.free) == len(c.requests) {
+		close(c.idle)
 	}
 }
 
