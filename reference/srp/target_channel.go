@@ -27,6 +27,7 @@ type TargetChannel struct {
 	log             *slog.Logger
 	immediateOffset uint16 // 0: not granted
 
+	receives []rdma.RecvWR
 	received rdma.Region // a unit for each receive
 	answers  rdma.Region // a response for each request, and one for requests of the target
 	data     rdma.Region
@@ -57,6 +58,7 @@ type TargetChannel struct {
 	asked    bool    // a request of the target is not answered
 	askedTag Tag
 	asks     uint64
+	ask      rdma.SendWR
 	draining bool
 	idle     chan struct{} // closed when draining, and no request is left
 	stats    ChannelStats
@@ -139,6 +141,11 @@ func newTargetChannel(n *TargetNexus, dev rdma.Device, login *LoginReqCM) (*Targ
 			return c, fmt.Errorf("memory of a channel: %w", err)
 		}
 	}
+	c.makeReceives()
+	for i := range c.requests {
+		c.requests[i].answer = c.sending(i, workAnswer)
+	}
+	c.ask = c.sending(len(c.requests), workAsk)
 	return c, nil
 }
 
@@ -149,17 +156,13 @@ func (c *TargetChannel) connConfig() rdma.ConnConfig {
 	}
 }
 
-// receives are all, to be posted when the login is accepted.
-func (c *TargetChannel) receives() (all []rdma.RecvWR) {
-	for i := range c.slots() {
-		all = append(all, c.receive(i))
-	}
-	return all
-}
-
-func (c *TargetChannel) receive(i int) rdma.RecvWR {
+// makeReceives makes the receives, which are posted when the login is accepted.
+func (c *TargetChannel) makeReceives() {
 	size := c.nexus.target.cfg.MaxIULength
-	return rdma.RecvWR{ID: workReceive | uint64(i), Local: []rdma.SGE{{Region: c.received, Offset: i * size, Length: size}}}
+	for i := range c.slots() {
+		local := []rdma.SGE{{Region: c.received, Offset: i * size, Length: size}}
+		c.receives = append(c.receives, rdma.RecvWR{ID: workReceive | uint64(i), Local: local})
+	}
 }
 
 func (c *TargetChannel) unit(a arrival) []byte {
@@ -381,7 +384,7 @@ func (c *TargetChannel) complete(done *rdma.Completion) {
 // repost gives a receive back. It is done before the response is posted, so that whoever has a credit finds a receive (Clause
 // SRP-CRED-002).
 func (c *TargetChannel) repost(receive int) {
-	_ = c.conn.PostRecv(c.receive(receive)) // fails only if the connection is lost, which poll notices
+	_ = c.conn.PostRecv(c.receives[receive : receive+1]...) // fails only if the connection is lost, which poll notices
 }
 
 // probe writes nothing to an initiator of which nothing was heard for the probe interval, so that one that has vanished is
@@ -421,7 +424,7 @@ func (c *TargetChannel) probe() (stop func()) {
 // GiveCredits changes the request limit of the initiator by an SRP_CRED_REQ. It fails while another request of the target is not
 // answered (Clause SRP-CRED-013), and beyond what there are receives for.
 func (c *TargetChannel) GiveCredits(delta int32) error {
-	return c.ask(delta, func(tag Tag) []byte {
+	return c.request(delta, func(tag Tag) []byte {
 		b, _ := CredReq{Type: TypeCredReq, RequestLimitDelta: delta, Tag: tag}.AppendBinary(nil)
 		return b
 	})
@@ -433,15 +436,15 @@ func (c *TargetChannel) Report(lun LUN, sense []byte, delta int32) error {
 	if len(sense) > targetIULength-AERReqSize {
 		return fmt.Errorf("sense data of %d bytes, must be at most %d: %w", len(sense), targetIULength-AERReqSize, syscall.EINVAL)
 	}
-	return c.ask(delta, func(tag Tag) []byte {
+	return c.request(delta, func(tag Tag) []byte {
 		m := AERReq{Type: TypeAERReq, RequestLimitDelta: delta, Tag: tag, LUN: lun, SenseLength: uint32(len(sense)), Body: sense}
 		b, _ := m.AppendBinary(nil)
 		return b
 	})
 }
 
-// ask sends a request of the target.
-func (c *TargetChannel) ask(delta int32, unit func(Tag) []byte) error {
+// request sends a request of the target.
+func (c *TargetChannel) request(delta int32, unit func(Tag) []byte) error {
 	cfg := &c.nexus.target.cfg
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -454,7 +457,8 @@ func (c *TargetChannel) ask(delta int32, unit func(Tag) []byte) error {
 	}
 	c.asks++
 	c.askedTag = TagOf(c.asks)
-	if !c.postLocked(c.sending(len(c.requests), unit(c.askedTag), workAsk)) {
+	c.fill(&c.ask, unit(c.askedTag), workAsk)
+	if !c.postLocked(chain{c.ask}) {
 		return fmt.Errorf("the channel has ended: %w", syscall.ENOTCONN)
 	}
 	c.asked, c.granted = true, int(after)
@@ -474,7 +478,11 @@ func (c *TargetChannel) answered(tag Tag) {
 func (c *TargetChannel) Logout(reason LogoutReason) {
 	b, _ := TLogout{Type: TypeTLogout, Reason: reason}.AppendBinary(nil)
 	c.mu.Lock()
-	posted := !c.asked && c.postLocked(c.sending(len(c.requests), b, workLogout))
+	posted := false
+	if !c.asked {
+		c.fill(&c.ask, b, workLogout)
+		posted = c.postLocked(chain{c.ask})
+	}
 	c.endLocked(fmt.Errorf("the target has logged out: %s", reason))
 	c.mu.Unlock()
 	if !posted {
@@ -484,10 +492,15 @@ func (c *TargetChannel) Logout(reason LogoutReason) {
 	c.awaitDisconnect()
 }
 
-// sending copies a unit into the answer of that number, and makes the work that sends it.
-func (c *TargetChannel) sending(number int, unit []byte, kind uint64) chain {
-	at := number * targetIULength
-	copy(c.answers.Bytes()[at:at+targetIULength], unit)
-	sge := []rdma.SGE{{Region: c.answers, Offset: at, Length: len(unit)}}
-	return chain{{ID: kind | uint64(number), Op: rdma.OpSend, Local: sge, Signaled: true}}
+// sending makes the work that sends the answer of a number.
+func (c *TargetChannel) sending(number int, kind uint64) rdma.SendWR {
+	local := []rdma.SGE{{Region: c.answers, Offset: number * targetIULength}}
+	return rdma.SendWR{ID: kind | uint64(number), Op: rdma.OpSend, Local: local, Signaled: true}
+}
+
+// fill copies a unit to where work sends it from.
+func (c *TargetChannel) fill(w *rdma.SendWR, unit []byte, kind uint64) {
+	sge := &w.Local[0]
+	sge.Length = copy(c.answers.Bytes()[sge.Offset:sge.Offset+targetIULength], unit)
+	w.ID = kind | w.ID&math.MaxUint32
 }

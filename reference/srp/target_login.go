@@ -127,7 +127,7 @@ func (t *Target) login(ctx context.Context, dev rdma.Device, request rdma.Reques
 		return nil, errors.Join(t.reject(request, login, refuse(RejectNoResources, "%v", err)), c.release())
 	}
 	data, _ := c.response(login, result).AppendBinary(nil)
-	if c.conn, err = request.Accept(ctx, c.connConfig(), data, c.receives()...); err != nil {
+	if c.conn, err = request.Accept(ctx, c.connConfig(), data, c.receives...); err != nil {
 		return nil, errors.Join(err, c.release())
 	}
 	if no := n.add(c); no != nil {

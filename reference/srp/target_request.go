@@ -46,6 +46,8 @@ type targetRequest struct {
 	sges []rdma.SGE
 	left int // chains of READs that have not completed
 	unit []byte
+
+	answer rdma.SendWR
 }
 
 // arrived deals with a unit.
@@ -81,8 +83,13 @@ func (c *TargetChannel) arrived(a arrival) {
 // begin takes a request for a unit that used a credit. If there is none, because the initiator has not acknowledged enough
 // responses, the unit waits for that, and all behind it; their receives are not posted meanwhile.
 func (c *TargetChannel) begin(a arrival) {
+	if len(c.backlog) == 0 {
+		if r := c.takeRequest(a); r != nil {
+			r.begin()
+			return
+		}
+	}
 	c.backlog = append(c.backlog, a)
-	c.catchUp()
 }
 
 // catchUp begins with units in order, as long as there are requests for them.
@@ -95,7 +102,6 @@ func (c *TargetChannel) catchUp() {
 		c.backlog = c.backlog[1:]
 		r.begin()
 	}
-	c.backlog = c.backlog[:0]
 }
 
 // takeRequest gives a free request, or nil.
@@ -390,7 +396,8 @@ func (r *targetRequest) send(m Rsp) {
 	c.mu.Lock()
 	m.RequestLimitDelta = 1 + c.owed
 	r.unit, _ = m.AppendBinary(r.unit[:0])
-	r.work = append(r.work, c.sending(r.number, r.unit, workAnswer)...)
+	c.fill(&r.answer, r.unit, workAnswer)
+	r.work = append(r.work, r.answer)
 	r.state = requestAnswering
 	posted := true
 	for rest := r.work; len(rest) > 0 && posted; {
