@@ -192,6 +192,14 @@ func TestAttentions(t *testing.T) {
 	if got := run(scsi.TestUnitReady.New()); got.Sense != (scsi.Sense{Key: scsi.UnitAttention, Code: scsi.ReportedLUNsChanged}) {
 		t.Errorf("a new unit is not reported: %v", got.Sense)
 	}
+	for range 2 { // what is waiting already is not reported once more
+		if err := r.luns.Add(4, r.unit); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.luns.Remove(4); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := r.luns.Remove(3); err != nil {
 		t.Fatal(err)
 	}

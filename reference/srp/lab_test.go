@@ -43,8 +43,14 @@ func initiatorPort(n uint64) srp.PortID { return srp.NewPortID(n, 0x5054, srp.IO
 // open: nothing may leak.
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	return newLabOf(t, soft.Rules{})
+}
+
+// newLabOf makes a lab in which the target's device does not keep all rules.
+func newLabOf(t testing.TB, rules soft.Rules) *lab {
+	t.Helper()
 	l := &lab{t: t, hub: soft.NewHub(), luns: scsi.NewLUNs()}
-	l.initiator, l.host = l.open(initiatorAddr), l.open(targetAddr)
+	l.initiator, l.host = l.open(initiatorAddr, soft.Rules{}), l.open(targetAddr, rules)
 	l.disk = newGated(t)
 	l.add(0, "disk0", l.disk)
 	return l
@@ -63,13 +69,13 @@ func (l *lab) add(number uint16, serial string, b backend.Backend) {
 	}
 }
 
-func (l *lab) open(addr netip.Addr) *soft.Device {
+func (l *lab) open(addr netip.Addr, rules soft.Rules) *soft.Device {
 	l.t.Helper()
 	link, err := l.hub.Attach(addr, 0)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	dev, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 1})
+	dev, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 1, Rules: rules})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -192,7 +198,7 @@ func (l *lab) dial(login srp.LoginReqCM) (*peer, error) {
 		}
 	}
 	data, _ := login.AppendBinary(nil)
-	cfg := rdma.ConnConfig{SendQueue: 64, RecvQueue: peerReceives, ResponderResources: 4, RetryCount: 5, RNRRetryCount: 7}
+	cfg := rdma.ConnConfig{SendQueue: 64, RecvQueue: peerReceives, ResponderResources: 4, RetryCount: 7, RNRRetryCount: 7}
 	var recvs []rdma.RecvWR
 	for i := range peerReceives {
 		recvs = append(recvs, p.receive(i))

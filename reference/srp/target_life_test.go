@@ -206,42 +206,35 @@ func TestTargetLogsOut(t *testing.T) {
 	})
 }
 
-// TestTargetFreesVanished: an initiator that is gone without a word does not stay (Clause SRP-LOGOUT-007), nor does one that never
-// confirms (Clause SRP-TGT-003), and neither keeps others waiting.
+// TestTargetFreesVanished: an initiator that is gone without a word does not stay (Clause SRP-LOGOUT-007), even if the device repeats
+// for ever and never says so.
 func TestTargetFreesVanished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		cfg := l.targetConfig()
-		target := l.listen(cfg)
-		p := l.connect(1)
-		l.hub.SetDown(initiatorAddr, true)
-		time.Sleep(2*cfg.Probe + cfg.Vanished + cfg.Drain + time.Second)
-		synctest.Wait()
-		if n := len(target.Nexuses()); n != 0 {
-			t.Errorf("%d initiators are left", n)
-		}
-		l.hub.SetDown(initiatorAddr, false)
-		p.close()
-		l.connect(1)
-	})
+	for _, forever := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLabOf(t, soft.Rules{UnlimitedSevenRetries: forever})
+			cfg := l.targetConfig()
+			target := l.listen(cfg)
+			p := l.connect(1)
+			time.Sleep(5 * cfg.Probe) // an idle initiator that answers stays
+			synctest.Wait()
+			good(t, p.read(0, 1, srp.DirectBuffer(p.piece(0, 512))))
+			l.hub.SetDown(initiatorAddr, true)
+			time.Sleep(2*cfg.Probe + cfg.Vanished + cfg.Drain + time.Second)
+			synctest.Wait()
+			if n := len(target.Nexuses()); n != 0 {
+				t.Errorf("retries for ever %t: %d initiators are left", forever, n)
+			}
+			l.hub.SetDown(initiatorAddr, false)
+			p.close()
+			l.connect(1)
+		})
+	}
 }
 
 func TestTargetFreesHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
-		link, err := l.hub.Attach(netip.MustParseAddr("10.0.0.9"), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		silent, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 2, Rules: soft.Rules{NoRTU: true, NoDREQ: true, NoDREP: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := silent.Close(); err != nil {
-				t.Errorf("something was left behind: %v", err)
-			}
-		})
+		silent := l.open(netip.MustParseAddr("10.0.0.9"), soft.Rules{NoRTU: true, NoDREQ: true, NoDREP: true})
 		cfg := l.targetConfig()
 		cfg.MaxHalfOpen = 2
 		target := l.listen(cfg)
