@@ -67,11 +67,29 @@ func (i *kernelInitiator) Map(ctx context.Context, r MapRequest) (Device, error)
 	if err := i.host.Agent().WriteFile(ctx, i.names.MapDevice(), []byte(r.Line())); err != nil {
 		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
 	}
-	d, err := i.device(ctx, i.names.ClientLink(r.Device, r.Session))
+	link, err := i.link(ctx, r)
+	if err != nil {
+		return Device{}, err
+	}
+	d, err := i.device(ctx, link)
 	if err != nil {
 		return Device{}, fmt.Errorf("map %q succeeded but its disk was not found: %w", r.Line(), err)
 	}
 	return d, nil
+}
+
+// link is that of a mapped device. Where another session maps the same path, it has the session's name in every dialect.
+func (i *kernelInitiator) link(ctx context.Context, r MapRequest) (string, error) {
+	link := i.names.ClientLink(r.Device, r.Session)
+	if i.names.LinkHasSession {
+		return link, nil
+	}
+	qualified := link + "@" + r.Session
+	there, err := i.host.Agent().Exists(ctx, qualified)
+	if there {
+		link = qualified
+	}
+	return link, err
 }
 
 // device reads what the link of a mapped device points to.
