@@ -89,9 +89,12 @@ static bool io_still(struct ibtrs_request *rq)
 static void io_done(struct ibtrs_request *rq, int err)
 {
 	struct io *io = container_of(rq, struct io, rq);
+	struct request *request = blk_mq_rq_from_pdu(io);
+	struct ibnbd_device *dev = request->q->queuedata;
 
-	io->err = err;
-	blk_mq_complete_request(blk_mq_rq_from_pdu(io));
+	/* Whoever unmaps by force has been told that what is in progress fails. */
+	io->err = READ_ONCE(dev->state) == DEVICE_UNMAPPED ? -EIO : err;
+	blk_mq_complete_request(request);
 }
 
 static void unmap_data(struct io *io)
