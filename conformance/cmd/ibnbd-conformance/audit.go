@@ -45,6 +45,8 @@ type auditFlags struct {
 	dialect, policy            string
 	reconnectDelay             time.Duration
 	reconnectAttempts          int
+	targetBeat, initiatorBeat  time.Duration
+	misses                     int
 }
 
 func newAudit(a *app) *cobra.Command {
@@ -72,6 +74,9 @@ func newAudit(a *app) *cobra.Command {
 	f.StringVar(&flags.dialect, "dialect", string(conformance.RNBD), "family of names of IBTRS peers: ibnbd, rnbd")
 	f.StringVar(&flags.policy, "policy", "", "configured multipath policy: round-robin, min-inflight, min-latency")
 	f.DurationVar(&flags.reconnectDelay, "reconnect-delay", 0, "configured delay of reconnects, if nobody reconnected by hand")
+	f.DurationVar(&flags.targetBeat, "target-heartbeat", 0, "configured heartbeat interval of the target, 5s if it is not given")
+	f.DurationVar(&flags.initiatorBeat, "initiator-heartbeat", 0, "the same of the initiator")
+	f.IntVar(&flags.misses, "heartbeat-misses", 0, "configured number of heartbeats that may be missed, 5 if it is not given")
 	f.IntVar(&flags.reconnectAttempts, "reconnect-attempts", -1, "configured number of reconnect attempts, -1 without end")
 	return cmd
 }
@@ -124,7 +129,16 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 
 // configure checks the flags.
 func (r *auditRun) configure() (audit.Configuration, error) {
-	config := audit.Configuration{ReconnectDelay: r.flags.reconnectDelay, Policy: audit.Policy(r.flags.policy)}
+	config := audit.Configuration{
+		ReconnectDelay: r.flags.reconnectDelay, Policy: audit.Policy(r.flags.policy),
+		TargetBeats:    audit.Beats{Interval: r.flags.targetBeat, Misses: r.flags.misses},
+		InitiatorBeats: audit.Beats{Interval: r.flags.initiatorBeat, Misses: r.flags.misses},
+	}
+	for flag, interval := range map[string]time.Duration{"target": r.flags.targetBeat, "initiator": r.flags.initiatorBeat} {
+		if interval < 0 {
+			return config, usagef("--%s-heartbeat %s is negative", flag, interval)
+		}
+	}
 	switch config.Policy {
 	case audit.PolicyUnknown, audit.RoundRobin, audit.MinInflight, audit.MinLatency:
 	default:

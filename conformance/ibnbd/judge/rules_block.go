@@ -237,7 +237,8 @@ func checkLastDevice(e *Event, r *audit.Ruling) {
 	if e.From != audit.Initiator || !e.Path.Connected() {
 		return
 	}
-	bound := closingBound + time.Duration(s.endingBeside(e.Path, e.At))*teardownBound
+	interval := r.Config().Beats(audit.Initiator).Interval
+	bound := closingBound + time.Duration(s.endingBeside(e.Path, e.At, interval+interval/2))*teardownBound
 	since, known := r.Elapsed(s.closedAt)
 	if !known || since < bound {
 		return
@@ -252,9 +253,8 @@ func checkLastDevice(e *Event, r *audit.Ruling) {
 }
 
 // endingBeside counts the other paths of a session without a device that may be in teardown: those that are closed, and those on
-// which the initiator was not heard since, as on a wire that loses its wish to disconnect.
-func (s *Session) endingBeside(path *Path, now time.Time) int {
-	const silence = beatInterval + beatInterval/2
+// which the initiator was silent for longer than it may be, as on a wire that loses its wish to disconnect.
+func (s *Session) endingBeside(path *Path, now time.Time, silence time.Duration) int {
 	ending := 0
 	for _, p := range s.paths {
 		if p == path {

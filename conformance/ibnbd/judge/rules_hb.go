@@ -9,16 +9,6 @@ import (
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
-// Times of the heartbeat. The interval of the protocol is 5 s; timers of kernels round it up, and virtual machines are
-// late now and then.
-const (
-	beatInterval = 5 * time.Second
-	beatEarly    = 4 * time.Second // a heartbeat sooner after the last one comes out of its turn
-	beatLate     = 3*beatInterval + beatInterval/2
-	ackBound     = beatInterval / 2 // what "immediately" means at most
-	deadAfter    = 30 * time.Second // silence after which a peer may be given up
-)
-
 // hbRules judge heartbeats.
 var hbRules = []rule{
 	{"IBTRS-HB-001", on(Heartbeat, HeartbeatAck), checkTicks},
@@ -40,7 +30,7 @@ func checkTicks(e *Event, r *audit.Ruling) {
 		checkBeats(e, r)
 		return
 	}
-	beat := e.Beat
+	beat, own := e.Beat, r.Config().Beats(e.From)
 	if e.CID() != 0 {
 		r.Breaks("heartbeat on connection %d", e.CID())
 		return
@@ -51,11 +41,11 @@ func checkTicks(e *Event, r *audit.Ruling) {
 	switch {
 	case beat.Since < 0 && beat.PeerHeard:
 		r.UnsureOfTime(e.From)
-	case beat.Since >= 0 && beat.Since < beatEarly:
-		r.Breaks("heartbeat %s after the last, the interval is %s", audit.ShortTime(beat.Since), beatInterval)
+	case beat.Since >= 0 && beat.Since < own.Early():
+		r.Breaks("heartbeat %s after the last, the interval is %s", audit.ShortTime(beat.Since), own.Interval)
 	case !beat.PeerHeard && e.Flow.Back() != nil && e.Flow.Back().Started():
 		r.BreaksUnlessMissed(fromSide(e.build, e.From.Other()), beat.lastSeq, "heartbeat, although nothing came since the last one%s", audit.Ago(beat.Since))
-	case beat.Since > beatLate && !beat.Waiting:
+	case beat.Since > own.Late() && !beat.Waiting:
 		r.Unsure("heartbeat %s after the last", audit.ShortTime(beat.Since)) // the machine may have been stopped
 	default:
 		r.Holds()
@@ -71,7 +61,7 @@ func checkBeats(e *Event, r *audit.Ruling) {
 	if h.acks < 2 || h.overdue || !e.Tells(h.ackedAt) {
 		return
 	}
-	if silent := e.At.Sub(h.ackedAt); silent > beatLate {
+	if silent := e.At.Sub(h.ackedAt); silent > r.Config().Beats(e.From).Late() {
 		h.overdue = true
 		r.BreaksUnlessMissed([]audit.Stream{e.Flow}, h.ackedSeq, "%d heartbeats are acknowledged in %s, and none is sent", h.acks, audit.ShortTime(silent))
 	}
@@ -95,19 +85,19 @@ func checkAcks(e *Event, r *audit.Ruling) {
 	acker := e.From
 	if e.Kind == Heartbeat {
 		acker = e.From.Other()
-		confirmLateAck(e)
+		confirmLateAck(e, r.Config().Beats(e.From).Interval)
 	}
 	switch {
 	case e.Kind == HeartbeatAck && e.CID() != 0:
 		r.Breaks("acknowledgement on connection %d", e.CID())
 	case e.Kind == HeartbeatAck && beat.Expected && beat.Since < 0:
 		r.UnsureOfTime(acker)
-	case e.Kind == HeartbeatAck && beat.Expected && beat.Clean && beat.Since > ackBound:
+	case e.Kind == HeartbeatAck && beat.Expected && beat.Clean && beat.Since > r.Config().Acknowledged():
 		r.UnsureOfTime(acker)
 		if e.build != nil {
 			e.build.lateAcks[e.From.Other()] = &lateAck{r.Accuse(acker, "heartbeat acknowledged after %s", audit.ShortTime(beat.Since)), beat.Since}
 		}
-	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= ackBound:
+	case e.Kind == HeartbeatAck && beat.Expected && beat.Since <= r.Config().Acknowledged():
 		r.HoldsFor(acker)
 	case e.Kind == Heartbeat && beat.Waiting && beat.Clean && e.Flow.Back() != nil && beat.PeerHeard && e.Flow.Back().CleanSince(beat.lastSeq):
 		r.SuspectSide(acker, []audit.Stream{e.Flow.Back()}, beat.lastSeq, "the heartbeat before this one was not acknowledged, although its sender was heard")
@@ -122,13 +112,13 @@ type lateAck struct {
 
 // confirmLateAck blames for a late acknowledgement when the next heartbeat of the side that waited for it comes in its turn: the
 // time was right, and the side was not stopped.
-func confirmLateAck(e *Event) {
+func confirmLateAck(e *Event, interval time.Duration) {
 	if e.build == nil {
 		return
 	}
 	late := e.build.lateAcks[e.From]
 	e.build.lateAcks[e.From] = nil
-	if late != nil && e.Beat.HasSince && e.Beat.Since >= 0 && e.Beat.Since < beatInterval+late.since/2 {
+	if late != nil && e.Beat.HasSince && e.Beat.Since >= 0 && e.Beat.Since < interval+late.since/2 {
 		late.Confirm()
 	}
 }
@@ -145,6 +135,7 @@ func checkTrafficCounts(e *Event, r *audit.Ruling) {
 		return
 	}
 	silence, known := r.Elapsed(h.lastAt)
+	deadAfter := r.Config().Beats(side).Dead()
 	heard := b.heard[side.Other()]
 	switch {
 	case !known || silence < deadAfter:
