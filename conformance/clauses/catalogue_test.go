@@ -4,6 +4,7 @@ package clauses_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,12 +16,12 @@ import (
 
 func TestCatalogueHasEveryArea(t *testing.T) {
 	want := map[string]int{
-		"IBTRS-CONN": 57, "IBTRS-INFO": 27, "IBTRS-IMM": 14, "IBTRS-IO": 37, "IBTRS-INV": 16, "IBTRS-HB": 11,
-		"IBTRS-PATH": 26, "IBTRS-MP": 11, "IBTRS-SYSFS": 21, "IBNBD-MSG": 17, "IBNBD-OPEN": 27, "IBNBD-IO": 24,
-		"IBNBD-COMPAT": 11, "IBNBD-SYSFS": 37, "IBNBD-FAIL": 34, "IBNBD-LIM": 6,
-		"SRP-LOGIN": 34, "SRP-CH": 7, "SRP-CMD": 22, "SRP-RSP": 15, "SRP-DATA": 9, "SRP-CRED": 14, "SRP-TM": 9,
-		"SRP-LOGOUT": 7, "SRP-SYSFS": 22, "SRP-STATE": 18, "SRP-TMO": 21, "SRP-RECON": 28, "SRP-MP": 17, "SRP-TGT": 7,
-		"SRP-ROB": 6,
+		"IBTRS-CONN": 58, "IBTRS-INFO": 27, "IBTRS-IMM": 15, "IBTRS-IO": 39, "IBTRS-INV": 16, "IBTRS-HB": 11,
+		"IBTRS-PATH": 25, "IBTRS-MP": 10, "IBTRS-SYSFS": 21, "IBNBD-MSG": 19, "IBNBD-OPEN": 30, "IBNBD-IO": 26,
+		"IBNBD-COMPAT": 10, "IBNBD-SYSFS": 37, "IBNBD-FAIL": 34, "IBNBD-LIM": 6,
+		"SRP-LOGIN": 38, "SRP-CH": 7, "SRP-CMD": 22, "SRP-RSP": 15, "SRP-DATA": 9, "SRP-CRED": 14, "SRP-TM": 9,
+		"SRP-LOGOUT": 10, "SRP-SYSFS": 23, "SRP-STATE": 18, "SRP-TMO": 13, "SRP-RECON": 30, "SRP-MP": 17, "SRP-TGT": 8,
+		"SRP-ROB": 5,
 	}
 	got := make(map[string]int)
 	for _, area := range clausestest.Catalogue().Areas() {
@@ -45,6 +46,22 @@ func TestTextsStandAlone(t *testing.T) {
 	for _, c := range clausestest.Catalogue().All() {
 		if reference.MatchString(c.Text) {
 			t.Errorf("%s: text leans on another document: %s", c.ID, c.Text)
+		}
+	}
+}
+
+// A text says in capitals how strong it is; a MUST or a SHOULD may leave options beside it.
+func TestTextsSayHowStrong(t *testing.T) {
+	word := regexp.MustCompile(`\b(MUST|SHOULD|MAY)\b`)
+	for _, c := range clausestest.Catalogue().All() {
+		words := word.FindAllString(c.Text, -1)
+		if !slices.Contains(words, string(c.Level)) {
+			t.Errorf("%s: level %s, and the text says %v: %s", c.ID, c.Level, words, c.Text)
+		}
+		for _, w := range words {
+			if w != string(c.Level) && (w != string(clauses.May) || c.Level == clauses.May) {
+				t.Errorf("%s: level %s, and the text says %s: %s", c.ID, c.Level, w, c.Text)
+			}
 		}
 	}
 }

@@ -39,6 +39,7 @@ type Source string
 // The sources of a clause.
 const (
 	Seed          Source = "seed"
+	SeedTests     Source = "seed-tests"
 	Original      Source = "original"
 	Mainline      Source = "mainline"
 	MainlineLater Source = "mainline-later"
@@ -89,12 +90,15 @@ const (
 	MultiChannel    Ability = "multi-channel"    // SRP: a nexus may have several channels
 	PathChecker     Ability = "path-checker"     // subject is or has a multipath path checker
 	Promises        Ability = "promises"         // initiator tells its user the longest times of a failover
+	FirstFlag       Ability = "first-flag"       // connection requests say whether they may create a session
+	UniqueNames     Ability = "unique-names"     // target lets no two sessions have the same name
+	IBSRPInterface  Ability = "ib-srp-interface" // SRP: initiator has the files and parameters of ib_srp
 )
 
 var abilities = []Ability{
 	KeyRefresh, StaticKeys, Sysfs, KernelModule, IOMode, Multipath, MinLatency, GIDAddressing, LegacyClients,
 	FeatureMarker, VersionOne, SessionPriority, ImmediateData, MultiChannel, PathChecker,
-	Promises,
+	Promises, FirstFlag, UniqueNames, IBSRPInterface,
 }
 
 // Ambiguity is a place where the source of a clause contradicts itself or leaves a choice.
@@ -107,8 +111,8 @@ type Ambiguity struct {
 
 // Fact is what a named implementation was seen to do.
 type Fact struct {
-	// On names the implementation and version, e.g. "Linux 6.12 rnbd".
-	On string `yaml:"on" json:"on"`
+	// Subject names the implementation and version, e.g. "Linux 6.12 rnbd".
+	Subject string `yaml:"subject" json:"subject"`
 	// Saw is what was observed.
 	Saw string `yaml:"saw" json:"saw"`
 }

@@ -20,6 +20,7 @@
 // Requirements come from different places, and a foreign implementation cannot be blamed for all of them:
 //
 //	seed            the written description of IBNBD (or of SRP connection loss) that this project began from
+//	seed-tests      the test descriptions that the seed of SRP points to
 //	original        behaviour of the original IBNBD/IBTRS pair, protocol IBTRS 2.0 and IBNBD 1.0
 //	mainline        behaviour of mainline Linux: rtrs/rnbd (RTRS 2.0, RNBD 2.0), ib_srp, ib_srpt
 //	mainline-later  wire additions published for mainline after 6.12

@@ -102,7 +102,7 @@ func TestNewNamesFileClauseAndField(t *testing.T) {
 		{"decided and not", "{by: [active]}", "{by: [active], undecidable: no.}", "TEST-AREA-001", "decided.undecidable", "is set"},
 		{"ability", "    source:", "    requires: [magic]\n    source:", "TEST-AREA-001", "requires", `"magic"`},
 		{"ambiguity", "    source:", "    ambiguity: {question: Why}\n    source:", "TEST-AREA-001", "ambiguity.accepted", "empty"},
-		{"fact", "    source:", "    measured: [{on: Linux}]\n    source:", "TEST-AREA-001", "measured", "'saw'"},
+		{"fact", "    source:", "    measured: [{subject: Linux}]\n    source:", "TEST-AREA-001", "measured", "'saw'"},
 		{"duplicate", second, second + second, "TEST-AREA-001", "id", "already in"},
 		{"order", second, strings.ReplaceAll(second, "001", "002") + second, "TEST-AREA-001", "id", `after "TEST-AREA-002"`},
 		{"two documents", second, second + "---\narea: X\n", "", "", "more than one"},

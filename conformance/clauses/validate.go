@@ -80,7 +80,7 @@ func (v *validator) validateClause(c *Clause) {
 	one(v, "scope", c.Scope, []Scope{ProtocolScope, ProjectScope})
 	v.check(strings.HasSuffix(c.Text, "."), "text", "%q is not a sentence that ends with a full stop", c.Text)
 	v.check(len(c.Sources) > 0, "source", "is empty")
-	each(v, "source", c.Sources, []Source{Seed, Original, Mainline, MainlineLater, Standard, Project})
+	each(v, "source", c.Sources, []Source{Seed, SeedTests, Original, Mainline, MainlineLater, Standard, Project})
 	v.check(len(c.Dialects) > 0, "dialects", "is empty, for the clause and for its file")
 	each(v, "dialects", c.Dialects, v.dialects)
 	each(v, "requires", c.Requires, abilities)
@@ -91,7 +91,7 @@ func (v *validator) validateClause(c *Clause) {
 		v.check(len(c.Ambiguity.Accepted) > 0, "ambiguity.accepted", "is empty")
 	}
 	for _, fact := range c.Measured {
-		v.check(fact.On != "" && fact.Saw != "", "measured", "a fact needs both 'on' and 'saw'")
+		v.check(fact.Subject != "" && fact.Saw != "", "measured", "a fact needs both 'subject' and 'saw'")
 	}
 }
 

@@ -37,7 +37,7 @@ func (f *fakeForeign) Specs() []foreign.Spec {
 	return []foreign.Spec{
 		{Name: passes, Clauses: []string{"IBTRS-CONN-021"}, Takes: time.Second},
 		{Name: breaks, Clauses: []string{"IBTRS-CONN-021", "IBTRS-INFO-022"}, Takes: 2 * time.Second},
-		{Name: waits, Clauses: []string{"IBTRS-HB-008"}, Takes: 4 * time.Second},
+		{Name: waits, Clauses: []string{"IBTRS-PATH-016"}, Takes: 4 * time.Second},
 		{Name: "a spec for clients", Clauses: []string{"IBTRS-CONN-037"}, Takes: 8 * time.Second}, // which speaks of no target
 	}
 }
@@ -150,7 +150,7 @@ func TestRunForeign(t *testing.T) {
 			}
 		}
 	}
-	for id, want := range map[string]string{"IBTRS-CONN-021": "PASS", "IBTRS-INFO-022": "FAIL assertion", "IBTRS-HB-008": "SKIP no-consent"} {
+	for id, want := range map[string]string{"IBTRS-CONN-021": "PASS", "IBTRS-INFO-022": "FAIL assertion", "IBTRS-PATH-016": "SKIP no-consent"} {
 		if verdicts[id] != want {
 			t.Errorf("%s: %s, want %s", id, verdicts[id], want)
 		}

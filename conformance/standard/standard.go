@@ -112,7 +112,7 @@ func facts(c clauses.Clause) [][2]string {
 		}
 	}
 	for _, fact := range c.Measured {
-		all = append(all, [2]string{"measured, " + fact.On, fact.Saw})
+		all = append(all, [2]string{"measured, " + fact.Subject, fact.Saw})
 	}
 	all = append(all, [2]string{"note", c.Notes})
 	return slices.DeleteFunc(all, func(fact [2]string) bool { return fact[1] == "" })

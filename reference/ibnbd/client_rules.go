@@ -16,6 +16,7 @@ type ClientRules struct {
 	CloseWhenClosed    bool // sends CLOSE although the device is closed
 	MapWhenLost        bool // waits with mapping until the session has a path
 	NoFlush            bool // never sends a flush
+	FlushEarly         bool // ends a flush before it is answered
 	FlushAsWrite       bool // sends flushes as transport writes
 	NoLimits           bool // ignores the limits of OPEN_RSP
 	WriteZeroesAnyway  bool // sends write-zeroes whatever the profile

@@ -409,6 +409,10 @@ func (d *Device) Flush(ctx context.Context) error {
 		}
 		return nil
 	}
+	if d.client.cfg.Rules.FlushEarly {
+		go func() { _ = d.do(context.WithoutCancel(ctx), OpFlush, nil, 0, 0, 0) }()
+		return nil
+	}
 	return d.do(ctx, OpFlush, nil, 0, 0, 0)
 }
 

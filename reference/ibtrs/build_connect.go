@@ -159,7 +159,7 @@ func (b *build) adoptDepth(g Geometry) error {
 	if p.depth != 0 && p.depth != g.QueueDepth && !b.session.cfg.Rules.IgnoreDepthChange {
 		return breach("IBTRS-CONN-039", &depthError{had: p.depth, has: g.QueueDepth})
 	}
-	if err := b.session.adopt(g); err != nil {
+	if err := b.session.adopt(g); err != nil && !b.session.cfg.Rules.IgnoreDepthChange {
 		return breach("IBTRS-CONN-039", err)
 	}
 	p.depth = g.QueueDepth

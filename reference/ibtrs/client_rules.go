@@ -16,7 +16,7 @@ type ClientRules struct {
 	IgnoreRejectErrno  bool // reports ECONNRESET whatever the server's reject says
 	IgnoreAccept       bool // does not check errno, magic and version of the accept
 	IgnoreGeometry     bool // does not check depth and sizes of the accept; it must be usable nevertheless
-	IgnoreDepthChange  bool // goes on reconnecting when the queue depth has changed
+	IgnoreDepthChange  bool // goes on with a path whose queue depth has changed
 	IgnoreInfoResponse bool // takes any regions as long as there is one for each chunk
 	DoubleInfo         bool // sends the INFO request twice
 

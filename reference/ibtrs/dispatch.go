@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// errNoPath ends a request that no path takes (Clause IBTRS-MP-008).
+// errNoPath ends a request that no path takes (Clause IBNBD-IO-019).
 var errNoPath = fmt.Errorf("no connected path: %w", ECONNABORTED)
 
 // errBuildGone is the refusal of a build that takes no requests any more.

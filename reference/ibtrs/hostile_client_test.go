@@ -61,7 +61,7 @@ func TestServerRefusesConnections(t *testing.T) {
 		{"IBTRS-CONN-030 other count", []func(*request){nop}, func(r *request) { r.CID, r.ConnectionCount = 1, 3 }, 0, ibtrs.ECONNRESET},
 		{"IBTRS-CONN-032 other incarnation", []func(*request){nop}, func(r *request) { r.CID, r.Incarnation = 1, 2 }, 0, ibtrs.EBUSY},
 		{"IBTRS-CONN-033 same addresses", []func(*request){nop}, func(r *request) { r.PathUUID[0] = 9 }, 0, ibtrs.EEXIST},
-		{"IBTRS-CONN-034 other addresses", []func(*request){nop}, func(r *request) { r.PathUUID[0] = 9 }, 1, 0},
+		{"IBTRS-CONN-053 other addresses", []func(*request){nop}, func(r *request) { r.PathUUID[0] = 9 }, 1, 0},
 		{"IBTRS-CONN-036 cid 1 first", []func(*request){func(r *request) { r.CID = 1 }}, nop, 0, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

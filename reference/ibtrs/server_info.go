@@ -86,12 +86,8 @@ func (p *ServerPath) postReceives() error {
 		if cid == 0 {
 			count = serviceDepth
 		}
-		room := 0
-		if p.server.cfg.Rules.RoomyReceives {
-			room = KeyResponseSize
-		}
 		var err error
-		if c.receives, err = newReceives(c.channel, p.device, count, room); err != nil {
+		if c.receives, err = newReceives(c.channel, p.device, count, 0); err != nil {
 			return err
 		}
 		if err := c.receives.postAll(count); err != nil {

@@ -151,7 +151,11 @@ func (p *ServerPath) accept(ctx context.Context, request rdma.Request, cid int) 
 			no := refuse(ENOMEM, "", "memory for the INFO exchange: %v", err)
 			return p.server.reject(request, no)
 		}
-		recvs = []rdma.RecvWR{{ID: workInfo, Local: []rdma.SGE{{Region: c.info, Length: InfoRequestSize}}}}
+		length := InfoRequestSize
+		if p.server.cfg.Rules.LongInfo {
+			length += DescriptorSize
+		}
+		recvs = []rdma.RecvWR{{ID: workInfo, Local: []rdma.SGE{{Region: c.info, Length: length}}}}
 	}
 	response := Accept(p.server.cfg.Geometry, p.server.cfg.flags())
 	if f := p.server.cfg.Rules.EditConnResponse; f != nil {

@@ -28,7 +28,7 @@ type ServerRules struct {
 	EarlyInfo      bool // answers before all connections are there
 	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
 	ShortInfo      bool // takes an INFO request that is too short, as one without a name
-	RoomyReceives  bool // has room for a small message in the receives behind the INFO exchange, and ignores it
+	LongInfo       bool // has room for more than an INFO request, and takes one that is too long
 
 	// Of requests.
 

@@ -157,7 +157,7 @@ func (p *explanation) clause(c clauses.Clause) {
 		}
 	}
 	for _, fact := range c.Measured {
-		p.say("measured", fact.On+": "+fact.Saw)
+		p.say("measured", fact.Subject+": "+fact.Saw)
 	}
 	if c.Notes != "" {
 		p.say("note", c.Notes)

@@ -16,13 +16,14 @@ import (
 func blocks() []Attack {
 	return []Attack{
 		{Name: "I/O to devices that are not open", Does: Writes, Clauses: []string{"IBNBD-IO-002"}, Run: closedDevices},
+		{Name: "I/O to the number of a device that was closed beside another", Clauses: []string{"IBNBD-OPEN-029", "IBNBD-OPEN-030"}, Run: oneOfTwoClosed},
 		{Name: "IO message whose size differs from its data", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-003"}, Run: otherSize},
 		{Name: "flush with any sector", Clauses: []string{"IBNBD-IO-004"}, Run: flushAnywhere},
 		{Name: "read with the flag FUA", Clauses: []string{"IBNBD-IO-010"}, Instead: Alarming, Run: fuaRead},
 		{Name: "IO message with an unknown operation", Does: Writes, Clauses: []string{"IBNBD-IO-011"}, Instead: Alarming, Run: unknownOperations},
 		{Name: "write in a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
 		{Name: "read in a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
-		{Name: "write on a read-only mapping", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: writeReadOnly},
+		{Name: "write on a read-only mapping", Does: Writes, Clauses: []string{"IBNBD-IO-015", "IBNBD-IO-029"}, Run: writeReadOnly},
 		{Name: "I/O beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
 		{Name: "secure erase", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
 	}
@@ -170,8 +171,39 @@ func writeReadOnly(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	return unchanged(ctx, "IBNBD-IO-015", writer, device.DeviceID, func(sector uint64) error {
-		return answered("IBNBD-IO-015", reader.WriteAt(ctx, opened.DeviceID, sector, make([]byte, readSize)), ibtrs.EROFS)
+		err := reader.WriteAt(ctx, opened.DeviceID, sector, make([]byte, readSize))
+		if err := failed("IBNBD-IO-015", err); err != nil {
+			return err
+		}
+		return answered("IBNBD-IO-029", err, ibtrs.EROFS)
 	})
+}
+
+// oneOfTwoClosed uses the id of a device that was closed, while another is open.
+func oneOfTwoClosed(ctx context.Context, t *tester.Tester) error {
+	p, first, err := t.NewSession().Ready(ctx, t.Target().Exports[0], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	second, err := p.Open(ctx, t.Target().Exports[1], ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	if first.DeviceID == second.DeviceID && t.Target().Exports[0] != t.Target().Exports[1] {
+		return tester.Broken("IBNBD-OPEN-029", "both devices have number %d", first.DeviceID)
+	}
+	if err := p.CloseDevice(ctx, first.DeviceID); err != nil {
+		return err
+	}
+	_, err = p.ReadAt(ctx, first.DeviceID, 0, readSize)
+	if err := answered("IBNBD-OPEN-030", err, ibtrs.ENOTCONN); err != nil {
+		return err
+	}
+	if first.DeviceID == second.DeviceID {
+		return nil // one export alone was named, so that both were the same mapping
+	}
+	_, err = p.ReadAt(ctx, second.DeviceID, 0, readSize)
+	return succeeded("IBNBD-OPEN-030", err)
 }
 
 // beyondEnd reads and writes over the end of the device, and far behind it.

@@ -4,6 +4,7 @@ package attacks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
@@ -14,6 +15,7 @@ import (
 const (
 	halfOpen = "IBTRS-CONN-050"
 	paths    = "IBTRS-CONN-035"
+	enough   = "IBTRS-CONN-060"
 )
 
 // HalfOpen connects and never sends the INFO request. The target must end the path, within the patience that the tester has.
@@ -28,17 +30,24 @@ func HalfOpen(ctx context.Context, t *tester.Tester) error {
 	return nil
 }
 
-// TooManyPaths opens as many paths in a session as a target may have, and another one. The tester must have a way to the target
+// TooManyPaths opens as many paths in a session as a target should have, and another one. The tester must have a way to the target
 // for each.
 func TooManyPaths(ctx context.Context, t *tester.Tester) error {
 	session := t.NewSession()
 	for i := range ibtrs.MaxPaths {
 		path := session.NewPath(i)
 		path.Request.ConnectionCount = 2
-		if err := path.Connect(ctx); err != nil {
+		err := path.Connect(ctx)
+		if reject := (&tester.RejectError{}); errors.As(err, &reject) {
+			return errors.Join(rejected(paths, err, ibtrs.ECONNRESET), tester.Broken(enough, "path %d is rejected", i+1))
+		}
+		if err != nil {
 			return fmt.Errorf("path %d: %w", i+1, err)
 		}
 	}
 	_, err := session.NewPath(ibtrs.MaxPaths).Dial(ctx, 0)
+	if err == nil {
+		return tester.Broken(enough, "path %d is accepted", ibtrs.MaxPaths+1)
+	}
 	return rejected(paths, err, ibtrs.ECONNRESET)
 }

@@ -21,7 +21,7 @@ const (
 	twoNames    = "IBNBD-OPEN-024"
 	otherNames  = "IBTRS-INFO-027"
 	joins       = "IBTRS-CONN-028"
-	otherSource = "IBTRS-CONN-034"
+	otherSource = "IBTRS-CONN-053"
 )
 
 // errOneExport is wrapped by the error of an attack that needs two.

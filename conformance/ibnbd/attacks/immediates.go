@@ -30,7 +30,7 @@ func immediates() []Attack {
 		}},
 		{Name: "requests at a queue depth that is no power of two", Clauses: []string{"IBTRS-IMM-013"}, Depth: oddDepth, Run: lastChunk},
 		{Name: "heartbeat on the service connection", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 0) }},
-		{Name: "heartbeat on a connection for I/O", Clauses: []string{"IBTRS-HB-002"}, Instead: Alarming, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 1) }},
+		{Name: "heartbeat on a connection for I/O", Clauses: []string{"IBTRS-HB-012"}, Instead: Alarming, Run: func(ctx context.Context, t *tester.Tester) error { return heartbeat(ctx, t, 1) }},
 		{Name: "acknowledgements of heartbeats that were never sent", Clauses: []string{"IBTRS-IMM-008"}, Run: uncalledAcknowledges},
 	}
 }
@@ -97,6 +97,10 @@ func lastChunk(ctx context.Context, t *tester.Tester) error {
 
 // heartbeat sends one on a connection, and waits for its acknowledge on connection 0.
 func heartbeat(ctx context.Context, t *tester.Tester, cid uint16) error {
+	clause := "IBTRS-HB-002"
+	if cid != 0 {
+		clause = "IBTRS-HB-012"
+	}
 	p := t.NewSession().NewPath(0)
 	if err := p.Connect(ctx); err != nil {
 		return err
@@ -108,11 +112,11 @@ func heartbeat(ctx context.Context, t *tester.Tester, cid uint16) error {
 		m, err := p.Conns[0].Receive(ctx)
 		switch {
 		case err != nil:
-			return tester.Broken("IBTRS-HB-002", "%s, the heartbeat must be acknowledged", tester.Outcome(err))
+			return tester.Broken(clause, "%s, the heartbeat must be acknowledged", tester.Outcome(err))
 		case m.Imm == ibtrs.HeartbeatAck:
 			return nil
 		case m.Imm != ibtrs.Heartbeat: // the target's own may come at any time
-			return tester.Broken("IBTRS-HB-002", "a %s, the heartbeat must be acknowledged", m)
+			return tester.Broken(clause, "a %s, the heartbeat must be acknowledged", m)
 		}
 	}
 }

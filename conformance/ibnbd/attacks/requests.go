@@ -257,5 +257,9 @@ func sendToIO(ctx context.Context, t *tester.Tester) error {
 	if err := p.Send(1, []byte("hello")); err != nil {
 		return err
 	}
-	return closed(ctx, "IBTRS-INFO-025", p)
+	m, err := p.Conns[1].Receive(ctx)
+	if err == nil {
+		return tester.Broken("IBTRS-INFO-025", "the target answers with a %s", m)
+	}
+	return context.Cause(ctx)
 }

@@ -15,7 +15,7 @@ import (
 
 // What Silence decides.
 const (
-	givenUp   = "IBTRS-HB-008"
+	givenUp   = "IBTRS-PATH-016"
 	inTime    = "IBTRS-HB-004"
 	available = "IBNBD-FAIL-008"
 )

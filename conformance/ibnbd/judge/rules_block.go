@@ -46,13 +46,6 @@ var blockRules = []rule{
 			}
 		}
 	})},
-	{"IBNBD-IO-020", on(RequestSent), ofIO(func(e *Event, r *audit.Ruling) {
-		if g, known := e.Session.Geometry(); known && e.Request.DataLen >= 0 {
-			if !r.Kept(e.Request.DataLen <= int(g.MaxIOSize)) {
-				r.Breaks("I/O has %d bytes of data, the session's maximum is %d", e.Request.DataLen, g.MaxIOSize)
-			}
-		}
-	})},
 	{"IBNBD-FAIL-002", on(RequestSent), ofIO(checkDeviceID)},
 	{"IBNBD-COMPAT-009", on(RequestSent), ofIO(func(e *Event, r *audit.Ruling) {
 		q, s := e.Request, e.Session
@@ -74,7 +67,7 @@ var blockRules = []rule{
 			}
 		}
 	})},
-	{"IBNBD-COMPAT-010", on(RequestAnswered), func(e *Event, r *audit.Ruling) {
+	{"IBNBD-MSG-005", on(RequestAnswered), func(e *Event, r *audit.Ruling) {
 		if isMessage(e, ibnbd.TypeIO) && e.Session.hasAgreement && e.Session.agreement.Version == 1 && e.Request.HeaderLen == 32 && inDevice(e) {
 			if !r.Kept(e.Response.Errno != ibtrs.EINVAL) {
 				r.Breaks("I/O message of 32 bytes fails with EINVAL")

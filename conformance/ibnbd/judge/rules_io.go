@@ -35,9 +35,16 @@ var ioRules = []rule{
 	{"IBTRS-IO-006", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *audit.Ruling, s shape) {
 		q := e.Request
 		if s.data > 0 {
-			if !r.Kept(q.Count == 1 && !s.descriptorOdd && q.Flags == ibtrs.NeedInvalidate) {
+			if !r.Kept(q.Count == 1 && !s.descriptorOdd && q.Flags&^ibtrs.NeedInvalidate == 0) {
 				r.Breaks("read of %d bytes has %d descriptors, the first of %d bytes, and flags %#04x",
 					s.data, q.Count, q.Descriptor.Length, q.Flags)
+			}
+		}
+	})},
+	{"IBTRS-IO-038", on(RequestSent), placed(ibtrs.Read, func(e *Event, r *audit.Ruling, s shape) {
+		if s.data > 0 && e.Request.Count == 1 {
+			if !r.Kept(e.Request.Flags&ibtrs.NeedInvalidate != 0) {
+				r.Breaks("read of %d bytes does not ask for an invalidation", s.data)
 			}
 		}
 	})},

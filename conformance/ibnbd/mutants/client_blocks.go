@@ -43,8 +43,10 @@ func clientBlocks() []row {
 		}),
 		client("blocks-of-no-size", "takes a device whose blocks have no size", "IBNBD-OPEN-020",
 			blockRule(func(r *ibnbd.ClientRules) { r.IgnoreZeroBlock = true })),
-		client("never-closes", "never sends CLOSE", "IBNBD-OPEN-020",
-			blockRule(func(r *ibnbd.ClientRules) { r.NoClose = true })),
+		client("never-closes", "never sends CLOSE", "IBNBD-MSG-018",
+			blockRule(func(r *ibnbd.ClientRules) { r.NoClose = true })).alsoBreaks("IBNBD-OPEN-020"),
+		client("flushes-later", "ends a flush before it is answered", "IBNBD-IO-026",
+			blockRule(func(r *ibnbd.ClientRules) { r.FlushEarly = true })),
 		misled("refused-open-is-eio", "reports EIO whatever OPEN was refused with", "IBNBD-OPEN-026", func(f *filter) {
 			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if id, errno, invalidated, ok := imm.Response(); ok && errno == ibtrs.ENOENT {

@@ -72,7 +72,7 @@ func clientWaits() []row {
 			transportRule(func(r *ibtrs.ClientRules) { r.ForgetOnLoss = true })),
 		client("loss-is-success", "ends the requests of a lost path without an error", "IBNBD-FAIL-006",
 			transportRule(func(r *ibtrs.ClientRules) { r.SucceedOnLoss = true })),
-		client("waits-for-a-path", "has requests wait until there is a path", "IBTRS-MP-008", func(cfg *ibnbd.ClientConfig) {
+		client("waits-for-a-path", "has requests wait until there is a path", "IBNBD-IO-019", func(cfg *ibnbd.ClientConfig) {
 			cfg.Rules.QueueWhenClosed, cfg.Transport.Rules.WaitForPath = true, true
 		}),
 		client("serves-what-is-closed", "ends the I/O of a closed device without an error", "IBNBD-IO-019",

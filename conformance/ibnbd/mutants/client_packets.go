@@ -18,7 +18,7 @@ func clientPackets() []row {
 			transportRule(func(r *ibtrs.ClientRules) { r.NeverFirst = true })),
 		clientWith(ordinary, "info-request-twice", "sends the INFO request twice", "IBTRS-INFO-001",
 			transportRule(func(r *ibtrs.ClientRules) { r.DoubleInfo = true })),
-		clientWith(ordinary, "no-invalidate-flag", "does not ask the server to take the key of a read back", "IBTRS-IO-006",
+		clientWith(ordinary, "no-invalidate-flag", "does not ask the server to take the key of a read back", "IBTRS-IO-038",
 			transportRule(func(r *ibtrs.ClientRules) { r.NoInvalidateFlag = true })),
 		clientWith(keysKept, "one-receive-for-two", "gives one receive back for a response that took two", "IBTRS-IO-029",
 			transportRule(func(r *ibtrs.ClientRules) { r.RepostOne = true })),

@@ -50,7 +50,7 @@ func clientConnecting() []row {
 					r.QueueDepth = 16
 				}
 			})),
-		client("takes-another-depth", "goes on reconnecting when the queue depth has changed", "IBTRS-CONN-039",
+		client("takes-another-depth", "goes on with a path whose queue depth has changed", "IBTRS-CONN-039",
 			transportRule(func(r *ibtrs.ClientRules) { r.IgnoreDepthChange = true })).bySilence(),
 		misled("no-unknown-flags-in-accept", "refuses an accept with unknown flags", "IBTRS-CONN-040",
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.Flags&^ibtrs.KeyRefresh != 0 })),
@@ -140,6 +140,8 @@ func clientResponses() []row {
 		misled("answers-in-order", "takes responses for those of its requests in order", "IBTRS-IMM-014", inOrder),
 		client("no-heartbeat-ack-of-client", "acknowledges no heartbeat", "IBTRS-HB-002",
 			transportRule(func(r *ibtrs.ClientRules) { r.NoHeartbeatAck = true })),
+		misled("no-heartbeat-ack-of-client-elsewhere", "acknowledges no heartbeat that comes on a connection for I/O", "IBTRS-HB-012",
+			func(f *filter) { deafElsewhere(f, fromService) }),
 		client("needs-heartbeats", "stops to send heartbeats, and then hears nothing of a server that sends none", "IBTRS-HB-006",
 			func(cfg *ibnbd.ClientConfig) {
 				stop := time.Now().Add(3 * cfg.Transport.Timers.HeartbeatInterval)

@@ -125,6 +125,7 @@ var (
 	openAccess     = of(ibnbd.Layout, "open", "access_mode")
 	openDevicePath = of(ibnbd.Layout, "open", "device_path")
 	ioSector       = of(ibnbd.Layout, "io", "sector")
+	ioDevice       = of(ibnbd.Layout, "io", "device_id")
 	ioOpFlags      = of(ibnbd.Layout, "io", "op_flags")
 	ioSize         = of(ibnbd.Layout, "io", "size")
 	ioTail         = of(ibnbd.Layout, "io", "tail")

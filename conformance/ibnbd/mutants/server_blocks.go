@@ -141,6 +141,22 @@ func blocks() []row {
 	return []row{
 		server("unknown-device-is-eio", "answers EIO for a device that is not open", "IBNBD-IO-002",
 			rule(func(r *ibnbd.ServerRules) { r.UnknownDeviceIsEIO = true })),
+		server("closed-is-another", "takes the number of a closed device for that of another", "IBNBD-OPEN-030", func(b *brokenServer) {
+			const other = 1
+			gone := false
+			b.alterRequests(func(w *request) {
+				switch {
+				case w.is(ibnbd.TypeClose):
+					gone = true
+				case gone && w.is(ibnbd.TypeIO) && ioDevice.get(w.header) == 0:
+					ioDevice.set(w.header, other)
+				}
+			})
+		}),
+		server("same-number-for-all", "gives all devices of a session the same number", "IBNBD-OPEN-029", func(b *brokenServer) {
+			b.alterSentReplies(ibnbd.OpenResponseSize, func(m []byte) { replyDeviceID.set(m, 0) })
+		}),
+		server("read-only-is-eacces", "refuses writes on a read-only mapping with EACCES", "IBNBD-IO-029", instead(ibtrs.EROFS, ibtrs.EACCES)),
 		server("any-size", "does not compare size and data", "IBNBD-IO-003",
 			rule(func(r *ibnbd.ServerRules) { r.AnySize = true })),
 		server("flush-has-a-sector", "checks the sector of a flush", "IBNBD-IO-004",

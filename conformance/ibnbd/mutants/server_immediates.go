@@ -61,5 +61,7 @@ func immediates() []row {
 		}),
 		server("no-heartbeat-ack", "acknowledges no heartbeat", "IBTRS-HB-002",
 			func(b *brokenServer) { b.rules().NoHeartbeatAck = true }),
+		server("no-heartbeat-ack-elsewhere", "acknowledges no heartbeat that comes on a connection for I/O", "IBTRS-HB-012",
+			func(b *brokenServer) { deafElsewhere(b.filter, toService) }),
 	}
 }

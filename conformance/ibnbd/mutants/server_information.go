@@ -51,7 +51,7 @@ func information() []row {
 			func(b *brokenServer) { b.rules().AnyInfoType = true }),
 		server("short-info", "takes an INFO request that is cut short", "IBTRS-INFO-010",
 			func(b *brokenServer) { b.rules().ShortInfo = true }),
-		server("any-session-name", "takes a session name with a slash or a dot", "IBTRS-INFO-011",
+		server("any-session-name", "takes a session name with a slash, and ..", "IBTRS-INFO-011",
 			func(b *brokenServer) { b.rules().AnyName = true }),
 		server("shared-session-name", "takes a session name that another has", "IBTRS-INFO-012",
 			func(b *brokenServer) { b.rules().SharedNames = true }),
@@ -79,7 +79,7 @@ func information() []row {
 			func(b *brokenServer) { b.rules().EarlyInfo = true }),
 		server("heartbeat-for-info", "takes a heartbeat for the INFO request", "IBTRS-INFO-022",
 			func(b *brokenServer) { b.rules().AnyInfoType, b.rules().ShortInfo = true, true }),
-		server("room-for-anything", "ignores messages behind the INFO exchange", "IBTRS-INFO-025",
-			func(b *brokenServer) { b.rules().RoomyReceives = true }),
+		server("long-info", "takes an INFO request that is too long", "IBTRS-INFO-025",
+			func(b *brokenServer) { b.rules().LongInfo = true }),
 	}
 }

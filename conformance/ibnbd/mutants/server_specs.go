@@ -185,14 +185,14 @@ func mark(c chan struct{}) {
 // serverSpecs are mutants of what a server does when it hears nothing, and of what it must bound.
 func serverSpecs() []row {
 	return []row{
-		judgedBy(silence, "never-gives-up", "never declares a client dead", "IBTRS-HB-008", func(b *brokenServer) { b.rules().IgnoreSilence = true }).slowly(),
+		judgedBy(silence, "never-gives-up", "never declares a client dead", "IBTRS-PATH-016", func(b *brokenServer) { b.rules().IgnoreSilence = true }).slowly(),
 		judgedBy(silence, "gives-up-too-soon", "declares a client dead after two intervals", "IBTRS-HB-004",
 			func(b *brokenServer) { b.Transport.Timers.HeartbeatMisses = 2 }).slowly(),
 		judgedBy(silence, "keeps-the-device-of-the-dead", "counts a writer whose session is gone", "IBNBD-FAIL-008",
 			rule(func(r *ibnbd.ServerRules) { r.KeepWriter = true })).slowly(),
 		judgedBy(halfOpen, "half-open-without-limit", "keeps a path on which INFO does not come", "IBTRS-CONN-050",
 			func(b *brokenServer) { b.rules().NoHalfOpenLimit = true }),
-		judgedBy(tooManyPaths, "any-number-of-paths", "takes any number of paths", "IBTRS-CONN-035", func(b *brokenServer) { b.rules().NoPathLimit = true }),
+		judgedBy(tooManyPaths, "any-number-of-paths", "takes any number of paths", "IBTRS-CONN-060", func(b *brokenServer) { b.rules().NoPathLimit = true }),
 		judgedBy(closesLater, "forgets-what-is-in-flight", "ends a path while its disk is at work", "IBTRS-PATH-021",
 			func(b *brokenServer) { b.rules().ForgetInflight = true }),
 	}

@@ -67,7 +67,7 @@ func volume() []row {
 				r.GroupUUID = r.PathUUID
 			}
 		})),
-		server("one-path-to-an-address", "rejects a second path of a session", "IBTRS-CONN-034", furtherPaths(func(r *ibtrs.ConnRequest) { r.Magic = 0 })),
+		server("one-path-to-an-address", "rejects a second path of a session", "IBTRS-CONN-053", furtherPaths(func(r *ibtrs.ConnRequest) { r.Magic = 0 })),
 		server("counts-writers-by-name", "does not count a writer under another name of a device", "IBNBD-OPEN-024", misreads(func(w *request) {
 			if w.is(ibnbd.TypeOpen) && strings.HasPrefix(w.devicePath(), "//") {
 				openAccess.set(w.header, uint64(ibnbd.ReadOnly))
@@ -93,9 +93,6 @@ func dropsEmpty(b *brokenServer) {
 		}
 	}
 }
-
-// ioDevice is the id of the device that an IO message is about.
-var ioDevice = of(ibnbd.Layout, "io", "device_id")
 
 // staleHighKeys tells keys that do not work.
 func staleHighKeys(b *brokenServer) {

@@ -39,7 +39,7 @@ var breaks = []struct {
 	{"takes a loss for success", func(c *ibnbd.ClientConfig) { c.Transport.Rules.SucceedOnLoss = true }, []string{"IBNBD-FAIL-006"}},
 	{"waits for a path", func(c *ibnbd.ClientConfig) {
 		c.Transport.Rules.WaitForPath, c.Rules.QueueWhenClosed = true, true
-	}, []string{"IBTRS-MP-008"}},
+	}, []string{"IBNBD-IO-019"}},
 	{"serves a closed device", func(c *ibnbd.ClientConfig) { c.Rules.ServeWhenClosed = true }, []string{"IBNBD-IO-019"}},
 	{"closes a closed device", func(c *ibnbd.ClientConfig) { c.Rules.CloseWhenClosed = true }, []string{"IBNBD-FAIL-009"}},
 	{"maps when there is a path", func(c *ibnbd.ClientConfig) { c.Rules.MapWhenLost = true }, []string{"IBNBD-FAIL-010"}},

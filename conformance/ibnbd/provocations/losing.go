@@ -23,7 +23,7 @@ func losing() []Provocation {
 		{Name: "a server disconnects while one request waits for a chunk", Clauses: []string{noTraffic}, Run: desertedInLine},
 		{Name: "one of two paths is lost with the only request", Servers: 2, Clauses: []string{noTraffic}, Run: lostAlone},
 		{Name: "a server disconnects while writes wait for their answers", Clauses: []string{"IBTRS-IO-030", "IBNBD-FAIL-006"}, Run: deserted},
-		{Name: "a disk is read whose server is gone", Clauses: []string{"IBTRS-MP-008", "IBNBD-IO-019"}, Run: readWithoutServer},
+		{Name: "a disk is read whose server is gone", Clauses: []string{"IBNBD-IO-019"}, Run: readWithoutServer},
 		{Name: "a disk is unmapped whose server is gone", Clauses: []string{"IBNBD-FAIL-009"}, Run: unmappedWithoutServer},
 		{Name: "another disk is mapped whose server is gone", Clauses: []string{"IBNBD-FAIL-010"}, Run: mappedWithoutServer},
 		{Name: "one of two paths is lost while writes wait on it", Servers: 2, Clauses: []string{"IBNBD-FAIL-005"}, Run: oneOfTwoLost},
@@ -322,16 +322,16 @@ func gone(ctx context.Context, p *Play) (*script.Server, Disk, error) {
 
 // readWithoutServer judges that I/O fails at once while there is no path.
 func readWithoutServer(ctx context.Context, p *Play) error {
-	const atOnce, number = "IBTRS-MP-008", "IBNBD-IO-019"
+	const clause = "IBNBD-IO-019"
 	_, d, err := gone(ctx, p)
 	if err != nil {
 		return err
 	}
 	err = p.read(ctx, d)
 	if errors.Is(err, errStuck) {
-		return tester.Broken(atOnce, "a read of a disk without a path: %v", err)
+		return tester.Broken(clause, "a read of a disk without a path: %v", err)
 	}
-	return failed(number, "a read of a disk without a path", err, ibtrs.EIO)
+	return failed(clause, "a read of a disk without a path", err, ibtrs.EIO)
 }
 
 // unmappedWithoutServer judges that a disk can be given up while there is no path.

@@ -93,6 +93,8 @@ func opening() []Provocation {
 		Provocation{Name: "a server has version 1 of the block protocol", Clauses: []string{"IBNBD-COMPAT-008"}, Run: func(ctx context.Context, p *Play) error {
 			return flushed(ctx, p, "IBNBD-COMPAT-008", script.Script{}, func(v *script.Server) { v.Disk.Version = 1 })
 		}},
+		Provocation{Name: "a server has a disk with a volatile cache, and takes its time to flush it", Clauses: []string{"IBNBD-IO-026"}, Run: awaitsFlush},
+		Provocation{Name: "a server has a disk that is unmapped", Clauses: []string{"IBNBD-MSG-018"}, Run: closedOnce},
 		Provocation{Name: "a server answers no marker", Clauses: []string{"IBNBD-COMPAT-007"}, Run: func(ctx context.Context, p *Play) error {
 			return accepted(ctx, p, "IBNBD-COMPAT-007", answers(ibnbd.TypeSessInfo, unmarked), nil)
 		}},

@@ -120,7 +120,7 @@ func responding() []Provocation {
 			})
 		}},
 		Provocation{Name: "heartbeats come", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, p *Play) error { return beaten(ctx, p, 0) }},
-		Provocation{Name: "heartbeats come on a connection for I/O", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, p *Play) error { return beaten(ctx, p, 1) }},
+		Provocation{Name: "heartbeats come on a connection for I/O", Clauses: []string{"IBTRS-HB-012"}, Run: func(ctx context.Context, p *Play) error { return beaten(ctx, p, 1) }},
 		Provocation{Name: "requests are answered in reverse order", Clauses: []string{"IBTRS-IMM-014"}, Run: reversed},
 		Provocation{Name: "a request is answered when its path has been built anew", Clauses: []string{"IBTRS-IMM-010", "IBTRS-PATH-013"}, Run: answeredLate},
 	)
@@ -141,6 +141,10 @@ func disturbed(ctx context.Context, p *Play, s script.Script, do func(r *script.
 
 // beaten sends heartbeats on a connection and waits for their acknowledges on connection 0.
 func beaten(ctx context.Context, p *Play, cid uint16) error {
+	clause := "IBTRS-HB-002"
+	if cid != 0 {
+		clause = "IBTRS-HB-012"
+	}
 	const times = 3
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
@@ -159,7 +163,7 @@ func beaten(ctx context.Context, p *Play, cid uint16) error {
 		err = Usable(ctx, d)
 	}
 	if err != nil {
-		return tester.Broken("IBTRS-HB-002", "%v", err)
+		return tester.Broken(clause, "%v", err)
 	}
 	return nil
 }

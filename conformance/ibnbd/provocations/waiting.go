@@ -211,7 +211,7 @@ func (p *Play) pause() time.Duration {
 	return late(t.ReconnectDelay+t.ReconnectSettle+t.ReconnectSpread, t.Lateness) + slack
 }
 
-// deeper judges that an initiator does not try again when the queue depth has changed.
+// deeper judges that an initiator does not use a path whose queue depth has changed. It may ask for it again.
 func deeper(ctx context.Context, p *Play, s script.Script) error {
 	const clause = "IBTRS-CONN-039"
 	v, d, err := p.begin(ctx, s)
@@ -220,12 +220,17 @@ func deeper(ctx context.Context, p *Play, s script.Script) error {
 	}
 	p.hangup(ctx, v)
 	v.Do(func() { v.Script.Geometry.QueueDepth *= 2 })
-	if err := notReconnected(ctx, p, v, d); err != nil {
+	if err := p.awaitState(ctx, d, closed); err != nil {
 		return err
 	}
-	last := latest(v)
-	if err := unless(ctx, v, p.pause(), func() bool { return v.Paths[len(v.Paths)-1] != last }); err != nil {
-		return tester.Broken(clause, "the client tried again by itself: %v", err)
+	if p.rebuild(ctx, v, d) == nil {
+		return tester.Broken(clause, "the client uses a path of another depth when it is told to reconnect")
+	}
+	used := func() bool {
+		return slices.ContainsFunc(v.Paths[1:], func(path *script.Path) bool { return path.Informed })
+	}
+	if err := unless(ctx, v, p.pause(), used); err != nil {
+		return tester.Broken(clause, "the client goes on with a path of another depth: %v", err)
 	}
 	return nil
 }

@@ -177,13 +177,6 @@ var unitRules = []rule{
 		}
 	}},
 	{"SRP-LOGOUT-004", on(audit.DisconnectReply, CommandSent), checkTargetDisconnect},
-	{"SRP-ROB-005", on(CommandSent), func(e *Event, r *audit.Ruling) {
-		padding, ok := immediatePadding(e)
-		set := cmdLayout.ReservedSet(e.Unit)
-		if !r.Kept((!ok || allZero(padding)) && len(set) == 0) {
-			r.Breaks("memory of before is sent: %s % x", audit.ReservedText(set), padding)
-		}
-	}},
 	{"SRP-RSP-001", on(CommandAnswered), func(e *Event, r *audit.Ruling) {
 		if a := e.Answer; a.Response.Status == 0 && a.Response.Flags == 0 {
 			if !r.Kept(a.Size == srp.RspSize) {

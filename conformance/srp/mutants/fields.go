@@ -16,8 +16,8 @@ import (
 var srpMutations = []mutation{
 	{"requested length in the wrong byte order", func(e *editor) {
 		e.Alter(e.FindCM(0, roce.AttrREQ), func(p *roce.Packet) { slices.Reverse(p.Payload[reqPrivate+12 : reqPrivate+16]) })
-	}, []string{"SRP-LOGIN-003"}},
-	{"reserved bytes of the login", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREQ), reqPrivate+52, 1) }, []string{"SRP-LOGIN-004"}},
+	}, []string{"SRP-LOGIN-003 initiator"}},
+	{"reserved bytes of the login", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREQ), reqPrivate+52, 1) }, []string{"SRP-LOGIN-004 initiator"}},
 	{"unit longer than asked for", func(e *editor) {
 		e.Set(e.FindCM(1, roce.AttrREQ), reqPrivate+12, 0, 0, 0, 64)
 	}, []string{"SRP-LOGIN-009"}},
@@ -81,7 +81,7 @@ var srpMutations = []mutation{
 		})
 	}, []string{"SRP-DATA-006", "SRP-RSP-014"}},
 	{"tag of a response", func(e *editor) { e.Set(e.Find(3, isUnit(0xC1)), 8, 0xAA) }, []string{"SRP-CMD-014", "SRP-CMD-015"}},
-	{"reserved byte of a command", func(e *editor) { e.Set(e.Find(3, isUnit(0x02)), 28, 1) }, []string{"SRP-LOGIN-004"}},
+	{"reserved byte of a command", func(e *editor) { e.Set(e.Find(3, isUnit(0x02)), 28, 1) }, []string{"SRP-LOGIN-004 initiator"}},
 	{"request limit 1", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 1) }, []string{"SRP-CRED-001", "SRP-CRED-004"}},
 	{"request limit 2", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREP), repPrivate+4, 0, 0, 0, 2) }, []string{"SRP-CRED-004"}},
 	{"initiator writes", func(e *editor) {

@@ -135,7 +135,7 @@ func indirect(p *roce.Packet) bool {
 var channelMutations = []mutation{
 	{"a list that is longer than its count", func(e *editor) {
 		e.Rebuild(e.Find(0, indirect), func(p *roce.Packet) { p.Payload = append(slices.Clone(p.Payload), 0, 0, 0, 0) })
-	}, []string{"SRP-CMD-006 initiator"}},
+	}, []string{"SRP-CMD-006"}},
 	{"a list whose lengths do not add up", func(e *editor) {
 		e.Alter(e.Find(0, indirect), func(p *roce.Packet) { p.Payload[48+16+3] ^= 0xFF })
 	}, []string{"SRP-CMD-007"}},

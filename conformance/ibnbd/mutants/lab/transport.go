@@ -54,7 +54,7 @@ func sessions() []row {
 		initiator("adds-twice", "add_path takes a pair of addresses again, and adds nothing",
 			changesErrno(addPath, syscall.EEXIST, 0), "IBTRS-SYSFS-007"),
 		initiator("one-source", "a path from another source address is refused",
-			refuses(addPath, syscall.ECONNRESET, func(pair string) bool { return strings.Contains(pair, "ip:10.0.1.") }), "IBTRS-CONN-034"),
+			refuses(addPath, syscall.ECONNRESET, func(pair string) bool { return strings.Contains(pair, "ip:10.0.1.") }), "IBTRS-CONN-053"),
 	}
 }
 

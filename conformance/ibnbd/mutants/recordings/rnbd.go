@@ -144,7 +144,7 @@ var rnbdMutations = []mutation{
 	}, []string{"IBTRS-IO-005"}},
 	{"unknown flag in a read", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
 	{"read without invalidate flag", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 0) },
-		[]string{"IBTRS-IO-006", "IBTRS-IO-012"}},
+		[]string{"IBTRS-IO-012", "IBTRS-IO-038"}},
 	{"read data is not sent", func(e *editor) {
 		i := e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 }))
 		e.Remove(i)
@@ -182,7 +182,7 @@ var rnbdMutations = []mutation{
 			p.Payload = slices.Clone(p.Payload)
 			le.PutUint32(p.Payload[len(p.Payload)-4:], data)
 		})
-	}, []string{"IBNBD-IO-020", "IBTRS-IO-010", "IBTRS-IO-028"}},
+	}, []string{"IBTRS-IO-010", "IBTRS-IO-028"}},
 	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
 	{"permit used twice", func(e *editor) {
 		e.Insert(e.Find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})

@@ -140,7 +140,7 @@ var moreMutations = []mutation{
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 1)
 		ask := e.Find(0, initiatorRequest(4, anyWrite))
 		e.Rebuild(e.FirstAfter(ask, recording.From(server, response)), func(p *roce.Packet) { p.ImmDt.Value |= uint32(ibtrs.EINVAL) << 19 })
-	}, []string{"IBNBD-COMPAT-010"}},
+	}, []string{"IBNBD-MSG-005"}},
 	{"a session without devices lives on", func(e *editor) {
 		closed := e.Find(1, recording.From(client, initiatorRequest(5, 0))) // device 1, the last of session gold
 		beats := toQP(e, closed, beat(8))

@@ -63,7 +63,7 @@ var _ = Describe("I/O on a mapped device", func() {
 		p.VerifyStampedOnExport(ctx, export)
 	})
 
-	It("carries the largest I/O that the session has", claim.Clauses("IBTRS-IO-027", "IBNBD-IO-020"), func(ctx SpecContext) {
+	It("carries the largest I/O that the session has", claim.Clauses("IBTRS-IO-027"), func(ctx SpecContext) {
 		p.WriteStamped(ctx, device, 0, p.MaxIO(ctx, device))
 		p.VerifyStamped(ctx, device)
 		p.VerifyStampedOnExport(ctx, export)

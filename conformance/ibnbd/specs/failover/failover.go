@@ -49,7 +49,7 @@ func claimsWithPath(w workload) Labels {
 func claimsWithoutPath(f fault) Labels {
 	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-013", "IBTRS-PATH-006", "IBNBD-SYSFS-024", promisesKept}
 	if f.server {
-		ids = append(ids, "IBTRS-PATH-017", "IBNBD-FAIL-001")
+		ids = append(ids, "IBNBD-FAIL-001")
 	}
 	if f.polite {
 		ids = append(ids, "IBNBD-FAIL-011")

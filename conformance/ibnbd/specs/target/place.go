@@ -44,7 +44,7 @@ var _ = Describe("a target", func() {
 		Expect(requests()).To(HaveEach(HaveField("Service", BeEquivalentTo(service))))
 	})
 
-	It("rejects the 129th path of a session", kit.Takes(25), kit.Extended, claim.Clauses("IBTRS-CONN-035"), func(ctx SpecContext) {
+	It("rejects the 129th path of a session", kit.Takes(25), kit.Extended, claim.Clauses("IBTRS-CONN-035", "IBTRS-CONN-060"), func(ctx SpecContext) {
 		const rails = 2
 		shallow(ctx)
 		var ways []tester.Rail // no two paths of a session may have the same addresses

@@ -16,7 +16,7 @@ import (
 
 var _ = Describe("an idle path", func() {
 	It("is given up by both sides when the peer falls silent", kit.Takes(50),
-		claim.Clauses("IBTRS-HB-004", "IBTRS-HB-008", "IBTRS-HB-009"), func(ctx SpecContext) {
+		claim.Clauses("IBTRS-HB-004", "IBTRS-HB-009", "IBTRS-PATH-016"), func(ctx SpecContext) {
 			p := pair.Current()
 			device := p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 			timers := p.Initiator.Timers()

@@ -112,7 +112,7 @@ var _ = Describe("a path", func() {
 		device = p.Map(ctx, p.Request(p.Export(ctx, subject.ExportSpec{})))
 	})
 
-	It("carries I/O after it was added", claim.Clauses("IBTRS-MP-009", "IBTRS-CONN-034"), func(ctx SpecContext) {
+	It("carries I/O after it was added", claim.Clauses("IBTRS-MP-009", "IBTRS-CONN-053"), func(ctx SpecContext) {
 		Expect(p.Initiator.AddPath(ctx, device.Session, p.Path(1))).To(Succeed())
 		Expect(p.Initiator.DisconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
 		before := p.IOCount(ctx, device.Session, p.Path(1))
@@ -135,7 +135,7 @@ var _ = Describe("a path", func() {
 		Expect(p.ReadAt(ctx, device, make([]byte, 4096), 0)).To(Succeed())
 	})
 
-	It("fails I/O at once when it is closed and was the last", claim.Clauses("IBTRS-MP-008", "IBNBD-IO-019"), func(ctx SpecContext) {
+	It("fails I/O at once when it is closed and was the last", claim.Clauses("IBNBD-IO-019"), func(ctx SpecContext) {
 		Expect(p.Initiator.DisconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
 		p.WithinTime(ctx, "an I/O without a path", kit.AtOnce, func() {
 			Expect(p.ReadAt(ctx, device, make([]byte, 4096), 0)).NotTo(Succeed())

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutants
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
+)
+
+// resting has nothing to do but to send heartbeats.
+func resting(d time.Duration) func(context.Context, *exchange) error {
+	return func(ctx context.Context, e *exchange) error { return e.rest(ctx, d) }
+}
+
+// beating has both sides send heartbeats at an interval, each by its own timer.
+func beating(target, initiator time.Duration) func(*ibnbd.ServerConfig, *ibnbd.ClientConfig) {
+	return func(server *ibnbd.ServerConfig, client *ibnbd.ClientConfig) {
+		server.Transport.Timers.HeartbeatInterval = target
+		client.Transport.Timers.HeartbeatInterval = initiator
+	}
+}
+
+// sized has a server with another geometry.
+func sized(g ibtrs.Geometry) func(*ibnbd.ServerConfig, *ibnbd.ClientConfig) {
+	return func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { server.Transport.Geometry = g }
+}
+
+const often = 200 * time.Millisecond
+
+// unusual are settings that nobody forbids.
+var unusual = []setting{
+	{
+		name: "heartbeats of 200 ms", change: beating(often, often), more: resting(15 * often), takes: 15 * often,
+		judge: audit.Configuration{TargetBeats: audit.Beats{Interval: often}, InitiatorBeats: audit.Beats{Interval: often}},
+	},
+	{
+		name: "heartbeats of 200 ms and of 1 s", change: beating(often, time.Second), more: resting(4 * time.Second), takes: 4 * time.Second,
+		judge: audit.Configuration{TargetBeats: audit.Beats{Interval: often}, InitiatorBeats: audit.Beats{Interval: time.Second}},
+	},
+	{
+		name: "heartbeats of 20 s", change: beating(20*time.Second, 20*time.Second), more: resting(45 * time.Second), takes: 45 * time.Second,
+		judge: audit.Configuration{
+			TargetBeats: audit.Beats{Interval: 20 * time.Second}, InitiatorBeats: audit.Beats{Interval: 20 * time.Second},
+		},
+	},
+	{name: "depth 2", change: sized(ibtrs.Geometry{QueueDepth: 2, MaxIOSize: 8192 - 4096, MaxHeaderSize: 4096}), more: nothingMore},
+	{name: "depth 3, 1 MiB", change: sized(ibtrs.Geometry{QueueDepth: 3, MaxIOSize: 1<<20 - 4096, MaxHeaderSize: 4096}), more: nothingMore},
+	{name: "depth 2048", change: sized(ibtrs.Geometry{QueueDepth: 2048, MaxIOSize: 8192 - 4096, MaxHeaderSize: 4096}), more: nothingMore},
+	{
+		name: "answers in reverse order", more: manyAtOnce,
+		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) {
+			server.Transport.Rules.Intercept = (&reversal{}).hold
+		},
+	},
+	{
+		name: "no invalidation asked for", more: nothingMore,
+		change: func(_ *ibnbd.ServerConfig, client *ibnbd.ClientConfig) {
+			client.Transport.Rules.NoInvalidateFlag = true
+		},
+	},
+}
+
+// reversal holds answers back, and gives the last first.
+type reversal struct {
+	mu   sync.Mutex
+	held []func()
+}
+
+func (r *reversal) hold(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held = append(r.held, answer); len(r.held) == 1 {
+		time.AfterFunc(20*time.Millisecond, r.release) // nobody says that more will come
+	}
+}
+
+func (r *reversal) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.held) - 1; i >= 0; i-- {
+		r.held[i]()
+	}
+	r.held = nil
+}
+
+// manyAtOnce reads from several places at a time.
+func manyAtOnce(ctx context.Context, e *exchange) error {
+	errs := make(chan error, exchangeBlocks)
+	for i := range int64(exchangeBlocks) {
+		go func() {
+			_, err := e.disk.ReadAtContext(ctx, make([]byte, exchangeBlock), i*exchangeBlock)
+			errs <- err
+		}()
+	}
+	for range exchangeBlocks {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Nobody is blamed for what was configured, or for an option.
+func TestUnusualSettingsKeepAllClauses(t *testing.T) {
+	for _, s := range unusual {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			broken, err := exchangeTrial{setting: s}.run(t.Context(), mutant.Subject{Patience: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for clause, why := range broken {
+				if advice[clause] == "" {
+					t.Errorf("%s: %s", clause, why)
+				}
+			}
+		})
+	}
+}
+
+// advice are SHOULDs that an unusual setting leaves.
+var advice = map[string]string{"IBTRS-IO-038": "an initiator may take its keys back itself"}
+
+// A judge that is told other timers blames both sides for theirs.
+func TestHeartbeatsAreJudgedByWhatIsConfigured(t *testing.T) {
+	s := unusual[0]
+	s.judge = audit.Configuration{}
+	broken, err := exchangeTrial{setting: s}.run(t.Context(), mutant.Subject{Patience: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if broken["IBTRS-HB-001 target"] == "" || broken["IBTRS-HB-001 initiator"] == "" {
+		t.Errorf("heartbeats of %s, where 5 s are configured: %v", often, broken)
+	}
+}
