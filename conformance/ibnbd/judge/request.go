@@ -286,8 +286,8 @@ func (t *follower) takeIORequest(f *audit.Flow, l *lane, m *audit.Message) {
 }
 
 // takesPermit reports whether r is a request, as far as is known: its immediate says so, also when nobody can read its messages. A
-// target answers it, or ends the path.
-func (r *Request) takesPermit() bool { return r.ChunkKnown }
+// target answers it, or ends the path. Without any bytes it is none, but some other immediate that was spoilt.
+func (r *Request) takesPermit() bool { return r.ChunkKnown && (r.Incomplete || r.Length > 0) }
 
 // parse finds transport message and block message at the end of the RDMA WRITE.
 func (r *Request) parse(m *audit.Message) {
