@@ -144,9 +144,13 @@ func (r *foreignRun) one(ctx context.Context, s foreign.Spec, show *progress, jo
 	if err != nil {
 		return &vm.EnvironmentError{What: fmt.Sprintf("cannot run %q", s.Name), Err: err}
 	}
+	again := fmt.Sprintf(r.options.Rerun, s.Name)
+	for i := range passive {
+		passive[i].Rerun = again
+	}
 	worst := results[0]
 	for i := range results {
-		results[i].Rerun = fmt.Sprintf(r.options.Rerun, s.Name)
+		results[i].Rerun = again
 		if results[i].Verdict.WorseThan(worst.Verdict) {
 			worst = results[i]
 		}
