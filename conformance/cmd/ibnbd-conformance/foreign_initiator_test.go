@@ -350,7 +350,7 @@ func TestInitiatorThatIsBroken(t *testing.T) {
 			expectVerdicts(t, got, outcome, map[string][]string{c.spec: {c.clause + " FAIL protocol-violation", "IBNBD-FAIL-023 SKIP not-reached"}})
 			for _, o := range outcome.Clauses() {
 				for _, r := range o.Results {
-					if r.Verdict == verdict.Fail && (len(r.Evidence) != 2 || !strings.Contains(r.Rerun, "--role initiator --provider soft --source 10.0.0.1")) {
+					if r.Verdict == verdict.Fail && (len(r.Evidence) == 0 || !strings.Contains(r.Rerun, "--role initiator --provider soft --source 10.0.0.1")) {
 						t.Errorf("a failure has the evidence %v, and is run again by %q", r.Evidence, r.Rerun)
 					}
 				}
