@@ -10,6 +10,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/script"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/stamp"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -216,18 +217,41 @@ func reversed(ctx context.Context, p *Play) error {
 }
 
 // answeredLate answers a read on the connection of a path that was built after the one which the read came on was lost.
+// answeredLate has the late answer name a chunk that is not the first to be used again: one that meets the next request of its
+// permit answers that, and nothing in the protocol tells them apart.
 func answeredLate(ctx context.Context, p *Play) error {
 	const clause = "IBTRS-IMM-010"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return err
 	}
-	var old *script.Request
-	atProbe(v, func(r *script.Request) {
-		old = r
-		r.Conn.Path.Hangup()
+	var first, old *script.Request
+	v.Do(func() {
+		v.Script.Serve = func(r *script.Request) {
+			switch {
+			case r.Is(ibnbd.OpRead, uint64(placeOf(1)/stamp.Sector)):
+				first = r
+			case r.Is(ibnbd.OpRead, probeSector):
+				v.Script.Serve = nil
+				old = r
+				r.Conn.Path.Hangup()
+			default:
+				r.Answer()
+			}
+		}
 	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.Read(ctx, placeOf(1), probeSize)
+		ended <- bounded(ctx, err)
+	}()
+	if err := v.Await(ctx, "a read waits for its answer", func() bool { return first != nil }); err != nil {
+		return err
+	}
 	if err := failed("IBTRS-PATH-013", "a read whose path is lost", p.read(ctx, d), ibtrs.EIO); err != nil {
+		return err
+	}
+	if err := failed("IBTRS-PATH-013", "another read whose path is lost", <-ended, ibtrs.EIO); err != nil {
 		return err
 	}
 	if err := p.reconnect(ctx, v, d); err != nil {
