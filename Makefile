@@ -90,6 +90,7 @@ bench: ## benchmarks, those of the lab included
 
 .PHONY: docs
 docs: ## render the documents that come from data: docs/standard.md and docs/findings.md
+	@mkdir -p $(BUILD)
 	go run ./conformance/cmd/ibnbd-conformance standard > $(BUILD)/standard.md && mv $(BUILD)/standard.md docs/standard.md
 	go test ./conformance/verdict/findings -update
 

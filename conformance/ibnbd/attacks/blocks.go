@@ -170,13 +170,18 @@ func writeReadOnly(ctx context.Context, t *tester.Tester) error {
 	if err != nil {
 		return err
 	}
-	return unchanged(ctx, "IBNBD-IO-015", writer, device.DeviceID, func(sector uint64) error {
-		err := reader.WriteAt(ctx, opened.DeviceID, sector, make([]byte, readSize))
-		if err := failed("IBNBD-IO-015", err); err != nil {
-			return err
-		}
-		return answered("IBNBD-IO-029", err, ibtrs.EROFS)
+	var answer error
+	err = unchanged(ctx, "IBNBD-IO-015", writer, device.DeviceID, func(sector uint64) error {
+		answer = reader.WriteAt(ctx, opened.DeviceID, sector, make([]byte, readSize))
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if err := failed("IBNBD-IO-015", answer); err != nil {
+		return err
+	}
+	return answered("IBNBD-IO-029", answer, ibtrs.EROFS)
 }
 
 // oneOfTwoClosed uses the id of a device that was closed, while another is open.
