@@ -19,10 +19,10 @@ import (
 )
 
 // soft-RoCE puts a queue pair into the error state when the network refuses one of its packets, which it does for a moment
-// while a carrier goes. It makes no exception of the queue pair of connection management, and nothing in the kernel brings that
-// one back: from then on nobody on the machine can connect over the device. A spec that fails so says nothing of its subjects.
-// Two signs together show it: the device has counted a packet that it could not send, and a request for a connection to a port
-// where nobody listens, which the kernel refuses whatever the subjects do, is not answered.
+// while a carrier goes, and makes no exception of the queue pair of connection management. A machine has been seen that neither
+// sent nor answered anything of connection management over a device for minutes after its carrier had gone. A spec that fails so
+// says nothing of its subjects. Two signs together are taken for it: the device has counted a packet that it could not send, and a
+// request for a connection to a port where nobody listens, which the kernel refuses whatever the subjects do, is not answered.
 
 const (
 	// answerTime is how long a request for a connection may be without an answer.
@@ -50,8 +50,8 @@ func deadTransport(ctx context.Context, t *Testbed) (string, error) {
 				return "", err
 			}
 			if !answers {
-				return fmt.Sprintf("connection management on %s of %s is dead: soft-RoCE failed its queue pair when a packet could not be "+
-					"sent (send_err is %d), and a connection request to it had no answer in %s", nic.RDMA, h.Name(), refused, answerTime), nil
+				return fmt.Sprintf("connection management on %s of %s is dead: soft-RoCE could not send a packet "+
+					"(send_err is %d), and a connection request to an unused port had no answer in %s", nic.RDMA, h.Name(), refused, answerTime), nil
 			}
 		}
 	}
