@@ -19,6 +19,9 @@ import (
 // moderate is the largest I/O that the smallest scratch range has room for, with what is looked at beside it, in bytes.
 const moderate = 20 << 10
 
+// usual is what the largest I/O of most targets is about, in bytes.
+const usual = 128 << 10
+
 // Clauses of I/O.
 const (
 	exactly      = "IBNBD-IO-001"
@@ -81,16 +84,25 @@ func sizes(block, least, most uint32) []uint32 {
 	return slices.DeleteFunc(slices.Compact(all), func(size uint32) bool { return size < least || size > most })
 }
 
+// each are all sizes from least to most in whole blocks, twice, so that each is tried at both places of [pair.tryAll].
+func each(block, least, most uint32) []uint32 {
+	var all []uint32
+	for size := least / block * block; size <= most; size += block {
+		all = append(all, size, size)
+	}
+	return all
+}
+
 // everySize writes and reads every size up to a moderate one.
 func everySize(ctx context.Context, t *tester.Tester) error {
 	p, err := newPair(ctx, t)
 	if err != nil {
 		return err
 	}
-	return p.tryAll(ctx, sizes(p.block, p.block, min(p.largest, moderate)))
+	return p.tryAll(ctx, each(p.block, p.block, min(p.largest, moderate)))
 }
 
-// upToLargest writes and reads every size from a moderate one to the largest.
+// upToLargest writes and reads every size from a moderate one to 128 KiB, and some from there to the largest.
 func upToLargest(ctx context.Context, t *tester.Tester) error {
 	p, err := newPair(ctx, t)
 	if err != nil {
@@ -99,7 +111,8 @@ func upToLargest(ctx context.Context, t *tester.Tester) error {
 	if need := p.span(p.largest); p.room < need {
 		return fmt.Errorf("%w: the largest I/O, of %d bytes, needs %d sectors, and it has %d", errNoRoom, p.largest, need, p.room)
 	}
-	return p.tryAll(ctx, sizes(p.block, min(p.largest, moderate), p.largest))
+	all := each(p.block, max(p.block, min(p.largest, moderate)), min(p.largest, usual))
+	return p.tryAll(ctx, append(all, sizes(p.block, min(p.largest, moderate), p.largest)...))
 }
 
 // beside is how much is looked at on each side of a write, in bytes.
