@@ -179,11 +179,11 @@ func prepare(catalogue *clauses.Catalogue, run Run) ([]*ResultOutcome, error) {
 			continue
 		}
 		clause, _ := catalogue.Get(r.Clause)
-		force, why := clause.ForceOver(run.Header.clauseSubjects(r.Role))
+		force, why := clause.ForceOver(run.Header.clauseSubjects(r.Role, r.Configuration))
 		outcome := &ResultOutcome{Result: r, Force: force}
 		if force == clauses.NotApplicable && r.Verdict != NotApplicable {
 			outcome.replace(NotApplicable)
-			outcome.Reason, outcome.Message = whyNot(clause, run.Header, r.Role), why
+			outcome.Reason, outcome.Message = whyNot(clause, run.Header.clauseSubjects(r.Role, r.Configuration)), why
 		}
 		prepared = append(prepared, outcome)
 	}
@@ -195,24 +195,25 @@ func prepare(catalogue *clauses.Catalogue, run Run) ([]*ResultOutcome, error) {
 // comes after it.
 func supersede(results []Result) []bool {
 	type who struct {
-		clause, spec string
-		role         clauses.Role
+		clause, spec, configuration string
+		role                        clauses.Role
 	}
+	of := func(r Result) who { return who{r.Clause, r.Spec, r.Configuration, r.Role} }
 	last := make(map[who]int)
 	for i, r := range results {
-		last[who{r.Clause, r.Spec, r.Role}] = i
+		last[of(r)] = i
 	}
 	marks := make([]bool, len(results))
 	for i, r := range results {
-		marks[i] = r.Undecided() && i < last[who{r.Clause, r.Spec, r.Role}]
+		marks[i] = r.Undecided() && i < last[of(r)]
 	}
 	return marks
 }
 
-// whyNot is the reason code for a clause that does not apply to the subjects in a role ("" for all).
-func whyNot(clause clauses.Clause, h Header, role clauses.Role) Reason {
+// whyNot is the reason code for a clause that does not apply to some subjects.
+func whyNot(clause clauses.Clause, subjects []clauses.Subject) Reason {
 	reason := OtherDialect
-	for _, s := range h.clauseSubjects(role) {
+	for _, s := range subjects {
 		switch {
 		case !clause.HoldsFor(s.Dialect):
 		case !clause.Role.Judges(s.Role):
@@ -247,7 +248,7 @@ func judgeArea(catalogue *clauses.Catalogue, area clauses.Area, run Run, results
 }
 
 func judgeClause(clause clauses.Clause, run Run, results []ResultOutcome) ClauseOutcome {
-	force, why := clause.ForceOver(run.Header.clauseSubjects(""))
+	force, why := clause.ForceOver(run.Header.clauseSubjects("", ""))
 	c := ClauseOutcome{
 		ID: clause.ID, Level: clause.Level, Role: clause.Role, Text: clause.Text, Scope: clause.Scope,
 		Force: force, Counts: Counts{}, Results: results,
@@ -271,7 +272,7 @@ func withoutResult(clause clauses.Clause, run Run, force clauses.Force, why stri
 	specs := run.Header.Specs[clause.ID]
 	switch {
 	case force == clauses.NotApplicable:
-		return NotApplicable, whyNot(clause, run.Header, ""), why
+		return NotApplicable, whyNot(clause, run.Header.clauseSubjects("", "")), why
 	case len(clause.Decided.By) == 0:
 		return Skip, Undecidable, clause.Decided.Undecidable
 	case len(specs) == 0:

@@ -19,6 +19,8 @@ type Result struct {
 	Spec string `json:"spec"`
 	// Role is the role of the subject that the verdict is about; "" means every subject of the run that the clause judges.
 	Role clauses.Role `json:"role,omitempty"`
+	// Configuration is that of the subject meanwhile, as in the header; "" means every configuration of the run.
+	Configuration string `json:"configuration,omitempty"`
 	// Verdict is one of PASS, FAIL, SKIP, NOT-APPLICABLE, INCONCLUSIVE, ERROR.
 	Verdict Verdict `json:"verdict"`
 	// Reason is the code; empty for PASS only.
@@ -44,6 +46,14 @@ type Result struct {
 // Undecided says that the spec never got to judge the subject: the machine was at fault, or its preparation failed, perhaps by
 // what a spec before it has left. It is worth running again, alone.
 func (r Result) Undecided() bool { return r.Verdict == Inconclusive || r.Reason == SetupFailed }
+
+// Where names the spec, and the configuration of the subject if there are several.
+func (r Result) Where() string {
+	if r.Configuration == "" {
+		return r.Spec
+	}
+	return r.Spec + " (" + r.Configuration + ")"
+}
 
 // Bound is a time that a user can rely on, and how it follows from what was configured.
 type Bound struct {

@@ -38,7 +38,7 @@ type Header struct {
 	Selection string `json:"selection,omitempty"`
 	// Shard says which part of the selection this run has, if it has not all of it.
 	Shard *Shard `json:"shard,omitempty"`
-	// Subjects are the implementations under test, one or two.
+	// Subjects are the implementations under test, one or two; one that was judged in several configurations stands there for each.
 	Subjects []Subject `json:"subjects"`
 	// Environment is where the run took place.
 	Environment Environment `json:"environment"`
@@ -68,6 +68,8 @@ type Subject struct {
 	Name string `json:"name"`
 	// Versions maps a component to its version, e.g. "rnbd-server" to the version of the kernel source.
 	Versions map[string]string `json:"versions,omitempty"`
+	// Configuration is what it was started with for this run, as its owner names it; "" for what it had.
+	Configuration string `json:"configuration,omitempty"`
 }
 
 // Environment is where a run took place.
@@ -81,10 +83,11 @@ type Environment struct {
 	Packages    map[string]string `json:"packages,omitempty"`    // exact versions of all that went into the lab
 }
 
-func (h Header) clauseSubjects(role clauses.Role) []clauses.Subject {
+// clauseSubjects are those of a role in a configuration; "" stands for any.
+func (h Header) clauseSubjects(role clauses.Role, configuration string) []clauses.Subject {
 	var subjects []clauses.Subject
 	for _, s := range h.Subjects {
-		if role == "" || s.Role == role {
+		if (role == "" || s.Role == role) && (configuration == "" || s.Configuration == configuration) {
 			subjects = append(subjects, s.Subject)
 		}
 	}

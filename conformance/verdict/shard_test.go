@@ -3,6 +3,7 @@
 package verdict_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestOneShardIsNotTheWhole(t *testing.T) {
 
 func TestMergeWithoutAShard(t *testing.T) {
 	run, missing, err := verdict.Merge([]verdict.Run{shardOf(1, 3, must, verdict.Pass)})
-	if err != nil || !cmp.Equal(missing, []int{2, 3}) || !run.Interrupted() {
+	if err != nil || !cmp.Equal(missing, []string{"shard 2/3", "shard 3/3"}) || !run.Interrupted() {
 		t.Errorf("missing %v, interrupted %t, error %v", missing, run.Interrupted(), err)
 	}
 	broken := shardOf(2, 2, mustToo, verdict.Pass)
@@ -74,13 +75,13 @@ func TestMergeWithoutAShard(t *testing.T) {
 func TestMergeRefusesOtherRuns(t *testing.T) {
 	first := shardOf(1, 2, must, verdict.Pass)
 	for want, change := range map[string]func(*verdict.Header){
-		"it is no shard":                   func(h *verdict.Header) { h.Shard = nil },
-		"it is a shard of 3, not of 2":     func(h *verdict.Header) { h.Shard = &verdict.Shard{Index: 2, Count: 3} },
-		"shard 1/2 is there twice":         func(h *verdict.Header) { h.Shard = &verdict.Shard{Index: 1, Count: 2} },
-		`its selection is "smoke", not ""`: func(h *verdict.Header) { h.Selection = "smoke" },
-		"made by version 2 of the program": func(h *verdict.Header) { h.Tool = "2" },
-		"its subjects are others":          func(h *verdict.Header) { h.Subjects = append(h.Subjects, h.Subjects...) },
-		"its baseline is another":          func(h *verdict.Header) { h.Baseline = []verdict.ExpectedFailure{{Clause: must}} },
+		"one of them is a shard (1/2), and ": func(h *verdict.Header) { h.Shard = nil },
+		"it is a shard of 3, not of 2":       func(h *verdict.Header) { h.Shard = &verdict.Shard{Index: 2, Count: 3} },
+		"shard 1/2 is there twice":           func(h *verdict.Header) { h.Shard = &verdict.Shard{Index: 1, Count: 2} },
+		`its selection is "smoke", not ""`:   func(h *verdict.Header) { h.Selection = "smoke" },
+		"made by version 2 of the program":   func(h *verdict.Header) { h.Tool = "2" },
+		"its subjects are others":            func(h *verdict.Header) { h.Subjects = slices.Clone(h.Subjects); h.Subjects[0].Name = "other" },
+		"its baseline is another":            func(h *verdict.Header) { h.Baseline = []verdict.ExpectedFailure{{Clause: must}} },
 	} {
 		other := shardOf(2, 2, mustToo, verdict.Pass)
 		change(&other.Header)

@@ -59,7 +59,7 @@ func TestWrongUsageOfCompareAndMerge(t *testing.T) {
 		"no report":          {[]string{"compare", whole, "none"}, "read report: stat none"},
 		"an empty directory": {[]string{"compare", whole, t.TempDir()}, "report.json: no such file"},
 		"another JSON":       {[]string{"compare", whole, other}, `format "another", version 0; this program reads "ibnbd-conformance-report", version 1`},
-		"nothing to merge":   {[]string{"report", "merge"}, "takes the directories of the shards"},
+		"nothing to merge":   {[]string{"report", "merge"}, "takes the directories of the parts"},
 		"no shard":           {[]string{"report", "merge", whole}, "run 1 is no shard of a run"},
 		"one shard twice":    {[]string{"report", "merge", shard, shard}, "shard 1/2 is there twice"},
 		"a journal is there": {[]string{"report", "merge", "--dir", whole, shard}, "results.jsonl is there already"},
@@ -107,7 +107,7 @@ func TestMergeShards(t *testing.T) {
 		t.Errorf("the journal of the whole gives exit code %d, the merge %d", again.code, got.code)
 	}
 	got = command(t, "report", "merge", "--dir", t.TempDir(), one)
-	if got.code != int(verdict.ExitEnvironment) || !strings.HasPrefix(got.stdout, "shard 2 of 2 is missing\n") {
+	if got.code != int(verdict.ExitEnvironment) || !strings.HasPrefix(got.stdout, "shard 2/2 is missing\n") {
 		t.Errorf("without a shard: exit code %d:\n%s", got.code, got.stdout)
 	}
 }

@@ -15,32 +15,38 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
-const mergeHelp = `Make one report of the shards of a run ("run --shard 2/5"), each named by the directory that it was written to or by its journal there. The evidence of all
-of them is copied beside it.
+const mergeHelp = `Make one report of the parts of a run, each named by the directory that it was written to or by its journal there: of its shards
+("run --shard 2/5"), of one target in several configurations ("run --configure queue-depth=1"), or of both. All parts have the same
+subjects, the same selection and the same baseline, and the same version of this program. The evidence of all of them is copied beside
+the report.
+
+A clause that one configuration cannot judge has the verdict of another that can, and the worst if there are several. What a part says
+of a clause that does not apply in its configuration counts for nothing.
 
 A shard that is missing, or was interrupted, makes the whole an interrupted run: what it says is true, but not all. The exit
 code is that of the whole.`
 
-const mergeExamples = `  ibnbd-conformance report merge --dir build/report shard-1 shard-2 shard-3`
+const mergeExamples = `  ibnbd-conformance report merge --dir build/report shard-1 shard-2 shard-3
+  ibnbd-conformance report merge --dir build/report depth-512 depth-1`
 
 func newMerge(a *app) *cobra.Command {
 	dir := ""
 	cmd := &cobra.Command{
-		Use: "merge REPORT...", Short: "Make one report of the shards of a run", Long: mergeHelp + "\n\n" + exitCodeHelp(), Example: mergeExamples,
-		RunE: func(cmd *cobra.Command, shards []string) error {
-			if len(shards) == 0 {
-				return usagef("'%s' takes the directories of the shards; see '%s --help'", cmd.CommandPath(), cmd.CommandPath())
+		Use: "merge REPORT...", Short: "Make one report of the parts of a run", Long: mergeHelp + "\n\n" + exitCodeHelp(), Example: mergeExamples,
+		RunE: func(cmd *cobra.Command, parts []string) error {
+			if len(parts) == 0 {
+				return usagef("'%s' takes the directories of the parts; see '%s --help'", cmd.CommandPath(), cmd.CommandPath())
 			}
-			return a.merge(cmd.OutOrStdout(), dir, shards)
+			return a.merge(cmd.OutOrStdout(), dir, parts)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", filepath.Join("build", "report"), "directory for the journal, the reports and the evidence of the whole; it must not have a journal")
 	return cmd
 }
 
-func (a *app) merge(out io.Writer, dir string, shards []string) error {
-	runs := make([]verdict.Run, len(shards))
-	for i, name := range shards {
+func (a *app) merge(out io.Writer, dir string, parts []string) error {
+	runs := make([]verdict.Run, len(parts))
+	for i, name := range parts {
 		var err error
 		if runs[i], err = verdict.ReadJournal(journalOf(name)); err != nil {
 			return usagef("%w", err)
@@ -50,10 +56,10 @@ func (a *app) merge(out io.Writer, dir string, shards []string) error {
 	if err != nil {
 		return usagef("merge: %w", err)
 	}
-	for _, index := range missing {
-		fmt.Fprintf(out, "shard %d of %d is missing\n", index, runs[0].Header.Shard.Count)
+	for _, name := range missing {
+		fmt.Fprintf(out, "%s is missing\n", name)
 	}
-	if err := a.writeWhole(dir, shards, whole); err != nil {
+	if err := a.writeWhole(dir, parts, whole); err != nil {
 		return err
 	}
 	outcome, err := verdict.Judge(a.catalogue, whole)
@@ -69,8 +75,8 @@ func (a *app) merge(out io.Writer, dir string, shards []string) error {
 	return exitWith(outcome.Exit.Code)
 }
 
-// writeWhole writes the journal of the whole, and the evidence of its shards.
-func (a *app) writeWhole(dir string, shards []string, whole verdict.Run) error {
+// writeWhole writes the journal of the whole, and the evidence of its parts.
+func (a *app) writeWhole(dir string, parts []string, whole verdict.Run) error {
 	journal := filepath.Join(dir, report.JournalFile)
 	if _, err := os.Lstat(journal); err == nil {
 		return usagef("%s is there already: name another directory with --dir", journal)
@@ -78,8 +84,8 @@ func (a *app) writeWhole(dir string, shards []string, whole verdict.Run) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return environmentf("make directory for reports: %w", err)
 	}
-	for _, shard := range shards {
-		if err := copyEvidence(filepath.Join(dir, kit.EvidenceDir), filepath.Join(filepath.Dir(journalOf(shard)), kit.EvidenceDir)); err != nil {
+	for _, part := range parts {
+		if err := copyEvidence(filepath.Join(dir, kit.EvidenceDir), filepath.Join(filepath.Dir(journalOf(part)), kit.EvidenceDir)); err != nil {
 			return environmentf("copy evidence: %w", err)
 		}
 	}
@@ -102,7 +108,7 @@ func (a *app) writeWhole(dir string, shards []string, whole verdict.Run) error {
 	return nil
 }
 
-// copyEvidence copies one directory for each spec; a shard without any has none.
+// copyEvidence copies one directory for each spec; a part without any has none.
 func copyEvidence(to, from string) error {
 	if _, err := os.Stat(from); os.IsNotExist(err) {
 		return nil

@@ -35,7 +35,7 @@ const Warning verdict.Verdict = "WARNING"
 type Change struct {
 	Kind   Kind            `json:"kind"`
 	Clause string          `json:"clause"`
-	Spec   string          `json:"spec,omitempty"` // of a change of a spec
+	Spec   string          `json:"spec,omitempty"` // of a change of a spec, with its configuration if there are several
 	Before verdict.Verdict `json:"before"`         // "" where the first run has none
 	After  verdict.Verdict `json:"after"`          // "" where the second run has none
 	// Message says why, in the words of the second run.
@@ -147,7 +147,7 @@ func decisions(o *verdict.Outcome) map[decision]verdict.ResultOutcome {
 	all := make(map[decision]verdict.ResultOutcome)
 	for _, clause := range o.Clauses() {
 		for _, r := range clause.Results {
-			key := decision{r.Spec, r.Clause}
+			key := decision{r.Where(), r.Clause}
 			if known, there := all[key]; !there || r.Verdict.WorseThan(known.Verdict) {
 				all[key] = r
 			}
@@ -185,7 +185,7 @@ func measurements(o *verdict.Outcome) (times map[measurement]verdict.Timing, cla
 	for _, clause := range o.Clauses() {
 		for _, r := range clause.Results {
 			for _, t := range r.Timings {
-				key := measurement{r.Spec, t.Name}
+				key := measurement{r.Where(), t.Name}
 				if known, there := times[key]; !there || t.Value > known.Value {
 					times[key] = t
 				}

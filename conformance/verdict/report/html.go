@@ -41,6 +41,7 @@ type view struct {
 	*verdict.Outcome
 	Word      string // HOLDS, FAILS or UNDECIDED
 	WordClass string
+	Place     string // what it is called
 	Machine   string
 	Groups    []group
 	Measures  []measure
@@ -77,7 +78,7 @@ func HTML(w io.Writer, o *verdict.Outcome) error { return HTMLWithMatrix(w, o, n
 // HTMLWithMatrix is HTML with a kill matrix in it, if there is one.
 func HTMLWithMatrix(w io.Writer, o *verdict.Outcome, m *matrix.Report) error {
 	v := view{
-		Outcome: o, Machine: machine(o.Header.Environment),
+		Outcome: o, Place: placeWord(o.Header.Environment), Machine: machine(o.Header.Environment),
 		Groups: groups(o), Measures: measures(o), Shares: divide(o.Counts, o.Warnings), LeftOut: omissions(o), Matrix: m,
 	}
 	v.Word, v.WordClass = headline(o.Exit.Code)

@@ -129,7 +129,7 @@ func (t clocked) junitClause(area string, clause verdict.ClauseOutcome) junitCas
 			continue
 		}
 		lines = append(lines, junitOutput(r)...)
-		reasons = append(reasons, strings.TrimSuffix(fmt.Sprintf("%s: %s", r.Spec, r.Message), ": "))
+		reasons = append(reasons, strings.TrimSuffix(fmt.Sprintf("%s: %s", r.Where(), r.Message), ": "))
 	}
 	c.Output = strings.Join(lines, "\n")
 	for _, r := range clause.Results {
@@ -179,7 +179,7 @@ func (t clocked) take(clause verdict.ClauseOutcome) (sum junitSeconds) {
 
 // junitOutput is what a person needs who looks at one result: measured times, evidence, the command.
 func junitOutput(r verdict.ResultOutcome) []string {
-	lines := []string{"in " + r.Spec}
+	lines := []string{"in " + r.Where()}
 	for _, t := range r.Timings {
 		lines = append(lines, timingLine(t))
 	}

@@ -83,7 +83,7 @@ func (t *terminal) header(o *verdict.Outcome) {
 		t.line("%-10s %s", s.Role, subjectLine(s))
 	}
 	if where := machine(o.Header.Environment); where != "" {
-		t.line("%-10s %s", "lab", where)
+		t.line("%-10s %s", placeWord(o.Header.Environment), where)
 	}
 	when := o.Header.Start.UTC().Format("2006-01-02 15:04:05 MST")
 	if took := o.Took(); took > 0 {
@@ -219,7 +219,7 @@ func (t *terminal) clause(c verdict.ClauseOutcome) {
 }
 
 func (t *terminal) result(r verdict.ResultOutcome) {
-	t.wrapped("    ", "in "+r.Spec)
+	t.wrapped("    ", "in "+r.Where())
 	if r.Reason != "" {
 		t.wrapped("      ", fmt.Sprintf("%s: %s", r.Reason, r.Message))
 	}
@@ -317,7 +317,7 @@ func in(c verdict.ClauseOutcome) string {
 	var specs []string
 	for _, r := range c.Results {
 		if r.Verdict == c.Verdict {
-			specs = append(specs, r.Spec)
+			specs = append(specs, r.Where())
 		}
 	}
 	if len(specs) == 0 {

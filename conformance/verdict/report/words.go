@@ -80,6 +80,9 @@ func frames(numbers []int) string {
 
 func subjectLine(s verdict.Subject) string {
 	line := fmt.Sprintf("%s (dialect %s)", s.Name, s.Dialect)
+	if s.Configuration != "" {
+		line += " with " + s.Configuration
+	}
 	if versions := pairs(s.Versions); len(versions) > 0 {
 		line += ": " + strings.Join(versions, ", ")
 	}
@@ -93,6 +96,14 @@ func pairs(versions map[string]string) []string {
 		words = append(words, name+" "+versions[name])
 	}
 	return words
+}
+
+// placeWord is what the place of a run is called.
+func placeWord(e verdict.Environment) string {
+	if e.Guest == "" && e.Accelerator == "" {
+		return "from"
+	}
+	return "lab"
 }
 
 // machine says on what the run took place.
