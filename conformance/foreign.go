@@ -49,6 +49,9 @@ func (f Foreign) Prepare() (*Prepared, error) {
 	if err := c.Place.Check(len(c.Targets)); err != nil {
 		return nil, &SettingError{Field: "Config.Place", Err: err}
 	}
+	if err := foreign.CheckConfigurations(c.Configurations, c.Hook); err != nil {
+		return nil, &SettingError{Field: "Config.Configurations", Err: err}
+	}
 	return prepareForeign(f.Settings, p.Target(c))
 }
 

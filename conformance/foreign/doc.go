@@ -28,17 +28,19 @@
 //
 // # The control hook
 //
-// The command is run with an action and its arguments, and for a target with IBNBD_TARGET (addresses with commas between them) and
-// IBNBD_EXPORTS in its environment. It ends with status 0 when the action is done, with 127 when it does not know the
+// The command is run with an action and its arguments, and for a target with IBNBD_TARGET (addresses with commas between them),
+// IBNBD_EXPORTS and IBNBD_CONFIGURATION (the settings that it was configured with, with blanks between them) in its environment. It ends with status 0 when the action is done, with 127 when it does not know the
 // action, and with any other when the action failed; what it then says is in the error.
 //
 //	status   says on lines NAME=VALUE what should stand in the report of the subject, such as its version
 //	restart  starts the subject again, after it has died or hangs; it need not wait until a service is ready
 //	crash    ends the service without a warning, as a loss of power does, and starts it again
+//	configure NAME=VALUE...
+//	         starts a target again with these settings, whose names are its owner's; restart and crash keep them
 //
 // An initiator is used by more actions, which its protocol defines.
 //
-// A clause that only a missing action could decide is skipped, with the reason no-hook. After crash and restart the target is
+// A clause that only a missing action could decide is skipped, with the reason no-hook. After crash, restart and configure the target is
 // given [Recovery] to serve again. An export in volatile memory cannot keep its data over a crash: a hook for such an export
 // answers crash with 127.
 //

@@ -26,6 +26,8 @@ const (
 	Status  Action = "status"
 	Restart Action = "restart"
 	Crash   Action = "crash"
+	// Configure is of targets alone.
+	Configure Action = "configure"
 )
 
 // ErrNotSupported says that there is no hook, or that it does not know an action.

@@ -37,6 +37,9 @@ func (i initiator) Describe() clauses.Subject {
 	return clauses.Subject{Role: clauses.Initiator, Dialect: i.Dialect}
 }
 
+// Configured is the initiator as it is.
+func (i initiator) Configured() []Subject { return []Subject{i} }
+
 // Specs are those for an initiator.
 func (i initiator) Specs() []Spec { return harmlessFirst(i.protocol.Initiators.Specs()) }
 

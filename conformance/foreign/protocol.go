@@ -70,7 +70,7 @@ type Packets struct {
 }
 
 // Target is a target as a subject of this protocol.
-func (p *Protocol) Target(c Config) Subject { return target{c, p} }
+func (p *Protocol) Target(c Config) Subject { return target{Config: c, protocol: p} }
 
 // Initiator is an initiator as a subject of this protocol.
 func (p *Protocol) Initiator(c InitiatorConfig) Subject { return initiator{c, p} }

@@ -23,7 +23,9 @@ type Subject interface {
 	Specs() []Spec
 	// Missing is why a spec cannot run, as the reason of a SKIP and in words, as far as that can be said beforehand; "" if it can.
 	Missing(s Spec) (verdict.Reason, string)
-	// Start opens the devices of this side and makes the first contact. A *RefusedError says what the owner must allow, or the user
+	// Configured is the subject in each of the configurations in which its owner wants it judged: itself, if there are none.
+	Configured() []Subject
+	// Start has the owner's hook configure the subject, if it is to have a configuration, opens the devices of this side and makes the first contact. A *RefusedError says what the owner must allow, or the user
 	// correct; any other error, that the subject cannot be reached from here.
 	Start(ctx context.Context) (Run, error)
 }

@@ -26,6 +26,8 @@ type Config struct {
 	Hook     Hook
 	Consent  Consent
 	Patience time.Duration // for one answer; 0 stands for the protocol's
+	// Configurations are what the hook starts the target with, one after the other; without any it is judged as it is.
+	Configurations []Configuration
 }
 
 // Recovery is how long a target may take to serve again after it was crashed or restarted.
@@ -35,6 +37,7 @@ const Recovery = time.Minute
 type target struct {
 	Config
 	protocol *Protocol
+	as       Configuration // the one of Config.Configurations that it has
 }
 
 // Describe is a target of some dialect.
@@ -91,6 +94,9 @@ func (r *TargetRun) start(ctx context.Context) (err error) {
 	if err := r.openDevices(); err != nil {
 		return err
 	}
+	if err := r.configure(ctx); err != nil {
+		return err
+	}
 	if r.versions, err = status(r.control(ctx, Status)); err != nil {
 		return err
 	}
@@ -127,7 +133,7 @@ func (r *TargetRun) Rails() []Rail { return r.rails }
 
 // Subject is what was found out of the target.
 func (r *TargetRun) Subject() verdict.Subject {
-	s := verdict.Subject{Subject: r.target.Describe(), Name: r.target.Name, Versions: r.versions}
+	s := verdict.Subject{Subject: r.target.Describe(), Name: r.target.Name, Versions: r.versions, Configuration: r.target.as.String()}
 	s.Abilities = r.found.Abilities
 	return s
 }
@@ -160,13 +166,16 @@ func (r *TargetRun) RunSpec(ctx context.Context, s Spec, report Report) (results
 }
 
 // control has an action done by the owner's hook.
-func (r *TargetRun) control(ctx context.Context, action Action) (string, error) {
+func (r *TargetRun) control(ctx context.Context, action Action, arguments ...string) (string, error) {
 	var addresses []string
 	for _, addr := range r.target.Targets {
 		addresses = append(addresses, addr.String())
 	}
-	return r.target.Hook.Do(ctx, action,
-		"IBNBD_TARGET="+strings.Join(addresses, ","), "IBNBD_EXPORTS="+strings.Join(r.target.Exports, ","))
+	says, err := r.target.Hook.Call(ctx, Call{Action: action, Arguments: arguments, Environment: []string{
+		"IBNBD_TARGET=" + strings.Join(addresses, ","), "IBNBD_EXPORTS=" + strings.Join(r.target.Exports, ","),
+		"IBNBD_CONFIGURATION=" + strings.Join(r.target.as, " "),
+	}})
+	return string(says), err
 }
 
 // Crash has the target crash. It may not serve yet when that is done: see [TargetRun.Recover].

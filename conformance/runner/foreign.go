@@ -48,6 +48,7 @@ func NewForeignPlan(catalogue *clauses.Catalogue, o ForeignOptions) (*Plan, erro
 		}
 		p.Estimate += s.Takes
 	}
+	p.Estimate *= time.Duration(len(o.Subject.Configured()))
 	p.leaveToLab(catalogue)
 	return p, nil
 }
@@ -74,7 +75,7 @@ func (p *Plan) leaveToLab(catalogue *clauses.Catalogue) {
 // RunForeign carries out a plan against a foreign subject. It is as [Run], but for a *foreign.RefusedError: then nothing was
 // tried, because of what its owner did not allow.
 func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOptions, plan *Plan, out io.Writer) (*verdict.Outcome, error) {
-	r := &foreignRun{options: o, plan: plan, passive: newPassive(), broken: make(map[side]int)}
+	r := &foreignRun{options: o, plan: plan}
 	defer r.close()
 	return o.execute(ctx, catalogue, plan, r, out)
 }
@@ -83,7 +84,8 @@ func RunForeign(ctx context.Context, catalogue *clauses.Catalogue, o ForeignOpti
 type foreignRun struct {
 	options ForeignOptions
 	plan    *Plan
-	subject foreign.Run // from prepare on
+	subject foreign.Run // from prepare on; in one configuration after the other
+	found   verdict.Subject
 	passive *passive
 	broken  map[side]int // how often the passive judge has found so
 }
@@ -103,22 +105,63 @@ func (r *foreignRun) news(found []verdict.Result) []verdict.Result {
 	})
 }
 
-func (r *foreignRun) prepare(ctx context.Context, show *progress) (p place, err error) {
-	if r.subject, err = r.options.Subject.Start(ctx); err != nil {
+func (r *foreignRun) prepare(ctx context.Context, show *progress) (place, error) {
+	configured := r.options.Subject.Configured()
+	show.more((len(configured) - 1) * len(r.plan.Specs))
+	if err := r.begin(ctx, configured[0], show); err != nil {
 		return place{}, err
 	}
-	found := r.subject.Subject()
-	show.say("%s %s", found.Name, map[clauses.Role]string{clauses.Target: "serves", clauses.Initiator: "is there"}[found.Role])
-	return place{subjects: []verdict.Subject{found}}, nil
+	return place{subjects: []verdict.Subject{r.found}}, nil
+}
+
+// begin makes the first contact with the subject in a configuration.
+func (r *foreignRun) begin(ctx context.Context, s foreign.Subject, show *progress) (err error) {
+	r.passive, r.broken = newPassive(), make(map[side]int)
+	if r.subject, err = s.Start(ctx); err != nil {
+		return err
+	}
+	r.found = r.subject.Subject()
+	does := map[clauses.Role]string{clauses.Target: "serves", clauses.Initiator: "is there"}[r.found.Role]
+	if r.found.Configuration != "" {
+		does += " with " + r.found.Configuration
+	}
+	show.say("%s %s", r.found.Name, does)
+	return nil
 }
 
 func (r *foreignRun) close() {
 	if r.subject != nil {
 		r.subject.Close() // what it can say no longer matters
+		r.subject = nil
 	}
 }
 
 func (r *foreignRun) run(ctx context.Context, show *progress, journal *verdict.Writer) error {
+	if err := r.all(ctx, show, journal); err != nil {
+		return err
+	}
+	for _, s := range r.options.Subject.Configured()[1:] {
+		r.close()
+		if err := r.begin(ctx, s, show); err != nil {
+			return err
+		}
+		header := journal.Run().Header
+		header.Subjects = append(slices.Clone(header.Subjects), r.found)
+		if err := journal.SetHeader(header); err != nil {
+			return recordError(err)
+		}
+		if err := r.all(ctx, show, journal); err != nil {
+			return err
+		}
+	}
+	if r.options.Selection.String() != "" {
+		return nil
+	}
+	return record(journal, r.plan.leftToLab(journal.Run().Header.Subjects))
+}
+
+// all runs the specs of the plan on the subject in its present configuration.
+func (r *foreignRun) all(ctx context.Context, show *progress, journal *verdict.Writer) error {
 	specs := make(map[string]foreign.Spec)
 	for _, s := range r.options.Subject.Specs() {
 		specs[s.Name] = s
@@ -128,42 +171,40 @@ func (r *foreignRun) run(ctx context.Context, show *progress, journal *verdict.W
 			return err
 		}
 	}
-	if r.options.Selection.String() != "" {
-		return nil
-	}
-	return record(journal, r.plan.leftToLab(r.subject.Subject()))
+	return nil
 }
 
 // only is the number of the one worker, for the progress.
 const only = 0
 
 func (r *foreignRun) one(ctx context.Context, s foreign.Spec, show *progress, journal *verdict.Writer) error {
-	show.begun(only, s.Name)
-	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(s.Name), KeepAll: r.options.KeepEvidence}
+	name := verdict.Result{Spec: s.Name, Configuration: r.found.Configuration}.Where()
+	show.begun(only, name)
+	to := foreign.Report{Dir: r.options.ReportDir, Evidence: kit.EvidenceOf(name), KeepAll: r.options.KeepEvidence}
 	results, passive, err := r.subject.RunSpec(ctx, s, to)
 	if err != nil {
 		return &vm.EnvironmentError{What: fmt.Sprintf("cannot run %q", s.Name), Err: err}
 	}
 	again := fmt.Sprintf(r.options.Rerun, s.Name)
 	for i := range passive {
-		passive[i].Rerun = again
+		passive[i].Rerun, passive[i].Configuration = again, r.found.Configuration
 	}
 	worst := results[0]
 	for i := range results {
-		results[i].Rerun = again
+		results[i].Rerun, results[i].Configuration = again, r.found.Configuration
 		if results[i].Verdict.WorseThan(worst.Verdict) {
 			worst = results[i]
 		}
 	}
-	show.ended(only, s.Name, worst.Verdict, worst)
+	show.ended(only, name, worst.Verdict, worst)
 	return record(journal, append(results, r.news(passive)...))
 }
 
 // leftToLab says of the clauses that only the lab decides that they were not tried.
-func (p *Plan) leftToLab(subject verdict.Subject) []verdict.Result {
+func (p *Plan) leftToLab(subjects []verdict.Subject) []verdict.Result {
 	var results []verdict.Result
 	for _, c := range p.labOnly {
-		if force, _ := c.Force(subject.Subject); force == clauses.NotApplicable {
+		if force, _ := c.ForceOver(clauseSubjects(subjects)); force == clauses.NotApplicable {
 			continue
 		}
 		results = append(results, verdict.Result{

@@ -25,6 +25,10 @@ type fakeForeign struct {
 	refuses error // to be reached
 	fails   error // of this machine, while the first spec runs
 	closed  bool
+
+	configurations []string
+	as             string // the configuration that it has
+	cannot         string // the configuration in which it does not serve
 }
 
 const passes, breaks, waits = "a spec that passes", "a spec that fails", "a spec that is not allowed"
@@ -49,15 +53,29 @@ func (f *fakeForeign) Missing(s foreign.Spec) (verdict.Reason, string) {
 	return "", ""
 }
 
+func (f *fakeForeign) Configured() []foreign.Subject {
+	if len(f.configurations) == 0 {
+		return []foreign.Subject{f}
+	}
+	var all []foreign.Subject
+	for _, c := range f.configurations {
+		all = append(all, &fakeForeign{as: c, cannot: f.cannot})
+	}
+	return all
+}
+
 func (f *fakeForeign) Start(context.Context) (foreign.Run, error) {
 	if f.refuses != nil {
 		return nil, f.refuses
+	}
+	if f.as != "" && f.as == f.cannot {
+		return nil, errors.New("it does not serve")
 	}
 	return f, nil
 }
 
 func (f *fakeForeign) Subject() verdict.Subject {
-	return verdict.Subject{Subject: f.Describe(), Name: "acme-1"}
+	return verdict.Subject{Subject: f.Describe(), Name: "acme-1", Configuration: f.as}
 }
 
 func (f *fakeForeign) RunSpec(_ context.Context, s foreign.Spec, _ foreign.Report) (results, passive []verdict.Result, err error) {
@@ -69,6 +87,8 @@ func (f *fakeForeign) RunSpec(_ context.Context, s foreign.Spec, _ foreign.Repor
 		switch {
 		case s.Name == waits:
 			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.NoConsent, "not allowed"
+		case f.as == "depth=1" && id == "IBTRS-INFO-022":
+			r.Verdict, r.Reason, r.Message = verdict.Skip, verdict.OtherConfiguration, "too small"
 		case s.Name == breaks && id == "IBTRS-INFO-022":
 			r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.AssertionFailed, "wrong"
 		}
@@ -183,8 +203,38 @@ func TestLeftToLab(t *testing.T) {
 		labOnly:  []clauses.Clause{ofTarget, ofInitiator},
 		deciders: map[string][]string{ofTarget.ID: {"in the lab", "there, too"}, ofInitiator.ID: {"in the lab"}},
 	}
-	left := p.leftToLab(verdict.Subject{Subject: (&fakeForeign{}).Describe()})
+	left := p.leftToLab([]verdict.Subject{{Subject: (&fakeForeign{}).Describe()}})
 	if len(left) != 1 || left[0].Clause != ofTarget.ID || left[0].Spec != "in the lab" || left[0].Reason != verdict.NeedsLab {
 		t.Errorf("%+v", left)
+	}
+}
+
+// TestForeignConfigurations judges a subject in one configuration after the other, and makes one report of it.
+func TestForeignConfigurations(t *testing.T) {
+	f := &fakeForeign{configurations: []string{"depth=1", "depth=2"}}
+	outcome, out, err := runForeign(t, f, Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(outcome.Header.Subjects); got != 2 || !strings.Contains(out, "acme-1 serves with depth=2") || !strings.Contains(out, "6/6") {
+		t.Errorf("%d subjects, progress:\n%s", got, out)
+	}
+	for _, c := range outcome.Clauses() {
+		var got []string
+		for _, r := range c.Results {
+			got = append(got, string(r.Verdict)+" in "+r.Where())
+		}
+		want := map[string][]string{
+			"IBTRS-CONN-021": {"PASS in a spec that passes (depth=1)", "PASS in a spec that fails (depth=1)", "PASS in a spec that passes (depth=2)", "PASS in a spec that fails (depth=2)"},
+			"IBTRS-INFO-022": {"SKIP in a spec that fails (depth=1)", "FAIL in a spec that fails (depth=2)"},
+		}[c.ID]
+		if want != nil && !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", c.ID, got, want)
+		}
+	}
+	f = &fakeForeign{configurations: []string{"depth=1", "depth=2"}, cannot: "depth=2"}
+	outcome, _, err = runForeign(t, f, Selection{})
+	if err == nil || outcome == nil || !outcome.Interrupted || len(outcome.Header.Subjects) != 1 {
+		t.Errorf("a configuration in which it does not serve: %v, %+v", err, outcome)
 	}
 }

@@ -26,14 +26,17 @@ are made from here, over ordinary UDP sockets or, in programs built with the tag
 and nothing is risked that was not allowed; what could not be tried is skipped, and the report says why.
 
 The owner's command (--control) is run without a shell, with one argument more and with IBNBD_TARGET (addresses with commas between
-them) and IBNBD_EXPORTS in its environment:
+them), IBNBD_EXPORTS and IBNBD_CONFIGURATION (the settings of configure) in its environment:
 
   status    says on lines NAME=VALUE what should stand in the report, such as a version
   restart   starts the target again that has died or hangs; it need not wait until that serves
   crash     ends the target as a loss of power does, so that it loses what was not flushed, and starts it again
+  configure NAME=VALUE...
+            starts the target again with these settings, which restart and crash keep; the names are the owner's
 
 It ends with status 0 when that is done, with 127 for what it does not know, and with another when it fails; then the last line of
-its standard error is reported. After restart and crash the target has a minute to serve. Where a crash loses nothing, durability is
+its standard error is reported. After restart, crash and configure the target has a minute to serve. restart is called
+after a spec that the target has not survived. Where a crash loses nothing, durability is
 not judged. ci/hooks/ibnbd-server is an example, and docs/vendors.md says more.`
 
 // foreignFlags are the flags about a foreign target or initiator, as the user wrote them.
@@ -44,6 +47,7 @@ type foreignFlags struct {
 	netdev   string
 	sources  []string
 	control  string
+	settings []string
 	writes   bool
 	scratch  string
 	loss     []string
@@ -61,6 +65,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.netdev, "netdev", "", "network interface on this side; by default the one of the route to the target")
 	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target, or those that wait for an initiator; with --netdev and a prefix length, addresses that this machine has not")
 	flags.StringVar(&f.control, "control", "", "command of the owner that restarts or crashes the target, or steers the initiator")
+	flags.StringArrayVar(&f.settings, "configure", nil, "NAME=VALUE[,NAME=VALUE...]: have the control command start the target so, and judge that; given again, judge each of them, in one report")
 	flags.BoolVar(&f.writes, "allow-writes", false, "let the sectors of --scratch be written, on every export")
 	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", usual.Targets.Scratch))
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
@@ -73,7 +78,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
 	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "seed", "smoke", "extended", "label"}
-	foreignNames = []string{"role", "export", "provider", "netdev", "source", "control", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
+	foreignNames = []string{"role", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
 )
 
 // refuseMixed refuses flags of the one kind of run in the other.
@@ -133,6 +138,9 @@ func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Conf
 	if c.Hook, err = f.hook(); err != nil {
 		return c, err
 	}
+	if c.Configurations, err = f.configurations(); err != nil {
+		return c, err
+	}
 	if c.Place, err = f.place(); err != nil {
 		return c, err
 	}
@@ -149,6 +157,17 @@ func (f foreignFlags) hook() (foreign.Hook, error) {
 		return nil, usagef("--control %q: %w", f.control, err)
 	}
 	return hook, nil
+}
+
+func (f foreignFlags) configurations() (all []foreign.Configuration, err error) {
+	for _, text := range f.settings {
+		c, err := foreign.ParseConfiguration(text)
+		if err != nil {
+			return nil, usagef("--configure %w", err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 func (f foreignFlags) place() (foreign.Place, error) {
@@ -205,6 +224,9 @@ func (f runFlags) rerunForeign() string {
 	}
 	if o.control != "" {
 		words = append(words, "--control", "'"+o.control+"'")
+	}
+	for _, configuration := range o.settings {
+		words = append(words, "--configure", configuration)
 	}
 	if o.writes {
 		words = append(words, "--allow-writes")

@@ -245,6 +245,8 @@ func (f runFlags) wrongSetting(err error) error {
 	switch {
 	case !errors.As(err, &setting):
 		return usagef("%w", err)
+	case setting.Field == "Config.Configurations":
+		return usagef("--configure: %w", setting.Err)
 	case setting.Field == "Config.Exports":
 		return usagef("--export names %w", setting.Err)
 	case setting.Field == "Config.Place" && f.foreign.isInitiator():

@@ -315,6 +315,46 @@ func TestVendorWithEveryConsent(t *testing.T) {
 	}
 }
 
+// TestVendorInSeveralConfigurations has one report of what no single run can judge: a depth of 1, one that is no power of two, and
+// keys that stay the same. Runs of one configuration each make the same report when they are merged.
+func TestVendorInSeveralConfigurations(t *testing.T) {
+	t.Parallel()
+	v := newVendor(t, ofReference(t))
+	args := []string{
+		"--export", "ram0,ram1", "--control", absolute(t, hookFile), "--allow-data-loss", "ram0,ram1",
+		"--clause", "IBTRS-IMM-012,IBTRS-IMM-013,IBTRS-INV-002,IBTRS-IO-014",
+	}
+	each, parts := slices.Clone(args), []string(nil)
+	for _, c := range []string{"queue-depth=1", "queue-depth=10,no-key-refresh=true"} {
+		dir := t.TempDir()
+		if got := run(t, v.command(t, dir, append(slices.Clone(args), "--configure", c)...)); got.code != int(verdict.ExitHolds) {
+			t.Errorf("%s: exit code %d: %s\n%s", c, got.code, got.stderr, got.stdout)
+		}
+		each, parts = append(each, "--configure", c), append(parts, dir)
+	}
+	dir := t.TempDir()
+	got := run(t, v.command(t, dir, each...))
+	if got.code != int(verdict.ExitHolds) {
+		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
+	}
+	for _, c := range ofClauses(readReport(t, dir, got), "IBTRS-IMM-012", "IBTRS-IMM-013", "IBTRS-INV-002", "IBTRS-IO-014") {
+		if c.Verdict != verdict.Pass {
+			t.Errorf("%s: %s %s %s", c.ID, c.Verdict, c.Reason, c.Message)
+		}
+	}
+	whole := filepath.Join(t.TempDir(), "whole")
+	if merged := command(t, append([]string{"report", "merge", "--dir", whole}, parts...)...); merged.code != got.code {
+		t.Errorf("merge: exit code %d: %s", merged.code, merged.stderr)
+	}
+	if same := command(t, "compare", dir, whole); same.code != 0 || !strings.Contains(same.stdout, "0 better, 0 worse, 0 changed otherwise") || strings.Contains(same.stdout, "Spec") {
+		t.Errorf("one run and the merger of two differ:\n%s", same.stdout)
+	}
+}
+
+func ofClauses(o verdict.Outcome, ids ...string) []verdict.ClauseOutcome {
+	return slices.DeleteFunc(o.Clauses(), func(c verdict.ClauseOutcome) bool { return !slices.Contains(ids, c.ID) })
+}
+
 // losing has the disk of a command line lose what was not flushed when the server is killed.
 func losing(server string) string {
 	return strings.Replace(server, "file:DISK", "file:DISK,volatile", 1)
@@ -592,6 +632,9 @@ func TestWrongUsageOfForeignRun(t *testing.T) {
 		{"frames by verbs", with("--export", "a", "--provider", "verbs", "--netdev", "e", "--source", "10.0.0.1"), "the provider verbs has the addresses of this machine"},
 		{"two sources", with("--export", "a", "--source", "10.0.0.1,10.0.1.1"), "2 own addresses for 1 of the target"},
 		{"a source that is none", with("--export", "a", "--source", "eth0"), `--source "eth0" is not an address`},
+		{"a configuration without a hook", with("--export", "a", "--configure", "depth=1"), `--configure: "depth=1" needs a control hook`},
+		{"a configuration that is none", with("--export", "a", "--control", "true", "--configure", "depth"), `--configure "depth" is not of the form NAME=VALUE`},
+		{"a configuration twice", with("--export", "a", "--control", "true", "--configure", "d=1", "--configure", "d=1"), `--configure: "d=1" is there twice`},
 		{"no such hook", with("--export", "a", "--control", "/no/such/hook"), `--control "/no/such/hook": the command cannot be run`},
 		{"a dialect", with("--export", "a", "--dialect", "srp"), `--dialect "srp" is not one of ibnbd, rnbd`},
 		{"no patience", with("--export", "a", "--patience", "0s"), "--patience 0s is outside 10ms to 1h0m0s"},
