@@ -48,7 +48,7 @@ var rooms = []room{
 	{name: "ibtrs", dirs: []string{"reference/ibtrs"}, may: []string{"rdma", "layout", "burst"}, tests: []string{"soft", "roce"}},
 	{name: "ibnbd", dirs: []string{"reference/ibnbd"}, may: []string{"ibtrs", "nbd", "backend", "layout", "burst"}, tests: []string{"rdma", "soft"}},
 	{name: "scsi", dirs: []string{"reference/scsi"}, may: []string{"backend"}},
-	{name: "srp", dirs: []string{"reference/srp"}, may: []string{"scsi", "rdma", "layout", "burst"}, tests: []string{"soft", "roce", "backend"}},
+	{name: "srp", dirs: []string{"reference/srp"}, may: []string{"scsi", "nbd", "rdma", "layout", "burst"}, tests: []string{"soft", "roce", "backend"}},
 	{
 		name: "the reference's programs", dirs: []string{"reference/cmd"},
 		may: []string{"ibnbd", "ibtrs", "srp", "scsi", "nbd", "backend", "rdma", "soft", "verbs", "version"},

@@ -34,4 +34,18 @@
 // A command keeps its receive until it is answered. The receive is posted again before the response that returns the
 // credit. Task management is answered when all tasks that it ends have ended, and a login that supersedes another when the
 // commands of that one have ended, so that nothing old touches a disk or memory afterwards.
+//
+// # The initiator
+//
+// An [Initiator] is a system with its [RemotePort]s, to each of which it has logged in over one channel or several. A port sends any
+// [Command]; a [Disk] is a logical unit of it that reads and writes like a file, or with many [IO]s in flight. Data is copied to and from
+// memory of the channel, which the target reaches by a key of its own for each command, or by one key for all.
+//
+// A command ends once: with the answer, or when the target has aborted it, or when the port is lost for so long that I/O fails. Who gives
+// a command up gets it back when it cannot take effect any more.
+//
+// A port is lost when its connection breaks, when a command or a probe is not answered in time, and when the target logs out. Its commands
+// then wait, for fast_io_fail_tmo; those that were in flight are sent again after the next login. Afterwards commands fail, but disks stay
+// until the port is deleted. [Timers] say when, and what bounds follow. Lost ports log in again one at a time, through a gate that the
+// whole initiator has: an attempt waits for the network without any lock, and what follows it does not wait.
 package srp
