@@ -15,6 +15,7 @@ type Settings struct {
 	ReportDir    string            // where journal, reports and evidence go; an earlier run's there are replaced
 	Baseline     *verdict.Baseline // expected failures; nil for none
 	BaselineFile string            // where they come from
+	Profile      *verdict.Profile  // what the subjects must be seen to keep; nil for none
 	KeepEvidence bool              // keep packets and logs of specs that pass, too
 	Tool         string            // version of the program
 	Command      []string          // as the user typed it
@@ -25,7 +26,7 @@ type Settings struct {
 func (s Settings) header(plan *Plan, p place) verdict.Header {
 	h := verdict.Header{
 		Tool: s.Tool, Command: s.Command, Start: time.Now().UTC(), Seed: p.seed, Selection: s.Selection.String(), Shard: s.Selection.Shard,
-		Subjects: p.subjects, BaselineFile: s.BaselineFile, Specs: plan.deciders, Environment: p.environment,
+		Subjects: p.subjects, BaselineFile: s.BaselineFile, Profile: s.Profile, Specs: plan.deciders, Environment: p.environment,
 	}
 	h.Environment.Host, h.Environment.Kernel, h.Environment.CPUs = hostName(), kernelRelease(), runtime.NumCPU()
 	if s.Baseline != nil {

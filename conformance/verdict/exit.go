@@ -19,7 +19,7 @@ const (
 
 var exitMeanings = []string{
 	ExitHolds:        "every MUST clause that was judged holds, or fails as the baseline expects",
-	ExitFails:        "a MUST clause fails, or the baseline is wrong (unexpected pass, expired or unmatched entry)",
+	ExitFails:        "a MUST clause fails, the baseline is wrong (unexpected pass, expired or unmatched entry), or a clause of the profile was not seen to hold",
 	ExitUsage:        "wrong usage: unknown flag, clause or file format, or a suite that does not fit the catalogue",
 	ExitEnvironment:  "the environment or the suite is at fault: set-up failed, a spec erred, or the run was interrupted",
 	ExitNothingRan:   "nothing was judged: every clause was skipped or does not apply",
@@ -67,6 +67,8 @@ func (o *Outcome) exit() Exit {
 		return Exit{ExitInconclusive, fmt.Sprintf("%s could not be judged; %s", count(n.bindingDoubts, "MUST clause"), n.judged())}
 	case n.decided == 0:
 		return Exit{ExitNothingRan, "nothing was judged"}
+	case o.Profile != nil && !o.Profile.Holds():
+		return Exit{ExitFails, fmt.Sprintf("%s; %s", o.Profile.sentence(), n.judged())}
 	case n.expected > 0:
 		return Exit{ExitHolds, fmt.Sprintf("%s, %d of them broken as expected", n.judged(), n.expected)}
 	default:
@@ -82,6 +84,12 @@ type tally struct {
 // judged says how many clauses were judged of those that apply to the subjects.
 func (n tally) judged() string {
 	return fmt.Sprintf("%d of %s judged", n.decided, count(n.applicable, "applicable clause"))
+}
+
+// Judged says how many clauses were judged, of how many that apply to the subjects.
+func (o *Outcome) Judged() (judged, applicable int) {
+	n := o.tally()
+	return n.decided, n.applicable
 }
 
 func (o *Outcome) tally() tally {

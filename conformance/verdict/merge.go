@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -156,6 +157,8 @@ func sameRun(a, b Header) error {
 		return errors.New("its subjects are others")
 	case !slices.Equal(a.Baseline, b.Baseline):
 		return errors.New("its baseline is another")
+	case !reflect.DeepEqual(a.Profile, b.Profile):
+		return errors.New("its profile is another")
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ type Outcome struct {
 	Warnings    int           `json:"warnings"` // how many of the FAIL among Counts do not bind
 	Areas       []AreaOutcome `json:"areas"`
 	Problems    []Problem     `json:"problems"`
+	// Profile is what became of the profile of the run, if it has one.
+	Profile *ProfileOutcome `json:"profile,omitempty"`
 }
 
 // Counts says how many there are of each verdict. Verdicts of which there are none are absent.
@@ -162,6 +164,9 @@ func Judge(catalogue *clauses.Catalogue, run Run) (*Outcome, error) {
 			outcome.Counts.add(judged.Counts)
 			outcome.Warnings += judged.Warnings
 		}
+	}
+	if run.Header.Profile != nil {
+		outcome.Profile = run.Header.Profile.judge(outcome.Areas)
 	}
 	outcome.Exit = outcome.exit()
 	return outcome, nil

@@ -46,6 +46,8 @@ type Header struct {
 	Baseline []ExpectedFailure `json:"baseline,omitempty"`
 	// BaselineFile is where they were read from, for messages.
 	BaselineFile string `json:"baseline_file,omitempty"`
+	// Profile is what the subjects must be seen to keep, beside what binds them; nil for nothing.
+	Profile *Profile `json:"profile,omitempty"`
 	// Specs maps a clause id to the names of the specs that decide it, whether selected or not.
 	Specs map[string][]string `json:"specs,omitempty"`
 }

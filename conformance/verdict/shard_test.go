@@ -81,6 +81,7 @@ func TestMergeRefusesOtherRuns(t *testing.T) {
 		`its selection is "smoke", not ""`:   func(h *verdict.Header) { h.Selection = "smoke" },
 		"made by version 2 of the program":   func(h *verdict.Header) { h.Tool = "2" },
 		"its subjects are others":            func(h *verdict.Header) { h.Subjects = slices.Clone(h.Subjects); h.Subjects[0].Name = "other" },
+		"its profile is another":             func(h *verdict.Header) { h.Profile = &verdict.Profile{Name: "acme"} },
 		"its baseline is another":            func(h *verdict.Header) { h.Baseline = []verdict.ExpectedFailure{{Clause: must}} },
 	} {
 		other := shardOf(2, 2, mustToo, verdict.Pass)

@@ -48,6 +48,7 @@ func Terminal(w io.Writer, o *verdict.Outcome, options TerminalOptions) error {
 	t.attention(o)
 	t.problems(o)
 	t.unjudged(o)
+	t.profile(o)
 	t.exit(o)
 	if _, err := w.Write(t.out.Bytes()); err != nil {
 		return fmt.Errorf("write terminal report: %w", err)
@@ -273,6 +274,23 @@ func (t *terminal) unjudged(o *verdict.Outcome) {
 	if begun {
 		t.line("")
 	}
+}
+
+// profile says which clauses of the profile were not seen to hold.
+func (t *terminal) profile(o *verdict.Outcome) {
+	p := o.Profile
+	if p == nil {
+		return
+	}
+	if p.Holds() {
+		t.line("Profile %q: all %d clauses hold.\n", p.Name, p.Clauses)
+		return
+	}
+	t.line("Profile %q: %d of %d clauses were not seen to hold.", p.Name, len(p.Open), p.Clauses)
+	for _, c := range p.Open {
+		t.line("  %s %s %s", c.ID, c.Verdict, c.Reason)
+	}
+	t.line("")
 }
 
 // Line writes the outcome as one line.
