@@ -32,6 +32,11 @@ func usagef(format string, args ...any) error {
 	return &exitError{verdict.ExitUsage, fmt.Errorf(format, args...)}
 }
 
+// failsf is the error of something that does not hold: exit code 1.
+func failsf(format string, args ...any) error {
+	return &exitError{verdict.ExitFails, fmt.Errorf(format, args...)}
+}
+
 // environmentf is an error of the machine or of the suite: exit code 3.
 func environmentf(format string, args ...any) error {
 	return &exitError{verdict.ExitEnvironment, fmt.Errorf(format, args...)}

@@ -29,7 +29,7 @@ const reportExamples = `  ibnbd-conformance report --from build/report/results.j
   ibnbd-conformance report merge --dir build/report shard-1 shard-2`
 
 // reportFlags are the flags of the command, as the user wrote them.
-type reportFlags struct{ from, format, dir, baseline, matrix string }
+type reportFlags struct{ from, format, dir, baseline, profile, matrix string }
 
 func newReport(a *app) *cobra.Command {
 	var flags reportFlags
@@ -53,6 +53,7 @@ func newReport(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&flags.format, "format", "terminal", "what to write to standard output: "+strings.Join(formatNames(), ", "))
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "write every form of report into this directory instead")
 	cmd.Flags().StringVar(&flags.baseline, "baseline", "", "judge by this baseline of expected failures instead of the recorded one")
+	cmd.Flags().StringVar(&flags.profile, "profile", "", "judge by this profile instead of the recorded one")
 	cmd.Flags().StringVar(&flags.matrix, "matrix", "", "show this kill matrix in the HTML page: the report.json of mutants")
 	return cmd
 }
@@ -69,6 +70,11 @@ func (a *app) judge(flags reportFlags) (*verdict.Outcome, error) {
 			return nil, usagef("%w", err)
 		}
 		run.Header.Baseline, run.Header.BaselineFile = baseline.Expected, flags.baseline
+	}
+	if flags.profile != "" {
+		if run.Header.Profile, err = verdict.LoadProfile(flags.profile, a.catalogue); err != nil {
+			return nil, usagef("%w", err)
+		}
 	}
 	outcome, err := verdict.Judge(a.catalogue, run)
 	if err != nil {

@@ -46,6 +46,7 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --target ip:10.0.0.66 --export ram0
   ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
     --allow-outage --control ./my-target
+  ibnbd-conformance run --config ci/conformance.yaml --profile ci/release.yaml
   ibnbd-conformance run --role initiator --source 10.0.0.1 --control 'ssh root@10.0.0.77 ./my-initiator'`
 
 // runFlags are the flags of the command, as the user wrote them.
@@ -55,6 +56,8 @@ type runFlags struct {
 	kernel            string
 	report            string
 	baseline          string
+	profile           string
+	config            string
 	workers           int
 	seed              int64
 	mtu               int
@@ -73,9 +76,12 @@ func newRun(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use: "run", Short: "Judge a target and an initiator in the lab, or one of them that somebody else runs",
-		Long: runHelp + "\n\n" + foreignHelp() + "\n\n" + exitCodeHelp(), Example: runExamples,
+		Long: runHelp + "\n\n" + foreignHelp() + "\n\n" + configHelp + "\n\n" + exitCodeHelp(), Example: runExamples,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := readConfig(cmd.Flags(), f.config); err != nil {
+				return err
+			}
 			if err := refuseMixed(cmd, f); err != nil {
 				return err
 			}
@@ -103,6 +109,8 @@ func newRun(a *app) *cobra.Command {
 	flags.BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory; see docs/architecture.md for what that shows")
 	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
 	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
+	flags.StringVar(&f.profile, "profile", "", "file that names clauses or areas which must be seen to hold; one that is skipped fails the run")
+	flags.StringVar(&f.config, "config", "", "file with flags: a line NAME: VALUE for each; those of the command line come before it")
 	flags.IntVar(&f.workers, "workers", 5, "labs side by side; most specs wait more than they work")
 	flags.Int64Var(&f.seed, "seed", 0, "order in which each lab goes through the specs, and runs those that no other has begun; 0 chooses one and reports it")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
@@ -222,6 +230,11 @@ type preparable interface {
 func (a *app) settings(f runFlags) (s conformance.Settings, err error) {
 	s = conformance.Settings{
 		Selection: f.selection, ReportDir: f.report, KeepEvidence: f.keepAll, Tool: version.String(), Command: os.Args, Rerun: f.rerun(),
+	}
+	if f.profile != "" {
+		if s.Profile, err = verdict.LoadProfile(f.profile, a.catalogue); err != nil {
+			return s, usagef("%w", err)
+		}
 	}
 	if f.isForeign() {
 		s.Rerun = f.rerunForeign()
