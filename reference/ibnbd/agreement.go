@@ -90,6 +90,9 @@ func agree(peer SessInfo, offer Features) Agreement {
 // Has reports whether both sides have the feature.
 func (a Agreement) Has(f Features) bool { return a.Features&f == f }
 
+// FirstFlag reports whether the peer knows the first-connection flag of the transport, which is as old as version 2.
+func (a Agreement) FirstFlag() bool { return a.Profile == ProfileM || a.Profile == ProfileX }
+
 // WriteSame reports whether operation 5 with data is write-same between the peers.
 func (a Agreement) WriteSame() bool { return a.Profile == ProfileL || a.Has(FeatureWriteSame) }
 

@@ -181,13 +181,14 @@ func finished(r *ibtrs.Request, err error) {
 	op.Done(op, err)
 }
 
-// doubt gives the session up when the server does not know the device. If a path was connected since the device was opened,
-// the server may have lost all paths at some time without the client noticing: then all ids mean nothing, or something else.
-// A server that took this device away alone is asked for it again, once.
+// doubt gives the session up when an original server does not know the device. If a path was connected since the device was
+// opened, the server may have lost all paths at some time without the client noticing, and have made a new session for the path,
+// since it does not know the first-connection flag: then all ids mean nothing, or something else. A server that took this device
+// away alone is asked for it again, once.
 func (d *Device) doubt(op *IO, err error) {
 	c, m := d.client, d.mapping.Load()
 	unknown := errors.Is(err, ibtrs.ENOTCONN) && op.request.Epoch == m.epoch
-	if !unknown || c.session.Connects() == m.connects || c.cfg.Rules.NoRemap {
+	if !unknown || m.agreement.FirstFlag() || c.session.Connects() == m.connects || c.cfg.Rules.NoRemap {
 		return
 	}
 	c.cfg.Log.Warn("the server has forgotten a device", "device", d.path, "session", c.session.Name())

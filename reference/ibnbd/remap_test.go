@@ -80,23 +80,68 @@ func TestDevicesReturnAfterAServerRestart(t *testing.T) {
 	})
 }
 
-// TestDevicesReturnAfterAServerForgetsTheSession has the server lose both paths while the client notices the loss of one alone:
-// the other one is silent, and its end is not told.
-func TestDevicesReturnAfterAServerForgetsTheSession(t *testing.T) {
+// forgetSession has the server lose both paths of a client, which notices the loss of the first one alone: the other one is
+// silent, and its end is not told.
+func (l *lab) forgetSession(s *ibnbd.Server) {
+	l.hub.SetDown(clientAddr(1), true)
+	l.t.Cleanup(func() { l.hub.SetDown(clientAddr(1), false) })
+	for _, p := range s.Transport().Sessions()[0].Paths() {
+		p.Disconnect()
+	}
+}
+
+// quickReconnect makes attempts quick enough to come before a silent path is noticed.
+func quickReconnect(cfg *ibnbd.ClientConfig) {
+	timers := &cfg.Transport.Timers
+	timers.ReconnectDelay, timers.ReconnectSettle, timers.ReconnectSpread = time.Second, 0, 0
+}
+
+// TestNoPathReturnsToAForgottenSession: beside a path that is silent, and connected as far as the client knows, the server must
+// refuse the other one, since the ids that the client has mean nothing to it any more. Both return when the silent one is lost.
+func TestNoPathReturnsToAForgottenSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		s := l.listen(l.serverConfig())
 		ccfg := l.clientConfig("blya", 0, 1)
-		timers := &ccfg.Transport.Timers
-		timers.ReconnectDelay, timers.ReconnectSettle, timers.ReconnectSpread = time.Second, 0, 0
+		quickReconnect(&ccfg)
+		c := l.connect(ccfg)
+		d := l.mapDevice(c, "ram0", ibnbd.ReadWrite)
+		l.forgetSession(s)
+		first, silent := c.Session().Paths()[0], c.Session().Paths()[1]
+		for silent.State() == ibtrs.StateConnected {
+			if first.Stats().Reconnected > 0 {
+				t.Fatal("a path has returned while the other one was silent")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if first.Stats().ReconnectsFailed == 0 {
+			t.Fatal("no attempt was made while the other path was silent")
+		}
+		waitDevice(t, d, ibnbd.DeviceClosed, time.Second)
+		waitDevice(t, d, ibnbd.DeviceOpen, ccfg.Transport.Timers.Reconnect(2).Limit)
+		want := pattern(1, 512)
+		if _, err := d.WriteAt(want, 0); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, d, 0, want)
+	})
+}
+
+// TestDevicesReturnAfterAnOriginalServerForgetsTheSession: such a server does not know the first-connection flag, and makes a new
+// session for the path that returns. That it does not know the device tells the client.
+func TestDevicesReturnAfterAnOriginalServerForgetsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		scfg := l.serverConfig()
+		scfg.Transport.LegacyClients = true
+		s := l.listen(scfg)
+		ccfg := l.clientConfig("blya", 0, 1)
+		ccfg.Rules.NoSessInfo = true // so that the server is not taken for one that knows the flag
+		quickReconnect(&ccfg)
 		c := l.connect(ccfg)
 		d := l.mapDevice(c, "ram0", ibnbd.ReadWrite)
 		epoch := c.Session().Epoch()
-		l.hub.SetDown(clientAddr(1), true)
-		defer l.hub.SetDown(clientAddr(1), false)
-		for _, p := range s.Transport().Sessions()[0].Paths() {
-			p.Disconnect()
-		}
+		l.forgetSession(s)
 		first, silent := c.Session().Paths()[0], c.Session().Paths()[1]
 		for first.State() != ibtrs.StateConnected || first.Stats().Reconnected == 0 {
 			if silent.State() != ibtrs.StateConnected || c.Session().Epoch() != epoch {
@@ -117,6 +162,43 @@ func TestDevicesReturnAfterAServerForgetsTheSession(t *testing.T) {
 			}
 		}
 		expect(t, d, 0, pattern(1, 512))
+	})
+}
+
+// TestForceCloseAfterAReconnect: a device that the server took away costs no path, and no other device anything.
+func TestForceCloseAfterAReconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		scfg := l.serverConfig()
+		scfg.Exports = append(scfg.Exports, ibnbd.Export{Path: "ram1", Backend: l.memory(deviceSize, 512)})
+		s := l.listen(scfg)
+		ccfg := l.clientConfig("blya", 0, 1)
+		c := l.connect(ccfg)
+		taken, other := l.mapDevice(c, "ram0", ibnbd.ReadWrite), l.mapDevice(c, "ram1", ibnbd.ReadWrite)
+		path := c.Session().Paths()[0]
+		if err := path.Disconnect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // the server has let it go
+		if err := path.Reconnect(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		epoch, connects := c.Session().Epoch(), c.Session().Connects()
+		if err := s.ForceClose("blya", taken.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := taken.WriteAt(make([]byte, 512), 0); !errors.Is(err, ibtrs.ENOTCONN) {
+			t.Errorf("write after a forced close: %v, want ENOTCONN", err)
+		}
+		time.Sleep(ccfg.Transport.Timers.Reconnect(2).Limit)
+		if c.Session().Epoch() != epoch || c.Session().Connects() != connects {
+			t.Error("a path was given up, although the session is known to the server")
+		}
+		want := pattern(1, 512)
+		if _, err := other.WriteAt(want, 0); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, other, 0, want)
 	})
 }
 

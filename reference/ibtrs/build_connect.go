@@ -62,7 +62,7 @@ func (b *build) connRequest(cid int) []byte {
 		p.uuid, _ = cfg.newUUID()
 		r.PathUUID = p.uuid
 	}
-	if p.first && !cfg.Rules.NeverFirst {
+	if p.mayCreate(cid) && !cfg.Rules.NeverFirst {
 		r.FirstConnection = FirstConnection
 	}
 	if f := cfg.Rules.EditConnRequest; f != nil {
@@ -70,6 +70,13 @@ func (b *build) connRequest(cid int) []byte {
 	}
 	data, _ := r.AppendBinary(nil)
 	return data
+}
+
+// mayCreate reports whether the server may create the session for a connection of the path. Connection 0 of a path that returns
+// beside a connected one may not: a server that has forgotten the session must refuse it, instead of making another session in
+// which the ids of this one mean something else.
+func (p *Path) mayCreate(cid int) bool {
+	return p.first && (cid > 0 || !p.session.Connected())
 }
 
 // depthSoFar is the depth that sizes a connection's queues: that of the accept, once there is one.
