@@ -5,9 +5,6 @@
 
 #include "client.h"
 
-#define DEFAULT_RETRIES 7
-#define RNR_FOR_EVER 7
-
 /* Waits */
 
 static unsigned long time_left(struct build *build)
@@ -287,6 +284,7 @@ static struct ibtrs_con_size con_size(struct build *build, u16 cid)
 		.sends = min(4 * depth + 2 * SIGNAL_PERIOD, most),
 		.recvs = min(cid ? 2 * depth : 2 * IBTRS_ADMIN_DEPTH + 1, most),
 		.send_sges = cid ? build->max_segments + 1 : 2,
+		.poll = IB_POLL_SOFTIRQ,
 	};
 }
 
@@ -416,8 +414,8 @@ static int connect_con(struct build *build, u16 cid)
 	struct rdma_conn_param param = {
 		.private_data = &request,
 		.private_data_len = sizeof(request),
-		.retry_count = DEFAULT_RETRIES,
-		.rnr_retry_count = RNR_FOR_EVER,
+		.retry_count = IBTRS_DEFAULT_RETRIES,
+		.rnr_retry_count = IBTRS_RNR_FOR_EVER,
 	};
 	enum rdma_ucm_port_space ps = build->path->dst.ss_family == AF_IB ? RDMA_PS_IB :
 									    RDMA_PS_TCP;

@@ -39,7 +39,7 @@ int ibtrs_con_create_qp(struct ibtrs_con *con, struct ib_pd *pd, int vector,
 
 	con->beat.done = beat_done;
 	con->cq = ib_alloc_cq(dev, con, size.sends + size.recvs + 2, vector % dev->num_comp_vectors,
-			      IB_POLL_SOFTIRQ);
+			      size.poll);
 	if (IS_ERR(con->cq)) {
 		err = PTR_ERR(con->cq);
 		con->cq = NULL;

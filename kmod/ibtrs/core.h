@@ -23,6 +23,8 @@
 #define IBTRS_MAX_CONNECTIONS	4096	/* of a path */
 #define IBTRS_ADMIN_DEPTH	512	/* work requests for each purpose on connection 0 */
 #define IBTRS_PATH_NAME_SIZE	128	/* of "<source>@<destination>" */
+#define IBTRS_DEFAULT_RETRIES	7
+#define IBTRS_RNR_FOR_EVER	7
 
 /* Addresses: ip:<ipv4>, ip:<ipv6>[%<scope>] and gid:<gid>. */
 
@@ -59,7 +61,7 @@ u32 ibtrs_wire_errno(int err);
  * struct ibtrs_con - one reliable connection of a path
  * @id:		its identifier at the connection manager; destroyed last, when nothing of the device
  *		is left
- * @cq:		completions of both queues, polled in softirq context
+ * @cq:		completions of both queues, polled in the context that its owner asks for
  * @beat:	completion of empty writes: heartbeats and their acknowledges
  * @cid:	its number in the path
  * @owner:	the path, or what stands for it
@@ -79,6 +81,7 @@ struct ibtrs_con_size {
 	u32 sends;
 	u32 recvs;
 	u32 send_sges;
+	enum ib_poll_context poll;
 };
 
 int ibtrs_con_create_qp(struct ibtrs_con *con, struct ib_pd *pd, int vector,

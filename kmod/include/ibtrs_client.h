@@ -9,14 +9,9 @@
 #include <linux/socket.h>
 #include <linux/types.h>
 
+#include "ibtrs.h"
+
 struct ibtrs_session;
-
-enum ibtrs_direction {
-	IBTRS_READ,
-	IBTRS_WRITE,
-};
-
-#define IBTRS_MAX_USER_HEADER 264	/* of an OPEN, the longest there is */
 
 /**
  * struct ibtrs_request - one request, from ibtrs_submit() until its callback
