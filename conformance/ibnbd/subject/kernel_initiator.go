@@ -34,6 +34,9 @@ type kernelModule struct {
 	parameters []string
 }
 
+// loadedAs is the name of the module when it is loaded.
+func (m kernelModule) loadedAs() string { return strings.ReplaceAll(m.name, "-", "_") }
+
 // Info describes the initiator.
 func (i *kernelInitiator) Info() Info { return info(i.facts, clauses.Initiator, i.version) }
 
@@ -54,7 +57,7 @@ func (i *kernelInitiator) Start(ctx context.Context) error {
 func (i *kernelInitiator) Stop(ctx context.Context) error {
 	var names []string
 	for _, m := range slices.Backward(i.modules) {
-		names = append(names, strings.ReplaceAll(m.name, "-", "_"))
+		names = append(names, m.loadedAs())
 	}
 	if err := unload(ctx, i.host, names...); err != nil {
 		return fmt.Errorf("stop %s initiator: %w", i.facts.Name, err)

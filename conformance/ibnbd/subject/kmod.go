@@ -12,9 +12,10 @@ import (
 	"github.com/ibnbd/ibnbd/kmod"
 )
 
-// KMod are this project's kernel modules. There is no server among them yet.
+// KMod are this project's kernel modules.
 var KMod = Implementation{
 	Facts:        kmodFacts,
+	NewTarget:    func(p Place) Target { return newKModTarget(p) },
 	NewInitiator: func(p Place) Initiator { return newKMod(p) },
 }
 
@@ -48,9 +49,28 @@ func newKMod(p Place) *kernelInitiator {
 	}
 }
 
+// newKModTarget makes the server with timers as functional specs want them.
+func newKModTarget(p Place) *kernelTarget {
+	return &kernelTarget{
+		nullBlk: nullBlk{p.Host}, facts: kmodFacts, version: p.Version, names: IBNBD, timers: kmodTimers,
+		below:     []kernelModule{{name: "ibtrs_core"}},
+		transport: kernelModule{"ibtrs_server", kmodServerParameters(kmodTimers)}, block: kernelModule{name: "ibnbd_server"},
+		opts: TargetOptions{Keys: KeysRefreshed},
+	}
+}
+
+// kmodServerParameters are the timers as the transport server takes them.
+func kmodServerParameters(t Timers) []string {
+	return []string{
+		milliseconds("heartbeat_ms", t.HeartbeatInterval),
+		fmt.Sprintf("heartbeat_misses=%d", t.HeartbeatMisses),
+		milliseconds("half_open_ms", t.HalfOpen),
+		milliseconds("teardown_ms", t.PacketLifetime),
+	}
+}
+
 // kmodParameters are the timers as the transport client takes them.
 func kmodParameters(t Timers) []string {
-	milliseconds := func(name string, d time.Duration) string { return fmt.Sprintf("%s=%d", name, d.Milliseconds()) }
 	return []string{
 		milliseconds("heartbeat_ms", t.HeartbeatInterval),
 		fmt.Sprintf("heartbeat_misses=%d", t.HeartbeatMisses),
@@ -59,4 +79,8 @@ func kmodParameters(t Timers) []string {
 		milliseconds("reconnect_delay_ms", t.ReconnectDelay+t.ReconnectSettle),
 		milliseconds("reconnect_spread_ms", t.ReconnectSpread),
 	}
+}
+
+func milliseconds(name string, d time.Duration) string {
+	return fmt.Sprintf("%s=%d", name, d.Milliseconds())
 }

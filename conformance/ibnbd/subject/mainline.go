@@ -25,6 +25,18 @@ var mainline = implementation.Facts{
 	Modules: []string{"rnbd"},
 }
 
+// MainlineTarget is mainline Linux's rnbd-server over rtrs-server. None of its timers can be set.
+type MainlineTarget struct{ kernelTarget }
+
+// NewMainlineTarget makes the target on a machine whose kernel has the given release.
+func NewMainlineTarget(h Host, release string) *MainlineTarget {
+	return &MainlineTarget{kernelTarget{
+		nullBlk: nullBlk{h}, facts: mainline, version: release, names: RNBD, timers: DefaultTimers,
+		transport: kernelModule{name: "rtrs-server"}, block: kernelModule{name: "rnbd-server"},
+		opts: TargetOptions{Keys: KeysRefreshed},
+	}}
+}
+
 // MainlineInitiator is mainline Linux's rnbd-client over rtrs-client. None of its timers can be set; its random spread before an
 // attempt stays below 8 ms.
 type MainlineInitiator struct{ kernelInitiator }
