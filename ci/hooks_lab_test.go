@@ -121,9 +121,9 @@ func TestRNBDHook(t *testing.T) {
 // newSteered boots two machines, a target with two exports on one and the initiator with its hook on the other.
 func newSteered(ctx context.Context, t *testing.T) (*steered, []subject.Export) {
 	t.Helper()
-	img, err := image.Build(ctx, image.Spec{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
+	img, err := image.Build(ctx, image.Config{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
 	must(t, err)
-	lab, err := vm.Start(ctx, vm.Spec{Hosts: []string{"server", "client"}, Image: img})
+	lab, err := vm.Start(ctx, vm.Config{Hosts: []string{"server", "client"}, Image: img})
 	must(t, err)
 	t.Cleanup(func() { must(t, lab.Close()) })
 	target := subject.NewMainlineTarget(lab.Hosts()[0], img.Manifest.Release)

@@ -85,9 +85,9 @@ func (l Lab) Options() (runner.Options, error) {
 		Subjects:        l.subjects(target, initiator),
 		Implementations: pair,
 		// One image serves for every pair, but for modules of our own: they are not written for every kernel.
-		Image: image.Spec{Kernel: l.Kernel, Modules: implementation.Modules(known), Sources: implementation.Sources(pair)},
+		Image: image.Config{Kernel: l.Kernel, Modules: implementation.Modules(known), Sources: implementation.Sources(pair)},
 		Kit: kit.Config{
-			Protocol: p.Name, Lab: vm.Spec{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
+			Protocol: p.Name, Lab: vm.Config{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
 			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),
 		},
 		Workers: l.Workers, Seed: l.Seed,

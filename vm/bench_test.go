@@ -27,7 +27,7 @@ func BenchmarkBoot(b *testing.B) {
 	for _, rails := range []int{2, 4, vm.MaxRails} {
 		b.Run(fmt.Sprintf("rails=%d", rails), func(b *testing.B) {
 			for b.Loop() {
-				l, err := vm.Start(b.Context(), vm.Spec{Image: img, Modules: storageModules, Rails: rails})
+				l, err := vm.Start(b.Context(), vm.Config{Image: img, Modules: storageModules, Rails: rails})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -87,7 +87,7 @@ type wire struct {
 
 func newWire(b *testing.B, img *image.Image, name string) *wire {
 	b.Helper()
-	l, err := vm.Start(b.Context(), vm.Spec{
+	l, err := vm.Start(b.Context(), vm.Config{
 		Image: img, Direct: name == "direct", MTU: vm.LargeMTU, Rails: 1, Modules: storageModules,
 	})
 	if err != nil {

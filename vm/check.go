@@ -15,7 +15,7 @@ import (
 
 // Check refuses labs, so many side by side, that this machine cannot run: there is no QEMU, or not enough memory. [Start]
 // checks for one; whoever starts several asks before, since each of them would count on the same memory.
-func Check(spec Spec, labs int) error {
+func Check(spec Config, labs int) error {
 	if _, err := exec.LookPath(qemu.DefaultBinary); err != nil {
 		return &EnvironmentError{
 			What: "start the lab", Err: fmt.Errorf("%w: %w", qemu.ErrNotInstalled, err),
@@ -25,7 +25,7 @@ func Check(spec Spec, labs int) error {
 	return checkMemory(spec.withDefaults(), labs)
 }
 
-func checkMemory(spec Spec, labs int) error {
+func checkMemory(spec Config, labs int) error {
 	what, do := "start the lab", "end other programs, or give the hosts less memory"
 	if labs > 1 {
 		what, do = fmt.Sprintf("start %d labs", labs), "end other programs, or start fewer labs"

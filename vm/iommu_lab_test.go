@@ -17,7 +17,7 @@ import (
 
 var _ = Describe("a lab with an IOMMU", func() {
 	It("has the devices of its hosts behind it, and so when they go on from templates", func(ctx context.Context) {
-		spec := vm.Spec{
+		spec := vm.Config{
 			Image: guest, MTU: vm.LargeMTU, IOMMU: true, Modules: []string{"rnbd_server", "rnbd_client"},
 			Accelerator: lab.Accelerator().Accelerator, Templates: filepath.Join(GinkgoT().TempDir(), "templates"),
 		}

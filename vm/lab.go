@@ -20,7 +20,7 @@ import (
 // Lab is hosts on rails. Its methods, and those of its hosts, may be called from any goroutine; but what changes a host
 // (reboot, replacement) is for one at a time.
 type Lab struct {
-	spec    Spec
+	spec    Config
 	choice  qemu.Choice
 	dir     string // consoles and logs
 	sockets string // a short path; removed by Close
@@ -31,7 +31,7 @@ type Lab struct {
 
 // Start makes a lab and returns when all its hosts are ready. The context bounds the start alone; [Lab.Close] ends the lab.
 // What this machine lacks, or a guest that does not come up, is an [EnvironmentError]; nothing is left running then.
-func Start(ctx context.Context, spec Spec) (*Lab, error) {
+func Start(ctx context.Context, spec Config) (*Lab, error) {
 	spec = spec.withDefaults()
 	if err := spec.check(); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func Start(ctx context.Context, spec Spec) (*Lab, error) {
 
 // PickAccelerator settles how the guests of a lab would run, without making one: whoever starts several labs side by side
 // asks once, and puts the answer into their specs. See [qemu.PickAccelerator].
-func PickAccelerator(ctx context.Context, spec Spec) (qemu.Choice, error) {
+func PickAccelerator(ctx context.Context, spec Config) (qemu.Choice, error) {
 	l := &Lab{spec: spec.withDefaults()}
 	if err := l.spec.check(); err != nil {
 		return qemu.Choice{}, err
@@ -82,7 +82,7 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.bootAll(ctx); err != nil {
 		return err
 	}
-	return l.Acquaint(ctx)
+	return l.ResolveNeighbours(ctx)
 }
 
 // makeDirs makes the directory for what stays and the one for sockets, whose paths must be short.
@@ -185,10 +185,10 @@ func (l *Lab) each(do func(*Host) error) error {
 	return errors.Join(errs...)
 }
 
-// Acquaint has every host reach its next neighbour on every rail, by IPv4 and IPv6, so that neighbours know each other. Hosts
+// ResolveNeighbours has every host reach its next neighbour on every rail, by IPv4 and IPv6, so that neighbours know each other. Hosts
 // that have new machines need it: Linux 6.12 has been seen to resolve an address for RDMA for all of 30 s when the neighbour
 // answered at once.
-func (l *Lab) Acquaint(ctx context.Context) error {
+func (l *Lab) ResolveNeighbours(ctx context.Context) error {
 	if len(l.hosts) < 2 {
 		return nil
 	}
@@ -233,8 +233,8 @@ func (l *Lab) Rails() []*fabric.Rail { return append([]*fabric.Rail(nil), l.rail
 // Fabric returns the wire; nil where the lab is wired directly.
 func (l *Lab) Fabric() *fabric.Fabric { return l.fabric }
 
-// Spec returns what the lab was made from, defaults filled in.
-func (l *Lab) Spec() Spec { return l.spec }
+// Config returns what the lab was made from, defaults filled in.
+func (l *Lab) Config() Config { return l.spec }
 
 // Accelerator says how guests run, and why so.
 func (l *Lab) Accelerator() qemu.Choice { return l.choice }

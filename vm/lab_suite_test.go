@@ -35,7 +35,7 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	guest = buildImage(ctx, GinkgoTB())
 	begin := time.Now()
 	var err error
-	lab, err = vm.Start(ctx, vm.Spec{Image: guest, MTU: vm.LargeMTU, Modules: []string{"rnbd_server", "rnbd_client"}})
+	lab, err = vm.Start(ctx, vm.Config{Image: guest, MTU: vm.LargeMTU, Modules: []string{"rnbd_server", "rnbd_client"}})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() {
 		Expect(lab.Close()).To(Succeed())
@@ -53,7 +53,7 @@ var _ = BeforeEach(func(ctx context.Context) {
 
 // buildImage makes the image that lab tests boot.
 func buildImage(ctx context.Context, t testing.TB) *image.Image {
-	img, err := image.Build(ctx, image.Spec{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
+	img, err := image.Build(ctx, image.Config{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
 	if err != nil {
 		t.Fatal(err)
 	}

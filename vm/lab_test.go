@@ -193,7 +193,7 @@ var _ = Describe("a lab that cannot start", func() {
 		before := machines()
 		broken := *guest
 		broken.KernelArgs = append([]string{"rdinit=/no/such/init", "root=/dev/none"}, guest.KernelArgs...)
-		_, err := vm.Start(ctx, vm.Spec{Image: &broken, Accelerator: lab.Accelerator().Accelerator})
+		_, err := vm.Start(ctx, vm.Config{Image: &broken, Accelerator: lab.Accelerator().Accelerator})
 		var environment *vm.EnvironmentError
 		Expect(errors.As(err, &environment)).To(BeTrue(), "%v", err)
 		Expect(err).To(MatchError(qemu.ErrPanic))

@@ -10,8 +10,8 @@ import (
 	"github.com/ibnbd/ibnbd/vm/qemu"
 )
 
-// Spec says what a lab is made of. Its zero value with an Image is the usual lab.
-type Spec struct {
+// Config says what a lab is made of. Its zero value with an Image is the usual lab.
+type Config struct {
 	Hosts       []string         // names; nil stands for alpha and beta. Letters, digits, '-' and '_'
 	Rails       int              // how many rails, 1 to MaxRails; 0 stands for two
 	MTU         int              // of the guests' NICs in bytes, MinMTU to MaxMTU; 0 stands for DefaultMTU
@@ -37,7 +37,7 @@ type Spec struct {
 	Disks map[string][]string
 }
 
-// Limits and defaults of a [Spec].
+// Limits and defaults of a [Config].
 const (
 	MaxRails = 8 // each costs every host a PCI device
 	// DefaultMTU gives rxe a path MTU of 1024.
@@ -51,7 +51,7 @@ const (
 // maxHosts is what fits into the last byte of an IPv4 address.
 const maxHosts = 200
 
-func (s Spec) withDefaults() Spec {
+func (s Config) withDefaults() Config {
 	if s.Hosts == nil {
 		s.Hosts = []string{"alpha", "beta"}
 	}
@@ -70,7 +70,7 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-func (s Spec) check() error {
+func (s Config) check() error {
 	const leastMemory = 128
 	switch {
 	case s.Image == nil:

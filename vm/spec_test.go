@@ -16,19 +16,19 @@ import (
 func TestBadSpecsAreRefused(t *testing.T) {
 	img := &image.Image{Kernel: "/no/kernel"}
 	tests := map[string]struct {
-		spec vm.Spec
+		spec vm.Config
 		want string
 	}{
-		"image":  {vm.Spec{}, "no image"},
-		"hosts":  {vm.Spec{Image: img, Hosts: []string{}}, "0 hosts"},
-		"disks":  {vm.Spec{Image: img, Disks: map[string][]string{"gamma": {"/s"}}}, `"gamma"`},
-		"twice":  {vm.Spec{Image: img, Hosts: []string{"a", "a"}}, `"a"`},
-		"rails":  {vm.Spec{Image: img, Rails: 9}, "9 rails"},
-		"MTU":    {vm.Spec{Image: img, MTU: 1279}, "1279"},
-		"CPUs":   {vm.Spec{Image: img, CPUs: -1}, "-1 CPUs"},
-		"memory": {vm.Spec{Image: img, Memory: 64}, "64 MiB"},
-		"direct": {vm.Spec{Image: img, Direct: true, Hosts: []string{"a", "b", "c"}}, "not 3"},
-		"name":   {vm.Spec{Image: img, Accelerator: qemu.TCG, Hosts: []string{"a/b"}}, `"a/b"`},
+		"image":  {vm.Config{}, "no image"},
+		"hosts":  {vm.Config{Image: img, Hosts: []string{}}, "0 hosts"},
+		"disks":  {vm.Config{Image: img, Disks: map[string][]string{"gamma": {"/s"}}}, `"gamma"`},
+		"twice":  {vm.Config{Image: img, Hosts: []string{"a", "a"}}, `"a"`},
+		"rails":  {vm.Config{Image: img, Rails: 9}, "9 rails"},
+		"MTU":    {vm.Config{Image: img, MTU: 1279}, "1279"},
+		"CPUs":   {vm.Config{Image: img, CPUs: -1}, "-1 CPUs"},
+		"memory": {vm.Config{Image: img, Memory: 64}, "64 MiB"},
+		"direct": {vm.Config{Image: img, Direct: true, Hosts: []string{"a", "b", "c"}}, "not 3"},
+		"name":   {vm.Config{Image: img, Accelerator: qemu.TCG, Hosts: []string{"a/b"}}, `"a/b"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -46,11 +46,11 @@ func TestBadSpecsAreRefused(t *testing.T) {
 
 func TestWhatTheMachineLacksIsAnEnvironmentError(t *testing.T) {
 	tests := map[string]struct {
-		spec vm.Spec
+		spec vm.Config
 		want string
 	}{
-		"memory": {vm.Spec{Image: &image.Image{}, Memory: 1 << 30}, "give the hosts less memory"},
-		"kernel": {vm.Spec{Image: &image.Image{Kernel: "/no/kernel"}, Accelerator: qemu.TCG}, "/no/kernel"},
+		"memory": {vm.Config{Image: &image.Image{}, Memory: 1 << 30}, "give the hosts less memory"},
+		"kernel": {vm.Config{Image: &image.Image{Kernel: "/no/kernel"}, Accelerator: qemu.TCG}, "/no/kernel"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestWhatTheMachineLacksIsAnEnvironmentError(t *testing.T) {
 func TestStartEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := vm.Start(ctx, vm.Spec{Image: &image.Image{}, Accelerator: qemu.TCG, Memory: 128})
+	_, err := vm.Start(ctx, vm.Config{Image: &image.Image{}, Accelerator: qemu.TCG, Memory: 128})
 	var environment *vm.EnvironmentError
 	if !errors.Is(err, context.Canceled) || errors.As(err, &environment) {
 		t.Errorf("the error is %v", err)

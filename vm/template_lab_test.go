@@ -21,12 +21,12 @@ import (
 
 var _ = Describe("a lab from templates", Ordered, func() {
 	var (
-		spec          vm.Spec
+		spec          vm.Config
 		first, second *vm.Lab
 	)
 
 	BeforeAll(func(ctx context.Context) {
-		spec = vm.Spec{
+		spec = vm.Config{
 			Image: guest, MTU: vm.LargeMTU, Modules: []string{"rnbd_server", "rnbd_client"},
 			Accelerator: lab.Accelerator().Accelerator, Templates: filepath.Join(GinkgoT().TempDir(), "templates"),
 		}

@@ -30,7 +30,7 @@ const DurableDisk = "vda"
 const durableSize = 8 << 20
 
 // provideDurable makes the disk, and puts it into the spec of a lab for a host.
-func provideDurable(spec *vm.Spec, host string) (d *durable, err error) {
+func provideDurable(spec *vm.Config, host string) (d *durable, err error) {
 	d = &durable{}
 	if d.Volatile, err = disk.NewVolatile(durableSize); err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (t *Testbed) CheckIOMMU(ctx context.Context) {
 	const of = "/../iommu_group" // of the PCI device that a virtual one is on
 	disk := t.Server.Exists(ctx, "/sys/block/"+DurableDisk+"/device"+of)
 	card := t.Client.Exists(ctx, "/sys/class/net/"+t.InitiatorHost.NIC(0).Interface+"/device"+of)
-	if want := t.Lab.Spec().IOMMU; disk != want || card != want {
+	if want := t.Lab.Config().IOMMU; disk != want || card != want {
 		witness.Broke(verdict.SetupFailed, "the lab is to have an IOMMU: %t; the target's disk is behind one: %t; the initiator's card: %t", want, disk, card)
 	}
 }

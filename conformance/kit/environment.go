@@ -17,7 +17,7 @@ import (
 // Config says what is under test, and where.
 type Config struct {
 	Protocol  string                   // name of the protocol that the subjects speak
-	Lab       vm.Spec                  // the two hosts and their rails
+	Lab       vm.Config                // the two hosts and their rails
 	Target    string                   // name of an implementation of the protocol
 	Initiator string                   // the same for the initiator
 	Programs  string                   // directory with what was compiled of these implementations

@@ -23,7 +23,7 @@ func (t *Testbed) unpack(ctx context.Context, host *vm.Host, layer string) {
 	if t.unpacked[client][layer] {
 		return
 	}
-	if err := client.Unpack(ctx, t.Lab.Spec().Image.Layers[layer]); err != nil {
+	if err := client.Unpack(ctx, t.Lab.Config().Image.Layers[layer]); err != nil {
 		witness.Broke(verdict.SetupFailed, "layer %s: %v", layer, err)
 	}
 	t.unpacked[client][layer] = true

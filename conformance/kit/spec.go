@@ -85,7 +85,7 @@ func mend(ctx context.Context) error {
 	if err := t.Lab.ReplaceAll(ctx); err != nil {
 		return err
 	}
-	if err := t.Lab.Acquaint(ctx); err != nil {
+	if err := t.Lab.ResolveNeighbours(ctx); err != nil {
 		return err
 	}
 	env.broken = false

@@ -33,7 +33,7 @@ func (t *Testbed) StationAt(rail, number int) *soft.Device {
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(wire.Close) // also when a failed spec leaves the device in use
 	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
-		MAC: vm.MAC(rail, host), Prefix: vm.IPv4(rail, host), MTU: t.Lab.Spec().MTU,
+		MAC: vm.MAC(rail, host), Prefix: vm.IPv4(rail, host), MTU: t.Lab.Config().MTU,
 	})
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	device, err := soft.Open(link, soft.Config{})

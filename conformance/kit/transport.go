@@ -75,7 +75,7 @@ func answersConnectionRequest(ctx context.Context, t *Testbed, h *vm.Host, rail 
 	}
 	defer wire.Close()
 	link, err := soft.NewFrameLink(wire, soft.FrameConfig{
-		MAC: vm.MAC(rail, proberHost), Prefix: vm.IPv4(rail, proberHost), MTU: t.Lab.Spec().MTU,
+		MAC: vm.MAC(rail, proberHost), Prefix: vm.IPv4(rail, proberHost), MTU: t.Lab.Config().MTU,
 	})
 	if err != nil {
 		return false, err

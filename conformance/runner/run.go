@@ -26,7 +26,7 @@ type Options struct {
 	Settings
 	Subjects        []verdict.Subject      // one target and one initiator
 	Implementations []implementation.Facts // of the subjects
-	Image           image.Spec             // what the hosts of the labs boot
+	Image           image.Config           // what the hosts of the labs boot
 	Kit             kit.Config             // the lab and the subjects; image, accelerator, programs and directories are filled in by Run
 	Workers         int                    // labs side by side; at least 1
 	Seed            int64                  // of the order of specs

@@ -47,7 +47,7 @@ func startMachine(t testing.TB) *machine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), imageTime)
 	defer cancel()
-	img, err := image.Build(ctx, image.Spec{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
+	img, err := image.Build(ctx, image.Config{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // BenchmarkBuildWarm is what a lab pays for its image when nothing changed: compiling the agent, to no effect, and looking
 // at apt's lists.
 func BenchmarkBuildWarm(b *testing.B) {
-	spec := Spec{Modules: []string{"rnbd"}}
+	spec := Config{Modules: []string{"rnbd"}}
 	if _, err := Build(b.Context(), spec, func(step string) { b.Log(step) }); err != nil {
 		b.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestLeftoversOfKilledBuildsAreSwept(t *testing.T) {
 
 func TestPathThatKernelMakefilesDoNotBearIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "with space")
-	_, err := Build(t.Context(), Spec{Cache: dir}, nil)
+	_, err := Build(t.Context(), Config{Cache: dir}, nil)
 	var environment *EnvironmentError
 	if !errors.As(err, &environment) || !strings.Contains(err.Error(), "with space") {
 		t.Errorf("error %v", err)
@@ -151,7 +151,7 @@ func TestEnvironmentErrorsSayWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fakeTools(t, test.tools)
-			_, err := Build(t.Context(), Spec{Agent: init, Cache: t.TempDir()}, nil)
+			_, err := Build(t.Context(), Config{Agent: init, Cache: t.TempDir()}, nil)
 			var environment *EnvironmentError
 			if !errors.As(err, &environment) {
 				t.Fatalf("error %v is no EnvironmentError", err)
@@ -183,7 +183,7 @@ func TestTextOfEnvironmentError(t *testing.T) {
 }
 
 func TestUnknownNamesAreTheCallersFault(t *testing.T) {
-	for says, spec := range map[string]Spec{
+	for says, spec := range map[string]Config{
 		`unknown kernel "7.99": the package set has 6.1, 6.12`: {Kernel: "7.99"},
 		`unknown module set "zfs": the package set has rnbd`:   {Modules: []string{"zfs"}},
 	} {
@@ -223,7 +223,7 @@ func TestBuildEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Build(ctx, Spec{Agent: init, Cache: t.TempDir()}, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Build(ctx, Config{Agent: init, Cache: t.TempDir()}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// A Spec says which image is wanted.
-type Spec struct {
+// A Config says which image is wanted.
+type Config struct {
 	// Kernel is the name of a kernel of the set; "" is DefaultKernel.
 	Kernel string
 	// Modules names the module sets to build and include, such as "rnbd".
@@ -68,7 +68,7 @@ const recipe = 2
 // Build returns the image for spec and makes it, unless the cache has it. It downloads packages with apt and unpacks them;
 // nothing is installed on this machine. progress is called with a line for each step that takes time, and may be nil. An
 // *EnvironmentError says that this machine lacks something.
-func Build(ctx context.Context, spec Spec, progress func(string)) (*Image, error) {
+func Build(ctx context.Context, spec Config, progress func(string)) (*Image, error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -97,7 +97,7 @@ func Build(ctx context.Context, spec Spec, progress func(string)) (*Image, error
 
 // A builder makes one image. Its fields are filled from top to bottom: first names, then versions, then contents.
 type builder struct {
-	spec     Spec
+	spec     Config
 	set      *Set
 	cache    cache
 	progress func(string)
@@ -118,7 +118,7 @@ type builder struct {
 	layerKey  string
 }
 
-func newBuilder(spec Spec, progress func(string)) (*builder, error) {
+func newBuilder(spec Config, progress func(string)) (*builder, error) {
 	b := &builder{spec: spec, set: spec.Set, cache: cache{spec.Cache}, progress: progress}
 	if b.spec.Kernel == "" {
 		b.spec.Kernel = DefaultKernel

@@ -43,11 +43,11 @@ type guest struct {
 // newGuest boots the vendor's machine and joins it to one from which it is judged, whose addresses are given.
 func newGuest(t *testing.T, here machine, addresses ...string) *guest {
 	t.Helper()
-	img, err := image.Build(t.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
+	img, err := image.Build(t.Context(), image.Config{Modules: []string{"rnbd"}}, func(step string) { t.Log(step) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab, err := vm.Start(t.Context(), vm.Spec{Hosts: []string{"vendor"}, Rails: 1, MTU: vm.LargeMTU, Image: img})
+	lab, err := vm.Start(t.Context(), vm.Config{Hosts: []string{"vendor"}, Rails: 1, MTU: vm.LargeMTU, Image: img})
 	if err != nil {
 		t.Fatal(err)
 	}

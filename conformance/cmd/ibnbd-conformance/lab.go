@@ -74,13 +74,13 @@ func (f benchFlags) check() error {
 
 // work boots the lab and reads lines until they end. How the lab comes up is told apart from what the lines write.
 func (f benchFlags) work(ctx context.Context, in io.Reader, out, progress io.Writer) error {
-	spec := vm.Spec{Hosts: []string{"server", "client"}, MTU: f.mtu, IOMMU: f.iommu, Dir: f.dir}
+	spec := vm.Config{Hosts: []string{"server", "client"}, MTU: f.mtu, IOMMU: f.iommu, Dir: f.dir}
 	if err := vm.Check(spec, 1); err != nil {
 		return environmentf("%w", err)
 	}
 	var err error
 	known := everyImplementation()
-	wanted := image.Spec{Kernel: f.kernel, Modules: implementation.Modules(known)}
+	wanted := image.Config{Kernel: f.kernel, Modules: implementation.Modules(known)}
 	if f.kernel == image.DefaultKernel {
 		wanted.Sources = implementation.Sources(known) // our own modules are not written for every kernel
 	}

@@ -276,7 +276,7 @@ func TestGuestThatPanics(t *testing.T) {
 
 // TestSubjectThatIsNotThere boots guests without the modules of the subject.
 func TestSubjectThatIsNotThere(t *testing.T) {
-	without, err := image.Build(context.Background(), image.Spec{}, nil)
+	without, err := image.Build(context.Background(), image.Config{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,11 +44,11 @@ type rig struct {
 
 func newRig(tb testing.TB, mtu int) *rig {
 	tb.Helper()
-	img, err := image.Build(tb.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { tb.Log(step) })
+	img, err := image.Build(tb.Context(), image.Config{Modules: []string{"rnbd"}}, func(step string) { tb.Log(step) })
 	if err != nil {
 		tb.Fatal(err)
 	}
-	lab, err := vm.Start(tb.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: mtu})
+	lab, err := vm.Start(tb.Context(), vm.Config{Hosts: []string{"server", "client"}, Image: img, MTU: mtu})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (p *Pair) PowerBack(ctx context.Context) {
 func (p *Pair) InitiatorPowerBack(ctx context.Context) {
 	ginkgo.GinkgoHelper()
 	gomega.Expect(p.Replace(ctx, p.InitiatorHost)).To(gomega.Succeed())
-	gomega.Expect(p.Lab.Acquaint(ctx)).To(gomega.Succeed())
+	gomega.Expect(p.Lab.ResolveNeighbours(ctx)).To(gomega.Succeed())
 	gomega.Expect(p.Initiator.Start(ctx)).To(gomega.Succeed())
 }
 

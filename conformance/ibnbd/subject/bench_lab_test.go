@@ -135,9 +135,9 @@ func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	r := &serverRace{B: b, keys: keys}
 	programs := Programs{b.TempDir(), "bench"}
 	r.must(BuildReference(b.Context(), programs.Dir))
-	img, err := image.Build(b.Context(), image.Spec{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
+	img, err := image.Build(b.Context(), image.Config{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
 	r.must(err)
-	lab, err := vm.Start(b.Context(), vm.Spec{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1, Counter: counter})
+	lab, err := vm.Start(b.Context(), vm.Config{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1, Counter: counter})
 	r.must(err)
 	b.Cleanup(func() { r.must(lab.Close()) })
 	server, client := lab.Hosts()[0], lab.Hosts()[1]

@@ -33,11 +33,11 @@ func newReferencePair(ctx context.Context, t *testing.T) *referencePair {
 	if err := BuildReference(ctx, programs.Dir); err != nil {
 		t.Fatal(err)
 	}
-	img, err := image.Build(ctx, image.Spec{}, func(step string) { t.Log(step) })
+	img, err := image.Build(ctx, image.Config{}, func(step string) { t.Log(step) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab, err := vm.Start(ctx, vm.Spec{Hosts: []string{"server", "client"}, Image: img})
+	lab, err := vm.Start(ctx, vm.Config{Hosts: []string{"server", "client"}, Image: img})
 	if err != nil {
 		t.Fatal(err)
 	}

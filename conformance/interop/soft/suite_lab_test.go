@@ -42,9 +42,9 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx context.Context) {
-	img, err := image.Build(ctx, image.Spec{}, func(step string) { GinkgoWriter.Println(step) })
+	img, err := image.Build(ctx, image.Config{}, func(step string) { GinkgoWriter.Println(step) })
 	Expect(err).NotTo(HaveOccurred())
-	lab, err = vm.Start(ctx, vm.Spec{Image: img, Hosts: []string{"alpha"}, Rails: 1, MTU: vm.LargeMTU})
+	lab, err = vm.Start(ctx, vm.Config{Image: img, Hosts: []string{"alpha"}, Rails: 1, MTU: vm.LargeMTU})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(lab.Close()).To(Succeed()) })
 	guest = lab.Host("alpha")

@@ -44,9 +44,9 @@ func TestLab(t *testing.T) {
 
 var _ = BeforeSuite(func(ctx context.Context) {
 	binary := buildGuestTest(ctx)
-	img, err := image.Build(ctx, image.Spec{Modules: []string{"rnbd"}}, func(step string) { GinkgoWriter.Println(step) })
+	img, err := image.Build(ctx, image.Config{Modules: []string{"rnbd"}}, func(step string) { GinkgoWriter.Println(step) })
 	Expect(err).NotTo(HaveOccurred())
-	lab, err = vm.Start(ctx, vm.Spec{Image: img, MTU: vm.LargeMTU})
+	lab, err = vm.Start(ctx, vm.Config{Image: img, MTU: vm.LargeMTU})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(lab.Close()).To(Succeed()) })
 	alpha, beta = lab.Host("alpha"), lab.Host("beta")
