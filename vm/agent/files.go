@@ -104,12 +104,12 @@ func (c *Client) ReadFiles(ctx context.Context, patterns ...string) ([]Content, 
 
 // Mkdir makes a directory; in configfs that makes an object.
 func (c *Client) Mkdir(ctx context.Context, name string) error {
-	return c.call(ctx, wire.OpMkdir, wire.Path{Path: name}, nil, nil)
+	return c.call(ctx, wire.OpMkdir, wire.FilePath{Path: name}, nil, nil)
 }
 
 // Remove removes a file or an empty directory.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.call(ctx, wire.OpRemove, wire.Path{Path: name}, nil, nil)
+	return c.call(ctx, wire.OpRemove, wire.FilePath{Path: name}, nil, nil)
 }
 
 // Symlink makes a symbolic link name that holds target.
@@ -143,7 +143,7 @@ func (c *Client) Unpack(ctx context.Context, layer string) error {
 
 // readChunks has take called with the content of a file, chunk by chunk.
 func (c *Client) readChunks(ctx context.Context, name string, take func([]byte) error) error {
-	st, err := c.begin(ctx, wire.OpRead, wire.Path{Path: name})
+	st, err := c.begin(ctx, wire.OpRead, wire.FilePath{Path: name})
 	if err != nil {
 		return err
 	}

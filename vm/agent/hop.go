@@ -92,7 +92,7 @@ func (c *Client) files(ctx context.Context, call FileCall) (FileAnswer, error) {
 
 // ask asks the guest about files.
 func (c *Client) ask(ctx context.Context, call FileCall) (a FileAnswer, err error) {
-	switch name := (wire.Path{Path: call.Path}); call.Op {
+	switch name := (wire.FilePath{Path: call.Path}); call.Op {
 	case ReadFile:
 		a.Data, err = c.readWhole(ctx, call.Path)
 	case WriteFile:
@@ -113,7 +113,7 @@ func (c *Client) ask(ctx context.Context, call FileCall) (a FileAnswer, err erro
 		err = c.call(ctx, wire.OpGlob, name, nil, &a.Names)
 	case ReadFiles:
 		var read []wire.Content
-		err = c.call(ctx, wire.OpReadAll, wire.Paths{Paths: call.Patterns}, nil, &read)
+		err = c.call(ctx, wire.OpReadAll, wire.FilePatterns{Paths: call.Patterns}, nil, &read)
 		for _, content := range read {
 			a.Files = append(a.Files, Content(content))
 		}
@@ -139,7 +139,7 @@ func (c *Client) writeOnce(ctx context.Context, name string, data []byte) error 
 		return fmt.Errorf("guest write %s: %d bytes: the limit is %d", name, len(data), wire.MaxMessage)
 	}
 	var written wire.Count
-	if err := c.call(ctx, wire.OpWrite, wire.Path{Path: name}, nonNil(data), &written); err != nil {
+	if err := c.call(ctx, wire.OpWrite, wire.FilePath{Path: name}, nonNil(data), &written); err != nil {
 		return err
 	}
 	if written.Count != int64(len(data)) {
@@ -148,7 +148,7 @@ func (c *Client) writeOnce(ctx context.Context, name string, data []byte) error 
 	return nil
 }
 
-func (c *Client) describe(ctx context.Context, op string, name wire.Path) (FileInfo, error) {
+func (c *Client) describe(ctx context.Context, op string, name wire.FilePath) (FileInfo, error) {
 	var info wire.FileInfo
 	err := c.call(ctx, op, name, nil, &info)
 	return fileInfo(info), err

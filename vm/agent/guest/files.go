@@ -17,7 +17,7 @@ import (
 
 // read sends a file's content as it is read.
 func read(ctx context.Context, _ *session, st *stream, raw json.RawMessage) (any, error) {
-	args, err := arguments[wire.Path](raw)
+	args, err := arguments[wire.FilePath](raw)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func read(ctx context.Context, _ *session, st *stream, raw json.RawMessage) (any
 // write writes to an existing file with one write call, as sysfs and its like want it. The system calls are made here and
 // not by package os, which would go on after a short write and hide EINTR.
 func write(_ context.Context, _ *session, st *stream, raw json.RawMessage) (any, error) {
-	args, err := arguments[wire.Path](raw)
+	args, err := arguments[wire.FilePath](raw)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func writeFile(name string, content io.Reader, perm fs.FileMode) error {
 	return os.Chmod(name, perm) // the file may have been there, and the umask in the way
 }
 
-func stat(_ context.Context, args wire.Path) (any, error) {
+func stat(_ context.Context, args wire.FilePath) (any, error) {
 	info, err := os.Stat(args.Path)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func stat(_ context.Context, args wire.Path) (any, error) {
 	return describe(info), nil
 }
 
-func lstat(_ context.Context, args wire.Path) (any, error) {
+func lstat(_ context.Context, args wire.FilePath) (any, error) {
 	info, err := os.Lstat(args.Path)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func describe(info fs.FileInfo) wire.FileInfo {
 }
 
 // readDir lists a directory. An entry that goes away meanwhile, as they do in sysfs, is left out.
-func readDir(_ context.Context, args wire.Path) (any, error) {
+func readDir(_ context.Context, args wire.FilePath) (any, error) {
 	entries, err := os.ReadDir(args.Path)
 	if err != nil {
 		return nil, err
@@ -134,12 +134,12 @@ func readDir(_ context.Context, args wire.Path) (any, error) {
 	return infos, nil
 }
 
-func readlink(_ context.Context, args wire.Path) (any, error) { return os.Readlink(args.Path) }
+func readlink(_ context.Context, args wire.FilePath) (any, error) { return os.Readlink(args.Path) }
 
-func glob(_ context.Context, args wire.Path) (any, error) { return filepath.Glob(args.Path) }
+func glob(_ context.Context, args wire.FilePath) (any, error) { return filepath.Glob(args.Path) }
 
 // readAll reads the files that match one of the patterns. One that goes away meanwhile, as they do in sysfs, is left out.
-func readAll(_ context.Context, args wire.Paths) (any, error) {
+func readAll(_ context.Context, args wire.FilePatterns) (any, error) {
 	var names []string
 	for _, pattern := range args.Paths {
 		found, err := filepath.Glob(pattern)
@@ -162,10 +162,12 @@ func readAll(_ context.Context, args wire.Paths) (any, error) {
 	return files, nil
 }
 
-func mkdir(_ context.Context, args wire.Path) (any, error) { return nil, os.Mkdir(args.Path, 0o755) }
+func mkdir(_ context.Context, args wire.FilePath) (any, error) {
+	return nil, os.Mkdir(args.Path, 0o755)
+}
 
 // remove removes a file with unlink or a directory with rmdir; the errno is that of the one that fits.
-func remove(_ context.Context, args wire.Path) (any, error) {
+func remove(_ context.Context, args wire.FilePath) (any, error) {
 	info, err := os.Lstat(args.Path)
 	if err != nil {
 		return nil, err

@@ -81,13 +81,13 @@ type Wake struct {
 	Now  int64  `json:"now"`  // CLOCK_REALTIME, nanoseconds
 }
 
-// Path names a file, or a pattern of files.
-type Path struct {
+// FilePath names a file, or a pattern of files.
+type FilePath struct {
 	Path string `json:"path"`
 }
 
-// Paths names files by patterns.
-type Paths struct {
+// FilePatterns names files by patterns.
+type FilePatterns struct {
 	Paths []string `json:"paths"`
 }
 
