@@ -115,7 +115,7 @@ func (rec *Recording) Close() error {
 }
 
 // write adds a frame; rail.mu is held. The time is that of writing, so that times in the file never go back.
-func (rec *Recording) write(fate Fate, data []byte) {
+func (rec *Recording) write(fate Disposition, data []byte) {
 	if rec.err != nil {
 		return
 	}

@@ -149,7 +149,7 @@ func TestSubscriptionShowsFates(t *testing.T) {
 	p.b.expect("2")
 	for _, want := range []string{"dropped 1 alpha>beta", "forwarded 2 alpha>beta"} {
 		s := <-sub.Frames()
-		got := fmt.Sprintf("%s %s %s>%s", s.Fate, s.Frame.Data[14:], s.Frame.From, s.Frame.To)
+		got := fmt.Sprintf("%s %s %s>%s", s.Disposition, s.Frame.Data[14:], s.Frame.From, s.Frame.To)
 		if got != want {
 			t.Errorf("the sighting is %q, want %q", got, want)
 		}

@@ -8,19 +8,19 @@ import (
 	"sync/atomic"
 )
 
-// Fate says what became of a frame.
-type Fate string
+// Disposition says what became of a frame.
+type Disposition string
 
 // The fates of a frame.
 const (
-	Forwarded Fate = "forwarded" // it left the rail, as it is shown
-	Dropped   Fate = "dropped"   // it did not arrive as it is shown: a fault or a full queue lost it, or a fault changed it
+	Forwarded Disposition = "forwarded" // it left the rail, as it is shown
+	Dropped   Disposition = "dropped"   // it did not arrive as it is shown: a fault or a full queue lost it, or a fault changed it
 )
 
-// Sighting is a frame and its fate. A delayed frame is seen when it leaves, and a flooded one once.
-type Sighting struct {
-	Frame *Frame
-	Fate  Fate
+// Observation is a frame and its fate. A delayed frame is seen when it leaves, and a flooded one once.
+type Observation struct {
+	Frame       *Frame
+	Disposition Disposition
 }
 
 // hook is a function that sees frames before the faults do.
@@ -48,14 +48,14 @@ func (r *Rail) Hook(see func(f *Frame)) (remove func()) {
 // Subscription brings copies of all frames of a rail to a reader that may take its time.
 type Subscription struct {
 	rail   *Rail
-	frames chan Sighting
+	frames chan Observation
 	lost   atomic.Uint64
 }
 
 // Subscribe begins to collect sightings for a reader. At most buffer of them wait (at least 1); what does not fit is lost to
 // this reader alone, and counted.
 func (r *Rail) Subscribe(buffer int) *Subscription {
-	s := &Subscription{rail: r, frames: make(chan Sighting, max(buffer, 1))}
+	s := &Subscription{rail: r, frames: make(chan Observation, max(buffer, 1))}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -68,7 +68,7 @@ func (r *Rail) Subscribe(buffer int) *Subscription {
 }
 
 // Frames is where the sightings come; it is closed with the subscription.
-func (s *Subscription) Frames() <-chan Sighting { return s.frames }
+func (s *Subscription) Frames() <-chan Observation { return s.frames }
 
 // Lost is how many sightings did not fit into the buffer.
 func (s *Subscription) Lost() uint64 { return s.lost.Load() }
@@ -86,7 +86,7 @@ func (s *Subscription) Close() {
 	close(s.frames)
 }
 
-func (s *Subscription) show(sighting Sighting) {
+func (s *Subscription) show(sighting Observation) {
 	select {
 	case s.frames <- sighting:
 	default:
@@ -98,12 +98,12 @@ func (s *Subscription) show(sighting Sighting) {
 // each destination.
 type sightings struct {
 	number uint64
-	fate   Fate
+	fate   Disposition
 	to     string
 }
 
 // seen says whether this is the same frame with the same fate, on its way to another destination.
-func (s *sightings) seen(fate Fate, f *Frame) bool {
+func (s *sightings) seen(fate Disposition, f *Frame) bool {
 	again := s.number == f.Number && s.fate == fate && s.to != f.To
 	if !again {
 		*s = sightings{f.Number, fate, f.To}
@@ -112,7 +112,7 @@ func (s *sightings) seen(fate Fate, f *Frame) bool {
 }
 
 // observe shows a frame and its fate to recordings and subscriptions; r.mu is held.
-func (r *Rail) observe(fate Fate, f *Frame) {
+func (r *Rail) observe(fate Disposition, f *Frame) {
 	if len(r.recordings) == 0 && len(r.subs) == 0 || r.sightings.seen(fate, f) {
 		return
 	}
@@ -122,7 +122,7 @@ func (r *Rail) observe(fate Fate, f *Frame) {
 	if len(r.subs) == 0 {
 		return
 	}
-	sighting := Sighting{f.Clone(), fate}
+	sighting := Observation{f.Clone(), fate}
 	for _, s := range r.subs {
 		s.show(sighting)
 	}
