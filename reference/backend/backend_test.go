@@ -75,8 +75,8 @@ func TestSharesWrites(t *testing.T) {
 		{"mem:1M", "mem:1M", false},
 		{"mem:1M", "file:" + disk, false},
 	} {
-		a, err1 := backend.ParseSpec(c.a)
-		b, err2 := backend.ParseSpec(c.b)
+		a, err1 := backend.ParseConfig(c.a)
+		b, err2 := backend.ParseConfig(c.b)
 		got, err3 := a.SharesWrites(b)
 		if err := errors.Join(err1, err2, err3); err != nil || got != c.want {
 			t.Errorf("%s and %s share writes: %v, want %v (%v)", c.a, c.b, got, c.want, err)
@@ -94,8 +94,8 @@ func TestSharesWritesOfDevices(t *testing.T) {
 	if err := unix.Mknod(other, unix.S_IFBLK|0o600, int(stat.Rdev)); err != nil {
 		t.Skipf("no device node can be made: %v", err)
 	}
-	a, err1 := backend.ParseSpec(node)
-	b, err2 := backend.ParseSpec(other)
+	a, err1 := backend.ParseConfig(node)
+	b, err2 := backend.ParseConfig(other)
 	got, err3 := a.SharesWrites(b)
 	if err := errors.Join(err1, err2, err3); err != nil || !got {
 		t.Errorf("%s and %s share writes: %v (%v)", node, other, got, err)
@@ -268,12 +268,12 @@ func TestSpecsAreCheckedBeforeTheyAreOpened(t *testing.T) {
 		"mem:1M,ro": "no options", "mem:1M,volatile": "only a file that can be written can be volatile",
 		"/dev/sda,volatile": "only a file that can be written", "file:x,ro,volatile": "only a file that can be written", "x": "must be mem:SIZE",
 	} {
-		if _, err := backend.ParseSpec(s); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), want) {
+		if _, err := backend.ParseConfig(s); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, must be refused with %q", s, err, want)
 		}
 	}
 	for _, s := range []string{"mem:512", "mem:64T", "file:/nowhere/x", "file:x,1M,ro", "/nowhere", "/dev/null,ro,cached"} {
-		if _, err := backend.ParseSpec(s); err != nil {
+		if _, err := backend.ParseConfig(s); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
 	}

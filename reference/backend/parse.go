@@ -13,35 +13,35 @@ import (
 	"syscall"
 )
 
-// Spec is a backend as a person names it: mem:SIZE, file:PATH, file:PATH,SIZE or the path of a block device. The word ro
+// Config is a backend as a person names it: mem:SIZE, file:PATH, file:PATH,SIZE or the path of a block device. The word ro
 // behind a comma makes it read-only; cached lets a block device go through the page cache; volatile puts a write cache before a
 // file that is lost with the process.
-type Spec struct {
+type Config struct {
 	text     string
 	path     string // of the file or block device; "" for memory
 	readOnly bool
 	open     func() (Backend, error)
 }
 
-// ParseSpec reads a Spec and opens nothing. Errors name the word at fault and its limit.
-func ParseSpec(s string) (Spec, error) {
+// ParseConfig reads a Spec and opens nothing. Errors name the word at fault and its limit.
+func ParseConfig(s string) (Config, error) {
 	words := strings.Split(s, ",")
 	var o parseOptions
 	for _, w := range words[1:] {
 		if err := o.take(w); err != nil {
-			return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
+			return Config{}, fmt.Errorf("backend %.64q: %w", s, err)
 		}
 	}
 	spec, err := o.spec(words[0])
 	if err != nil {
-		return Spec{}, fmt.Errorf("backend %.64q: %w", s, err)
+		return Config{}, fmt.Errorf("backend %.64q: %w", s, err)
 	}
 	spec.text = s
 	return spec, nil
 }
 
 // SharesWrites says whether two backends, of which each is open, write the same file or block device, whatever path each has to it.
-func (s Spec) SharesWrites(other Spec) (bool, error) {
+func (s Config) SharesWrites(other Config) (bool, error) {
 	if s.readOnly || other.readOnly || s.path == "" || other.path == "" {
 		return false, nil
 	}
@@ -57,7 +57,7 @@ func (s Spec) SharesWrites(other Spec) (bool, error) {
 }
 
 // Open opens the backend.
-func (s Spec) Open() (Backend, error) {
+func (s Config) Open() (Backend, error) {
 	b, err := s.open()
 	if err != nil {
 		return nil, fmt.Errorf("backend %.64q: %w", s.text, err)
@@ -67,7 +67,7 @@ func (s Spec) Open() (Backend, error) {
 
 // Parse reads a Spec and opens the backend.
 func Parse(s string) (Backend, error) {
-	spec, err := ParseSpec(s)
+	spec, err := ParseConfig(s)
 	if err != nil {
 		return nil, err
 	}
@@ -80,32 +80,32 @@ type parseOptions struct {
 }
 
 // spec finds what opens a backend with these options.
-func (o parseOptions) spec(what string) (Spec, error) {
+func (o parseOptions) spec(what string) (Config, error) {
 	kind, rest, _ := strings.Cut(what, ":")
 	switch {
 	case o.volatile && (kind != "file" || o.readOnly || o.cached):
-		return Spec{}, fmt.Errorf("only a file that can be written can be volatile: %w", syscall.EINVAL)
+		return Config{}, fmt.Errorf("only a file that can be written can be volatile: %w", syscall.EINVAL)
 	case kind == "mem" && o != parseOptions{}:
-		return Spec{}, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
+		return Config{}, fmt.Errorf("a memory device has no options: %w", syscall.EINVAL)
 	case kind == "mem":
 		size, err := ParseSize(rest)
 		if err == nil {
 			err = checkSize(size, maxMemory)
 		}
-		return Spec{open: func() (Backend, error) { return NewMemory(size, 0) }}, err
+		return Config{open: func() (Backend, error) { return NewMemory(size, 0) }}, err
 	case kind == "file" && rest == "":
-		return Spec{}, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
+		return Config{}, fmt.Errorf("the path of the file is missing: %w", syscall.EINVAL)
 	case o.volatile:
 		open := func() (Backend, error) { return OpenVolatile(rest, o.size) }
-		return Spec{path: rest, open: open}, checkSize(o.size, maxMemory)
+		return Config{path: rest, open: open}, checkSize(o.size, maxMemory)
 	case kind == "file" && !o.cached:
 		open := func() (Backend, error) { return OpenFile(rest, o.size, o.readOnly) }
-		return Spec{path: rest, readOnly: o.readOnly, open: open}, checkSize(o.size, math.MaxInt64)
+		return Config{path: rest, readOnly: o.readOnly, open: open}, checkSize(o.size, math.MaxInt64)
 	case strings.HasPrefix(what, "/") && o.size == 0:
 		open := func() (Backend, error) { return OpenBlock(what, o.readOnly, !o.cached) }
-		return Spec{path: what, readOnly: o.readOnly, open: open}, nil
+		return Config{path: what, readOnly: o.readOnly, open: open}, nil
 	}
-	return Spec{}, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro][,volatile] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
+	return Config{}, fmt.Errorf("must be mem:SIZE, file:PATH[,SIZE][,ro][,volatile] or the path of a block device[,ro][,cached]: %w", syscall.EINVAL)
 }
 
 // maxMemory is more than any machine has, in bytes.

@@ -23,7 +23,7 @@ import (
 type plan struct {
 	cfg      ibnbd.ServerConfig // without devices, and backends of its exports, until they are opened
 	listen   []netip.Addr
-	backends []backend.Spec // of the exports, in order
+	backends []backend.Config // of the exports, in order
 }
 
 // plan checks all options that can be checked without opening anything.
@@ -75,7 +75,7 @@ func (o *options) planExports(p *plan) error {
 		if !ok || name == "" || what == "" {
 			return program.Usagef("--export %q is not of the form NAME=BACKEND", text)
 		}
-		spec, err := backend.ParseSpec(what)
+		spec, err := backend.ParseConfig(what)
 		if err != nil {
 			return program.Usagef("--export %.64s: %w", name, err)
 		}

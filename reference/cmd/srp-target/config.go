@@ -31,7 +31,7 @@ type plan struct {
 // unit is a logical unit, with its backend once that is open.
 type unit struct {
 	serial  string
-	spec    backend.Spec
+	spec    backend.Config
 	backend backend.Backend
 }
 
@@ -99,7 +99,7 @@ func (o *options) planUnits(p *plan) error {
 		if slices.ContainsFunc(p.units, func(u unit) bool { return u.serial == serial }) {
 			return program.Usagef("--lun %.64s is given twice", serial)
 		}
-		spec, err := backend.ParseSpec(what)
+		spec, err := backend.ParseConfig(what)
 		if err != nil {
 			return program.Usagef("--lun %.64s: %w", serial, err)
 		}
