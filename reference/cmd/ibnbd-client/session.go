@@ -101,7 +101,7 @@ func (o *sessionOptions) connect(ctx context.Context, log *slog.Logger, changed 
 }
 
 // pathConfig opens the device that a path starts from, unless that is open.
-func (c *connection) pathConfig(o *sessionOptions, p address.Path) (ibtrs.PathConfig, error) {
+func (c *connection) pathConfig(o *sessionOptions, p address.Endpoints) (ibtrs.PathConfig, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	dev := c.devices[p.Source]
@@ -116,7 +116,7 @@ func (c *connection) pathConfig(o *sessionOptions, p address.Path) (ibtrs.PathCo
 }
 
 // addPath connects another path.
-func (c *connection) addPath(ctx context.Context, o *sessionOptions, p address.Path) error {
+func (c *connection) addPath(ctx context.Context, o *sessionOptions, p address.Endpoints) error {
 	pc, err := c.pathConfig(o, p)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (c *connection) closeDevices() error {
 }
 
 // config checks the options, and finds the paths.
-func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []address.Path, error) {
+func (o *sessionOptions) config(log *slog.Logger) (ibnbd.ClientConfig, []address.Endpoints, error) {
 	cfg, err := o.session(log)
 	if err != nil {
 		return cfg, nil, err
@@ -177,8 +177,8 @@ func (o *sessionOptions) session(log *slog.Logger) (ibnbd.ClientConfig, error) {
 	return cfg, nil
 }
 
-func parsePaths(texts []string) ([]address.Path, error) {
-	var paths []address.Path
+func parsePaths(texts []string) ([]address.Endpoints, error) {
+	var paths []address.Endpoints
 	for _, text := range texts {
 		p, err := parsePath(text)
 		if err != nil {
@@ -193,8 +193,8 @@ func parsePaths(texts []string) ([]address.Path, error) {
 }
 
 // parsePath reads the two ends of a path. Without a source, routing decides, now.
-func parsePath(text string) (address.Path, error) {
-	p, err := address.ParsePath(text)
+func parsePath(text string) (address.Endpoints, error) {
+	p, err := address.ParseEndpoints(text)
 	if err != nil || p.Source.IsValid() {
 		return p, err
 	}

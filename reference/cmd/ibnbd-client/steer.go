@@ -182,7 +182,7 @@ func (r *mapper) steerPath(ctx context.Context, verb, text string) error {
 }
 
 // path finds the path between two addresses; nil if there is none.
-func (r *mapper) path(ends address.Path) *ibtrs.Path {
+func (r *mapper) path(ends address.Endpoints) *ibtrs.Path {
 	for _, p := range r.conn.Session().Paths() {
 		if same(p.Config().Device.Addr(), ends.Source) && same(p.Config().Server.Addr(), ends.Server) {
 			return p

@@ -45,44 +45,44 @@ func Local(text string) (netip.Addr, error) {
 	return zoned(ip, net.Interfaces)
 }
 
-// Path is the two ends of a path, seen from the client.
-type Path struct {
+// Endpoints is the two ends of a path, seen from the client.
+type Endpoints struct {
 	Source netip.Addr // not valid: routing decides
 	Server netip.Addr
 }
 
-// ParsePath reads SERVER, SOURCE@SERVER or SOURCE,SERVER. The two ends have the same IP version. Of link-local ones it
+// ParseEndpoints reads SERVER, SOURCE@SERVER or SOURCE,SERVER. The two ends have the same IP version. Of link-local ones it
 // completes the interface.
-func ParsePath(text string) (p Path, err error) {
+func ParseEndpoints(text string) (p Endpoints, err error) {
 	server := text
 	if cut := strings.IndexAny(text, "@,"); cut >= 0 {
 		if p.Source, err = Local(text[:cut]); err != nil {
-			return Path{}, fmt.Errorf("source: %w", err)
+			return Endpoints{}, fmt.Errorf("source: %w", err)
 		}
 		server = text[cut+1:]
 	}
 	if p.Server, err = Parse(server); err != nil {
-		return Path{}, fmt.Errorf("server: %w", err)
+		return Endpoints{}, fmt.Errorf("server: %w", err)
 	}
 	return p.complete()
 }
 
 // complete makes the two ends fit each other.
-func (p Path) complete() (Path, error) {
+func (p Endpoints) complete() (Endpoints, error) {
 	switch {
 	case !p.Source.IsValid() && needsZone(p.Server):
-		return Path{}, fmt.Errorf("server: %s is link-local: say the interface, as in %[1]s%%eth0, or give a source", p.Server)
+		return Endpoints{}, fmt.Errorf("server: %s is link-local: say the interface, as in %[1]s%%eth0, or give a source", p.Server)
 	case !p.Source.IsValid():
 		return p, nil
 	case p.Source.Is4() != p.Server.Is4():
-		return Path{}, fmt.Errorf("source %s and server %s are of different IP versions", p.Source, p.Server)
+		return Endpoints{}, fmt.Errorf("source %s and server %s are of different IP versions", p.Source, p.Server)
 	case needsZone(p.Server) && !p.Source.IsLinkLocalUnicast():
-		return Path{}, fmt.Errorf("server: %s is link-local and the source %s is not: say the interface, as in %[1]s%%eth0", p.Server, p.Source)
+		return Endpoints{}, fmt.Errorf("server: %s is link-local and the source %s is not: say the interface, as in %[1]s%%eth0", p.Server, p.Source)
 	case needsZone(p.Server):
 		p.Server = p.Server.WithZone(p.Source.Zone())
 	}
 	if p.Server.Zone() != "" && p.Source.Zone() != "" && p.Server.Zone() != p.Source.Zone() {
-		return Path{}, fmt.Errorf("source %s and server %s are on different interfaces", p.Source, p.Server)
+		return Endpoints{}, fmt.Errorf("source %s and server %s are on different interfaces", p.Source, p.Server)
 	}
 	return p, nil
 }

@@ -30,7 +30,7 @@ func TestParsePath(t *testing.T) {
 		"::ffff:10.0.0.2@::ffff:10.0.0.1":                "10.0.0.2@10.0.0.1",
 		"ip:2001:db8:0:0:0:0:0:2,gid:2001:db8:0:0::0001": "2001:db8::2@2001:db8::1",
 	} {
-		p, err := ParsePath(in)
+		p, err := ParseEndpoints(in)
 		if got := p.Source.String() + "@" + p.Server.String(); err != nil || got != want {
 			t.Errorf("%s is %s (%v), must be %s", in, got, err, want)
 		}
@@ -59,7 +59,7 @@ func TestParsePathRefuses(t *testing.T) {
 		"src=10.0.0.2,dst=10.0.0.1":    `source: "src=10.0.0.2" is not an IP address`,
 		"gid:::ffff:10.0.0.2,10.0.0.x": `server: "10.0.0.x" is not an IP address`,
 	} {
-		if p, err := ParsePath(in); err == nil || !strings.Contains(err.Error(), want) {
+		if p, err := ParseEndpoints(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is %v (%v), must be refused with %q", in, p, err, want)
 		}
 	}
