@@ -24,12 +24,12 @@ type Host interface {
 	Load(ctx context.Context, module string, params ...string) error
 	// KernelLog gives the last lines of the kernel log, n at most.
 	KernelLog(ctx context.Context, n int) ([]string, error)
-	// Do does one of the things in [deeds].
-	Do(ctx context.Context, deed string) error
+	// Do does one of the things in [hostActions].
+	Do(ctx context.Context, action string) error
 }
 
-// deeds are what can be done to a host.
-var deeds = map[string]string{
+// hostActions are what can be done to a host.
+var hostActions = map[string]string{
 	"reboot":  "reset the machine, without a word to the guest",
 	"kill":    "end the machine at once, as a loss of power does",
 	"replace": "give the host a new machine",
@@ -43,8 +43,8 @@ type Recording interface {
 	Close() error
 }
 
-// Bench is a lab as a person works with it. Its functions are those of vm.Lab.
-type Bench struct {
+// Console is a lab as a person works with it. Its functions are those of vm.Lab.
+type Console struct {
 	Hosts  []Host
 	Fabric *fabric.Fabric
 	Record func(dir, note string) (Recording, error)
@@ -73,7 +73,7 @@ func Usage(err error) bool {
 }
 
 // Run reads lines and does what they say, until they end or ctx does. A recording that goes on is ended.
-func (b *Bench) Run(ctx context.Context, in io.Reader) error {
+func (b *Console) Run(ctx context.Context, in io.Reader) error {
 	b.lines = lines(ctx, in)
 	err := b.follow(ctx)
 	if b.recording != nil {
@@ -82,7 +82,7 @@ func (b *Bench) Run(ctx context.Context, in io.Reader) error {
 	return err
 }
 
-func (b *Bench) follow(ctx context.Context) error {
+func (b *Console) follow(ctx context.Context) error {
 	for number := 1; ; number++ {
 		line, more := b.next(ctx, "lab> ")
 		if !more {
@@ -119,7 +119,7 @@ func lines(ctx context.Context, in io.Reader) <-chan string {
 }
 
 // next gives the next line, false at the end.
-func (b *Bench) next(ctx context.Context, prompt string) (string, bool) {
+func (b *Console) next(ctx context.Context, prompt string) (string, bool) {
 	if b.Prompt {
 		fmt.Fprint(b.Out, prompt)
 	}
@@ -132,7 +132,7 @@ func (b *Bench) next(ctx context.Context, prompt string) (string, bool) {
 }
 
 // line does what one line says. An empty line and one that begins with # say nothing.
-func (b *Bench) line(ctx context.Context, line string) error {
+func (b *Console) line(ctx context.Context, line string) error {
 	words := strings.Fields(line)
 	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 		return nil
@@ -146,7 +146,7 @@ func (b *Bench) line(ctx context.Context, line string) error {
 }
 
 // host finds a host by its name.
-func (b *Bench) host(name string) (Host, error) {
+func (b *Console) host(name string) (Host, error) {
 	var names []string
 	for _, h := range b.Hosts {
 		if h.Name() == name {
@@ -157,9 +157,9 @@ func (b *Bench) host(name string) (Host, error) {
 	return nil, usage("there is no host %q; hosts are %s", name, strings.Join(names, ", "))
 }
 
-func (b *Bench) say(format string, args ...any) { fmt.Fprintf(b.Out, format+"\n", args...) }
+func (b *Console) say(format string, args ...any) { fmt.Fprintf(b.Out, format+"\n", args...) }
 
-func (b *Bench) endRecording() error {
+func (b *Console) endRecording() error {
 	recording := b.recording
 	b.recording = nil
 	if err := recording.Close(); err != nil {

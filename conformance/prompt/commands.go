@@ -19,48 +19,48 @@ import (
 // command is one word that a line can begin with.
 type command struct {
 	name, takes, does string
-	run               func(b *Bench, ctx context.Context, args []string) error
+	run               func(b *Console, ctx context.Context, args []string) error
 }
 
 // commands are all of them, in the order of help.
 func commands() []command {
 	all := []command{
-		{"help", "", "list the commands", (*Bench).help},
-		{"hosts", "", "list the hosts, with their addresses", (*Bench).listHosts},
-		{"on", "HOST COMMAND...", "run a shell command on a host", (*Bench).on},
-		{"shell", "HOST", "give the following lines, up to one that says exit, to a shell on a host", (*Bench).shell},
-		{"load", "HOST MODULE [PARAM=VALUE...]", "load a kernel module", (*Bench).load},
-		{"log", "HOST [LINES]", "show the end of the kernel log, 20 lines", (*Bench).log},
-		{"capture", "start DIRECTORY | stop", "record all rails into pcapng files", (*Bench).capture},
-		{"fault", "add RAIL FAULT... | list | remove NUMBER | clear", "break the wire; 'fault help' tells how", (*Bench).fault},
-		{"events", "[LINES]", "show the last of what happened on the wire, 20 lines", (*Bench).events},
-		{"wait", "DURATION", "wait, such as 10s", (*Bench).wait},
-		{"reset", "", "take faults away, wake hung hosts, replace dead ones", (*Bench).reset},
-		{"quit", "", "end the lab", func(*Bench, context.Context, []string) error { return errQuit }},
+		{"help", "", "list the commands", (*Console).help},
+		{"hosts", "", "list the hosts, with their addresses", (*Console).listHosts},
+		{"on", "HOST COMMAND...", "run a shell command on a host", (*Console).on},
+		{"shell", "HOST", "give the following lines, up to one that says exit, to a shell on a host", (*Console).shell},
+		{"load", "HOST MODULE [PARAM=VALUE...]", "load a kernel module", (*Console).load},
+		{"log", "HOST [LINES]", "show the end of the kernel log, 20 lines", (*Console).log},
+		{"capture", "start DIRECTORY | stop", "record all rails into pcapng files", (*Console).capture},
+		{"fault", "add RAIL FAULT... | list | remove NUMBER | clear", "break the wire; 'fault help' tells how", (*Console).fault},
+		{"events", "[LINES]", "show the last of what happened on the wire, 20 lines", (*Console).events},
+		{"wait", "DURATION", "wait, such as 10s", (*Console).wait},
+		{"reset", "", "take faults away, wake hung hosts, replace dead ones", (*Console).reset},
+		{"quit", "", "end the lab", func(*Console, context.Context, []string) error { return errQuit }},
 	}
-	for _, deed := range slices.Sorted(maps.Keys(deeds)) {
-		all = append(all, command{deed, "HOST", deeds[deed], func(b *Bench, ctx context.Context, args []string) error {
-			return b.do(ctx, deed, args)
+	for _, action := range slices.Sorted(maps.Keys(hostActions)) {
+		all = append(all, command{action, "HOST", hostActions[action], func(b *Console, ctx context.Context, args []string) error {
+			return b.do(ctx, action, args)
 		}})
 	}
 	return all
 }
 
-func (b *Bench) help(context.Context, []string) error {
+func (b *Console) help(context.Context, []string) error {
 	for _, c := range commands() {
 		b.say("  %-48s %s", c.name+" "+c.takes, c.does)
 	}
 	return nil
 }
 
-func (b *Bench) listHosts(context.Context, []string) error {
+func (b *Console) listHosts(context.Context, []string) error {
 	for _, h := range b.Hosts {
 		b.say("%s: %s", h.Name(), h.About())
 	}
 	return nil
 }
 
-func (b *Bench) on(ctx context.Context, args []string) error {
+func (b *Console) on(ctx context.Context, args []string) error {
 	if len(args) < 2 {
 		return usage("on takes a host and a command")
 	}
@@ -72,7 +72,7 @@ func (b *Bench) on(ctx context.Context, args []string) error {
 }
 
 // shell feeds lines to a shell until one says exit, or there are no more.
-func (b *Bench) shell(ctx context.Context, args []string) error {
+func (b *Console) shell(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return usage("shell takes a host")
 	}
@@ -102,7 +102,7 @@ func (b *Bench) shell(ctx context.Context, args []string) error {
 	return <-ended
 }
 
-func (b *Bench) load(ctx context.Context, args []string) error {
+func (b *Console) load(ctx context.Context, args []string) error {
 	if len(args) < 2 {
 		return usage("load takes a host and a module")
 	}
@@ -113,15 +113,15 @@ func (b *Bench) load(ctx context.Context, args []string) error {
 	return h.Load(ctx, args[1], args[2:]...)
 }
 
-func (b *Bench) do(ctx context.Context, deed string, args []string) error {
+func (b *Console) do(ctx context.Context, action string, args []string) error {
 	if len(args) != 1 {
-		return usage("%s takes a host", deed)
+		return usage("%s takes a host", action)
 	}
 	h, err := b.host(args[0])
 	if err != nil {
 		return err
 	}
-	return h.Do(ctx, deed)
+	return h.Do(ctx, action)
 }
 
 // usualLines is how much of a log is shown.
@@ -139,7 +139,7 @@ func count(args []string) (int, error) {
 	return n, nil
 }
 
-func (b *Bench) log(ctx context.Context, args []string) error {
+func (b *Console) log(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return usage("log takes a host")
 	}
@@ -158,7 +158,7 @@ func (b *Bench) log(ctx context.Context, args []string) error {
 	return err
 }
 
-func (b *Bench) capture(_ context.Context, args []string) (err error) {
+func (b *Console) capture(_ context.Context, args []string) (err error) {
 	switch {
 	case len(args) == 2 && args[0] == "start":
 		if b.recording != nil {
@@ -178,7 +178,7 @@ func (b *Bench) capture(_ context.Context, args []string) (err error) {
 	return usage("capture takes start DIRECTORY, or stop")
 }
 
-func (b *Bench) events(_ context.Context, args []string) error {
+func (b *Console) events(_ context.Context, args []string) error {
 	n, err := count(args)
 	if err != nil {
 		return err
@@ -190,7 +190,7 @@ func (b *Bench) events(_ context.Context, args []string) error {
 	return nil
 }
 
-func (b *Bench) wait(ctx context.Context, args []string) error {
+func (b *Console) wait(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return usage("wait takes a duration")
 	}
@@ -206,12 +206,12 @@ func (b *Bench) wait(ctx context.Context, args []string) error {
 	}
 }
 
-func (b *Bench) reset(ctx context.Context, _ []string) error {
+func (b *Console) reset(ctx context.Context, _ []string) error {
 	b.faults = nil
 	return b.Reset(ctx)
 }
 
-func (b *Bench) fault(_ context.Context, args []string) error {
+func (b *Console) fault(_ context.Context, args []string) error {
 	if len(args) == 0 {
 		args = []string{"list"}
 	}
@@ -234,7 +234,7 @@ func (b *Bench) fault(_ context.Context, args []string) error {
 }
 
 // addFault puts a fault on a rail, or on all of them.
-func (b *Bench) addFault(rail string, words []string) error {
+func (b *Console) addFault(rail string, words []string) error {
 	f, err := ParseFault(words)
 	if err != nil {
 		return err
@@ -260,7 +260,7 @@ func (b *Bench) addFault(rail string, words []string) error {
 	return nil
 }
 
-func (b *Bench) listFaults() {
+func (b *Console) listFaults() {
 	for i, handle := range b.faults {
 		b.say("fault %d: %s: %s", i+1, handle, stateOf(handle))
 	}
@@ -277,7 +277,7 @@ func stateOf(handle *fabric.Handle) string {
 	}
 }
 
-func (b *Bench) removeFault(number string) error {
+func (b *Console) removeFault(number string) error {
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > len(b.faults) {
 		return usage("there is no fault %s: there are %d", number, len(b.faults))

@@ -14,8 +14,8 @@ import (
 )
 
 // OfLab makes a bench of a lab.
-func OfLab(lab *vm.Lab, out io.Writer, prompt bool) *Bench {
-	b := &Bench{Fabric: lab.Fabric(), Out: out, Prompt: prompt}
+func OfLab(lab *vm.Lab, out io.Writer, prompt bool) *Console {
+	b := &Console{Fabric: lab.Fabric(), Out: out, Prompt: prompt}
 	b.Record = func(dir, note string) (Recording, error) {
 		recording, err := lab.Record(dir, note)
 		if err != nil {

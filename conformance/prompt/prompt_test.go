@@ -56,7 +56,7 @@ type recording struct{ *fabric.Recording }
 func (r recording) Paths() []string { return []string{r.Path()} }
 
 // newBench makes a bench of two desks and a wire with one rail, on which a station of each name sits.
-func newBench(t *testing.T) (b *Bench, out *bytes.Buffer, done *[]string, stations map[string]*fabric.Station) {
+func newBench(t *testing.T) (b *Console, out *bytes.Buffer, done *[]string, stations map[string]*fabric.Station) {
 	t.Helper()
 	wire, err := fabric.New(t.TempDir())
 	if err != nil {
@@ -74,7 +74,7 @@ func newBench(t *testing.T) (b *Bench, out *bytes.Buffer, done *[]string, statio
 		}
 	}
 	out, done = &bytes.Buffer{}, &[]string{}
-	return &Bench{
+	return &Console{
 		Hosts: []Host{desk{"server", done}, desk{"client", done}}, Fabric: wire, Out: out,
 		Record: func(dir, note string) (Recording, error) {
 			r, err := rail.Record(filepath.Join(dir, "rail0.pcapng"), note)
