@@ -84,8 +84,8 @@ func (t *Testbed) Hang(ctx context.Context) {
 	gomega.Expect(t.TargetHost.Hang(ctx)).To(gomega.Succeed())
 }
 
-// Unhang lets a hung machine go on.
-func (t *Testbed) Unhang(ctx context.Context) {
+// Resume lets a hung machine go on.
+func (t *Testbed) Resume(ctx context.Context) {
 	ginkgo.GinkgoHelper()
 	gomega.Expect(t.TargetHost.Resume(ctx)).To(gomega.Succeed())
 }

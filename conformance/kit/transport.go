@@ -99,8 +99,8 @@ func answersConnectionRequest(ctx context.Context, t *Testbed, h *vm.Host, rail 
 	return false, fmt.Errorf("ask %s for a connection: %w", peer, err)
 }
 
-// Excuse turns failures into doubts when the guests were starved, or the transport died, in the spec that has just ended.
-func Excuse(results []verdict.Result) []verdict.Result {
+// MarkInconclusive turns failures into doubts when the guests were starved, or the transport died, in the spec that has just ended.
+func MarkInconclusive(results []verdict.Result) []verdict.Result {
 	if env.transport != "" {
 		results = excuse(results, verdict.TransportFailed, env.transport)
 	}

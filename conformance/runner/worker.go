@@ -109,7 +109,7 @@ func tell(out *sender, o orders) {
 		if !mine {
 			return
 		}
-		results := kit.Excuse(witness.Results(r))
+		results := kit.MarkInconclusive(witness.Results(r))
 		if len(results) == 0 {
 			return
 		}
@@ -118,7 +118,7 @@ func tell(out *sender, o orders) {
 			results[i].Rerun = fmt.Sprintf(o.Rerun, results[i].Spec)
 			verdicts[i] = results[i].Verdict
 		}
-		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results, Passive: kit.Excuse(kit.Passive())})
+		out.send(message{Kind: ended, Spec: claim.SpecName(r), Verdict: verdict.Worst(verdicts...), Results: results, Passive: kit.MarkInconclusive(kit.Passive())})
 	})
 }
 

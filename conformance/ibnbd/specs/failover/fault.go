@@ -90,7 +90,7 @@ var faults = []fault{
 		server: true,
 		strike: func(ctx context.Context, p *pair.Pair, _ int) func(context.Context) {
 			p.Hang(ctx)
-			return func(ctx context.Context) { p.Unhang(ctx) }
+			return func(ctx context.Context) { p.Resume(ctx) }
 		},
 	},
 	{
