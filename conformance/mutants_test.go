@@ -55,7 +55,7 @@ func TestMutantsCoverage(t *testing.T) {
 // control must be able to run them.
 func TestMutantsInLab(t *testing.T) {
 	catalogue := conformance.Catalogue()
-	configure := func(p mutant.Pair) (runner.Options, error) {
+	configure := func(p mutant.PairNames) (runner.Options, error) {
 		return conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}.WithPair(p).Options()
 	}
 	for _, m := range conformance.Mutants().InLab {

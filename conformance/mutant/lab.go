@@ -21,7 +21,7 @@ import (
 )
 
 // Configure gives the options of runs with a pair, but for what they select.
-type Configure func(Pair) (runner.Options, error)
+type Configure func(PairNames) (runner.Options, error)
 
 // RunInLab tries mutants of the lab, side by side in as many labs as the options say. With each pair a spec meets one mutant at a
 // time, so that there are as many rounds as some spec has mutants, and one for the control. Each round is a run with a report of
@@ -32,7 +32,7 @@ func RunInLab(ctx context.Context, catalogue *clauses.Catalogue, chosen []Mutant
 		return nil, err
 	}
 	r := &labRun{
-		catalogue: catalogue, configure: configure, out: &sharedWriter{to: out}, trials: trials, controls: make(map[Pair][]verdict.Result),
+		catalogue: catalogue, configure: configure, out: &sharedWriter{to: out}, trials: trials, controls: make(map[PairNames][]verdict.Result),
 	}
 	if err := r.allPairs(ctx); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ type labRun struct {
 	trials    []labTrial
 
 	mu       sync.Mutex // guards the rest
-	controls map[Pair][]verdict.Result
+	controls map[PairNames][]verdict.Result
 	rounds   []round
 }
 
@@ -71,16 +71,16 @@ func (r *labRun) allPairs(ctx context.Context) error {
 	}
 	labs, share := o.Workers, o.Workers/3
 	if share == 0 || len(others) == 0 {
-		return r.pairs(ctx, append([]Pair{most}, others...), labs)
+		return r.pairs(ctx, append([]PairNames{most}, others...), labs)
 	}
 	both, ctx := errgroup.WithContext(ctx) // the rounds of one decide nothing without the others
-	both.Go(func() error { return r.pairs(ctx, []Pair{most}, labs-share) })
+	both.Go(func() error { return r.pairs(ctx, []PairNames{most}, labs-share) })
 	both.Go(func() error { return r.pairs(ctx, others, share) })
 	return both.Wait()
 }
 
 // pairs carries out the rounds of one pair after the other, with so many labs.
-func (r *labRun) pairs(ctx context.Context, pairs []Pair, labs int) error {
+func (r *labRun) pairs(ctx context.Context, pairs []PairNames, labs int) error {
 	for _, p := range pairs {
 		o, err := r.configure(p)
 		if err != nil {
@@ -95,7 +95,7 @@ func (r *labRun) pairs(ctx context.Context, pairs []Pair, labs int) error {
 }
 
 // pair carries out the round of a pair as a control, and those of the mutants that are made of it.
-func (r *labRun) pair(ctx context.Context, p Pair, o runner.Options) error {
+func (r *labRun) pair(ctx context.Context, p PairNames, o runner.Options) error {
 	o.ReportDir = filepath.Join(o.ReportDir, p.String())
 	unbroken := make(map[string]string)
 	for _, t := range r.trials {
@@ -125,7 +125,7 @@ func (r *labRun) pair(ctx context.Context, p Pair, o runner.Options) error {
 }
 
 // round runs specs, each with the mutant that it is to meet.
-func (r *labRun) round(ctx context.Context, p Pair, o runner.Options, name string, specs map[string]string) ([]verdict.Result, error) {
+func (r *labRun) round(ctx context.Context, p PairNames, o runner.Options, name string, specs map[string]string) ([]verdict.Result, error) {
 	o.ReportDir = filepath.Join(o.ReportDir, name)
 	o.Selection = runner.Selection{Names: slices.Sorted(maps.Keys(specs))}
 	o.Kit.Mutants = specs
@@ -152,7 +152,7 @@ func (r *labRun) round(ctx context.Context, p Pair, o runner.Options, name strin
 
 // judgement is a clause that a spec has decided on a pair.
 type judgement struct {
-	pair         Pair
+	pair         PairNames
 	spec, clause string
 }
 
@@ -195,7 +195,7 @@ func (r *labRun) rows(chosen []Mutant) []matrix.Row {
 
 // count notes what the specs of a round say of their mutants.
 func (r round) count(chosen []Mutant, tallies map[string]*tally, passed map[judgement]bool) {
-	controls := make(map[string]Pair)
+	controls := make(map[string]PairNames)
 	for _, m := range chosen {
 		controls[m.Name] = m.Lab.Control
 	}
@@ -220,7 +220,7 @@ func (t *tally) take(r verdict.Result, passed bool) {
 	case r.Verdict == verdict.Fail && !passed:
 		t.Message = fmt.Sprintf("%s: the control has not passed %s", r.Spec, r.Clause)
 	case r.Verdict == verdict.Fail:
-		t.note(matrix.Sighting{Clause: r.Clause, Spec: r.Spec, Saw: r.Message})
+		t.note(matrix.Detection{Clause: r.Clause, Spec: r.Spec, Saw: r.Message})
 	case !r.Verdict.Decided():
 		t.Message = fmt.Sprintf("%s: %s", r.Spec, r.Message)
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 var (
-	pairA = Pair{Target: "a", Initiator: "a"}
-	pairB = Pair{Target: "b", Initiator: "a", With: clauses.KeyRefresh}
+	pairA = PairNames{Target: "a", Initiator: "a"}
+	pairB = PairNames{Target: "b", Initiator: "a", With: clauses.KeyRefresh}
 )
 
 // trialOf is a trial of a mutant that is made of pair a.
-func trialOf(mutant, spec string, control Pair) labTrial {
+func trialOf(mutant, spec string, control PairNames) labTrial {
 	return labTrial{mutant, runner.Spec{Name: spec}, pairA, control}
 }
 
@@ -49,7 +49,7 @@ func TestBusiest(t *testing.T) {
 		labTrial{"c", runner.Spec{Name: "three"}, pairB, pairB})
 	for _, c := range []struct {
 		trials       []labTrial
-		most, others Pair
+		most, others PairNames
 	}{{few, pairA, pairB}, {more, pairB, pairA}} {
 		if most, others := busiest(c.trials); most != c.most || len(others) != 1 || others[0] != c.others {
 			t.Errorf("%s, and %v; want %s, and %s", most, others, c.most, c.others)
@@ -60,7 +60,7 @@ func TestBusiest(t *testing.T) {
 // TestPairNames: every pair has a name of its own, which is that of a directory.
 func TestPairNames(t *testing.T) {
 	for _, c := range []struct {
-		pair Pair
+		pair PairNames
 		want string
 	}{{pairA, "a-a"}, {pairB, "b-a-key-refresh"}} {
 		if got := c.pair.String(); got != c.want {
@@ -93,9 +93,9 @@ func TestLabFates(t *testing.T) {
 		{"the suite is at fault", good, []verdict.Result{result(mine, verdict.SuiteError, verdict.SetupFailed)}, matrix.Unsound},
 		{"not judged", good, []verdict.Result{result(mine, verdict.Inconclusive, verdict.SetupFailed)}, matrix.Unsound},
 	} {
-		m := Mutant{Name: "m", Breaks: []string{mine}, Lab: &Lab{Pair: pairA, Control: pairB}}
+		m := Mutant{Name: "m", Breaks: []string{mine}, Lab: &LabTrial{Pair: pairA, Control: pairB}}
 		r := &labRun{
-			controls: map[Pair][]verdict.Result{pairB: c.control},
+			controls: map[PairNames][]verdict.Result{pairB: c.control},
 			rounds:   []round{{map[string]string{spec: m.Name}, c.results}},
 		}
 		row := r.rows([]Mutant{m})[0]

@@ -21,8 +21,8 @@ type Mutant struct {
 	Kind   matrix.Kind
 	Slow   bool // its specs wait for timers, so that it is tried first, and by specs that take minutes, too
 
-	Trial Trial // of a mutant in this process
-	Lab   *Lab  // of a mutant that needs guests
+	Trial Trial     // of a mutant in this process
+	Lab   *LabTrial // of a mutant that needs guests
 }
 
 // Clauses are the ids of the clauses that the mutant breaks, each once.
@@ -71,11 +71,11 @@ type Findings map[string]string
 // Unclaimed stands in findings for a failure that is laid to no clause.
 const Unclaimed = "no clause"
 
-// Lab is how a mutant is made in guests.
-type Lab struct {
-	Pair    Pair     // what it is made of
-	Control Pair     // where the clauses hold; the same as Pair, but for a mutant that is broken without being altered
-	Specs   []string // unless empty, names of the specs that are tried, however long they take, instead of all quick ones
+// LabTrial is how a mutant is made in guests.
+type LabTrial struct {
+	Pair    PairNames // what it is made of
+	Control PairNames // where the clauses hold; the same as Pair, but for a mutant that is broken without being altered
+	Specs   []string  // unless empty, names of the specs that are tried, however long they take, instead of all quick ones
 
 	Alteration kit.Alteration // what makes the pair look broken
 }

@@ -4,14 +4,14 @@ package mutant
 
 import "github.com/ibnbd/ibnbd/conformance/clauses"
 
-// Pair is a target and an initiator by the names of their implementations.
-type Pair struct {
+// PairNames is a target and an initiator by the names of their implementations.
+type PairNames struct {
 	Target, Initiator string
 	With              clauses.Ability // that the target is given where its owner can choose; "" leaves it as it is
 }
 
 // String names the pair for people and directories.
-func (p Pair) String() string {
+func (p PairNames) String() string {
 	name := p.Target + "-" + p.Initiator
 	if p.With != "" {
 		name += "-" + string(p.With)

@@ -139,7 +139,7 @@ func (r *run) runSpec(ctx context.Context, s Spec, t *tally, patience time.Durat
 		if _, anyway := control[key]; anyway {
 			continue
 		}
-		t.note(matrix.Sighting{Clause: key, Spec: s.Name, Saw: saw})
+		t.note(matrix.Detection{Clause: key, Spec: s.Name, Saw: saw})
 	}
 	return nil
 }

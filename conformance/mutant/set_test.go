@@ -101,7 +101,7 @@ func TestSelect(t *testing.T) {
 // TestJoin puts the sets of two protocols together.
 func TestJoin(t *testing.T) {
 	files := func() agent.FileHop { return nil }
-	inLab := Mutant{Name: "there", Breaks: []string{"TEST-WIRE-001"}, Lab: &Lab{Alteration: kit.Alteration{Target: files}}}
+	inLab := Mutant{Name: "there", Breaks: []string{"TEST-WIRE-001"}, Lab: &LabTrial{Alteration: kit.Alteration{Target: files}}}
 	s := Join(Set{InProcess: []Mutant{breaks("here", "TEST-WIRE-001")}, InLab: []Mutant{inLab}},
 		Set{InProcess: []Mutant{breaks("elsewhere", "TEST-OTHER-001")}, Excuses: []Excuse{{"why", []string{"TEST-OTHER-002"}}}})
 	if names := s.ByClause()["TEST-WIRE-001"]; !slices.Equal(names, []string{"here", "there"}) || len(s.All()) != 3 {

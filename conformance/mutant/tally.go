@@ -14,16 +14,16 @@ import (
 type tally struct{ matrix.Row }
 
 func newTally(m Mutant) *tally {
-	return &tally{matrix.Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks, Kills: []matrix.Sighting{}, Others: []matrix.Sighting{}}}
+	return &tally{matrix.Row{Mutant: m.Name, Kind: m.Kind, What: m.What, Breaks: m.Breaks, Kills: []matrix.Detection{}, Others: []matrix.Detection{}}}
 }
 
 // note keeps the first sighting of each clause.
-func (t *tally) note(s matrix.Sighting) {
+func (t *tally) note(s matrix.Detection) {
 	list := &t.Others
 	if slices.Contains(t.Breaks, s.Clause) {
 		list = &t.Kills
 	}
-	if !slices.ContainsFunc(*list, func(o matrix.Sighting) bool { return o.Clause == s.Clause }) {
+	if !slices.ContainsFunc(*list, func(o matrix.Detection) bool { return o.Clause == s.Clause }) {
 		*list = append(*list, s)
 	}
 }
@@ -32,7 +32,7 @@ func (t *tally) note(s matrix.Sighting) {
 func (t *tally) missing() []string {
 	var left []string
 	for _, key := range t.Breaks {
-		if !slices.ContainsFunc(t.Kills, func(s matrix.Sighting) bool { return s.Clause == key }) {
+		if !slices.ContainsFunc(t.Kills, func(s matrix.Detection) bool { return s.Clause == key }) {
 			left = append(left, key)
 		}
 	}
@@ -41,10 +41,10 @@ func (t *tally) missing() []string {
 
 // settle decides the fate when all specs were run. With exact, nothing may have been found beside what the mutant breaks.
 func (t *tally) settle(exact bool) {
-	slices.SortFunc(t.Kills, func(a, b matrix.Sighting) int {
+	slices.SortFunc(t.Kills, func(a, b matrix.Detection) int {
 		return slices.Index(t.Breaks, a.Clause) - slices.Index(t.Breaks, b.Clause)
 	})
-	slices.SortFunc(t.Others, func(a, b matrix.Sighting) int { return strings.Compare(a.Clause, b.Clause) })
+	slices.SortFunc(t.Others, func(a, b matrix.Detection) int { return strings.Compare(a.Clause, b.Clause) })
 	missing := t.missing()
 	switch {
 	case len(missing) == 0 && (!exact || len(t.Others) == 0):

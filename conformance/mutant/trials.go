@@ -15,7 +15,7 @@ import (
 type labTrial struct {
 	mutant        string
 	spec          runner.Spec
-	pair, control Pair
+	pair, control PairNames
 }
 
 // quick is the longest that a spec may say it takes to be tried on mutants that are not slow.
@@ -69,15 +69,15 @@ func inRounds(trials []labTrial) []map[string]string {
 }
 
 // ofPair are the trials of mutants that are made of a pair.
-func ofPair(trials []labTrial, p Pair) []labTrial {
+func ofPair(trials []labTrial, p PairNames) []labTrial {
 	return slices.DeleteFunc(slices.Clone(trials), func(t labTrial) bool { return t.pair != p })
 }
 
 // pairsOf are the pairs that there is something to try with, or that are a control.
-func pairsOf(trials []labTrial) []Pair {
-	var all []Pair
+func pairsOf(trials []labTrial) []PairNames {
+	var all []PairNames
 	for _, t := range trials {
-		for _, p := range []Pair{t.pair, t.control} {
+		for _, p := range []PairNames{t.pair, t.control} {
 			if !slices.Contains(all, p) {
 				all = append(all, p)
 			}
@@ -87,8 +87,8 @@ func pairsOf(trials []labTrial) []Pair {
 }
 
 // busiest puts the pair with the most trials apart from the others.
-func busiest(trials []labTrial) (most Pair, others []Pair) {
+func busiest(trials []labTrial) (most PairNames, others []PairNames) {
 	all := pairsOf(trials)
-	most = slices.MaxFunc(all, func(a, b Pair) int { return len(ofPair(trials, a)) - len(ofPair(trials, b)) })
-	return most, slices.DeleteFunc(all, func(p Pair) bool { return p == most })
+	most = slices.MaxFunc(all, func(a, b PairNames) int { return len(ofPair(trials, a)) - len(ofPair(trials, b)) })
+	return most, slices.DeleteFunc(all, func(p PairNames) bool { return p == most })
 }

@@ -89,7 +89,7 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 		return err
 	}
 	configure := flags.configure()
-	if _, err := configure(mutant.Pair{}); err != nil {
+	if _, err := configure(mutant.PairNames{}); err != nil {
 		return err
 	}
 	show := newCountdown(cmd.ErrOrStderr(), len(here))
@@ -125,7 +125,7 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 
 // configure gives the options of the lab's runs.
 func (f mutantsFlags) configure() mutant.Configure {
-	return func(p mutant.Pair) (runner.Options, error) {
+	return func(p mutant.PairNames) (runner.Options, error) {
 		options, err := conformance.Lab{
 			Workers: f.labs, Settings: conformance.Settings{
 				ReportDir: filepath.Join(f.report, "lab"), Tool: version.String(),

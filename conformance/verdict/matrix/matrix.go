@@ -35,8 +35,8 @@ const (
 	Unsound  Fate = "unsound"  // a spec could not be run, or blames the control as well
 )
 
-// Sighting is a broken clause as a spec has seen it.
-type Sighting struct {
+// Detection is a broken clause as a spec has seen it.
+type Detection struct {
 	Clause string `json:"clause"` // with the role behind it where the judge tells both sides apart
 	Spec   string `json:"spec"`
 	Saw    string `json:"saw"`
@@ -49,8 +49,8 @@ type Row struct {
 	What     string        `json:"what"`
 	Breaks   []string      `json:"breaks"` // ids of clauses, each with a role behind it where the judge tells both sides apart
 	Fate     Fate          `json:"fate"`
-	Kills    []Sighting    `json:"kills"`   // of what it breaks, in the order of Breaks
-	Others   []Sighting    `json:"others"`  // of what it should not break
+	Kills    []Detection   `json:"kills"`   // of what it breaks, in the order of Breaks
+	Others   []Detection   `json:"others"`  // of what it should not break
 	Message  string        `json:"message"` // why it is not dead; "" otherwise
 	Duration time.Duration `json:"duration_ns"`
 }

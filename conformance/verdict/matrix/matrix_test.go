@@ -19,7 +19,7 @@ func rows(fates ...matrix.Fate) *matrix.Matrix {
 	m := &matrix.Matrix{Start: time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC), Duration: time.Second}
 	for _, fate := range fates {
 		m.Rows = append(m.Rows, matrix.Row{
-			Mutant: "m", Breaks: []string{"TEST-WIRE-001 target"}, Fate: fate, Kills: []matrix.Sighting{}, Others: []matrix.Sighting{},
+			Mutant: "m", Breaks: []string{"TEST-WIRE-001 target"}, Fate: fate, Kills: []matrix.Detection{}, Others: []matrix.Detection{},
 		})
 	}
 	return m
@@ -79,7 +79,7 @@ func TestSchema(t *testing.T) {
 	whole := rows(matrix.Killed, matrix.Mistaken)
 	for i := range whole.Rows {
 		whole.Rows[i].Kind, whole.Rows[i].What = matrix.Liar, "lies"
-		whole.Rows[i].Others = []matrix.Sighting{{Clause: "no clause", Spec: "a spec", Saw: "nothing"}}
+		whole.Rows[i].Others = []matrix.Detection{{Clause: "no clause", Spec: "a spec", Saw: "nothing"}}
 	}
 	r := matrix.NewReport(whole, &matrix.Coverage{Excused: []matrix.Group{{Reason: "why", Clauses: []string{"TEST-WIRE-002"}}}})
 	var text bytes.Buffer

@@ -21,7 +21,7 @@ func kills() *matrix.Report {
 		r := matrix.Row{Mutant: name, Kind: kind, What: "does <this>", Breaks: clauses, Fate: fate, Message: message, Duration: 21 * time.Millisecond}
 		if fate == matrix.Killed {
 			for _, id := range clauses {
-				r.Kills = append(r.Kills, matrix.Sighting{Clause: id, Spec: "a target lives on", Saw: id + ": \"odd\" & late"})
+				r.Kills = append(r.Kills, matrix.Detection{Clause: id, Spec: "a target lives on", Saw: id + ": \"odd\" & late"})
 			}
 		}
 		return r

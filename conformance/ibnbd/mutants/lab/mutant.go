@@ -17,12 +17,12 @@ import (
 
 // row is an entry of the tables: a target and an initiator, one of them broken, or made to look broken.
 type row struct {
-	Name   string      // unique: lower-case words joined by '-'
-	What   string      // what it does wrong, in a few words
-	Breaks []string    // ids of the clauses that it breaks
-	Slow   bool        // only specs that take minutes can find it, so that all are tried
-	By     []string    // unless empty, names of the specs that are tried instead, however long they take
-	Pair   mutant.Pair // that it is made of; the zero value stands for mainline's
+	Name   string           // unique: lower-case words joined by '-'
+	What   string           // what it does wrong, in a few words
+	Breaks []string         // ids of the clauses that it breaks
+	Slow   bool             // only specs that take minutes can find it, so that all are tried
+	By     []string         // unless empty, names of the specs that are tried instead, however long they take
+	Pair   mutant.PairNames // that it is made of; the zero value stands for mainline's
 	// Found says that nothing is altered: mainline itself breaks the clauses. What is not broken is then this project's own pair.
 	Found bool
 
@@ -34,12 +34,12 @@ type row struct {
 
 // The pairs that mutants are made of. The zero value of a row's Pair stands for that of mainline.
 var (
-	mainline     = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name}
-	own          = mutant.Pair{Target: subject.Reference.Name, Initiator: subject.Reference.Name}
-	ownTarget    = mutant.Pair{Target: subject.Reference.Name, Initiator: subject.Mainline.Name}
-	ownInitiator = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Reference.Name}
+	mainline     = mutant.PairNames{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name}
+	own          = mutant.PairNames{Target: subject.Reference.Name, Initiator: subject.Reference.Name}
+	ownTarget    = mutant.PairNames{Target: subject.Reference.Name, Initiator: subject.Mainline.Name}
+	ownInitiator = mutant.PairNames{Target: subject.Mainline.Name, Initiator: subject.Reference.Name}
 
-	mainlineStaticKeys = mutant.Pair{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name, With: clauses.StaticKeys}
+	mainlineStaticKeys = mutant.PairNames{Target: subject.Mainline.Name, Initiator: subject.Mainline.Name, With: clauses.StaticKeys}
 )
 
 // Mutants are all of this package, in the order of the tables.
@@ -52,7 +52,7 @@ func Mutants() []mutant.Mutant {
 			control = own
 		}
 		all = append(all, mutant.Mutant{
-			Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, Slow: m.Slow, Lab: &mutant.Lab{
+			Name: m.Name, What: m.What, Breaks: m.Breaks, Kind: matrix.Lab, Slow: m.Slow, Lab: &mutant.LabTrial{
 				Pair: pair, Control: control, Specs: m.By,
 				Alteration: kit.Alteration{Target: m.Target, Initiator: m.Initiator, Programs: m.Programs, Wire: m.Wire},
 			},
