@@ -109,8 +109,8 @@ type Claims struct {
 	Survival string // the clause that says whether the subject lives on; "" where that is no question
 }
 
-// Ruling is the verdict on one clause.
-type Ruling struct {
+// ClauseVerdict is the verdict on one clause.
+type ClauseVerdict struct {
 	Clause  string
 	Verdict verdict.Verdict
 	Reason  verdict.Reason
@@ -120,9 +120,9 @@ type Ruling struct {
 
 // Judge gives a ruling on each clause of the claims, and on each that was broken without being among them. Late says that the
 // time of the spec was over when it ended.
-func Judge(err error, c Claims, late bool) []Ruling {
+func Judge(err error, c Claims, late bool) []ClauseVerdict {
 	if err == nil {
-		return c.all(Ruling{Verdict: verdict.Pass})
+		return c.all(ClauseVerdict{Verdict: verdict.Pass})
 	}
 	switch f := Of(err); {
 	case len(f.Broken) > 0:
@@ -137,8 +137,8 @@ func Judge(err error, c Claims, late bool) []Ruling {
 }
 
 // all gives the same ruling on each clause.
-func (c Claims) all(r Ruling) []Ruling {
-	var all []Ruling
+func (c Claims) all(r ClauseVerdict) []ClauseVerdict {
+	var all []ClauseVerdict
 	for _, id := range c.Clauses {
 		r.Clause = id
 		all = append(all, r)
@@ -147,14 +147,14 @@ func (c Claims) all(r Ruling) []Ruling {
 }
 
 // broken fails the clauses that were seen broken. The spec ended there, before it could decide the others.
-func (c Claims) broken(f Finding, message string) []Ruling {
+func (c Claims) broken(f Finding, message string) []ClauseVerdict {
 	c.Clauses = slices.Clone(c.Clauses)
 	for _, v := range f.Broken {
 		if !slices.Contains(c.Clauses, v.Clause) {
 			c.Clauses = append(c.Clauses, v.Clause)
 		}
 	}
-	rulings := c.all(Ruling{Verdict: verdict.Skip, Reason: verdict.NotReached, Message: EndedBefore(f.Broken[0].Clause)})
+	rulings := c.all(ClauseVerdict{Verdict: verdict.Skip, Reason: verdict.NotReached, Message: EndedBefore(f.Broken[0].Clause)})
 	for i := range rulings {
 		r := &rulings[i]
 		if !f.Breaks(r.Clause) {
@@ -176,8 +176,8 @@ func (f Finding) at(clause string) time.Time {
 
 // unready is for an ordinary request that went wrong: that is a failure of the clause that says whether the subject serves, and
 // nothing is known of the others.
-func (c Claims) unready(f Finding, reason verdict.Reason, message string) []Ruling {
-	rulings := c.all(Ruling{Verdict: verdict.Inconclusive, Reason: verdict.NotReady, Message: message})
+func (c Claims) unready(f Finding, reason verdict.Reason, message string) []ClauseVerdict {
+	rulings := c.all(ClauseVerdict{Verdict: verdict.Inconclusive, Reason: verdict.NotReady, Message: message})
 	for i := range rulings {
 		if r := &rulings[i]; r.Clause == c.Survival {
 			r.Verdict, r.Reason = verdict.Fail, reason
@@ -190,11 +190,11 @@ func (c Claims) unready(f Finding, reason verdict.Reason, message string) []Ruli
 }
 
 // undecided skips all clauses, but for the one that was decided nevertheless.
-func (c Claims) undecided(u *Undecided, message string) []Ruling {
-	rulings := c.all(Ruling{Verdict: verdict.Skip, Reason: u.Reason, Message: message})
+func (c Claims) undecided(u *Undecided, message string) []ClauseVerdict {
+	rulings := c.all(ClauseVerdict{Verdict: verdict.Skip, Reason: u.Reason, Message: message})
 	for i := range rulings {
 		if u.Survived && rulings[i].Clause == c.Survival {
-			rulings[i] = Ruling{Clause: c.Survival, Verdict: verdict.Pass}
+			rulings[i] = ClauseVerdict{Clause: c.Survival, Verdict: verdict.Pass}
 		}
 	}
 	return rulings

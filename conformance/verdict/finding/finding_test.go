@@ -88,7 +88,7 @@ func TestJudge(t *testing.T) {
 // TestSpecWithoutSurvival has no clause to take out of a skip.
 func TestSpecWithoutSurvival(t *testing.T) {
 	unseen := &finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}
-	want := []finding.Ruling{{Clause: first, Verdict: verdict.Skip, Reason: verdict.NoTool, Message: "no number"}}
+	want := []finding.ClauseVerdict{{Clause: first, Verdict: verdict.Skip, Reason: verdict.NoTool, Message: "no number"}}
 	if diff := cmp.Diff(want, finding.Judge(unseen, finding.Claims{Clauses: []string{first}}, false)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

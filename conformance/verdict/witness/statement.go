@@ -78,7 +78,7 @@ func Conclude(err error, survival string) {
 	claims := finding.Claims{Clauses: claim.IDs(ginkgo.CurrentSpecReport().Labels()), Survival: survival}
 	rulings := finding.Judge(err, claims, false)
 	gives := func(v verdict.Verdict) bool {
-		return slices.ContainsFunc(rulings, func(r finding.Ruling) bool { return r.Verdict == v })
+		return slices.ContainsFunc(rulings, func(r finding.ClauseVerdict) bool { return r.Verdict == v })
 	}
 	var said []string
 	for _, r := range rulings {
