@@ -36,8 +36,8 @@ func ofProvocation(c provocations.Provocation) foreign.Spec {
 	if c.Slow {
 		s.Takes = waiting
 	}
-	if c.Survives() == provocations.Alarming {
-		s.KernelLog = provocations.Alarming
+	if c.Survives() == provocations.SurvivalWarning {
+		s.KernelLog = provocations.SurvivalWarning
 	}
 	return s
 }

@@ -73,7 +73,7 @@ func TestInitiatorSpecs(t *testing.T) {
 		}
 	}
 	for _, s := range specs {
-		if slices.Contains(s.Clauses, provocations.Alarming) != (s.KernelLog == provocations.Alarming) {
+		if slices.Contains(s.Clauses, provocations.SurvivalWarning) != (s.KernelLog == provocations.SurvivalWarning) {
 			t.Errorf("%q decides what only a kernel log shows", s.Name)
 		}
 	}

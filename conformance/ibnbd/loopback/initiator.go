@@ -58,9 +58,9 @@ func (i *Initiator) open(host byte) (*soft.Device, error) {
 // Device is what the initiator reaches scripted servers with: the place for what goes wrong on its way to them and back.
 func (i *Initiator) Device() *soft.Device { return i.device }
 
-// Ground is where the initiator can be provoked.
-func (i *Initiator) Ground() provocations.Ground {
-	return provocations.Ground{Initiator: i, Devices: i.stations}
+// Setup is where the initiator can be provoked.
+func (i *Initiator) Setup() provocations.Setup {
+	return provocations.Setup{Initiator: i, Devices: i.stations}
 }
 
 // Close takes everything down. It fails when something was left behind.

@@ -93,7 +93,7 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on
 	if on.Broken && t.filter != nil {
 		t.filter(newFilter(i.Device()))
 	}
-	ground := i.Ground()
+	ground := i.Setup()
 	ground.Initiator, ground.Patience = told, on.Patience
 	err = provocations.Execute(ctx, ground, c)
 	if closed := i.Close(); closed != nil && !on.Broken {

@@ -18,7 +18,7 @@ func clientLimits() []row {
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.MaxIOSize+r.MaxHeaderSize == 128<<10 })),
 		misled("no-large-headers", "takes no headers that are larger than its pages", "IBNBD-LIM-003",
 			refusing(func(r *ibtrs.ConnResponse) bool { return r.MaxHeaderSize == 64<<10 })),
-		misled("client-dies-of-a-huge-header", "dies of an accept with a huge header size", provocations.Alarming, func(f *filter) {
+		misled("client-dies-of-a-huge-header", "dies of an accept with a huge header size", provocations.SurvivalWarning, func(f *filter) {
 			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.MaxHeaderSize > 64<<10 {
 					f.die()

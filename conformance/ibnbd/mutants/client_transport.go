@@ -249,7 +249,7 @@ func clientPaths() []row {
 				}
 			})
 		}).provokedBy("an accept has another magic"),
-		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.Deadly, func(f *filter) {
+		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.SurvivalDeadly, func(f *filter) {
 			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.QueueDepth == math.MaxUint16 {
 					f.die()

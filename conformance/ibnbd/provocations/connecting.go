@@ -41,7 +41,7 @@ var badAccepts = []badAccept{
 }
 
 func (b badAccept) provocation() Provocation {
-	return Provocation{Name: b.name, Clauses: []string{b.clause}, Run: func(ctx context.Context, p *Play) error {
+	return Provocation{Name: b.name, Clauses: []string{b.clause}, Run: func(ctx context.Context, p *Execution) error {
 		return refused(ctx, p, b.clause, accepts(b.change))
 	}}
 }
@@ -60,13 +60,13 @@ func connecting() []Provocation {
 		all = append(all, b.provocation())
 	}
 	return append(all,
-		Provocation{Name: "an accept has no private data", Clauses: []string{"IBTRS-CONN-037"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "an accept has no private data", Clauses: []string{"IBTRS-CONN-037"}, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, "IBTRS-CONN-037", script.Script{Connect: func(k *script.ConnRequest) { k.AcceptWith(nil) }})
 		}},
-		Provocation{Name: "an accept has unknown flags", Clauses: []string{"IBTRS-CONN-040"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "an accept has unknown flags", Clauses: []string{"IBTRS-CONN-040"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBTRS-CONN-040", accepts(func(_ uint16, r *response) { r.Flags |= ^uint32(ibtrs.KeyRefresh) }), nil)
 		}},
-		Provocation{Name: "an accept has a higher minor version and reserved bytes set", Clauses: []string{"IBTRS-CONN-056"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "an accept has a higher minor version and reserved bytes set", Clauses: []string{"IBTRS-CONN-056"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBTRS-CONN-056", accepts(func(_ uint16, r *response) {
 				r.Version = 0x0207
 				for i := range r.Reserved {
@@ -74,17 +74,17 @@ func connecting() []Provocation {
 				}
 			}), nil)
 		}},
-		Provocation{Name: "the accepts of later connections tell other sizes", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "the accepts of later connections tell other sizes", Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, accepts(func(cid uint16, r *response) {
 				r.QueueDepth <<= min(cid, 1)
 				r.MaxIOSize += 1 << 20 * uint32(min(cid, 1))
 			}), nil)
 		}},
 		Provocation{Name: "an accept tells more chunks than an immediate can name", Clauses: []string{"IBTRS-INFO-018"}, Run: tooManyChunks},
-		Provocation{Name: "a server rejects with an error number", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server rejects with an error number", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.ConnRequest) { k.RejectErrno(-int16(ibtrs.EACCES)) }}, ibtrs.EACCES)
 		}},
-		Provocation{Name: "a server rejects a later connection", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server rejects a later connection", Clauses: []string{"IBTRS-CONN-047"}, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, "IBTRS-CONN-047", script.Script{Connect: func(k *script.ConnRequest) {
 				if k.Request.CID == 0 {
 					k.Accept()
@@ -94,12 +94,12 @@ func connecting() []Provocation {
 			}}, ibtrs.EBUSY)
 		}},
 		numberless("a server rejects with error number 0", func(k *script.ConnRequest) { k.RejectErrno(0) }),
-		Provocation{Name: "a server rejects with an error number that is not negated", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server rejects with an error number that is not negated", Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.ConnRequest) { k.RejectErrno(int16(ibtrs.EINVAL)) }})
 		}},
 		numberless("a server rejects without private data", func(k *script.ConnRequest) { k.Reject(nil) }),
 		Provocation{Name: "nobody listens", Clauses: []string{"IBTRS-CONN-046"}, Run: nobodyListens},
-		Provocation{Name: "a server disconnects with its first accept", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server disconnects with its first accept", Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, script.Script{Connect: func(k *script.ConnRequest) {
 				k.Accept()
 				if k.Request.CID == 0 {
@@ -113,7 +113,7 @@ func connecting() []Provocation {
 // numberless is a provocation whose reject has no error number that could be reported. It must fail the initiator at once.
 func numberless(name string, connect func(*script.ConnRequest)) Provocation {
 	const clause = "IBTRS-CONN-048"
-	return Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Play) error {
+	return Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Execution) error {
 		begin := time.Now()
 		if err := refused(ctx, p, clause, script.Script{Connect: connect}, ibtrs.ECONNRESET); err != nil {
 			return err
@@ -122,7 +122,7 @@ func numberless(name string, connect func(*script.ConnRequest)) Provocation {
 	}}
 }
 
-func nobodyListens(ctx context.Context, p *Play) error {
+func nobodyListens(ctx context.Context, p *Execution) error {
 	v, err := p.Serve(script.Script{})
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func nobodyListens(ctx context.Context, p *Play) error {
 }
 
 // tooManyChunks announces 32 chunks of 16 MiB, whose numbers and offsets have 29 bits together, and describes them.
-func tooManyChunks(ctx context.Context, p *Play) error {
+func tooManyChunks(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-INFO-018"
 	const depth, size = 32, 16 << 20
 	s := accepts(func(_ uint16, r *response) { r.QueueDepth, r.MaxIOSize = depth, size-r.MaxHeaderSize })

@@ -12,7 +12,7 @@ import (
 )
 
 // closedOnce judges that a disk which is unmapped is closed, by its number and once.
-func closedOnce(ctx context.Context, p *Play) error {
+func closedOnce(ctx context.Context, p *Execution) error {
 	const clause, id = "IBNBD-MSG-018", 7
 	var closes []uint32
 	v, err := p.Serve(script.Script{Serve: func(r *script.Request) {
@@ -44,7 +44,7 @@ func closedOnce(ctx context.Context, p *Play) error {
 const early = time.Second
 
 // awaitsFlush judges that a flush of the user ends when the server has answered it, and not before.
-func awaitsFlush(ctx context.Context, p *Play) error {
+func awaitsFlush(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-IO-026"
 	var held *script.Request
 	holds := false

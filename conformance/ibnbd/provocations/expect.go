@@ -16,7 +16,7 @@ import (
 
 // refused judges that the disk of a server cannot be mapped, and that the initiator leaves no connection open. Without wanted
 // numbers any error will do. An initiator that has not even asked the server has refused nothing.
-func refused(ctx context.Context, p *Play, clause string, s script.Script, want ...ibtrs.Errno) error {
+func refused(ctx context.Context, p *Execution, clause string, s script.Script, want ...ibtrs.Errno) error {
 	v, err := p.Serve(s)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func failed(clause, what string, err error, want ...ibtrs.Errno) error {
 }
 
 // abandoned judges that the initiator ends every connection that a server has accepted.
-func abandoned(ctx context.Context, p *Play, clause string, v *script.Server) error {
+func abandoned(ctx context.Context, p *Execution, clause string, v *script.Server) error {
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
 	err := v.Await(ctx, "the client has ended all its connections", func() bool {
@@ -61,7 +61,7 @@ func abandoned(ctx context.Context, p *Play, clause string, v *script.Server) er
 }
 
 // accepted judges that the disk of a server can be mapped, used and unmapped.
-func accepted(ctx context.Context, p *Play, clause string, s script.Script, change func(*script.Server)) error {
+func accepted(ctx context.Context, p *Execution, clause string, s script.Script, change func(*script.Server)) error {
 	v, err := p.Serve(s)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func accepted(ctx context.Context, p *Play, clause string, s script.Script, chan
 }
 
 // endured tries to map, use and unmap a disk, and asks only that nothing of that hangs.
-func endured(ctx context.Context, p *Play, s script.Script, change func(*script.Server)) error {
+func endured(ctx context.Context, p *Execution, s script.Script, change func(*script.Server)) error {
 	v, err := p.Serve(s)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func atProbe(v *script.Server, do func(r *script.Request)) {
 }
 
 // undisturbed judges that what a server does about a read has no influence on it, nor on the path.
-func undisturbed(ctx context.Context, p *Play, clause string, s script.Script, do func(r *script.Request)) error {
+func undisturbed(ctx context.Context, p *Execution, clause string, s script.Script, do func(r *script.Request)) error {
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func unbroken(clause string, v *script.Server) error {
 
 // recovered judges that the initiator gives its path up over what a server does about a read, fails the read, and that the
 // disk can be used again when the path was built anew.
-func recovered(ctx context.Context, p *Play, clause string, s script.Script, do func(r *script.Request)) error {
+func recovered(ctx context.Context, p *Execution, clause string, s script.Script, do func(r *script.Request)) error {
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func recovered(ctx context.Context, p *Play, clause string, s script.Script, do 
 }
 
 // returned judges that a disk whose path is lost can be used again.
-func returned(ctx context.Context, p *Play, clause string, v *script.Server, d Disk) error {
+func returned(ctx context.Context, p *Execution, clause string, v *script.Server, d Disk) error {
 	if err := p.reconnect(ctx, v, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
@@ -175,7 +175,7 @@ func returned(ctx context.Context, p *Play, clause string, v *script.Server, d D
 }
 
 // reconnect builds the path of a disk anew when it is lost, and waits until the disk is open.
-func (p *Play) reconnect(ctx context.Context, v *script.Server, d Disk) error {
+func (p *Execution) reconnect(ctx context.Context, v *script.Server, d Disk) error {
 	if err := p.awaitState(ctx, d, closed); err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (p *Play) reconnect(ctx context.Context, v *script.Server, d Disk) error {
 
 // rebuild has the path of a disk built anew, now. An initiator that is still taking the old one down may refuse to begin, so it
 // is asked until it asks for a connection.
-func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
+func (p *Execution) rebuild(ctx context.Context, v *script.Server, d Disk) error {
 	before := v.Asked()
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -211,13 +211,13 @@ func (p *Play) rebuild(ctx context.Context, v *script.Server, d Disk) error {
 // askAgain is how often an initiator is asked to reconnect that does not begin.
 const askAgain = 200 * time.Millisecond
 
-func (p *Play) rebuildOnce(ctx context.Context, d Disk) error {
+func (p *Execution) rebuildOnce(ctx context.Context, d Disk) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return bounded(ctx, d.Reconnect(ctx))
 }
 
-func (p *Play) awaitState(ctx context.Context, d Disk, state string) error {
+func (p *Execution) awaitState(ctx context.Context, d Disk, state string) error {
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
 	if err := d.AwaitState(ctx, state); err != nil {
@@ -227,7 +227,7 @@ func (p *Play) awaitState(ctx context.Context, d Disk, state string) error {
 }
 
 // hangup disconnects all clients of a server.
-func (p *Play) hangup(ctx context.Context, v *script.Server) {
+func (p *Execution) hangup(ctx context.Context, v *script.Server) {
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
 	v.Hangup(ctx)

@@ -18,19 +18,21 @@ func givingUp() []Provocation {
 	return []Provocation{
 		{
 			Name: "an application goes whose write is on a path that is lost", Servers: 2, Clauses: []string{clause},
-			Run: func(ctx context.Context, p *Play) error { return overtaken(ctx, p, clause, goes, (*unseen).lose) },
+			Run: func(ctx context.Context, p *Execution) error { return overtaken(ctx, p, clause, goes, (*unseen).lose) },
 		},
 		{
 			Name: "an application goes whose write comes late", Servers: 2, Clauses: []string{clause},
-			Run: func(ctx context.Context, p *Play) error { return overtaken(ctx, p, clause, goes, (*unseen).see) },
+			Run: func(ctx context.Context, p *Execution) error { return overtaken(ctx, p, clause, goes, (*unseen).see) },
 		},
 		{
 			Name: "a disk is unmapped whose write is on a path that is lost", Servers: 2, Clauses: []string{clause},
-			Run: func(ctx context.Context, p *Play) error { return overtaken(ctx, p, clause, unmaps, (*unseen).lose) },
+			Run: func(ctx context.Context, p *Execution) error {
+				return overtaken(ctx, p, clause, unmaps, (*unseen).lose)
+			},
 		},
 		{
 			Name: "a disk is unmapped whose write comes late", Servers: 2, Clauses: []string{clause},
-			Run: func(ctx context.Context, p *Play) error { return overtaken(ctx, p, clause, unmaps, (*unseen).see) },
+			Run: func(ctx context.Context, p *Execution) error { return overtaken(ctx, p, clause, unmaps, (*unseen).see) },
 		},
 	}
 }
@@ -92,10 +94,10 @@ const (
 )
 
 // leaver is an application that writes and goes.
-type leaver func(ctx context.Context, p *Play, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error)
+type leaver func(ctx context.Context, p *Execution, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error)
 
 // goes is an application that is ended while it writes. The next one uses the same disk.
-func goes(ctx context.Context, p *Play, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error) {
+func goes(ctx context.Context, p *Execution, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error) {
 	life, end := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -114,7 +116,7 @@ func goes(ctx context.Context, p *Play, d Disk, u *unseen) (next func(context.Co
 
 // unmaps is an application whose disk is unmapped by force while it writes, and mapped again for the next one. Another disk keeps
 // the session.
-func unmaps(ctx context.Context, p *Play, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error) {
+func unmaps(ctx context.Context, p *Execution, d Disk, u *unseen) (next func(context.Context) (Disk, error), err error) {
 	mapped, err := p.take(ctx, d.MapAnother)
 	if err != nil {
 		return nil, err
@@ -135,7 +137,7 @@ func unmaps(ctx context.Context, p *Play, d Disk, u *unseen) (next func(context.
 // overtaken has an application go whose write is on its way, and another write the same block, while the old write is not seen;
 // then that comes late, or its path is lost. The newer write must be what the disk has from its acknowledgement on. An initiator
 // may have it wait for the end of the old one.
-func overtaken(ctx context.Context, p *Play, clause string, leave leaver, end func(*unseen, context.Context) error) error {
+func overtaken(ctx context.Context, p *Execution, clause string, leave leaver, end func(*unseen, context.Context) error) error {
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
 		return err
@@ -182,7 +184,7 @@ func overtaken(ctx context.Context, p *Play, clause string, leave leaver, end fu
 
 // stays judges that a disk has the newer write, and keeps it for a while: an initiator may be a little later with what it sends
 // again than with the end of the path.
-func (p *Play) stays(ctx context.Context, clause string, d Disk) error {
+func (p *Execution) stays(ctx context.Context, clause string, d Disk) error {
 	const rounds, period = 10, 50 * time.Millisecond
 	ctx, cancel := p.patient(ctx)
 	defer cancel()

@@ -66,7 +66,7 @@ func informs(change func(r *ibtrs.InfoResponse)) script.Script {
 }
 
 func (b badRegions) provocation() Provocation {
-	return Provocation{Name: b.name, Clauses: []string{b.clause}, Run: func(ctx context.Context, p *Play) error {
+	return Provocation{Name: b.name, Clauses: []string{b.clause}, Run: func(ctx context.Context, p *Execution) error {
 		return refused(ctx, p, b.clause, script.Script{Inform: func(p *script.Path) {
 			regions := b.make(p.Regions()[0], script.DefaultGeometry.ChunkSize())
 			p.Conns[0].Send(tester.Marshal(infoOf(regions...)))
@@ -90,35 +90,35 @@ func informing() []Provocation {
 		{"INFO is answered with an empty message", script.Script{Inform: func(p *script.Path) { p.Conns[0].Send(nil) }}},
 		{"INFO is answered with more than there is room for", script.Script{Inform: func(p *script.Path) { p.Conns[0].Send(make([]byte, 8192)) }}},
 	} {
-		all = append(all, Provocation{Name: m.name, Clauses: []string{malformed}, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: m.name, Clauses: []string{malformed}, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, malformed, m.s)
 		}})
 	}
 	return append(all,
-		Provocation{Name: "INFO tells of memory at the end of the address space", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "INFO tells of memory at the end of the address space", Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, script.Script{Inform: func(p *script.Path) {
 				region := p.Regions()[0]
 				region.Address = math.MaxUint64 - 4095
 				p.Conns[0].Send(tester.Marshal(infoOf(region)))
 			}})
 		}},
-		Provocation{Name: "INFO tells of a key that is none", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "INFO tells of a key that is none", Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, script.Script{Inform: func(p *script.Path) {
 				region := p.Regions()[0]
 				region.RKey ^= 0xA5A5A500 // differs in more than the part that counts registrations
 				p.Conns[0].Send(tester.Marshal(infoOf(region)))
 			}})
 		}},
-		Provocation{Name: "INFO is answered twice", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "INFO is answered twice", Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, script.Script{Inform: func(p *script.Path) { p.Inform(); p.Inform() }}, nil)
 		}},
-		Provocation{Name: "a heartbeat comes in front of the INFO response", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a heartbeat comes in front of the INFO response", Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, script.Script{Inform: func(p *script.Path) {
 				p.Conns[0].Immediate(ibtrs.Heartbeat)
 				p.Inform()
 			}}, nil)
 		}},
-		Provocation{Name: "INFO tells of one region although keys are to be refreshed", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "INFO tells of one region although keys are to be refreshed", Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, script.Script{KeyRefresh: true, Inform: func(p *script.Path) {
 				p.BindAll()
 				region := p.Regions()[0]
@@ -126,7 +126,7 @@ func informing() []Provocation {
 				p.Conns[0].Send(tester.Marshal(infoOf(region)))
 			}}, nil)
 		}},
-		Provocation{Name: "a server disconnects instead of answering INFO", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server disconnects instead of answering INFO", Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, script.Script{Inform: func(p *script.Path) { p.Hangup() }})
 		}},
 	)

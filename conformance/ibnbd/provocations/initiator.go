@@ -64,8 +64,8 @@ const (
 	closed = "closed"
 )
 
-// Ground is where initiator and scripted servers meet.
-type Ground struct {
+// Setup is where initiator and scripted servers meet.
+type Setup struct {
 	Initiator Initiator
 	// Devices are those that servers can be put on, as many as the provocation needs.
 	Devices []rdma.Device

@@ -45,7 +45,7 @@ func (b badForm) provocation() Provocation {
 	if b.clause != Survival {
 		decides = []string{b.clause}
 	}
-	return Provocation{Name: b.name, Clauses: decides, Run: func(ctx context.Context, p *Play) error {
+	return Provocation{Name: b.name, Clauses: decides, Run: func(ctx context.Context, p *Execution) error {
 		return recovered(ctx, p, b.clause, b.s, func(r *script.Request) {
 			a := r.Polite()
 			b.change(r, &a)
@@ -62,16 +62,16 @@ func keying() []Provocation {
 	for _, depth := range []uint16{3, 512} {
 		all = append(all, Provocation{
 			Name: fmt.Sprintf("each response brings a new key, with queue depth %d", depth), Clauses: depthClauses(depth),
-			Run: func(ctx context.Context, p *Play) error {
+			Run: func(ctx context.Context, p *Execution) error {
 				return renewed(ctx, p, "IBTRS-INV-007", "IBNBD-LIM-001", depth)
 			},
 		})
 	}
 	return append(all,
-		Provocation{Name: "a server has queue depth 1", Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server has queue depth 1", Clauses: []string{"IBTRS-IMM-012", "IBTRS-IO-032"}, Run: func(ctx context.Context, p *Execution) error {
 			return renewed(ctx, p, "IBTRS-IMM-012", "IBTRS-IMM-012", 1)
 		}},
-		Provocation{Name: "a key response brings the old key", Clauses: []string{"IBTRS-INV-011"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a key response brings the old key", Clauses: []string{"IBTRS-INV-011"}, Run: func(ctx context.Context, p *Execution) error {
 			return undisturbed(ctx, p, "IBTRS-INV-011", refreshing, func(r *script.Request) {
 				a := r.Polite()
 				a.Renew = false
@@ -79,17 +79,17 @@ func keying() []Provocation {
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a key response brings a key that is none", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a key response brings a key that is none", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, refreshing, func(r *script.Request) {
 				a := r.Polite()
 				a.Body[6] ^= 0xA5
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a server uses the key of a read when that has ended", Clauses: []string{"IBTRS-IO-015"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server uses the key of a read when that has ended", Clauses: []string{"IBTRS-IO-015"}, Run: func(ctx context.Context, p *Execution) error {
 			return keyless(ctx, p, "IBTRS-IO-015", 0)
 		}},
-		Provocation{Name: "a server writes behind the place for the data of a read", Clauses: []string{"IBNBD-FAIL-017"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server writes behind the place for the data of a read", Clauses: []string{"IBNBD-FAIL-017"}, Run: func(ctx context.Context, p *Execution) error {
 			return keyless(ctx, p, "IBNBD-FAIL-017", probeSize)
 		}},
 	)
@@ -106,7 +106,7 @@ func depthClauses(depth uint16) []string {
 
 // renewed uses the chunks of a server again and again. A request with an old key would break its connection. An initiator
 // that has sent none does not take a server of this depth at all, which another clause wants.
-func renewed(ctx context.Context, p *Play, clause, takes string, depth uint16) error {
+func renewed(ctx context.Context, p *Execution, clause, takes string, depth uint16) error {
 	const times = 8
 	v, d, err := p.begin(ctx, script.Script{KeyRefresh: true, Geometry: ibtrs.Geometry{QueueDepth: depth, MaxIOSize: 16384 - 4096, MaxHeaderSize: 4096}})
 	if errors.Is(err, errStuck) {
@@ -135,7 +135,7 @@ func blame(v *script.Server, clause, otherwise string) string {
 
 // keyless answers a read without taking its key back, and writes with that key at a distance from its place: when the read
 // has ended, or if it is behind the place, while it has not. The initiator's device must refuse that, which ends the connection.
-func keyless(ctx context.Context, p *Play, clause string, distance uint64) error {
+func keyless(ctx context.Context, p *Execution, clause string, distance uint64) error {
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return err

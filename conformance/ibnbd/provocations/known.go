@@ -7,20 +7,20 @@ package provocations
 
 // hard are those that are more than some initiator can take, with the clause that then decides instead of Survival.
 var hard = map[string]string{
-	"an accept has everything at its largest":                   Deadly,
-	"a server has queue depth 1":                                Deadly,
-	"a response comes by SEND although keys are kept":           Lingering,
-	"an application goes whose write is on a path that is lost": Lingering,
-	"an application goes whose write comes late":                Lingering,
-	"a server writes behind the place for the data of a read":   Lingering,
-	"an accept has a huge header size":                          Alarming,
-	"responses name the chunk behind the last, and the largest": Alarming,
-	"a heartbeat is acknowledged on a connection for I/O":       Alarming,
-	"heartbeats come on a connection for I/O":                   Alarming,
-	"an accept has queue depth 0":                               Alarming,
-	"a heartbeat comes in front of the INFO response":           Alarming,
-	"a key response names another chunk":                        Alarming,
-	"a key response names a chunk that does not exist":          Alarming,
+	"an accept has everything at its largest":                   SurvivalDeadly,
+	"a server has queue depth 1":                                SurvivalDeadly,
+	"a response comes by SEND although keys are kept":           SurvivalHanging,
+	"an application goes whose write is on a path that is lost": SurvivalHanging,
+	"an application goes whose write comes late":                SurvivalHanging,
+	"a server writes behind the place for the data of a read":   SurvivalHanging,
+	"an accept has a huge header size":                          SurvivalWarning,
+	"responses name the chunk behind the last, and the largest": SurvivalWarning,
+	"a heartbeat is acknowledged on a connection for I/O":       SurvivalWarning,
+	"heartbeats come on a connection for I/O":                   SurvivalWarning,
+	"an accept has queue depth 0":                               SurvivalWarning,
+	"a heartbeat comes in front of the INFO response":           SurvivalWarning,
+	"a key response names another chunk":                        SurvivalWarning,
+	"a key response names a chunk that does not exist":          SurvivalWarning,
 }
 
 // costly are those over which some initiator waits for its longest timers, and those after which its machine must be replaced

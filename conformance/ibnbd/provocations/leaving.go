@@ -17,28 +17,28 @@ func leaving() []Provocation {
 		name string
 		kind uint16
 	}{{"SESS_INFO", ibnbd.TypeSessInfo}, {"OPEN", ibnbd.TypeOpen}} {
-		all = append(all, Provocation{Name: "a server disconnects instead of answering " + m.name, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: "a server disconnects instead of answering " + m.name, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, Survival, goneAt(m.kind))
 		}})
 	}
 	for _, cid := range []uint16{0, 1} {
 		all = append(all, Provocation{
 			Name: fmt.Sprintf("a server disconnects connection %d alone", cid), Clauses: []string{"IBTRS-PATH-003"},
-			Run: func(ctx context.Context, p *Play) error { return alone(ctx, p, cid) },
+			Run: func(ctx context.Context, p *Execution) error { return alone(ctx, p, cid) },
 		})
 	}
 	return append(all,
-		Provocation{Name: "a server disconnects instead of answering CLOSE", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server disconnects instead of answering CLOSE", Run: func(ctx context.Context, p *Execution) error {
 			_, d, err := p.begin(ctx, goneAt(ibnbd.TypeClose))
 			if err != nil {
 				return err
 			}
 			return p.unmap(ctx, d)
 		}},
-		Provocation{Name: "a server disconnects instead of answering a read", Clauses: []string{"IBTRS-PATH-013"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server disconnects instead of answering a read", Clauses: []string{"IBTRS-PATH-013"}, Run: func(ctx context.Context, p *Execution) error {
 			return recovered(ctx, p, "IBTRS-PATH-013", script.Script{}, func(r *script.Request) { r.Conn.Path.Hangup() })
 		}},
-		Provocation{Name: "a server disconnects behind its answer to a read", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server disconnects behind its answer to a read", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, refreshing, func(r *script.Request) {
 				r.Answer()
 				r.Conn.Path.Hangup()
@@ -60,7 +60,7 @@ func goneAt(kind uint16) script.Script {
 }
 
 // alone disconnects one connection of a path. The initiator must take down the others, and build the path anew.
-func alone(ctx context.Context, p *Play, cid uint16) error {
+func alone(ctx context.Context, p *Execution, cid uint16) error {
 	const clause = "IBTRS-PATH-003"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
@@ -74,7 +74,7 @@ func alone(ctx context.Context, p *Play, cid uint16) error {
 }
 
 // comeAndGo disconnects a client as often as it comes, and counts on it that each build has a higher incarnation.
-func comeAndGo(ctx context.Context, p *Play) error {
+func comeAndGo(ctx context.Context, p *Execution) error {
 	const times = 3
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {

@@ -38,7 +38,7 @@ func losing() []Provocation {
 const noTraffic = "IBNBD-FAIL-030"
 
 // beginOnTwo starts a server with two addresses and maps its disk over the first so many of them, which must work.
-func (p *Play) beginOnTwo(ctx context.Context, paths int) (*script.Server, Disk, error) {
+func (p *Execution) beginOnTwo(ctx context.Context, paths int) (*script.Server, Disk, error) {
 	v, err := p.serveOn(2, script.Script{})
 	if err != nil {
 		return nil, nil, err
@@ -147,7 +147,7 @@ func turnAway(v *script.Server) {
 }
 
 // crowded judges that requests for which there is no chunk wait, and are completed later.
-func crowded(ctx context.Context, p *Play) error {
+func crowded(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-IO-020"
 	const chunks, writes = 4, 12
 	g := script.DefaultGeometry
@@ -190,7 +190,7 @@ type line struct {
 
 // narrow has an initiator write to a server of two chunks until one write waits for a chunk. The writes end with the second
 // context at the latest.
-func narrow(ctx, patience context.Context, p *Play) (*line, error) {
+func narrow(ctx, patience context.Context, p *Execution) (*line, error) {
 	const chunks = 2
 	g := script.DefaultGeometry
 	g.QueueDepth = chunks
@@ -204,7 +204,7 @@ func narrow(ctx, patience context.Context, p *Play) (*line, error) {
 }
 
 // woken judges that the only request which waits for a chunk is sent when one answer has freed one, though nothing else happens.
-func woken(ctx context.Context, p *Play) error {
+func woken(ctx context.Context, p *Execution) error {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	l, err := narrow(ctx, bounded, p)
@@ -228,7 +228,7 @@ func woken(ctx context.Context, p *Play) error {
 }
 
 // desertedInLine judges that a request which waits for a chunk ends with those that have one, when the only path is lost.
-func desertedInLine(ctx context.Context, p *Play) error {
+func desertedInLine(ctx context.Context, p *Execution) error {
 	patience, cancel := p.patient(ctx)
 	defer cancel()
 	l, err := narrow(ctx, patience, p)
@@ -247,7 +247,7 @@ func desertedInLine(ctx context.Context, p *Play) error {
 
 // lostAlone judges that the only request of an initiator goes out on the other path when its own is lost, though nothing else
 // happens.
-func lostAlone(ctx context.Context, p *Play) error {
+func lostAlone(ctx context.Context, p *Execution) error {
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func lostAlone(ctx context.Context, p *Play) error {
 const waitingWrites = 4
 
 // deserted judges that every request which waits for an answer ends, with an error, when the only path is lost.
-func deserted(ctx context.Context, p *Play) error {
+func deserted(ctx context.Context, p *Execution) error {
 	const once, number = "IBTRS-IO-030", "IBNBD-FAIL-006"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
@@ -308,7 +308,7 @@ func deserted(ctx context.Context, p *Play) error {
 }
 
 // gone maps a disk whose server then goes away for good.
-func gone(ctx context.Context, p *Play) (*script.Server, Disk, error) {
+func gone(ctx context.Context, p *Execution) (*script.Server, Disk, error) {
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return nil, nil, err
@@ -321,7 +321,7 @@ func gone(ctx context.Context, p *Play) (*script.Server, Disk, error) {
 }
 
 // readWithoutServer judges that I/O fails at once while there is no path.
-func readWithoutServer(ctx context.Context, p *Play) error {
+func readWithoutServer(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-IO-019"
 	_, d, err := gone(ctx, p)
 	if err != nil {
@@ -335,7 +335,7 @@ func readWithoutServer(ctx context.Context, p *Play) error {
 }
 
 // unmappedWithoutServer judges that a disk can be given up while there is no path.
-func unmappedWithoutServer(ctx context.Context, p *Play) error {
+func unmappedWithoutServer(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-FAIL-009"
 	_, d, err := gone(ctx, p)
 	if err != nil {
@@ -348,7 +348,7 @@ func unmappedWithoutServer(ctx context.Context, p *Play) error {
 }
 
 // mappedWithoutServer judges that mapping fails, and does not wait, while there is no path.
-func mappedWithoutServer(ctx context.Context, p *Play) error {
+func mappedWithoutServer(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-FAIL-010"
 	_, d, err := gone(ctx, p)
 	if err != nil {
@@ -361,7 +361,7 @@ func mappedWithoutServer(ctx context.Context, p *Play) error {
 }
 
 // oneOfTwoLost judges that nobody notices when one of two paths is lost on which requests wait.
-func oneOfTwoLost(ctx context.Context, p *Play) error {
+func oneOfTwoLost(ctx context.Context, p *Execution) error {
 	return withoutNotice(ctx, p, "IBNBD-FAIL-005", func(ctx context.Context, lost *script.Path, _ Disk) error {
 		turnAway(lost.Server())
 		lost.Server().Do(lost.Hangup)
@@ -370,14 +370,14 @@ func oneOfTwoLost(ctx context.Context, p *Play) error {
 }
 
 // removedUnderWrites judges the same of a path that is removed.
-func removedUnderWrites(ctx context.Context, p *Play) error {
+func removedUnderWrites(ctx context.Context, p *Execution) error {
 	return withoutNotice(ctx, p, "IBTRS-PATH-019", func(ctx context.Context, lost *script.Path, d Disk) error {
 		return d.RemovePath(ctx, lost.Addr())
 	})
 }
 
 // withoutNotice has writes wait on one of two paths, takes that path away, and judges that all writes end well, and once.
-func withoutNotice(ctx context.Context, p *Play, clause string, take func(ctx context.Context, lost *script.Path, d Disk) error) error {
+func withoutNotice(ctx context.Context, p *Execution, clause string, take func(ctx context.Context, lost *script.Path, d Disk) error) error {
 	const writes = 8
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
@@ -410,7 +410,7 @@ func withoutNotice(ctx context.Context, p *Play, clause string, take func(ctx co
 
 // loseFirst has a server disconnect the first path that it has seen and let nobody in any more, and waits until that path is
 // over.
-func (p *Play) loseFirst(ctx context.Context, v *script.Server) error {
+func (p *Execution) loseFirst(ctx context.Context, v *script.Server) error {
 	turnAway(v)
 	var first *script.Path
 	v.Do(func() {
@@ -424,7 +424,7 @@ func (p *Play) loseFirst(ctx context.Context, v *script.Server) error {
 
 // used judges that a disk can be used, without waiting for a timer, and goes on being used for a while: an initiator may notice
 // a loss a little later than its server.
-func (p *Play) used(ctx context.Context, clause, when string, d Disk) error {
+func (p *Execution) used(ctx context.Context, clause, when string, d Disk) error {
 	const rounds, period = 5, 50 * time.Millisecond
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
@@ -440,7 +440,7 @@ func (p *Play) used(ctx context.Context, clause, when string, d Disk) error {
 }
 
 // oneStaysAway judges that I/O goes on over the other path when one is lost.
-func oneStaysAway(ctx context.Context, p *Play) error {
+func oneStaysAway(ctx context.Context, p *Execution) error {
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
 		return err
@@ -452,7 +452,7 @@ func oneStaysAway(ctx context.Context, p *Play) error {
 }
 
 // bothLost judges that a session is lost with its last path, and back with the first.
-func bothLost(ctx context.Context, p *Play) error {
+func bothLost(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-PATH-015"
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
@@ -482,7 +482,7 @@ func bothLost(ctx context.Context, p *Play) error {
 }
 
 // addedAlone judges that a path which was added carries I/O when it is the only one.
-func addedAlone(ctx context.Context, p *Play) error {
+func addedAlone(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-MP-009"
 	v, d, err := p.beginOnTwo(ctx, 1)
 	if err != nil {

@@ -56,13 +56,13 @@ var oddities = []odd{
 func opening() []Provocation {
 	var all []Provocation
 	for _, o := range oddities {
-		all = append(all, Provocation{Name: o.name, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: o.name, Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, adapts(o.change), nil)
 		}})
 	}
 	const reply, refusal = "IBNBD-OPEN-027", "IBNBD-OPEN-026"
 	unusable := func(name, clause string, s script.Script, want ...ibtrs.Errno) {
-		all = append(all, Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: name, Clauses: []string{clause}, Run: func(ctx context.Context, p *Execution) error {
 			return refused(ctx, p, clause, s, want...)
 		}})
 	}
@@ -78,27 +78,27 @@ func opening() []Provocation {
 	unusable("SESS_INFO is refused", refusal, answers(ibnbd.TypeSessInfo, withErrno(ibtrs.EINVAL)))
 	return append(all,
 		Provocation{Name: "a disk has blocks of no size", Clauses: []string{"IBNBD-OPEN-020"}, Run: noBlock},
-		Provocation{Name: "a disk has number 0", Clauses: []string{"IBNBD-OPEN-014"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a disk has number 0", Clauses: []string{"IBNBD-OPEN-014"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBNBD-OPEN-014", script.Script{}, func(v *script.Server) { v.Disk.Open.DeviceID = 0 })
 		}},
-		Provocation{Name: "a disk has the largest number", Clauses: []string{"IBNBD-OPEN-014"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a disk has the largest number", Clauses: []string{"IBNBD-OPEN-014"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBNBD-OPEN-014", script.Script{}, func(v *script.Server) { v.Disk.Open.DeviceID = math.MaxUint32 })
 		}},
-		Provocation{Name: "SESS_INFO is answered with a higher version", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "SESS_INFO is answered with a higher version", Run: func(ctx context.Context, p *Execution) error {
 			return endured(ctx, p, answers(ibnbd.TypeSessInfo, func(_ *script.Request, a *script.Answer) { a.Data[4] = 0xFF }), nil)
 		}},
-		Provocation{Name: "replies have reserved bits set", Clauses: []string{"IBNBD-MSG-010"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "replies have reserved bits set", Clauses: []string{"IBNBD-MSG-010"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBNBD-MSG-010", script.Script{Serve: withReserved}, nil)
 		}},
-		Provocation{Name: "a server has version 1 of the block protocol", Clauses: []string{"IBNBD-COMPAT-008"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server has version 1 of the block protocol", Clauses: []string{"IBNBD-COMPAT-008"}, Run: func(ctx context.Context, p *Execution) error {
 			return flushed(ctx, p, "IBNBD-COMPAT-008", script.Script{}, func(v *script.Server) { v.Disk.Version = 1 })
 		}},
 		Provocation{Name: "a server has a disk with a volatile cache, and takes its time to flush it", Clauses: []string{"IBNBD-IO-026"}, Run: awaitsFlush},
 		Provocation{Name: "a server has a disk that is unmapped", Clauses: []string{"IBNBD-MSG-018"}, Run: closedOnce},
-		Provocation{Name: "a server answers no marker", Clauses: []string{"IBNBD-COMPAT-007"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server answers no marker", Clauses: []string{"IBNBD-COMPAT-007"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBNBD-COMPAT-007", answers(ibnbd.TypeSessInfo, unmarked), nil)
 		}},
-		Provocation{Name: "a server without marker leaves bytes of its reply uncleared", Clauses: []string{"IBNBD-COMPAT-011"}, Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a server without marker leaves bytes of its reply uncleared", Clauses: []string{"IBNBD-COMPAT-011"}, Run: func(ctx context.Context, p *Execution) error {
 			s := answers(ibnbd.TypeSessInfo, unmarked)
 			s.Adapt = func(r *script.OpenResponse) { r.Reserved[8] = 0x5A }
 			return flushed(ctx, p, "IBNBD-COMPAT-011", s, nil)
@@ -124,7 +124,7 @@ func withReserved(r *script.Request) {
 }
 
 // noBlock judges that a disk without a block size is refused and closed again.
-func noBlock(ctx context.Context, p *Play) error {
+func noBlock(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-OPEN-020"
 	closes := 0
 	s := adapts(func(r *script.OpenResponse) { r.LogicalBlockSize = 0 })
@@ -146,7 +146,7 @@ func noBlock(ctx context.Context, p *Play) error {
 }
 
 // flushed judges that a flush of the user reaches the server.
-func flushed(ctx context.Context, p *Play, clause string, s script.Script, change func(*script.Server)) error {
+func flushed(ctx context.Context, p *Execution, clause string, s script.Script, change func(*script.Server)) error {
 	v, err := p.Serve(s)
 	if err != nil {
 		return err

@@ -13,19 +13,19 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 )
 
-// Play is one provocation under way: its servers, and the disks that the initiator has mapped.
-type Play struct {
-	ground  Ground
+// Execution is one provocation under way: its servers, and the disks that the initiator has mapped.
+type Execution struct {
+	ground  Setup
 	taken   int // devices that have a server
 	servers []*script.Server
 	disks   []Disk
 }
 
 // Serve starts a server on the next device.
-func (p *Play) Serve(s script.Script) (*script.Server, error) { return p.serveOn(1, s) }
+func (p *Execution) Serve(s script.Script) (*script.Server, error) { return p.serveOn(1, s) }
 
 // serveOn starts a server on so many of the next devices.
-func (p *Play) serveOn(devices int, s script.Script) (*script.Server, error) {
+func (p *Execution) serveOn(devices int, s script.Script) (*script.Server, error) {
 	if p.taken+devices > len(p.ground.Devices) {
 		return nil, fmt.Errorf("the provocation needs more than %d devices", len(p.ground.Devices))
 	}
@@ -38,19 +38,19 @@ func (p *Play) serveOn(devices int, s script.Script) (*script.Server, error) {
 }
 
 // Map has the initiator map the disk of a server, over one path.
-func (p *Play) Map(ctx context.Context, v *script.Server) (Disk, error) {
+func (p *Execution) Map(ctx context.Context, v *script.Server) (Disk, error) {
 	return p.take(ctx, func(ctx context.Context) (Disk, error) { return p.ground.Initiator.Map(ctx, v.Addrs()[0]) })
 }
 
 // take keeps a disk to be unmapped at the end.
-func (p *Play) take(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
+func (p *Execution) take(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return p.takeWithin(ctx, mapIt)
 }
 
 // takeWithin is take within the time of ctx.
-func (p *Play) takeWithin(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
+func (p *Execution) takeWithin(ctx context.Context, mapIt func(context.Context) (Disk, error)) (Disk, error) {
 	d, err := mapIt(ctx)
 	if err == nil {
 		p.disks = append(p.disks, d)
@@ -59,7 +59,7 @@ func (p *Play) takeWithin(ctx context.Context, mapIt func(context.Context) (Disk
 }
 
 // begin starts a server and maps its disk, which must work.
-func (p *Play) begin(ctx context.Context, s script.Script) (*script.Server, Disk, error) {
+func (p *Execution) begin(ctx context.Context, s script.Script) (*script.Server, Disk, error) {
 	v, err := p.Serve(s)
 	if err != nil {
 		return nil, nil, err
@@ -72,7 +72,7 @@ func (p *Play) begin(ctx context.Context, s script.Script) (*script.Server, Disk
 }
 
 // unmap has the initiator give a disk up.
-func (p *Play) unmap(ctx context.Context, d Disk) error {
+func (p *Execution) unmap(ctx context.Context, d Disk) error {
 	p.disks = slices.DeleteFunc(p.disks, func(other Disk) bool { return other == d })
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -94,7 +94,7 @@ func bounded(ctx context.Context, err error) error {
 }
 
 // read reads the probe.
-func (p *Play) read(ctx context.Context, d Disk) error {
+func (p *Execution) read(ctx context.Context, d Disk) error {
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
 	_, err := d.Read(ctx, probeOffset, probeSize)
@@ -102,21 +102,21 @@ func (p *Play) read(ctx context.Context, d Disk) error {
 }
 
 // write writes the probe.
-func (p *Play) write(ctx context.Context, d Disk) error {
+func (p *Execution) write(ctx context.Context, d Disk) error {
 	ctx, cancel := p.patient(ctx)
 	defer cancel()
 	return bounded(ctx, d.Write(ctx, probeOffset, contents(1)))
 }
 
 // patient bounds a wait for what needs no timer.
-func (p *Play) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+func (p *Execution) patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, p.ground.Patience, errPatience)
 }
 
 var errPatience = errors.New("the initiator does not do that")
 
 // close takes everything down. The servers go first, so that no disk waits for an answer.
-func (p *Play) close(ctx context.Context) error {
+func (p *Execution) close(ctx context.Context) error {
 	var errs []error
 	patience, cancel := p.patient(ctx)
 	defer cancel()

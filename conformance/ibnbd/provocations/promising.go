@@ -30,7 +30,7 @@ func promising() []Provocation {
 }
 
 // tellsNoMore holds what an initiator tells against what follows from its timers.
-func tellsNoMore(ctx context.Context, p *Play) error {
+func tellsNoMore(ctx context.Context, p *Execution) error {
 	_, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return err
@@ -46,8 +46,8 @@ func tellsNoMore(ctx context.Context, p *Play) error {
 }
 
 // keepsWhatItTells measures all times that an initiator tells: one server is silent on one of two paths, another on its only one.
-func keepsWhatItTells(ctx context.Context, p *Play) error {
-	two, one := &Play{ground: p.ground}, &Play{ground: p.ground}
+func keepsWhatItTells(ctx context.Context, p *Execution) error {
+	two, one := &Execution{ground: p.ground}, &Execution{ground: p.ground}
 	two.ground.Devices, one.ground.Devices = p.ground.Devices[:2], p.ground.Devices[2:]
 	var errs [2]error
 	var both sync.WaitGroup
@@ -58,12 +58,12 @@ func keepsWhatItTells(ctx context.Context, p *Play) error {
 }
 
 // promise is the longest that something may take which the initiator has promised to take so long at most.
-func (p *Play) promise(d time.Duration) time.Duration {
+func (p *Execution) promise(d time.Duration) time.Duration {
 	return late(d, p.ground.Initiator.Timers().Lateness) + slack
 }
 
 // silentOnOneOfTwo judges how long a write takes whose path falls silent when it arrives.
-func silentOnOneOfTwo(ctx context.Context, p *Play) error {
+func silentOnOneOfTwo(ctx context.Context, p *Execution) error {
 	v, d, err := p.beginOnTwo(ctx, 2)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func silentOnOneOfTwo(ctx context.Context, p *Play) error {
 }
 
 // timed judges how long something takes, which must succeed.
-func (p *Play) timed(ctx context.Context, what string, most time.Duration, do func(ctx context.Context) error) error {
+func (p *Execution) timed(ctx context.Context, what string, most time.Duration, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	begin := time.Now()
@@ -105,7 +105,7 @@ func (p *Play) timed(ctx context.Context, what string, most time.Duration, do fu
 
 // silentAltogether judges how long a write takes to fail whose only path falls silent, and how long the initiator takes to return
 // when the server answers again.
-func silentAltogether(ctx context.Context, p *Play) error {
+func silentAltogether(ctx context.Context, p *Execution) error {
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return err

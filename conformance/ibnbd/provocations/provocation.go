@@ -26,7 +26,7 @@ type Provocation struct {
 	// to be more than some initiator can take.
 	Instead string
 	// Run does it and judges the initiator. Its error is a *tester.Violation when a clause is broken.
-	Run func(ctx context.Context, p *Play) error
+	Run func(ctx context.Context, p *Execution) error
 }
 
 // Group is how the names of specs begin that are provocations.
@@ -42,9 +42,9 @@ const Survival = "IBNBD-FAIL-023"
 // What Survival becomes for provocations that are known to bring some initiator down, to make its kernel complain, or to leave
 // it with a session that does not end.
 const (
-	Deadly    = "IBNBD-FAIL-024"
-	Alarming  = "IBNBD-FAIL-025"
-	Lingering = "IBNBD-FAIL-026"
+	SurvivalDeadly  = "IBNBD-FAIL-024"
+	SurvivalWarning = "IBNBD-FAIL-025"
+	SurvivalHanging = "IBNBD-FAIL-026"
 )
 
 // Survives is the clause that decides whether the initiator lives on.
@@ -69,15 +69,15 @@ const limit = 75 * time.Second
 // Execute has the initiator use an ordinary disk, provokes it, and then looks whether it still uses that disk, and maps that
 // of a polite server. The error of a broken clause is a *tester.Violation; when several are broken, that of survival comes
 // first.
-func Execute(ctx context.Context, on Ground, c Provocation) (err error) {
+func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 	on.Patience = cmp.Or(on.Patience, DefaultPatience)
-	ordinary := &Play{ground: on}
+	ordinary := &Execution{ground: on}
 	defer func() { err = errors.Join(err, ordinary.close(ctx)) }()
 	b, err := newBystander(ctx, ordinary)
 	if err != nil {
 		return finding.NotReady(fmt.Errorf("before the provocation: %w", err))
 	}
-	play := &Play{ground: on}
+	play := &Execution{ground: on}
 	provoked := finding.NotReady(c.Run(ctx, play))
 	if err := play.close(ctx); errors.Is(provoked, errStuck) {
 		return errors.Join(tester.Broken(c.Survives(), "%v", provoked), err)
@@ -96,7 +96,7 @@ func Execute(ctx context.Context, on Ground, c Provocation) (err error) {
 // bystander is a disk of an ordinary server.
 type bystander struct{ disk Disk }
 
-func newBystander(ctx context.Context, p *Play) (*bystander, error) {
+func newBystander(ctx context.Context, p *Execution) (*bystander, error) {
 	d, err := p.take(ctx, p.ground.Initiator.MapOrdinary)
 	if err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func newBystander(ctx context.Context, p *Play) (*bystander, error) {
 func (b *bystander) served(ctx context.Context) error { return Usable(ctx, b.disk) }
 
 // newcomer has the initiator map and use a disk of a polite server, on the device of the first that has provoked it.
-func newcomer(ctx context.Context, on Ground) (err error) {
-	p := &Play{ground: on}
+func newcomer(ctx context.Context, on Setup) (err error) {
+	p := &Execution{ground: on}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
 	_, d, err := p.begin(ctx, script.Script{})
 	if err != nil {

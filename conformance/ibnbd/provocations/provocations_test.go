@@ -35,7 +35,7 @@ func runOn(
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		ground := i.Ground()
+		ground := i.Setup()
 		ground.Initiator = seen(ground.Initiator)
 		err = provocations.Execute(context.Background(), ground, c)
 		if err := i.Close(); err != nil {

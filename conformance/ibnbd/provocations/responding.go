@@ -70,7 +70,7 @@ var noises = []noise{
 }
 
 func (n noise) provocation() Provocation {
-	return Provocation{Name: n.name, Clauses: []string{n.clause}, Run: func(ctx context.Context, p *Play) error {
+	return Provocation{Name: n.name, Clauses: []string{n.clause}, Run: func(ctx context.Context, p *Execution) error {
 		return undisturbed(ctx, p, n.clause, n.s, func(r *script.Request) { n.make(r); r.Answer() })
 	}}
 }
@@ -84,7 +84,7 @@ func responding() []Provocation {
 		name string
 		s    script.Script
 	}{{"a request is answered four times", script.Script{}}, {"a request is answered four times, each with the new key", script.Script{KeyRefresh: true}}} {
-		all = append(all, Provocation{Name: m.name, Clauses: []string{"IBTRS-IMM-010"}, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: m.name, Clauses: []string{"IBTRS-IMM-010"}, Run: func(ctx context.Context, p *Execution) error {
 			return undisturbed(ctx, p, "IBTRS-IMM-010", m.s, func(r *script.Request) {
 				a := r.Polite()
 				a.Copies, a.TakeBack, a.Immediate = 3, 0, success(r.Chunk)
@@ -93,35 +93,35 @@ func responding() []Provocation {
 		}})
 	}
 	return append(all,
-		Provocation{Name: "requests are announced to the client", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "requests are announced to the client", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				everywhere(r, func(c *script.Conn) { c.Immediate(ibtrs.MakeImmediate(ibtrs.ImmRequest, 520)) })
 				r.Answer()
 			})
 		}},
-		Provocation{Name: "a request is answered on another connection", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a request is answered on another connection", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.CID, a.TakeBack, a.Immediate = 0, 0, success(r.Chunk)
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a response claims to have taken a key back and has not", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a response claims to have taken a key back and has not", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.TakeBack = 0
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a key is taken back that the client never gave", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a key is taken back that the client never gave", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.TakeBack ^= 0xA5A5A500
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "heartbeats come", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, p *Play) error { return beaten(ctx, p, 0) }},
-		Provocation{Name: "heartbeats come on a connection for I/O", Clauses: []string{"IBTRS-HB-012"}, Run: func(ctx context.Context, p *Play) error { return beaten(ctx, p, 1) }},
+		Provocation{Name: "heartbeats come", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, p *Execution) error { return beaten(ctx, p, 0) }},
+		Provocation{Name: "heartbeats come on a connection for I/O", Clauses: []string{"IBTRS-HB-012"}, Run: func(ctx context.Context, p *Execution) error { return beaten(ctx, p, 1) }},
 		Provocation{Name: "requests are answered in reverse order", Clauses: []string{"IBTRS-IMM-014"}, Run: reversed},
 		Provocation{Name: "a request is answered when its path has been built anew", Clauses: []string{"IBTRS-IMM-010", "IBTRS-PATH-013"}, Run: answeredLate},
 	)
@@ -129,7 +129,7 @@ func responding() []Provocation {
 
 // disturbed lets a server do something about a read of which nobody knows how it ends. The initiator may give up its path,
 // but not more.
-func disturbed(ctx context.Context, p *Play, s script.Script, do func(r *script.Request)) error {
+func disturbed(ctx context.Context, p *Execution, s script.Script, do func(r *script.Request)) error {
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func disturbed(ctx context.Context, p *Play, s script.Script, do func(r *script.
 }
 
 // beaten sends heartbeats on a connection and waits for their acknowledges on connection 0.
-func beaten(ctx context.Context, p *Play, cid uint16) error {
+func beaten(ctx context.Context, p *Execution, cid uint16) error {
 	clause := "IBTRS-HB-002"
 	if cid != 0 {
 		clause = "IBTRS-HB-012"
@@ -170,7 +170,7 @@ func beaten(ctx context.Context, p *Play, cid uint16) error {
 }
 
 // reversed holds some reads back and answers them, the last first.
-func reversed(ctx context.Context, p *Play) error {
+func reversed(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-IMM-014"
 	const reads = 4
 	v, d, err := p.begin(ctx, script.Script{KeyRefresh: true})
@@ -219,7 +219,7 @@ func reversed(ctx context.Context, p *Play) error {
 // answeredLate answers a read on the connection of a path that was built after the one which the read came on was lost.
 // answeredLate has the late answer name a chunk that is not the first to be used again: one that meets the next request of its
 // permit answers that, and nothing in the protocol tells them apart.
-func answeredLate(ctx context.Context, p *Play) error {
+func answeredLate(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-IMM-010"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {

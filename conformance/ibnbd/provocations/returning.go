@@ -13,23 +13,23 @@ import (
 
 func returning() []Provocation {
 	return []Provocation{
-		{Name: "a server returns with another device id", Clauses: []string{"IBNBD-FAIL-002"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with another device id", Clauses: []string{"IBNBD-FAIL-002"}, Run: func(ctx context.Context, p *Execution) error {
 			return changed(ctx, p, "IBNBD-FAIL-002", script.Script{}, func(v *script.Server) { v.Disk.Open.DeviceID = 0x01020304 }, 0)
 		}},
-		{Name: "a server returns with a larger disk", Clauses: []string{"IBNBD-FAIL-003"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with a larger disk", Clauses: []string{"IBNBD-FAIL-003"}, Run: func(ctx context.Context, p *Execution) error {
 			return changed(ctx, p, "IBNBD-FAIL-003", script.Script{}, func(v *script.Server) { v.Disk.Open.Capacity *= 2 }, 2<<20)
 		}},
-		{Name: "a server returns with a smaller disk", Clauses: []string{"IBNBD-FAIL-003"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with a smaller disk", Clauses: []string{"IBNBD-FAIL-003"}, Run: func(ctx context.Context, p *Execution) error {
 			const size = probeOffset + probeSize
 			return changed(ctx, p, "IBNBD-FAIL-003", script.Script{}, func(v *script.Server) { v.Disk.Open.Capacity = size / ibnbd.SectorSize }, size)
 		}},
-		{Name: "a server returns without key refresh", Clauses: []string{"IBTRS-INV-015"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns without key refresh", Clauses: []string{"IBTRS-INV-015"}, Run: func(ctx context.Context, p *Execution) error {
 			return changed(ctx, p, "IBTRS-INV-015", refreshing, func(v *script.Server) { v.Script.KeyRefresh = false }, 0)
 		}},
-		{Name: "a server returns with key refresh", Clauses: []string{"IBTRS-INV-015"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with key refresh", Clauses: []string{"IBTRS-INV-015"}, Run: func(ctx context.Context, p *Execution) error {
 			return changed(ctx, p, "IBTRS-INV-015", script.Script{}, func(v *script.Server) { v.Script.KeyRefresh = true }, 0)
 		}},
-		{Name: "a server returns with another block size", Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with another block size", Run: func(ctx context.Context, p *Execution) error {
 			v, d, err := p.begin(ctx, script.Script{})
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func returning() []Provocation {
 			v.Do(func() { v.Disk.Open.LogicalBlockSize, v.Disk.Open.PhysicalBlockSize = 4096, 4096 })
 			return returned(ctx, p, Survival, v, d)
 		}},
-		{Name: "a server returns with smaller chunks", Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with smaller chunks", Run: func(ctx context.Context, p *Execution) error {
 			v, d, err := p.begin(ctx, script.Script{})
 			if err != nil {
 				return err
@@ -48,7 +48,7 @@ func returning() []Provocation {
 			_ = p.reconnect(ctx, v, d) // whether it takes that is its own affair
 			return nil
 		}},
-		{Name: "a server returns with another queue depth", Clauses: []string{"IBTRS-SYSFS-011"}, Run: func(ctx context.Context, p *Play) error {
+		{Name: "a server returns with another queue depth", Clauses: []string{"IBTRS-SYSFS-011"}, Run: func(ctx context.Context, p *Execution) error {
 			v, d, err := p.begin(ctx, script.Script{})
 			if err != nil {
 				return err
@@ -64,7 +64,7 @@ func returning() []Provocation {
 
 // changed has a server go away and return as somebody else, and judges that the disk can be used then, and has a size unless
 // that is 0.
-func changed(ctx context.Context, p *Play, clause string, s script.Script, change func(*script.Server), size int64) error {
+func changed(ctx context.Context, p *Execution, clause string, s script.Script, change func(*script.Server), size int64) error {
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func changed(ctx context.Context, p *Play, clause string, s script.Script, chang
 }
 
 // notReconnected judges that a reconnect by hand fails, and with which number.
-func notReconnected(ctx context.Context, p *Play, v *script.Server, d Disk) error {
+func notReconnected(ctx context.Context, p *Execution, v *script.Server, d Disk) error {
 	const clause = "IBTRS-SYSFS-011"
 	if err := p.awaitState(ctx, d, closed); err != nil {
 		return err
@@ -94,7 +94,7 @@ func notReconnected(ctx context.Context, p *Play, v *script.Server, d Disk) erro
 }
 
 // rejectsAtFirst returns, rejects with EBUSY, and lets the client in when it asks again.
-func rejectsAtFirst(ctx context.Context, p *Play) error {
+func rejectsAtFirst(ctx context.Context, p *Execution) error {
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func rejectsAtFirst(ctx context.Context, p *Play) error {
 }
 
 // refusesAfterwards returns and refuses to open the disk, which must stay closed.
-func refusesAfterwards(ctx context.Context, p *Play) error {
+func refusesAfterwards(ctx context.Context, p *Execution) error {
 	const clause = "IBNBD-FAIL-004"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {

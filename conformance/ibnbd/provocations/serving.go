@@ -25,7 +25,7 @@ func serving() []Provocation {
 		{"a read fails with a number that nobody knows", ibnbd.OpRead, ibtrs.MaxWireErrno},
 		{"a write fails with ENOSPC", ibnbd.OpWrite, ibtrs.ENOSPC},
 	} {
-		all = append(all, Provocation{Name: f.name, Clauses: []string{"IBNBD-IO-023"}, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: f.name, Clauses: []string{"IBNBD-IO-023"}, Run: func(ctx context.Context, p *Execution) error {
 			return ioFails(ctx, p, f.op, f.errno)
 		}})
 	}
@@ -39,33 +39,33 @@ func serving() []Provocation {
 		{"a server has headers of 64 KiB", []string{"IBTRS-IO-028", "IBNBD-LIM-003"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536, MaxHeaderSize: 65536}},
 		{"a server has 288 bytes for headers", []string{"IBTRS-IO-028"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536 - 288, MaxHeaderSize: 288}},
 	} {
-		all = append(all, Provocation{Name: g.name, Clauses: g.clauses, Run: func(ctx context.Context, p *Play) error {
+		all = append(all, Provocation{Name: g.name, Clauses: g.clauses, Run: func(ctx context.Context, p *Execution) error {
 			return split(ctx, p, g.clauses, g.g)
 		}})
 	}
 	return append(all,
-		Provocation{Name: "a read is answered with success and half its data", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a read is answered with success and half its data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.Data = a.Data[:len(a.Data)/2]
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a read is answered with success and no data", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a read is answered with success and no data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.Data = nil
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "a read is answered with an error and data", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "a read is answered with an error and data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
 				a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, ibtrs.EIO, a.TakeBack != 0)
 				r.Send(a)
 			})
 		}},
-		Provocation{Name: "CLOSE is refused", Run: func(ctx context.Context, p *Play) error {
+		Provocation{Name: "CLOSE is refused", Run: func(ctx context.Context, p *Execution) error {
 			_, d, err := p.begin(ctx, answers(ibnbd.TypeClose, withErrno(ibtrs.EINVAL)))
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func serving() []Provocation {
 }
 
 // ioFails judges that one I/O fails, and nothing else.
-func ioFails(ctx context.Context, p *Play, op ibnbd.Op, errno ibtrs.Errno) error {
+func ioFails(ctx context.Context, p *Execution, op ibnbd.Op, errno ibtrs.Errno) error {
 	const clause = "IBNBD-IO-023"
 	v, d, err := p.begin(ctx, script.Script{})
 	if err != nil {
@@ -112,7 +112,7 @@ const roomForSplitting = 512
 
 // split writes and reads more than fits into a request, and looks at the requests. The last of the clauses is the one that
 // wants the initiator to use a server with this geometry at all.
-func split(ctx context.Context, p *Play, decided []string, g ibtrs.Geometry) error {
+func split(ctx context.Context, p *Execution, decided []string, g ibtrs.Geometry) error {
 	const clause = "IBTRS-IO-028"
 	const size = 256 << 10
 	v, d, err := p.begin(ctx, script.Script{Geometry: g, KeyRefresh: true})

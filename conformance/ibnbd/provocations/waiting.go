@@ -19,7 +19,7 @@ import (
 // quiet is a way of saying nothing.
 type quiet struct {
 	clause string
-	judge  func(ctx context.Context, p *Play, s script.Script) error
+	judge  func(ctx context.Context, p *Execution, s script.Script) error
 	s      script.Script
 }
 
@@ -46,14 +46,14 @@ func waiting() []Provocation {
 }
 
 // allQuiet judges every way at once, each with a server of its own.
-func allQuiet(ctx context.Context, p *Play) error {
+func allQuiet(ctx context.Context, p *Execution) error {
 	errs := make([]error, len(quiets))
 	var all sync.WaitGroup
 	for i, q := range quiets {
 		ground := p.ground
 		ground.Devices = ground.Devices[i : i+1]
 		all.Go(func() {
-			one := &Play{ground: ground}
+			one := &Execution{ground: ground}
 			errs[i] = errors.Join(q.judge(ctx, one, q.s), one.close(ctx))
 		})
 	}
@@ -62,7 +62,7 @@ func allQuiet(ctx context.Context, p *Play) error {
 }
 
 // unanswered judges when an initiator gives up a server that does not answer its connection request.
-func unanswered(ctx context.Context, p *Play, s script.Script) error {
+func unanswered(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-CONN-045"
 	begin := time.Now()
 	if err := refused(ctx, p, clause, s, ibtrs.ETIMEDOUT); err != nil {
@@ -73,7 +73,7 @@ func unanswered(ctx context.Context, p *Play, s script.Script) error {
 }
 
 // uninformed judges when an initiator gives up a server that does not answer INFO.
-func uninformed(ctx context.Context, p *Play, s script.Script) error {
+func uninformed(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-INFO-021"
 	begin := time.Now()
 	if err := refused(ctx, p, clause, s); err != nil {
@@ -87,7 +87,7 @@ func uninformed(ctx context.Context, p *Play, s script.Script) error {
 func late(d time.Duration, percent int) time.Duration { return d + d*time.Duration(percent)/100 }
 
 // withoutHeartbeats judges that a server which acknowledges heartbeats and sends none itself is not given up.
-func withoutHeartbeats(ctx context.Context, p *Play, s script.Script) error {
+func withoutHeartbeats(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-HB-006"
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
@@ -117,7 +117,7 @@ func unless(ctx context.Context, v *script.Server, d time.Duration, happens func
 }
 
 // silentAgain judges when an initiator notices that a server has died to which it had to reconnect before.
-func silentAgain(ctx context.Context, p *Play, s script.Script) error {
+func silentAgain(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-HB-007"
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
@@ -139,7 +139,7 @@ func silentAgain(ctx context.Context, p *Play, s script.Script) error {
 }
 
 // silentOnce judges that an initiator tries to recover when a server has died.
-func silentOnce(ctx context.Context, p *Play, s script.Script) error {
+func silentOnce(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-HB-009"
 	v, d, err := p.begin(ctx, s)
 	if err != nil {
@@ -161,7 +161,7 @@ func silentOnce(ctx context.Context, p *Play, s script.Script) error {
 }
 
 // turnedAway judges that an initiator goes on trying when a server turns it away.
-func turnedAway(ctx context.Context, p *Play, s script.Script) error {
+func turnedAway(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-PATH-006"
 	const times = 2
 	v, d, err := p.begin(ctx, s)
@@ -190,7 +190,7 @@ func turnedAway(ctx context.Context, p *Play, s script.Script) error {
 // comesBack waits until the initiator has its disk open again over another build of a lost path, by itself, after so many
 // attempts. That the disk is open says nothing before the initiator has asked for it over the new build: a server sees a path
 // end before the state of the disk shows it.
-func (p *Play) comesBack(ctx context.Context, v *script.Server, d Disk, lost *script.Path, attempts int) error {
+func (p *Execution) comesBack(ctx context.Context, v *script.Server, d Disk, lost *script.Path, attempts int) error {
 	bounded, cancel := context.WithTimeout(ctx, time.Duration(attempts)*p.pause()+slack)
 	defer cancel()
 	err := v.Await(bounded, "the client asks for its disk over another build of the path", func() bool {
@@ -206,13 +206,13 @@ func (p *Play) comesBack(ctx context.Context, v *script.Server, d Disk, lost *sc
 }
 
 // pause is the longest time between two attempts to connect a path again.
-func (p *Play) pause() time.Duration {
+func (p *Execution) pause() time.Duration {
 	t := p.ground.Initiator.Timers()
 	return late(t.ReconnectDelay+t.ReconnectSettle+t.ReconnectSpread, t.Lateness) + slack
 }
 
 // deeper judges that an initiator does not use a path whose queue depth has changed. It may ask for it again.
-func deeper(ctx context.Context, p *Play, s script.Script) error {
+func deeper(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-CONN-039"
 	v, d, err := p.begin(ctx, s)
 	if err != nil {

@@ -39,23 +39,23 @@ func takes(c provocations.Provocation) []any {
 	switch {
 	case c.Slow:
 		decorators = append(kit.Takes(waiting), kit.Extended)
-	case c.Costly || c.Survives() == provocations.Deadly:
+	case c.Costly || c.Survives() == provocations.SurvivalDeadly:
 		decorators = append(kit.Takes(costly), kit.Extended)
-	case c.Survives() == provocations.Alarming:
+	case c.Survives() == provocations.SurvivalWarning:
 		decorators = kit.Takes(alarming)
 	default:
 		decorators = kit.Takes(usual)
 	}
-	if c.Survives() == provocations.Deadly {
+	if c.Survives() == provocations.SurvivalDeadly {
 		decorators = append(decorators, Label(DeadlyLabel))
 	}
 	return decorators
 }
 
 // ground puts scripted servers on the rails, in turn.
-func ground(ctx SpecContext, p *pair.Pair, servers int) provocations.Ground {
+func ground(ctx SpecContext, p *pair.Pair, servers int) provocations.Setup {
 	const rails = 2
-	g := provocations.Ground{Initiator: &labInitiator{pair: p}}
+	g := provocations.Setup{Initiator: &labInitiator{pair: p}}
 	for i := range servers {
 		rail, number := i%rails, i/rails
 		g.Devices = append(g.Devices, p.StationAt(rail, number))
