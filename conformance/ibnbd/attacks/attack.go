@@ -41,8 +41,8 @@ const Survival = "IBNBD-FAIL-019"
 
 // What Survival becomes for attacks that are known to kill some target, or to make its kernel complain.
 const (
-	Deadly   = "IBNBD-FAIL-021"
-	Alarming = "IBNBD-FAIL-022"
+	SurvivalDeadly  = "IBNBD-FAIL-021"
+	SurvivalWarning = "IBNBD-FAIL-022"
 )
 
 // Effect is what an attack does to the data of a target that behaves.

@@ -44,8 +44,8 @@ var wrongInfos = []wrongInfo{
 	{"session name that begins with a slash", "IBTRS-INFO-011", named("/tester"), ""},
 	{"session name with .. in it", "IBTRS-INFO-011", named("../../tester"), ""},
 	{"session name that is ..", "IBTRS-INFO-011", named(".."), ""},
-	{"empty session name", "IBTRS-INFO-014", named(""), Deadly},
-	{"session name without a NUL", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), Deadly},
+	{"empty session name", "IBTRS-INFO-014", named(""), SurvivalDeadly},
+	{"session name without a NUL", "IBTRS-INFO-014", named(strings.Repeat("x", 255)), SurvivalDeadly},
 }
 
 func (w wrongInfo) attack() Attack {
@@ -80,7 +80,7 @@ func information() []Attack {
 	}
 	return append(all,
 		Attack{Name: "INFO request before all connections are there", Clauses: []string{"IBTRS-INFO-015"}, Run: earlyInfo},
-		Attack{Name: "heartbeat instead of the INFO request", Clauses: []string{"IBTRS-INFO-022"}, Instead: Alarming, Run: heartbeatForInfo},
+		Attack{Name: "heartbeat instead of the INFO request", Clauses: []string{"IBTRS-INFO-022"}, Instead: SurvivalWarning, Run: heartbeatForInfo},
 		Attack{Name: "session name with a dot in it", Run: dottedName},
 		Attack{Name: "INFO request that is one byte too long", Clauses: []string{"IBTRS-INFO-025"}, Run: longInfo},
 		Attack{Name: "second INFO request on a path", Clauses: []string{"IBTRS-INFO-025"}, Run: infoTwice},

@@ -136,7 +136,7 @@ func requests() []Attack {
 	for _, f := range forgeries {
 		a := f.attack()
 		if f.fate == performed {
-			a.Instead = Alarming
+			a.Instead = SurvivalWarning
 		}
 		all = append(all, a)
 	}

@@ -58,7 +58,7 @@ func TestTargetSpecs(t *testing.T) {
 		}
 	}
 	for _, s := range specs {
-		if slices.Contains(s.Clauses, attacks.Alarming) != (s.KernelLog == attacks.Alarming) {
+		if slices.Contains(s.Clauses, attacks.SurvivalWarning) != (s.KernelLog == attacks.SurvivalWarning) {
 			t.Errorf("%q decides what only a kernel log shows", s.Name)
 		}
 	}

@@ -34,8 +34,8 @@ func ofAttack(a attacks.Attack) foreign.Spec {
 		Takes: 200 * time.Millisecond, Addresses: max(1, a.Rails), Depth: a.Depth, Does: a.Does, MayEnd: a.MayEnd(),
 		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return attacks.Execute(ctx, targetOf(r), a) },
 	}
-	if a.Survives() == attacks.Alarming {
-		s.KernelLog = attacks.Alarming
+	if a.Survives() == attacks.SurvivalWarning {
+		s.KernelLog = attacks.SurvivalWarning
 	}
 	return s
 }

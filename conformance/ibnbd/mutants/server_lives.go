@@ -71,17 +71,17 @@ func lives() []row {
 				}
 			})
 		}).by("a hundred connects and disconnects"),
-		server("dies-of-an-empty-name", "dies of an empty session name", attacks.Deadly, func(b *brokenServer) {
+		server("dies-of-an-empty-name", "dies of an empty session name", attacks.SurvivalDeadly, func(b *brokenServer) {
 			b.alterInfoRequests(func(m []byte) {
 				if m[atName] == 0 {
 					b.die()
 				}
 			})
 		}).by("empty session name"),
-		server("dies-of-an-endless-path", "dies of a device path without end", attacks.Deadly,
+		server("dies-of-an-endless-path", "dies of a device path without end", attacks.SurvivalDeadly,
 			dies(func(w *request) bool { return w.is(ibnbd.TypeOpen) && w.header[openDevicePath.End()-1] != 0 })).
 			by("OPEN of a path without a NUL"),
-		server("dies-of-a-heartbeat", "dies of a heartbeat on a connection for I/O", attacks.Alarming, func(b *brokenServer) {
+		server("dies-of-a-heartbeat", "dies of a heartbeat on a connection for I/O", attacks.SurvivalWarning, func(b *brokenServer) {
 			service := map[uint32]bool{} // queue pairs that something else than I/O came for
 			b.alterReceived(withImmediate, func(p *soft.Packet) {
 				if immediateNumber(p).Type() == ibtrs.ImmHeartbeat && !service[p.DestQP()] {
@@ -90,7 +90,7 @@ func lives() []row {
 			})
 			b.alterReceived(func(p *soft.Packet) bool { return p.OpCode() == roce.RCSendOnly }, func(p *soft.Packet) { service[p.DestQP()] = true })
 		}).by("heartbeat on a connection for I/O"),
-		server("dies-of-fua", "dies of a read with the flag FUA", attacks.Alarming,
+		server("dies-of-fua", "dies of a read with the flag FUA", attacks.SurvivalWarning,
 			dies(func(w *request) bool {
 				op, io := w.op()
 				return io && op == ibnbd.OpRead && ioOpFlags.get(w.header)&uint64(ibnbd.FlagFUA) != 0

@@ -54,7 +54,7 @@ const DeadlyLabel = "deadly"
 // takes says how long an attack takes: where it kills, the next spec needs new guests.
 func takes(a attacks.Attack) []any {
 	const usual, deadly = 1, 20
-	if a.Survives() == attacks.Deadly {
+	if a.Survives() == attacks.SurvivalDeadly {
 		return append(kit.Takes(deadly), Label(DeadlyLabel))
 	}
 	return kit.Takes(usual)
