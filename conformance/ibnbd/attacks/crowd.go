@@ -49,7 +49,7 @@ func fullDepth(ctx context.Context, t *tester.Tester) error {
 		}
 	}
 	for i := range depth {
-		if want := c.content(i); !bytes.Equal(c.batch.Room(i)[:c.size], want) {
+		if want := c.content(i); !bytes.Equal(c.batch.Buffer(i)[:c.size], want) {
 			return tester.Broken(exactly, "of %d reads at once, that in chunk %d brings other data than sector %d has", depth, i, t.Base()+c.sector(i))
 		}
 	}
@@ -67,14 +67,14 @@ func fullDepthOfReads(ctx context.Context, t *tester.Tester) error {
 
 func newCrowd(ctx context.Context, t *tester.Tester) (*crowd, error) {
 	session := t.NewSession()
-	session.Crowd = mostRequests
+	session.Outstanding = mostRequests
 	path, opened, err := session.Ready(ctx, t.Target().Exports[0], t.Access())
 	if err != nil {
 		return nil, err
 	}
 	depth := min(uint64(path.Geometry.QueueDepth), mostRequests)
 	block := max(uint32(opened.LogicalBlockSize), ibnbd.SectorSize)
-	room := t.Room(opened.Capacity) * ibnbd.SectorSize
+	room := t.UsableSectors(opened.Capacity) * ibnbd.SectorSize
 	size := min(uint32(min(room/depth, crowdSize)), largestIO(path, opened, block))
 	size = max(size/block*block, block)
 	batch, err := path.NewBatch(int(depth), int(size))
@@ -106,7 +106,7 @@ func connection(i int) uint16 { return 1 + uint16(i%(tester.Connections-1)) }
 // all sends so many requests, each in a chunk of its own, before it looks at answers.
 func (c *crowd) all(ctx context.Context, count int, request func(i int) tester.Request) error {
 	for i := range count {
-		r := c.path.Into(request(i), uint32(i))
+		r := c.path.ToChunk(request(i), uint32(i))
 		r.CID = connection(i)
 		if err := c.path.Post(r); err != nil {
 			return err

@@ -91,7 +91,7 @@ func lastChunk(ctx context.Context, t *tester.Tester) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.Call(ctx, p.Into(readOf(p, opened.DeviceID, 0, 4096), uint32(p.Geometry.QueueDepth-1)), 4096)
+	_, err = p.Call(ctx, p.ToChunk(readOf(p, opened.DeviceID, 0, 4096), uint32(p.Geometry.QueueDepth-1)), 4096)
 	return succeeded("IBTRS-IMM-013", err)
 }
 

@@ -207,7 +207,7 @@ func useChunks(ctx context.Context, t *tester.Tester) error {
 	const probes = 8
 	for i := range uint32(probes) {
 		chunk := i * uint32(depth-1) / (probes - 1)
-		if _, err := p.Call(ctx, p.Into(readOf(p, opened.DeviceID, 0, 4096), chunk), 4096); err != nil {
+		if _, err := p.Call(ctx, p.ToChunk(readOf(p, opened.DeviceID, 0, 4096), chunk), 4096); err != nil {
 			return tester.Broken("IBTRS-INFO-008", "read through chunk %d: %s", chunk, tester.Outcome(err))
 		}
 	}

@@ -45,7 +45,7 @@ func (o rangeOp) run(ctx context.Context, t *tester.Tester) error {
 	if most < uint64(block) {
 		return fmt.Errorf("it takes %d sectors at most in one %s: %w", o.most(opened), o.op, ErrInapplicable)
 	}
-	for _, s := range spans(block, min(most, t.Room(opened.Capacity)*ibnbd.SectorSize)) {
+	for _, s := range spans(block, min(most, t.UsableSectors(opened.Capacity)*ibnbd.SectorSize)) {
 		if err := o.between(ctx, p, opened.DeviceID, block, s); err != nil {
 			return fmt.Errorf("%s of %d bytes at byte %d: %w", o.op, s.size, uint64(s.at)+t.Base()*ibnbd.SectorSize, err)
 		}

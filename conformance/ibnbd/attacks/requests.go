@@ -97,7 +97,7 @@ func (f forgery) attack() Attack {
 		r := readOf(p, opened.DeviceID, 0, readSize)
 		f.change(p, &r)
 		if f.fate == performed {
-			r = p.Into(r, 0)
+			r = p.ToChunk(r, 0)
 		}
 		if err := p.Post(r); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (f forgery) judge(ctx context.Context, p *tester.Path, device uint32, a tes
 		return tester.Broken(f.clause, "%s, it must be answered", tester.Outcome(err))
 	case f.fate == refused && a.Errno != ibtrs.EINVAL:
 		return tester.Broken(f.clause, "answered with %s, it must be EINVAL", a.Errno)
-	case f.fate == performed && (a.Errno != 0 || a.Invalidated || a.TakenBack != 0):
+	case f.fate == performed && (a.Errno != 0 || a.Invalidated || a.InvalidatedKey != 0):
 		return tester.Broken(f.clause, "answered with %s, invalidated %t, it must be plain success", a.Errno, a.Invalidated)
 	case !a.Untouched(0):
 		return tester.Broken(f.clause, "answered with %s, and data came with it", a.Errno)
@@ -192,7 +192,7 @@ func shortDescriptor(ctx context.Context, t *tester.Tester) error {
 		return tester.Broken("IBTRS-IO-004", "%s, errno %s: the length of the data follows from offset and header", tester.Outcome(err), a.Errno)
 	case !a.Untouched(readSize):
 		return tester.Broken("IBTRS-IO-010", "more than the %d bytes of the descriptor were written", readSize)
-	case string(a.Room[:readSize]) != string(tester.Stamped(sector, size, 7)[:readSize]):
+	case string(a.Buffer[:readSize]) != string(tester.Stamped(sector, size, 7)[:readSize]):
 		return tester.Broken("IBTRS-IO-010", "other data than the device has")
 	}
 	return nil
@@ -217,9 +217,9 @@ func invalidations(ctx context.Context, t *tester.Tester) error {
 			return tester.Broken("IBTRS-IO-011", "device %d: %s", device, tester.Outcome(err))
 		case (a.Errno == 0) != (device == opened.DeviceID):
 			return tester.Broken("IBTRS-IO-011", "device %d: answered with %s", device, a.Errno)
-		case !a.Invalidated || a.TakenBack != r.ClientKey():
+		case !a.Invalidated || a.InvalidatedKey != r.ClientKey():
 			return tester.Broken("IBTRS-IO-011", "device %d: answered with %s, response type 2: %t, key taken back: %#x of %#x",
-				device, a.Errno, a.Invalidated, a.TakenBack, r.ClientKey())
+				device, a.Errno, a.Invalidated, a.InvalidatedKey, r.ClientKey())
 		case a.Errno != 0 && !a.Untouched(0):
 			return tester.Broken("IBTRS-IO-013", "a read that failed with %s brought data", a.Errno)
 		}
@@ -237,8 +237,8 @@ func noInvalidations(ctx context.Context, t *tester.Tester) error {
 		switch {
 		case err != nil:
 			return tester.Broken("IBTRS-IO-012", "device %d: %s", device, tester.Outcome(err))
-		case a.Invalidated || a.TakenBack != 0:
-			return tester.Broken("IBTRS-IO-012", "device %d: response type 2: %t, key taken back: %#x", device, a.Invalidated, a.TakenBack)
+		case a.Invalidated || a.InvalidatedKey != 0:
+			return tester.Broken("IBTRS-IO-012", "device %d: response type 2: %t, key taken back: %#x", device, a.Invalidated, a.InvalidatedKey)
 		case device == nobody && a.Errno != ibtrs.ENOTCONN:
 			return tester.Broken("IBTRS-IMM-004", "answered with %s, it must be %s", a.Errno, ibtrs.ENOTCONN)
 		case a.Errno != 0 && !a.Untouched(0):

@@ -58,7 +58,7 @@ func newPair(ctx context.Context, t *tester.Tester) (*pair, error) {
 	block := max(uint32(device.LogicalBlockSize), ibnbd.SectorSize)
 	return &pair{
 		t: t, writer: writer, reader: reader, device: device.DeviceID, seen: seen.DeviceID, block: block,
-		largest: largestIO(writer, device, block), room: t.Room(device.Capacity), served: exactly,
+		largest: largestIO(writer, device, block), room: t.UsableSectors(device.Capacity), served: exactly,
 	}, nil
 }
 
@@ -245,7 +245,7 @@ func everyRead(ctx context.Context, t *tester.Tester) error {
 	}
 	block := max(uint32(opened.LogicalBlockSize), ibnbd.SectorSize)
 	p := &pair{t: t, writer: reader, device: opened.DeviceID, block: block, largest: largestIO(reader, opened, block), served: wholeAnswer}
-	most := uint32(min(uint64(p.largest), t.Room(opened.Capacity)*ibnbd.SectorSize))
+	most := uint32(min(uint64(p.largest), t.UsableSectors(opened.Capacity)*ibnbd.SectorSize))
 	for _, size := range sizes(block, block, most) {
 		whole, pieces, err := p.readTwice(ctx, size)
 		if err != nil {

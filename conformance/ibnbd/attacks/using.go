@@ -177,7 +177,7 @@ func closeBesideWrite(ctx context.Context, t *tester.Tester) error {
 	write := ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, t.Base(), besideSize)
 	goodbye := ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: opened.DeviceID}
 	for _, r := range []tester.Request{
-		p.Into(p.Write(tester.Marshal(write), make([]byte, besideSize)), written), p.Into(p.Write(tester.Marshal(goodbye), nil), closed),
+		p.ToChunk(p.Write(tester.Marshal(write), make([]byte, besideSize)), written), p.ToChunk(p.Write(tester.Marshal(goodbye), nil), closed),
 	} {
 		if err := p.Post(r); err != nil {
 			return err
@@ -319,7 +319,7 @@ func takeTurns(ctx context.Context, t *tester.Tester) error {
 		return fmt.Errorf("its queue depth is %d: %w", p.Geometry.QueueDepth, ErrInapplicable)
 	}
 	for i := range uint32(2 * chunks) {
-		if _, err := p.Call(ctx, p.Into(readOf(p, opened.DeviceID, 0, readSize), i%chunks), readSize); err != nil {
+		if _, err := p.Call(ctx, p.ToChunk(readOf(p, opened.DeviceID, 0, readSize), i%chunks), readSize); err != nil {
 			return err
 		}
 	}

@@ -79,9 +79,9 @@ func (l *Limit) allowsIO(r Request) error {
 // Base is the sector of a device that stands for sector 0 in [Path.ReadAt], [Path.WriteAt] and [Path.CheckStamped].
 func (t *Tester) Base() uint64 { return t.target.Limit.base() }
 
-// Room is how many sectors of a device may be written, from [Tester.Base] on, of so many that it has; those that may be read where
+// UsableSectors is how many sectors of a device may be written, from [Tester.Base] on, of so many that it has; those that may be read where
 // nothing may be written.
-func (t *Tester) Room(capacity uint64) uint64 {
+func (t *Tester) UsableSectors(capacity uint64) uint64 {
 	if l := t.target.Limit; l != nil && l.Writes {
 		return l.Count
 	}

@@ -56,13 +56,13 @@ func (p *Path) Dial(ctx context.Context, cid uint16) (*Conn, error) {
 		p.Conns = make(map[uint16]*Conn)
 	}
 	p.Conns[cid], c.CID = c, cid
-	return c, c.post(p.rail.Device, int(p.Geometry.QueueDepth), p.Session.Crowd)
+	return c, c.post(p.rail.Device, int(p.Geometry.QueueDepth), p.Session.Outstanding)
 }
 
 // DialRaw asks for a connection with any private data, which the path does not count among its own unless Dial does. The
 // geometry of the first accept becomes that of the path.
 func (p *Path) DialRaw(ctx context.Context, data []byte) (*Conn, error) {
-	size := queueSize + p.Session.Crowd
+	size := queueSize + p.Session.Outstanding
 	cfg := rdma.ConnConfig{SendQueue: size, RecvQueue: size, RetryCount: 7, RNRRetryCount: 7}
 	ctx, cancel := p.Session.tester.patient(ctx)
 	defer cancel()

@@ -31,11 +31,11 @@ type Request struct {
 // Answer is how the target has answered.
 type Answer struct {
 	Message
-	Chunk       uint32      // message id of the response
-	Errno       ibtrs.Errno // 0: success
-	Invalidated bool        // the response says that the client's key was taken back
-	TakenBack   uint32      // the key that the target did take back; 0: none
-	Room        []byte      // the place for the data of a read, and all that lies behind it
+	Chunk          uint32      // message id of the response
+	Errno          ibtrs.Errno // 0: success
+	Invalidated    bool        // the response says that the client's key was taken back
+	InvalidatedKey uint32      // the key that the target did take back; 0: none
+	Buffer         []byte      // the place for the data of a read, and all that lies behind it
 }
 
 // unwritten fills the place for the data of reads, so that what the target writes there shows.
@@ -82,8 +82,8 @@ func (p *Path) ReadInvalidating(header []byte, size uint32) (Request, error) {
 // ClientKey is the key by which the target writes the data of a read.
 func (r Request) ClientKey() uint32 { return r.place.RKey }
 
-// Into gives the request for another chunk.
-func (p *Path) Into(r Request, chunk uint32) Request { return p.into(r, chunk) }
+// ToChunk gives the request for another chunk.
+func (p *Path) ToChunk(r Request, chunk uint32) Request { return p.into(r, chunk) }
 
 func (p *Path) into(r Request, chunk uint32) Request {
 	r.Chunk = chunk
@@ -143,7 +143,7 @@ func (p *Path) Do(ctx context.Context, r Request) (Answer, error) {
 // Answer waits for the next response on a connection, and learns the new key of its chunk.
 func (p *Path) Answer(ctx context.Context, cid uint16) (Answer, error) {
 	a, err := p.response(ctx, cid)
-	a.Room = bytes.Clone(p.slot.room())
+	a.Buffer = bytes.Clone(p.slot.room())
 	return a, err
 }
 
@@ -157,7 +157,7 @@ func (p *Path) response(ctx context.Context, cid uint16) (Answer, error) {
 		}
 		switch {
 		case m.Op == rdma.OpSendInv:
-			a.TakenBack = m.Key
+			a.InvalidatedKey = m.Key
 			continue
 		case m.Op == rdma.OpWriteImm && m.Imm == ibtrs.Heartbeat:
 			if err := p.Conns[cid].SendImmediate(ibtrs.HeartbeatAck); err != nil {
@@ -194,7 +194,7 @@ func (p *Path) read(a *Answer) error {
 
 // Untouched says whether the target has left the place for the data of a read alone from byte n on.
 func (a Answer) Untouched(n int) bool {
-	return bytes.Count(a.Room[n:], []byte{unwritten}) == len(a.Room)-n
+	return bytes.Count(a.Buffer[n:], []byte{unwritten}) == len(a.Buffer)-n
 }
 
 // Call sends a request and gives the data of its answer, size bytes. An answer with an error number gives that as error.
@@ -208,7 +208,7 @@ func (p *Path) Call(ctx context.Context, r Request, size int) ([]byte, error) {
 	case a.Errno != 0:
 		return nil, a.Errno
 	}
-	return a.Room[:size], nil
+	return a.Buffer[:size], nil
 }
 
 // Outcome is what became of a request, in words for evidence.

@@ -13,9 +13,9 @@ import (
 type Session struct {
 	Name  string     // of its INFO requests
 	Group ibtrs.UUID // of its connection requests
-	// Crowd is how many requests are sent on each connection of a path before answers are looked at, beside the few that
+	// Outstanding is how many requests are sent on each connection of a path before answers are looked at, beside the few that
 	// every connection has room for.
-	Crowd int
+	Outstanding int
 
 	tester *Tester
 	paths  int

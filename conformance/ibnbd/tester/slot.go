@@ -69,8 +69,8 @@ func (b *Batch) Read(i int, header []byte, size uint32) Request {
 	return b.path.readInto(&b.slots[i], header, size)
 }
 
-// Room is the place for the data of request i, if that is a read, and all that lies behind it.
-func (b *Batch) Room(i int) []byte { return b.slots[i].room() }
+// Buffer is the place for the data of request i, if that is a read, and all that lies behind it.
+func (b *Batch) Buffer(i int) []byte { return b.slots[i].room() }
 
 // Answer is [Path.Answer], but for the data, which are in the room of the request.
 func (b *Batch) Answer(ctx context.Context, cid uint16) (Answer, error) {

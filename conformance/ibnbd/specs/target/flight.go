@@ -48,7 +48,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 		begin := time.Now()
 		Expect(path.Post(writeOf(path, device, 0, 1))).To(Succeed())
 		p.AwaitInFlight(ctx, export, 1)
-		request := path.Into(path.Write(tester.Marshal(ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: device}), nil), 1)
+		request := path.ToChunk(path.Write(tester.Marshal(ibnbd.CloseRequest{Type: ibnbd.TypeClose, DeviceID: device}), nil), 1)
 		request.CID = 0
 		_, err := path.Call(ctx, request, 0)
 		Expect(err).NotTo(HaveOccurred())

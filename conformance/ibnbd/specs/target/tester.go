@@ -45,5 +45,5 @@ func ready(ctx context.Context, t *tester.Tester) (*tester.Path, uint32) {
 func writeOf(p *tester.Path, device, chunk uint32, sequence uint64) tester.Request {
 	const size = 4096
 	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, device, 0, size))
-	return p.Into(p.Write(message, tester.Stamped(0, size, sequence)), chunk)
+	return p.ToChunk(p.Write(message, tester.Stamped(0, size, sequence)), chunk)
 }
