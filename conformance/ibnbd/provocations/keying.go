@@ -154,7 +154,7 @@ func keyless(ctx context.Context, p *Execution, clause string, distance uint64) 
 			return
 		}
 		a := r.Polite()
-		a.TakeBack, a.Immediate = 0, success(r.Chunk)
+		a.InvalidateKey, a.Immediate = 0, success(r.Chunk)
 		r.Send(a)
 	})
 	patience, cancel := p.patient(ctx)

@@ -80,7 +80,7 @@ func silentOnOneOfTwo(ctx context.Context, p *Execution) error {
 		return r.Conn.Path == silent
 	})
 	v.Do(func() {
-		v.Script.Beat = func(c *script.Conn) {
+		v.Script.Heartbeat = func(c *script.Conn) {
 			if c.Path != silent {
 				c.Acknowledge()
 			}
@@ -116,7 +116,7 @@ func silentAltogether(ctx context.Context, p *Execution) error {
 	}
 	delay(v, every)
 	lost := latest(v)
-	v.Do(func() { v.Script.Beat = func(*script.Conn) {} })
+	v.Do(func() { v.Script.Heartbeat = func(*script.Conn) {} })
 	err = p.timed(ctx, "a write whose only path falls silent fails", p.promise(promises.ErrorWithoutPath), func(ctx context.Context) error {
 		err := d.Write(ctx, probeOffset, contents(1))
 		if err == nil {
@@ -127,7 +127,7 @@ func silentAltogether(ctx context.Context, p *Execution) error {
 	if err != nil {
 		return err
 	}
-	v.Do(func() { v.Script.Beat, v.Script.Serve = nil, nil })
+	v.Do(func() { v.Script.Heartbeat, v.Script.Serve = nil, nil })
 	return p.timed(ctx, "the path is connected again", p.promise(promises.Reconnect), func(ctx context.Context) error {
 		return v.Await(ctx, "the client asks for its disk over another build of the path", func() bool {
 			return slices.ContainsFunc(v.Seen, func(r *script.Request) bool { return r.Kind == ibnbd.TypeOpen && r.Conn.Path != lost })

@@ -61,7 +61,7 @@ func serving() []Provocation {
 		Provocation{Name: "a read is answered with an error and data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
 				a := r.Polite()
-				a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, ibtrs.EIO, a.TakeBack != 0)
+				a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, ibtrs.EIO, a.InvalidateKey != 0)
 				r.Send(a)
 			})
 		}},

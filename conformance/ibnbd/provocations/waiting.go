@@ -127,7 +127,7 @@ func silentAgain(ctx context.Context, p *Execution, s script.Script) error {
 	if err := returned(ctx, p, clause, v, d); err != nil {
 		return err
 	}
-	v.Do(func() { v.Script.Beat = func(*script.Conn) {} })
+	v.Do(func() { v.Script.Heartbeat = func(*script.Conn) {} })
 	begin := time.Now()
 	patience := p.ground.Initiator.Timers().Patience()
 	bounded, cancel := context.WithTimeout(ctx, patience.Limit+slack)
@@ -145,7 +145,7 @@ func silentOnce(ctx context.Context, p *Execution, s script.Script) error {
 	if err != nil {
 		return err
 	}
-	v.Do(func() { v.Script.Beat = func(*script.Conn) {} })
+	v.Do(func() { v.Script.Heartbeat = func(*script.Conn) {} })
 	timers := p.ground.Initiator.Timers()
 	bounded, cancel := context.WithTimeout(ctx, timers.Patience().Limit+slack)
 	defer cancel()
@@ -153,7 +153,7 @@ func silentOnce(ctx context.Context, p *Execution, s script.Script) error {
 		return tester.Broken(clause, "%v", err)
 	}
 	lost := latest(v)
-	v.Do(func() { v.Script.Beat = nil })
+	v.Do(func() { v.Script.Heartbeat = nil })
 	if err := p.comesBack(ctx, v, d, lost, 1); err != nil {
 		return tester.Broken(clause, "a server that was silent: %v", err)
 	}

@@ -17,7 +17,7 @@ type Conn struct {
 	Lost  bool  // it is over
 	Cause error // why, when it is over
 
-	Beats, Acks int // heartbeats that came, and acknowledges of this side's
+	Heartbeats, Acks int // heartbeats that came, and acknowledges of this side's
 
 	conn rdma.Conn
 	info rdma.Region // where the INFO request comes in, on connection 0
@@ -95,8 +95,8 @@ func (c *Conn) immediate(imm ibtrs.Immediate) {
 	case ibtrs.ImmRequest:
 		c.request(imm)
 	case ibtrs.ImmHeartbeat:
-		c.Beats++
-		if f := c.Path.server.Script.Beat; f != nil {
+		c.Heartbeats++
+		if f := c.Path.server.Script.Heartbeat; f != nil {
 			f(c)
 			return
 		}

@@ -68,15 +68,15 @@ func (r *Request) Is(op ibnbd.Op, sector uint64) bool {
 
 // Answer is the work that answers a request, each part of it open to change.
 type Answer struct {
-	Data      []byte           // written to the client's memory, if it is not empty
-	To        ibtrs.Descriptor // where
-	TakeBack  uint32           // key of the client that is taken back; 0 for none
-	Renew     bool             // the chunk gets its next key
-	Form      rdma.Op          // of the response: OpWriteImm, or OpSendImm with Body
-	Immediate ibtrs.Immediate
-	Body      []byte
-	CID       uint16 // of the connection that carries it
-	Copies    int    // of the response, behind the first
+	Data          []byte           // written to the client's memory, if it is not empty
+	To            ibtrs.Descriptor // where
+	InvalidateKey uint32           // key of the client that is taken back; 0 for none
+	Renew         bool             // the chunk gets its next key
+	Form          rdma.Op          // of the response: OpWriteImm, or OpSendImm with Body
+	Immediate     ibtrs.Immediate
+	Body          []byte
+	CID           uint16 // of the connection that carries it
+	Copies        int    // of the response, behind the first
 }
 
 // Answer serves the request politely.
@@ -98,9 +98,9 @@ func (r *Request) Outcome(errno ibtrs.Errno) Answer {
 	p := r.Conn.Path
 	a := Answer{CID: r.Conn.CID, Form: rdma.OpWriteImm}
 	if r.Direction == ibtrs.Read && r.Flags&ibtrs.NeedInvalidate != 0 && r.Descriptors.Len() > 0 {
-		a.TakeBack = r.Descriptors.At(0).RKey
+		a.InvalidateKey = r.Descriptors.At(0).RKey
 	}
-	a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, errno, a.TakeBack != 0)
+	a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, errno, a.InvalidateKey != 0)
 	if p.refresh {
 		a.Form, a.Renew = rdma.OpSendImm, true
 		a.Body = marshal(ibtrs.KeyResponse{Type: ibtrs.TypeKeyResponse, Chunk: uint16(r.Chunk), RKey: p.windows[r.Chunk].NextKey()})
@@ -122,8 +122,8 @@ func (r *Request) Send(a Answer) {
 			Op: rdma.OpWrite, Local: []rdma.SGE{{Region: p.chunks, Offset: at, Length: n}}, RemoteAddr: a.To.Address, RemoteKey: a.To.RKey,
 		})
 	}
-	if a.TakeBack != 0 {
-		chain = append(chain, rdma.SendWR{Op: rdma.OpSendInv, RemoteKey: a.TakeBack})
+	if a.InvalidateKey != 0 {
+		chain = append(chain, rdma.SendWR{Op: rdma.OpSendInv, RemoteKey: a.InvalidateKey})
 	}
 	for range 1 + a.Copies {
 		response := rdma.SendWR{Op: a.Form, Imm: uint32(a.Immediate)}

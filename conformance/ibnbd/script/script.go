@@ -10,11 +10,11 @@ type Script struct {
 	Geometry   ibtrs.Geometry // what there is, and what a polite accept says; the zero one means DefaultGeometry
 	KeyRefresh bool           // each response brings a new key for its chunk
 
-	Connect func(k *ConnRequest)  // somebody asks for a connection; politely [ConnRequest.Accept]
-	Inform  func(p *Path)         // the INFO request of a path has come; politely [Path.Inform]
-	Beat    func(c *Conn)         // a heartbeat has come; politely [Conn.Acknowledge]
-	Serve   func(r *Request)      // a request has come; politely [Request.Answer]
-	Adapt   func(r *OpenResponse) // an OPEN is answered; politely left as the disk says
+	Connect   func(k *ConnRequest)  // somebody asks for a connection; politely [ConnRequest.Accept]
+	Inform    func(p *Path)         // the INFO request of a path has come; politely [Path.Inform]
+	Heartbeat func(c *Conn)         // a heartbeat has come; politely [Conn.Acknowledge]
+	Serve     func(r *Request)      // a request has come; politely [Request.Answer]
+	Adapt     func(r *OpenResponse) // an OPEN is answered; politely left as the disk says
 }
 
 // DefaultGeometry is quick to set up, and has room for any request of a small client.

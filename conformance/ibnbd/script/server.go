@@ -56,7 +56,7 @@ func Listen(s Script, devices ...rdma.Device) (*Server, error) {
 		wake: make(chan struct{}, 1), news: make(chan struct{}), ended: make(chan struct{}),
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
-	go v.play()
+	go v.loop()
 	for _, d := range devices {
 		l, err := d.Listen(ibtrs.DefaultPort)
 		if err != nil {
@@ -83,8 +83,8 @@ func (v *Server) listen(d rdma.Device, l rdma.Listener) {
 	}
 }
 
-// play is the stage.
-func (v *Server) play() {
+// loop is the stage.
+func (v *Server) loop() {
 	defer close(v.ended)
 	for range v.wake {
 		v.mu.Lock()
