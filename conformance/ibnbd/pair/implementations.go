@@ -28,6 +28,6 @@ func newInitiator(t *kit.Testbed, c kit.Config) (subject.Initiator, error) {
 	return known.NewInitiator(placeOf(c, t.InitiatorHost)), nil
 }
 
-func placeOf(c kit.Config, host *vm.Host) subject.Place {
-	return subject.Place{Host: host, Release: c.Lab.Image.Manifest.Release, Programs: c.Programs, Version: c.Version}
+func placeOf(c kit.Config, host *vm.Host) subject.Environment {
+	return subject.Environment{Host: host, Release: c.Lab.Image.Manifest.Release, Programs: c.Programs, Version: c.Version}
 }

@@ -14,12 +14,12 @@ import (
 // on a host. It has a file of its own.
 type Implementation struct {
 	implementation.Facts
-	NewTarget    func(Place) Target    // nil where it has none
-	NewInitiator func(Place) Initiator // nil where it has none
+	NewTarget    func(Environment) Target    // nil where it has none
+	NewInitiator func(Environment) Initiator // nil where it has none
 }
 
-// Place is where an implementation is put under test.
-type Place struct {
+// Environment is where an implementation is put under test.
+type Environment struct {
 	Host     *vm.Host
 	Release  string // of the host's kernel
 	Programs string // directory with what Build has compiled

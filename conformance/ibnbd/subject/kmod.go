@@ -15,8 +15,8 @@ import (
 // KMod are this project's kernel modules.
 var KMod = Implementation{
 	Facts:        kmodFacts,
-	NewTarget:    func(p Place) Target { return newKModTarget(p) },
-	NewInitiator: func(p Place) Initiator { return newKMod(p) },
+	NewTarget:    func(p Environment) Target { return newKModTarget(p) },
+	NewInitiator: func(p Environment) Initiator { return newKMod(p) },
 }
 
 var kmodFacts = implementation.Facts{
@@ -40,7 +40,7 @@ var kmodTimers = func() Timers {
 }()
 
 // newKMod makes the client with timers as functional specs want them.
-func newKMod(p Place) *kernelInitiator {
+func newKMod(p Environment) *kernelInitiator {
 	return &kernelInitiator{
 		host: p.Host, facts: kmodFacts, version: p.Version, names: IBNBD, timers: kmodTimers,
 		modules: []kernelModule{
@@ -50,7 +50,7 @@ func newKMod(p Place) *kernelInitiator {
 }
 
 // newKModTarget makes the server with timers as functional specs want them.
-func newKModTarget(p Place) *kernelTarget {
+func newKModTarget(p Environment) *kernelTarget {
 	return &kernelTarget{
 		nullBlk: nullBlk{p.Host}, facts: kmodFacts, version: p.Version, names: IBNBD, timers: kmodTimers,
 		below:     []kernelModule{{name: "ibtrs_core"}},

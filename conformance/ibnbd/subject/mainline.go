@@ -11,8 +11,8 @@ import (
 // Mainline is mainline Linux: RNBD over RTRS, in the kernel of the guest.
 var Mainline = Implementation{
 	Facts:        mainline,
-	NewTarget:    func(p Place) Target { return NewMainlineTarget(p.Host, p.Release) },
-	NewInitiator: func(p Place) Initiator { return NewMainlineInitiator(p.Host, p.Release) },
+	NewTarget:    func(p Environment) Target { return NewMainlineTarget(p.Host, p.Release) },
+	NewInitiator: func(p Environment) Initiator { return NewMainlineInitiator(p.Host, p.Release) },
 }
 
 var mainline = implementation.Facts{

@@ -24,14 +24,14 @@ import (
 // Reference is this project's implementation in userspace: programs over verbs, linked statically, that run in any guest.
 var Reference = Implementation{
 	Facts: reference,
-	NewTarget: func(p Place) Target {
+	NewTarget: func(p Environment) Target {
 		var listen []netip.Addr
 		for _, nic := range p.Host.NICs() {
 			listen = append(listen, nic.IPv4.Addr(), nic.IPv6.Addr())
 		}
 		return NewReferenceTarget(p.Host, Programs{p.Programs, p.Version}, listen)
 	},
-	NewInitiator: func(p Place) Initiator { return NewReferenceInitiator(p.Host, Programs{p.Programs, p.Version}) },
+	NewInitiator: func(p Environment) Initiator { return NewReferenceInitiator(p.Host, Programs{p.Programs, p.Version}) },
 }
 
 var reference = implementation.Facts{
