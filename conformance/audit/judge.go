@@ -242,20 +242,20 @@ func (r *Ruling) BreaksIfHeard(streams []*Flow, format string, args ...any) {
 		r.UnsureOfOrder(format, args...)
 		return
 	}
-	s := &alibi{Accusation: r.Accuse(r.event.From, format, args...)}
+	s := &absence{Accusation: r.Accuse(r.event.From, format, args...)}
 	for _, stream := range streams {
 		stream.Watch(s)
 	}
 }
 
-// alibi holds as long as nothing more is heard.
-type alibi struct {
+// absence holds as long as nothing more is heard.
+type absence struct {
 	*Accusation
 	settled bool
 }
 
 // InOrder confirms the accusation.
-func (a *alibi) InOrder() {
+func (a *absence) InOrder() {
 	if !a.settled {
 		a.settled = true
 		a.Confirm()
@@ -263,7 +263,7 @@ func (a *alibi) InOrder() {
 }
 
 // Gap drops the accusation: what was missed may be older.
-func (a *alibi) Gap() { a.settled = true }
+func (a *absence) Gap() { a.settled = true }
 
 // Accusation is a violation that is counted only if it is confirmed.
 type Accusation struct {

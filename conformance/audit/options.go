@@ -63,25 +63,25 @@ type Configuration struct {
 	ReconnectAttempts *int
 	// Policy is the configured multipath policy, if it is the same in the whole run.
 	Policy Policy
-	// TargetBeats and InitiatorBeats are the heartbeats that either side is configured to send. A field that is 0 has the
+	// TargetHeartbeats and InitiatorBeats are the heartbeats that either side is configured to send. A field that is 0 has the
 	// default of the protocol, which is judged.
-	TargetBeats, InitiatorBeats Beats
+	TargetHeartbeats, InitiatorHeartbeats Heartbeats
 }
 
-// Beats are the heartbeats of a side.
-type Beats struct {
+// Heartbeats are the heartbeats of a side.
+type Heartbeats struct {
 	Interval time.Duration
 	Misses   int // that it allows before it gives its peer up
 }
 
 // defaultBeats are those of whoever was not configured otherwise.
-var defaultBeats = Beats{Interval: 5 * time.Second, Misses: 5}
+var defaultBeats = Heartbeats{Interval: 5 * time.Second, Misses: 5}
 
-// Beats are the configured heartbeats of a side, or the defaults.
-func (c Configuration) Beats(side Side) Beats {
-	b := c.TargetBeats
+// Heartbeats are the configured heartbeats of a side, or the defaults.
+func (c Configuration) Heartbeats(side Side) Heartbeats {
+	b := c.TargetHeartbeats
 	if side == Initiator {
-		b = c.InitiatorBeats
+		b = c.InitiatorHeartbeats
 	}
 	setDefault(&b.Misses, defaultBeats.Misses)
 	if b.Interval <= 0 {
@@ -91,16 +91,16 @@ func (c Configuration) Beats(side Side) Beats {
 }
 
 // Early is the time before which a heartbeat behind another comes out of its turn.
-func (b Beats) Early() time.Duration { return b.Interval * 4 / 5 }
+func (b Heartbeats) Early() time.Duration { return b.Interval * 4 / 5 }
 
 // Late is the time after which a heartbeat must have come: timers of kernels round the interval up, and virtual machines are late
 // now and then.
-func (b Beats) Late() time.Duration { return 3*b.Interval + b.Interval/2 }
+func (b Heartbeats) Late() time.Duration { return 3*b.Interval + b.Interval/2 }
 
 // Dead is the silence after which a peer may be given up.
-func (b Beats) Dead() time.Duration { return time.Duration(b.Misses+1) * b.Interval }
+func (b Heartbeats) Dead() time.Duration { return time.Duration(b.Misses+1) * b.Interval }
 
 // Acknowledged is the time within which both sides acknowledge a heartbeat.
 func (c Configuration) Acknowledged() time.Duration {
-	return min(c.Beats(Target).Interval, c.Beats(Initiator).Interval) / 2
+	return min(c.Heartbeats(Target).Interval, c.Heartbeats(Initiator).Interval) / 2
 }

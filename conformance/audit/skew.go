@@ -29,7 +29,7 @@ type trace struct {
 	requests sample[int64]       // when a packet that asks for an answer was first seen, by its answer
 	answers  sample[int64]
 	permits  map[permitKey][]useOf
-	sessions map[SessionKey]*Life
+	sessions map[SessionKey]*SessionTimes
 	uses     int
 }
 
@@ -55,11 +55,11 @@ type SessionKey [16]byte
 type Traced interface {
 	SessionKey() (SessionKey, bool)
 	// Trace notes what the event shows.
-	Trace(l *Life)
+	Trace(l *SessionTimes)
 }
 
-// Life is what a file shows of the life of a session: moments, 0 if not seen.
-type Life struct {
+// SessionTimes is what a file shows of the life of a session: moments, 0 if not seen.
+type SessionTimes struct {
 	accepted int64
 	joins    int64
 	opened   int64
@@ -73,25 +73,25 @@ type Life struct {
 }
 
 // Accepted notes that the connection which begins the session is accepted.
-func (l *Life) Accepted() { noteFirst(&l.accepted, l.last) }
+func (l *SessionTimes) Accepted() { noteFirst(&l.accepted, l.last) }
 
 // Joins notes that a path is asked for that joins the session.
-func (l *Life) Joins() { noteFirst(&l.joins, l.last) }
+func (l *SessionTimes) Joins() { noteFirst(&l.joins, l.last) }
 
 // Opened notes that the opening of a device is answered.
-func (l *Life) Opened() { noteFirst(&l.opened, l.last) }
+func (l *SessionTimes) Opened() { noteFirst(&l.opened, l.last) }
 
 // Closing notes that the closing of a device is asked for.
-func (l *Life) Closing() { l.closing = l.last }
+func (l *SessionTimes) Closing() { l.closing = l.last }
 
 // IO notes a read, a write or the like.
-func (l *Life) IO() {
+func (l *SessionTimes) IO() {
 	l.lastIO = l.last
 	noteFirst(&l.firstIO, l.last)
 }
 
 // Used notes the use of a permit since the end of a request, now that it is answered.
-func (l *Life) Used(permit uint32, since time.Time) {
+func (l *SessionTimes) Used(permit uint32, since time.Time) {
 	if l.in.uses++; l.in.uses <= mostUses {
 		key := permitKey{l.key, permit}
 		l.in.permits[key] = append(l.in.permits[key], useOf{since.UnixNano(), l.last})
@@ -105,7 +105,7 @@ func noteFirst(moment *int64, at int64) {
 }
 
 // ruled reports whether devices were opened or closed in the file.
-func (l *Life) ruled() bool { return l.opened != 0 || l.closing != 0 }
+func (l *SessionTimes) ruled() bool { return l.opened != 0 || l.closing != 0 }
 
 // mostUses is how many uses of permits are kept of a file.
 const mostUses = 1 << 18
@@ -148,7 +148,7 @@ func collect(ctx context.Context, name string, protocols []*Protocol) (*trace, e
 	}
 	source := newSteady(file, protocols)
 	defer source.Close()
-	e := &trace{permits: make(map[permitKey][]useOf), sessions: make(map[SessionKey]*Life)}
+	e := &trace{permits: make(map[permitKey][]useOf), sessions: make(map[SessionKey]*SessionTimes)}
 	tracker := NewTracker(Options{SkipICRC: true, Protocols: protocols})
 	tracker.Observe(e.observe)
 	for n := 0; ; n++ {
@@ -205,7 +205,7 @@ func (e *trace) observe(event *Event) {
 		if len(e.sessions) >= mostSessions {
 			return
 		}
-		l = &Life{in: e, key: key}
+		l = &SessionTimes{in: e, key: key}
 		e.sessions[key] = l
 	}
 	l.last = event.At.UnixNano()
@@ -325,7 +325,7 @@ func bySessions(a, b *trace) skew {
 }
 
 // lifeOf is how far the clock of a file may be ahead at most of that of another in which a session began or ended.
-func lifeOf(of, in *Life) int64 {
+func lifeOf(of, in *SessionTimes) int64 {
 	most := int64(unbounded)
 	if of.accepted != 0 && in.joins != 0 {
 		most = min(most, in.joins-of.accepted)

@@ -131,8 +131,8 @@ func (a *app) audit(cmd *cobra.Command, flags auditFlags, files []string) error 
 func (r *auditRun) configure() (audit.Configuration, error) {
 	config := audit.Configuration{
 		ReconnectDelay: r.flags.reconnectDelay, Policy: audit.Policy(r.flags.policy),
-		TargetBeats:    audit.Beats{Interval: r.flags.targetBeat, Misses: r.flags.misses},
-		InitiatorBeats: audit.Beats{Interval: r.flags.initiatorBeat, Misses: r.flags.misses},
+		TargetHeartbeats:    audit.Heartbeats{Interval: r.flags.targetBeat, Misses: r.flags.misses},
+		InitiatorHeartbeats: audit.Heartbeats{Interval: r.flags.initiatorBeat, Misses: r.flags.misses},
 	}
 	for flag, interval := range map[string]time.Duration{"target": r.flags.targetBeat, "initiator": r.flags.initiatorBeat} {
 		if interval < 0 {

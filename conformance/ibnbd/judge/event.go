@@ -51,7 +51,7 @@ type Event struct {
 	Request      *Request
 	Refused      *Request // the request that a NAK refuses
 	Response     Response
-	Beat         Beat
+	Beat         HeartbeatFacts
 	Between      [2]string // addresses of sender and receiver, of an EarlierRequest
 
 	build      *build
@@ -154,7 +154,7 @@ func (e *Event) SessionKey() (audit.SessionKey, bool) {
 }
 
 // Trace notes when the paths of a session began and ended, and when its permits were used.
-func (e *Event) Trace(l *audit.Life) {
+func (e *Event) Trace(l *audit.SessionTimes) {
 	switch e.Kind {
 	case audit.ConnectionRequest:
 		if r := e.ConnRequest; r.CID == 0 && r.Incarnation == 1 && r.FirstConnection != ibtrs.FirstConnection {

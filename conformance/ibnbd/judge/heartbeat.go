@@ -9,8 +9,8 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// Beat is what is known around one heartbeat or acknowledgement.
-type Beat struct {
+// HeartbeatFacts is what is known around one heartbeat or acknowledgement.
+type HeartbeatFacts struct {
 	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat; negative if the capture does not tell
 	HasSince  bool
 	Expected  bool // of an acknowledgement: a heartbeat waited for it
@@ -42,9 +42,9 @@ func (t *follower) takeHeartbeat(f *audit.Flow, l *lane, m *audit.Message) {
 	t.Emit(e.Event)
 }
 
-func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) Beat {
+func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) HeartbeatFacts {
 	h := &b.beats[f.From()]
-	beat := Beat{
+	beat := HeartbeatFacts{
 		HasSince: h.any, lastSeq: h.lastSeq, PeerHeard: h.peerHeard, Connected: b.connected && !b.lost, Waiting: h.waiting,
 		Clean: f.CleanSince(h.lastSeq) && !f.AgainSince(h.lastSeq) && !m.Late && !h.late,
 	}
@@ -56,9 +56,9 @@ func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) Beat {
 	return beat
 }
 
-func (t *follower) takeBeatAck(b *build, f *audit.Flow, m *audit.Message) Beat {
+func (t *follower) takeBeatAck(b *build, f *audit.Flow, m *audit.Message) HeartbeatFacts {
 	h := &b.beats[f.From().Other()]
-	beat := Beat{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
+	beat := HeartbeatFacts{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}
 	if h.any {
 		beat.Since = t.Elapsed(h.lastAt, m.FirstAt)
 		beat.Clean = f.CleanSince(h.lastSeq) && !f.AgainSince(h.lastSeq) && !f.Back().AgainSince(h.lastSeq) && !m.Late

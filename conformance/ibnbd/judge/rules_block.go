@@ -230,7 +230,7 @@ func checkLastDevice(e *Event, r *audit.Ruling) {
 	if e.From != audit.Initiator || !e.Path.Connected() {
 		return
 	}
-	interval := r.Config().Beats(audit.Initiator).Interval
+	interval := r.Config().Heartbeats(audit.Initiator).Interval
 	bound := closingBound + time.Duration(s.endingBeside(e.Path, e.At, interval+interval/2))*teardownBound
 	since, known := r.Elapsed(s.closedAt)
 	if !known || since < bound {

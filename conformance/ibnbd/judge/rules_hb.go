@@ -30,7 +30,7 @@ func checkTicks(e *Event, r *audit.Ruling) {
 		checkBeats(e, r)
 		return
 	}
-	beat, own := e.Beat, r.Config().Beats(e.From)
+	beat, own := e.Beat, r.Config().Heartbeats(e.From)
 	if e.CID() != 0 {
 		r.Breaks("heartbeat on connection %d", e.CID())
 		return
@@ -61,7 +61,7 @@ func checkBeats(e *Event, r *audit.Ruling) {
 	if h.acks < 2 || h.overdue || !e.Tells(h.ackedAt) {
 		return
 	}
-	if silent := e.At.Sub(h.ackedAt); silent > r.Config().Beats(e.From).Late() {
+	if silent := e.At.Sub(h.ackedAt); silent > r.Config().Heartbeats(e.From).Late() {
 		h.overdue = true
 		r.BreaksUnlessMissed([]audit.Stream{e.Flow}, h.ackedSeq, "%d heartbeats are acknowledged in %s, and none is sent", h.acks, audit.ShortTime(silent))
 	}
@@ -85,7 +85,7 @@ func checkAcks(e *Event, r *audit.Ruling) {
 	acker := e.From
 	if e.Kind == Heartbeat {
 		acker = e.From.Other()
-		confirmLateAck(e, r.Config().Beats(e.From).Interval)
+		confirmLateAck(e, r.Config().Heartbeats(e.From).Interval)
 	}
 	switch {
 	case e.Kind == HeartbeatAck && e.CID() != 0:
@@ -135,7 +135,7 @@ func checkTrafficCounts(e *Event, r *audit.Ruling) {
 		return
 	}
 	silence, known := r.Elapsed(h.lastAt)
-	deadAfter := r.Config().Beats(side).Dead()
+	deadAfter := r.Config().Heartbeats(side).Dead()
 	heard := b.heard[side.Other()]
 	switch {
 	case !known || silence < deadAfter:

@@ -38,16 +38,16 @@ const often = 200 * time.Millisecond
 var unusual = []setting{
 	{
 		name: "heartbeats of 200 ms", change: beating(often, often), more: resting(15 * often), takes: 15 * often,
-		judge: audit.Configuration{TargetBeats: audit.Beats{Interval: often}, InitiatorBeats: audit.Beats{Interval: often}},
+		judge: audit.Configuration{TargetHeartbeats: audit.Heartbeats{Interval: often}, InitiatorHeartbeats: audit.Heartbeats{Interval: often}},
 	},
 	{
 		name: "heartbeats of 200 ms and of 1 s", change: beating(often, time.Second), more: resting(4 * time.Second), takes: 4 * time.Second,
-		judge: audit.Configuration{TargetBeats: audit.Beats{Interval: often}, InitiatorBeats: audit.Beats{Interval: time.Second}},
+		judge: audit.Configuration{TargetHeartbeats: audit.Heartbeats{Interval: often}, InitiatorHeartbeats: audit.Heartbeats{Interval: time.Second}},
 	},
 	{
 		name: "heartbeats of 20 s", change: beating(20*time.Second, 20*time.Second), more: resting(45 * time.Second), takes: 45 * time.Second,
 		judge: audit.Configuration{
-			TargetBeats: audit.Beats{Interval: 20 * time.Second}, InitiatorBeats: audit.Beats{Interval: 20 * time.Second},
+			TargetHeartbeats: audit.Heartbeats{Interval: 20 * time.Second}, InitiatorHeartbeats: audit.Heartbeats{Interval: 20 * time.Second},
 		},
 	},
 	{name: "depth 2", change: sized(ibtrs.Geometry{QueueDepth: 2, MaxIOSize: 8192 - 4096, MaxHeaderSize: 4096}), more: nothingMore},
