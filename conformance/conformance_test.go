@@ -47,9 +47,9 @@ func ExampleForeign() {
 }
 
 // Mainline Linux is judged on virtual machines; the program's main function has called Worker before.
-func ExampleLab() {
+func ExampleLabRun() {
 	conformance.Worker()
-	outcome, err := conformance.Lab{
+	outcome, err := conformance.LabRun{
 		Target: "mainline", Initiator: "mainline",
 		Settings: conformance.Settings{ReportDir: "report", Selection: runner.Selection{Smoke: true}},
 	}.Run(context.Background(), os.Stdout)
@@ -70,8 +70,8 @@ func TestRefusals(t *testing.T) {
 		change(&c)
 		return conformance.Foreign{Config: c, Settings: conformance.Settings{ReportDir: t.TempDir()}}
 	}
-	inLab := func(change func(*conformance.Lab)) conformance.Lab {
-		l := conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}
+	inLab := func(change func(*conformance.LabRun)) conformance.LabRun {
+		l := conformance.LabRun{Settings: conformance.Settings{ReportDir: t.TempDir()}}
 		change(&l)
 		return l
 	}
@@ -90,12 +90,12 @@ func TestRefusals(t *testing.T) {
 		"Config.Place: no own address": conformance.ForeignInitiator{
 			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
-		`Protocol "nvme" is not one`:  inLab(func(l *conformance.Lab) { l.Protocol = "nvme" }),
-		`Protocol "srp" is not one`:   inLab(func(l *conformance.Lab) { l.Protocol = "srp" }),
-		`Target "acme" is not one of`: inLab(func(l *conformance.Lab) { l.Target = "acme" }),
-		`Kernel "2.6" is not one of`:  inLab(func(l *conformance.Lab) { l.Kernel = "2.6" }),
-		"MTU 100 is outside":          inLab(func(l *conformance.Lab) { l.MTU = 100 }),
-		"Workers -1 is outside":       inLab(func(l *conformance.Lab) { l.Workers = -1 }),
+		`Protocol "nvme" is not one`:  inLab(func(l *conformance.LabRun) { l.Protocol = "nvme" }),
+		`Protocol "srp" is not one`:   inLab(func(l *conformance.LabRun) { l.Protocol = "srp" }),
+		`Target "acme" is not one of`: inLab(func(l *conformance.LabRun) { l.Target = "acme" }),
+		`Kernel "2.6" is not one of`:  inLab(func(l *conformance.LabRun) { l.Kernel = "2.6" }),
+		"MTU 100 is outside":          inLab(func(l *conformance.LabRun) { l.MTU = 100 }),
+		"Workers -1 is outside":       inLab(func(l *conformance.LabRun) { l.Workers = -1 }),
 	} {
 		outcome, err := run.Run(t.Context(), t.Output())
 		var setting *conformance.SettingError
@@ -103,7 +103,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v, %v; want the error %q", outcome, err, want)
 		}
 	}
-	nothing := inLab(func(l *conformance.Lab) { l.Selection.Focus = "no such spec" })
+	nothing := inLab(func(l *conformance.LabRun) { l.Selection.Focus = "no such spec" })
 	if _, err := nothing.Run(t.Context(), t.Output()); !errors.Is(err, conformance.ErrNothingSelected) {
 		t.Errorf("a selection of nothing: %v", err)
 	}
@@ -111,7 +111,7 @@ func TestRefusals(t *testing.T) {
 
 // TestOptionsOfLab: what is left open is filled in.
 func TestOptionsOfLab(t *testing.T) {
-	o, err := conformance.Lab{Settings: conformance.Settings{ReportDir: "x"}}.Options()
+	o, err := conformance.LabRun{Settings: conformance.Settings{ReportDir: "x"}}.Options()
 	if err != nil || o.Workers != 1 || o.Seed == 0 || len(o.Subjects) != 2 || !strings.HasPrefix(o.Subjects[0].Name, "mainline-6.") {
 		t.Errorf("%+v, %v", o, err)
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/ibnbd/ibnbd/vm/image"
 )
 
-// Lab judges a target and an initiator against each other, on virtual machines.
-type Lab struct {
+// LabRun judges a target and an initiator against each other, on virtual machines.
+type LabRun struct {
 	Protocol   string // one of [Protocols] that has specs; "" stands for the first
 	Target     string // what is under test as the target, an implementation of the protocol; "" stands for the first
 	Initiator  string // the same for the initiator
@@ -37,7 +37,7 @@ type Lab struct {
 
 // Run boots the labs and runs the specs. Its progress is written to out. The error says why nothing could be judged, or why
 // not all; in the latter case there is an outcome beside it. The program must call [Worker] first of all.
-func (l Lab) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
+func (l LabRun) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
 	p, err := l.Prepare()
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (l Lab) Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error) {
 }
 
 // Prepare checks the settings and chooses the specs.
-func (l Lab) Prepare() (*Prepared, error) {
+func (l LabRun) Prepare() (*Prepared, error) {
 	o, err := l.Options()
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (l Lab) Prepare() (*Prepared, error) {
 }
 
 // Options are what package runner wants to know for such a run.
-func (l Lab) Options() (runner.Options, error) {
+func (l LabRun) Options() (runner.Options, error) {
 	p, err := l.protocol()
 	if err != nil {
 		return runner.Options{}, err
@@ -95,7 +95,7 @@ func (l Lab) Options() (runner.Options, error) {
 }
 
 // protocol is the one whose specs are run.
-func (l Lab) protocol() (protocol.Protocol, error) {
+func (l LabRun) protocol() (protocol.Protocol, error) {
 	name := cmp.Or(l.Protocol, Protocols()[0].Name)
 	p, _ := protocol.Named(Protocols(), name)
 	if p.Lab == nil {
@@ -105,12 +105,12 @@ func (l Lab) protocol() (protocol.Protocol, error) {
 }
 
 // abilities are those that this run gives the target, or takes from it.
-func (l Lab) abilities() map[clauses.Ability]bool {
+func (l LabRun) abilities() map[clauses.Ability]bool {
 	return map[clauses.Ability]bool{clauses.KeyRefresh: !l.StaticKeys, clauses.StaticKeys: l.StaticKeys}
 }
 
 // subjects describes what is under test for the record.
-func (l Lab) subjects(target, initiator implementation.Facts) []verdict.Subject {
+func (l LabRun) subjects(target, initiator implementation.Facts) []verdict.Subject {
 	return []verdict.Subject{
 		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.Tool, l.Kernel)},
 		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.Tool, l.Kernel)},
@@ -120,7 +120,7 @@ func (l Lab) subjects(target, initiator implementation.Facts) []verdict.Subject 
 // MostWorkers is more labs than any machine has memory for.
 const MostWorkers = 64
 
-func (l Lab) check(known []implementation.Facts) error {
+func (l LabRun) check(known []implementation.Facts) error {
 	names := implementation.Names(known)
 	for field, name := range map[string]string{"Target": l.Target, "Initiator": l.Initiator} {
 		if !slices.Contains(names, name) {
@@ -138,7 +138,7 @@ func (l Lab) check(known []implementation.Facts) error {
 	return nil
 }
 
-// Worker does a share of a run and ends the process, if that is what [Lab.Run] has started it for; otherwise it returns at once. A
+// Worker does a share of a run and ends the process, if that is what [LabRun.Run] has started it for; otherwise it returns at once. A
 // program that runs labs calls it before anything else.
 func Worker() {
 	if len(os.Args) != 2 || os.Args[1] != runner.WorkerArgument {

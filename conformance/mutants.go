@@ -19,7 +19,7 @@ func Mutants() mutant.Set {
 }
 
 // WithPair is the lab with the subjects of a pair that mutants are made of.
-func (l Lab) WithPair(p mutant.PairNames) Lab {
+func (l LabRun) WithPair(p mutant.PairNames) LabRun {
 	l.Target, l.Initiator, l.StaticKeys = p.Target, p.Initiator, p.With == clauses.StaticKeys
 	return l
 }

@@ -56,7 +56,7 @@ func TestMutantsCoverage(t *testing.T) {
 func TestMutantsInLab(t *testing.T) {
 	catalogue := conformance.Catalogue()
 	configure := func(p mutant.PairNames) (runner.Options, error) {
-		return conformance.Lab{Settings: conformance.Settings{ReportDir: t.TempDir()}}.WithPair(p).Options()
+		return conformance.LabRun{Settings: conformance.Settings{ReportDir: t.TempDir()}}.WithPair(p).Options()
 	}
 	for _, m := range conformance.Mutants().InLab {
 		specs, err := m.LabSpecs(catalogue, configure)

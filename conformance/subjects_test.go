@@ -21,7 +21,7 @@ func TestSubjects(t *testing.T) {
 		{"reference", clauses.Binding, clauses.NotApplicable},
 	} {
 		for _, static := range []bool{true, false} {
-			o, err := Lab{Target: c.name, Initiator: c.name, StaticKeys: static, Settings: Settings{ReportDir: "x"}}.Options()
+			o, err := LabRun{Target: c.name, Initiator: c.name, StaticKeys: static, Settings: Settings{ReportDir: "x"}}.Options()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +46,7 @@ func TestSubjects(t *testing.T) {
 
 // TestWorkersFindTheirProtocol: by the name that is in their orders.
 func TestWorkersFindTheirProtocol(t *testing.T) {
-	o, err := Lab{Settings: Settings{ReportDir: "x"}}.Options()
+	o, err := LabRun{Settings: Settings{ReportDir: "x"}}.Options()
 	if err != nil || labOf(o.Kit.Protocol) == nil {
 		t.Errorf("no lab for %q, %v", o.Kit.Protocol, err)
 	}

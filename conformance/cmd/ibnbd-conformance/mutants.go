@@ -126,7 +126,7 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 // configure gives the options of the lab's runs.
 func (f mutantsFlags) configure() mutant.Configure {
 	return func(p mutant.PairNames) (runner.Options, error) {
-		options, err := conformance.Lab{
+		options, err := conformance.LabRun{
 			Workers: f.labs, Settings: conformance.Settings{
 				ReportDir: filepath.Join(f.report, "lab"), Tool: version.String(),
 				Command: os.Args, Rerun: "ibnbd-conformance mutants --lab # '%s'",

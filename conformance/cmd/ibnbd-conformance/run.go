@@ -193,7 +193,7 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 		if err := f.refuseZero(); err != nil {
 			return nil, err
 		}
-		run = conformance.Lab{
+		run = conformance.LabRun{
 			Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
 			Workers: f.workers, Seed: f.seed, Settings: settings,
 		}
