@@ -9,7 +9,7 @@
 //     known. It runs in this process, needs no lab and, over the provider soft, neither RDMA nor privileges.
 //   - [ForeignInitiator] judges an initiator in the same way, with scripted servers on own addresses and a control command
 //     that has it map, read and write.
-//   - [Lab] judges a target against an initiator of this project or of mainline Linux, in virtual machines on a wire that
+//   - [LabRun] judges a target against an initiator of this project or of mainline Linux, in virtual machines on a wire that
 //     can be broken.
 //
 // Prepare checks what is said and chooses the specs, for those who want to see the plan; Run does that and carries it out. It
@@ -35,7 +35,7 @@
 //		conformancetest.Report(t, outcome)
 //	}
 //
-// A [Lab] runs its specs in processes of their own, which are this program started again. Such a program calls [Worker] before
+// A [LabRun] runs its specs in processes of their own, which are this program started again. Such a program calls [Worker] before
 // anything else, or has this as its TestMain:
 //
 //	func TestMain(m *testing.M) { conformancetest.Main(m) }
@@ -44,5 +44,5 @@
 //
 // The specs are written with Ginkgo, which has one tree of specs in each process: a test binary that runs Ginkgo specs of its
 // own must not import this package, but leave that to a package beside it. The guests of a lab and the programs of the
-// implementation "reference" are built in a checkout of this project, so that [Lab] wants to run inside one.
+// implementation "reference" are built in a checkout of this project, so that [LabRun] wants to run inside one.
 package conformance

@@ -3,7 +3,7 @@
 // Package vm is the lab: virtual hosts on rails, with a hand in each and a wire that can be broken. It knows hosts, wires
 // and packets, and nothing of what the hosts talk about.
 //
-// [Start] makes a [Lab] from a [Spec]. The usual lab is two hosts, "alpha" and "beta", on two rails. A [Host] is ready when
+// [Start] makes a [Lab] from a [Config]. The usual lab is two hosts, "alpha" and "beta", on two rails. A [Host] is ready when
 // its agent has answered, its addresses are up, its soft-RoCE devices are active and its modules are loaded; it stays the
 // same host when its machine is rebooted or replaced: name, addresses and rails are those of the host. Each rail is a
 // [fabric.Rail], where frames are recorded and faults injected; the fabric's carrier losses reach into the machines.
@@ -11,7 +11,7 @@
 // Hosts are used again and again. [Lab.Reset] takes away faults, wakes hung hosts and replaces dead ones. A host that dies
 // does not end the lab: [Host.Died] closes within a second, and calls of its agent fail at once.
 //
-// Booting is most of what a fresh lab costs. Labs that share a directory of templates boot once: [Spec].Templates. Hosts that
+// Booting is most of what a fresh lab costs. Labs that share a directory of templates boot once: [Config].Templates. Hosts that
 // begin from templates are as alike as if each had booted by itself, and have random numbers of their own; where one host is
 // replaced alone, it boots.
 //

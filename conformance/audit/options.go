@@ -63,7 +63,7 @@ type Configuration struct {
 	ReconnectAttempts *int
 	// Policy is the configured multipath policy, if it is the same in the whole run.
 	Policy Policy
-	// TargetHeartbeats and InitiatorBeats are the heartbeats that either side is configured to send. A field that is 0 has the
+	// TargetHeartbeats and InitiatorHeartbeats are the heartbeats that either side is configured to send. A field that is 0 has the
 	// default of the protocol, which is judged.
 	TargetHeartbeats, InitiatorHeartbeats Heartbeats
 }

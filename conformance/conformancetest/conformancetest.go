@@ -15,7 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
-// Main is the TestMain of a test binary that runs a [conformance.Lab], of which each worker is that binary started again.
+// Main is the TestMain of a test binary that runs a [conformance.LabRun], of which each worker is that binary started again.
 func Main(m *testing.M) {
 	conformance.Worker()
 	m.Run()

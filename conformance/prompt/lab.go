@@ -86,8 +86,8 @@ func (h labHost) KernelLog(ctx context.Context, n int) ([]string, error) {
 	return all, err
 }
 
-func (h labHost) Do(ctx context.Context, deed string) error {
-	switch deed {
+func (h labHost) Do(ctx context.Context, action string) error {
+	switch action {
 	case "reboot":
 		return h.host.Reboot(ctx)
 	case "kill":
@@ -100,5 +100,5 @@ func (h labHost) Do(ctx context.Context, deed string) error {
 	case "resume":
 		return h.host.Resume(ctx)
 	}
-	return errors.New("nothing of that kind can be done to a host: " + deed)
+	return errors.New("nothing of that kind can be done to a host: " + action)
 }

@@ -45,8 +45,8 @@ func (d desk) KernelLog(_ context.Context, n int) ([]string, error) {
 	return slices.Repeat([]string{"a line"}, n), nil
 }
 
-func (d desk) Do(_ context.Context, deed string) error {
-	*d.done = append(*d.done, d.name+" "+deed)
+func (d desk) Do(_ context.Context, action string) error {
+	*d.done = append(*d.done, d.name+" "+action)
 	return nil
 }
 

@@ -23,7 +23,7 @@ type Config struct {
 	open     func() (Backend, error)
 }
 
-// ParseConfig reads a Spec and opens nothing. Errors name the word at fault and its limit.
+// ParseConfig reads a [Config] and opens nothing. Errors name the word at fault and its limit.
 func ParseConfig(s string) (Config, error) {
 	words := strings.Split(s, ",")
 	var o parseOptions
@@ -65,7 +65,7 @@ func (s Config) Open() (Backend, error) {
 	return b, nil
 }
 
-// Parse reads a Spec and opens the backend.
+// Parse reads a [Config] and opens the backend.
 func Parse(s string) (Backend, error) {
 	spec, err := ParseConfig(s)
 	if err != nil {

@@ -31,7 +31,7 @@ type Rail struct {
 	recordings []*Recording
 	holding    holding
 	holdOrder  uint64
-	sightings  sightings
+	lastShown  lastShown
 	passage    passage // of the frame that passes at present
 	closed     bool
 }

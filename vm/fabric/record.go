@@ -115,7 +115,7 @@ func (rec *Recording) Close() error {
 }
 
 // write adds a frame; rail.mu is held. The time is that of writing, so that times in the file never go back.
-func (rec *Recording) write(fate Disposition, data []byte) {
+func (rec *Recording) write(disposition Disposition, data []byte) {
 	if rec.err != nil {
 		return
 	}
@@ -126,7 +126,7 @@ func (rec *Recording) write(fate Disposition, data []byte) {
 	info := gopacket.CaptureInfo{
 		Timestamp: time.Now(), CaptureLength: len(data), Length: len(data), InterfaceIndex: forwardedInterface,
 	}
-	if fate == Dropped {
+	if disposition == Dropped {
 		info.InterfaceIndex = droppedInterface
 		rec.dropped++
 	} else {

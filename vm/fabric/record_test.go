@@ -151,7 +151,7 @@ func TestSubscriptionShowsFates(t *testing.T) {
 		s := <-sub.Frames()
 		got := fmt.Sprintf("%s %s %s>%s", s.Disposition, s.Frame.Data[14:], s.Frame.From, s.Frame.To)
 		if got != want {
-			t.Errorf("the sighting is %q, want %q", got, want)
+			t.Errorf("the observation is %q, want %q", got, want)
 		}
 	}
 	sub.Close()

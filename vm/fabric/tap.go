@@ -11,13 +11,13 @@ import (
 // Disposition says what became of a frame.
 type Disposition string
 
-// The fates of a frame.
+// The dispositions of a frame.
 const (
 	Forwarded Disposition = "forwarded" // it left the rail, as it is shown
 	Dropped   Disposition = "dropped"   // it did not arrive as it is shown: a fault or a full queue lost it, or a fault changed it
 )
 
-// Observation is a frame and its fate. A delayed frame is seen when it leaves, and a flooded one once.
+// Observation is a frame and its disposition. A delayed frame is seen when it leaves, and a flooded one once.
 type Observation struct {
 	Frame       *Frame
 	Disposition Disposition
@@ -52,7 +52,7 @@ type Subscription struct {
 	lost   atomic.Uint64
 }
 
-// Subscribe begins to collect sightings for a reader. At most buffer of them wait (at least 1); what does not fit is lost to
+// Subscribe begins to collect observations for a reader. At most buffer of them wait (at least 1); what does not fit is lost to
 // this reader alone, and counted.
 func (r *Rail) Subscribe(buffer int) *Subscription {
 	s := &Subscription{rail: r, frames: make(chan Observation, max(buffer, 1))}
@@ -67,10 +67,10 @@ func (r *Rail) Subscribe(buffer int) *Subscription {
 	return s
 }
 
-// Frames is where the sightings come; it is closed with the subscription.
+// Frames is where the observations come; it is closed with the subscription.
 func (s *Subscription) Frames() <-chan Observation { return s.frames }
 
-// Lost is how many sightings did not fit into the buffer.
+// Lost is how many observations did not fit into the buffer.
 func (s *Subscription) Lost() uint64 { return s.lost.Load() }
 
 // Close ends the subscription; what is in the buffer can still be read.
@@ -86,44 +86,44 @@ func (s *Subscription) Close() {
 	close(s.frames)
 }
 
-func (s *Subscription) show(sighting Observation) {
+func (s *Subscription) show(observation Observation) {
 	select {
-	case s.frames <- sighting:
+	case s.frames <- observation:
 	default:
 		s.lost.Add(1)
 	}
 }
 
-// sightings remembers what was shown of the frame that passes at present, to show a flooded frame once and not once for
+// lastShown remembers what was shown of the frame that passes at present, to show a flooded frame once and not once for
 // each destination.
-type sightings struct {
-	number uint64
-	fate   Disposition
-	to     string
+type lastShown struct {
+	number      uint64
+	disposition Disposition
+	to          string
 }
 
-// seen says whether this is the same frame with the same fate, on its way to another destination.
-func (s *sightings) seen(fate Disposition, f *Frame) bool {
-	again := s.number == f.Number && s.fate == fate && s.to != f.To
+// seen says whether this is the same frame with the same disposition, on its way to another destination.
+func (s *lastShown) seen(disposition Disposition, f *Frame) bool {
+	again := s.number == f.Number && s.disposition == disposition && s.to != f.To
 	if !again {
-		*s = sightings{f.Number, fate, f.To}
+		*s = lastShown{f.Number, disposition, f.To}
 	}
 	return again
 }
 
-// observe shows a frame and its fate to recordings and subscriptions; r.mu is held.
-func (r *Rail) observe(fate Disposition, f *Frame) {
-	if len(r.recordings) == 0 && len(r.subs) == 0 || r.sightings.seen(fate, f) {
+// observe shows a frame and its disposition to recordings and subscriptions; r.mu is held.
+func (r *Rail) observe(disposition Disposition, f *Frame) {
+	if len(r.recordings) == 0 && len(r.subs) == 0 || r.lastShown.seen(disposition, f) {
 		return
 	}
 	for _, rec := range r.recordings {
-		rec.write(fate, f.Data)
+		rec.write(disposition, f.Data)
 	}
 	if len(r.subs) == 0 {
 		return
 	}
-	sighting := Observation{f.Clone(), fate}
+	observation := Observation{f.Clone(), disposition}
 	for _, s := range r.subs {
-		s.show(sighting)
+		s.show(observation)
 	}
 }

@@ -32,7 +32,7 @@ type Config struct {
 	Agent string
 }
 
-// DefaultKernel is the kernel of a Spec that names none.
+// DefaultKernel is the kernel of a [Config] that names none.
 const DefaultKernel = "6.12"
 
 // An Image is a kernel and a root file system that QEMU can boot.

@@ -20,9 +20,9 @@ import (
 var defaultSet []byte
 
 // A Set says what guests are made of: kernels, files, kernel modules, and modules to build out of tree. It is data, read
-// from YAML; packages.yaml is the one that is used when a Spec names no other.
+// from YAML; packages.yaml is the one that is used when a [Config] names no other.
 type Set struct {
-	// Kernels by the name that a Spec asks for.
+	// Kernels by the name that a [Config] asks for.
 	Kernels map[string]Kernel `yaml:"kernels"`
 	// Files to put into the guest, by the package that they come from. Paths are absolute and may be globs. Shared
 	// libraries that a program needs follow by themselves, from the packages that its package depends on.
@@ -33,7 +33,7 @@ type Set struct {
 	Boot []string `yaml:"boot"`
 	// Modules of the kernel to put into the guest, by name. Modules that they depend on follow by themselves.
 	Modules []string `yaml:"modules"`
-	// ModuleSets by the name that a Spec asks for.
+	// ModuleSets by the name that a [Config] asks for.
 	ModuleSets map[string]ModuleSet `yaml:"moduleSets"`
 }
 
@@ -158,7 +158,7 @@ func (s *Set) basePackages() []string {
 	})
 }
 
-// Kernels are the names of the kernels of the default set, sorted: what [Spec].Kernel can be.
+// Kernels are the names of the kernels of the default set, sorted: what [Config].Kernel can be.
 func Kernels() []string { return slices.Sorted(maps.Keys(DefaultSet().Kernels)) }
 
 func (s *Set) kernel(name string) (Kernel, error) {
