@@ -54,6 +54,7 @@ var rooms = []room{
 		may: []string{"ibnbd", "ibtrs", "srp", "scsi", "nbd", "backend", "rdma", "soft", "verbs", "version"},
 	},
 	{name: "version", dirs: []string{"reference/version"}},
+	{name: "documents", dirs: []string{"docs"}}, // as data
 	{name: "kmod", dirs: []string{"kmod"}}, // its sources, as data
 	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
 	{
@@ -87,7 +88,7 @@ var rooms = []room{
 	},
 	{
 		name: "the command", dirs: []string{"conformance/cmd"},
-		may:   []string{"the facade", engine, "vm", "version"},
+		may:   []string{"the facade", engine, "vm", "version", "documents"},
 		tests: []string{"the wing of IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
 	},
 	{

@@ -85,9 +85,9 @@ func (a *app) completeClauses(_ *cobra.Command, _ []string, begun string) ([]str
 }
 
 func (a *app) explain(out io.Writer, asked []clauses.Clause) error {
-	claims, err := a.claims()
+	deciders, err := a.deciders()
 	if err != nil {
-		return usagef("%w", err)
+		return err
 	}
 	p := &explanation{width: screen(out).Width}
 	for i, clause := range asked {
@@ -95,7 +95,10 @@ func (a *app) explain(out io.Writer, asked []clauses.Clause) error {
 			p.line("")
 		}
 		p.clause(clause)
-		p.list("specs", claims.SpecsOf(clause.ID), "none")
+		p.list("specs", deciders.specs(clause.ID), "none")
+		if deciders.passive[clause.ID] {
+			p.say("packets", "the passive judge has a rule for it: 'ibnbd-conformance audit CAPTURE', and every run")
+		}
 	}
 	if _, err := io.WriteString(out, p.text.String()); err != nil {
 		return environmentf("write explanation: %w", err)
@@ -143,10 +146,10 @@ func (p *explanation) clause(c clauses.Clause) {
 	p.say("", "")
 	p.say("judges", standard.RoleWords[c.Role])
 	p.say("scope", standard.ScopeWords[c.Scope])
-	p.say("source", strings.Join(words(c.Sources...), ", "))
+	p.list("source", sourcesOf(c), "")
 	p.say("dialects", strings.Join(words(c.Dialects...), ", "))
 	p.list("requires", words(c.Requires...), "")
-	p.say("decided", standard.Decision(c.Decided))
+	p.say("decided", decidedBy(c)+": "+standard.Decision(c.Decided))
 	if c.Decided.How != "" {
 		p.say("", c.Decided.How)
 	}

@@ -13,9 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
-	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
-	"github.com/ibnbd/ibnbd/conformance/protocol"
 )
 
 const listHelp = `List the clauses of the catalogue. Every flag narrows the list; a flag with several values, separated by commas, takes
@@ -35,7 +33,7 @@ type selection struct {
 
 func newList(a *app) *cobra.Command {
 	var chosen selection
-	var asJSON, uncovered, names bool
+	var asJSON, uncovered, names, everything bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the clauses of the catalogue", Long: listHelp, Example: listExamples,
 		Args: exactly(0, "no arguments"),
@@ -47,20 +45,22 @@ func newList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			selected := a.catalogue.Select(filter)
-			if uncovered {
-				if selected, err = a.uncovered(filter); err != nil {
-					return err
-				}
+			selected, err := a.listed(filter, uncovered, everything)
+			if err != nil {
+				return err
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), withMutants(selected))
 			}
-			return writeList(cmd.OutOrStdout(), selected)
+			if err := writeList(cmd.OutOrStdout(), selected); err != nil {
+				return err
+			}
+			return tellOmitted(cmd.OutOrStdout(), len(a.catalogue.Select(filter))-len(selected), uncovered)
 		},
 	}
 	chosen.addFlags(list, a.catalogue)
 	list.Flags().BoolVar(&uncovered, "uncovered", false, "only those that could be decided, and that neither a spec nor the passive judge decides")
+	list.Flags().BoolVar(&everything, "all", false, "also those by which nothing at hand can be judged: no spec and no rule decides them, or no implementation has what they speak of")
 	list.Flags().BoolVar(&asJSON, "json", false, "write the records as JSON")
 	list.Flags().BoolVar(&names, "implementations", false, "instead of clauses, the implementations that can be judged in the lab, a name in each line")
 	return list
@@ -77,20 +77,41 @@ func listImplementations(cmd *cobra.Command) error {
 	return nil
 }
 
+// listed are the clauses of a filter. Those by which nothing at hand can be judged are left out, unless the filter asks for them.
+func (a *app) listed(filter clauses.Filter, uncovered, everything bool) ([]clauses.Clause, error) {
+	if uncovered {
+		return a.uncovered(filter)
+	}
+	selected := a.catalogue.Select(filter)
+	if everything || slices.Contains(filter.DecidedBy, clauses.Undecidable) {
+		return selected, nil
+	}
+	deciders, err := a.deciders()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(selected, func(c clauses.Clause) bool { return !deciders.atHand(c) }), nil
+}
+
+// tellOmitted says how many clauses were left out that nobody asked to leave out.
+func tellOmitted(out io.Writer, n int, asked bool) error {
+	if n == 0 || asked {
+		return nil
+	}
+	if _, err := fmt.Fprintf(out, "left out: %d by which nothing at hand can be judged; --all lists them, too\n", n); err != nil {
+		return environmentf("write list: %w", err)
+	}
+	return nil
+}
+
 // uncovered lists the clauses of a filter that could be decided, and that nobody decides.
 func (a *app) uncovered(filter clauses.Filter) ([]clauses.Clause, error) {
-	claims, err := a.claims()
+	deciders, err := a.deciders()
 	if err != nil {
-		return nil, usagef("%w", err)
+		return nil, err
 	}
-	judged := make(map[string]bool)
-	for _, p := range protocol.Judges(conformance.Protocols()) {
-		for _, rule := range p.Rules {
-			judged[rule.Clause] = true
-		}
-	}
-	return slices.DeleteFunc(claims.Uncovered(filter), func(c clauses.Clause) bool {
-		return len(c.Decided.By) == 0 || judged[c.ID]
+	return slices.DeleteFunc(a.catalogue.Select(filter), func(c clauses.Clause) bool {
+		return len(c.Decided.By) == 0 || len(deciders.specs(c.ID)) > 0 || deciders.passive[c.ID]
 	}), nil
 }
 

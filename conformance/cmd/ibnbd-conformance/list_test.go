@@ -43,3 +43,33 @@ func TestListImplementations(t *testing.T) {
 	}
 	expectSentence(t, command(t, "list", "--implementations", "--json"), verdict.ExitUsage, "--implementations goes with no other flag")
 }
+
+// TestListLeavesOut what nothing at hand can be judged by, unless it is asked for.
+func TestListLeavesOut(t *testing.T) {
+	const nobodys = "IBTRS-IO-016" // which nobody can decide
+	some, all := command(t, "list", "--area", "IBTRS-IO"), command(t, "list", "--area", "IBTRS-IO", "--all")
+	if strings.Contains(some.stdout, nobodys) || !strings.Contains(some.stdout, "\nleft out: ") {
+		t.Errorf("%s", some.stdout)
+	}
+	if !strings.Contains(all.stdout, nobodys) || strings.Contains(all.stdout, "left out: ") {
+		t.Errorf("--all: %s", all.stdout)
+	}
+	if got := command(t, "list", "--area", "IBTRS-IO", "--decided-by", "none"); !strings.Contains(got.stdout, nobodys) {
+		t.Errorf("--decided-by none: %s", got.stdout)
+	}
+}
+
+// TestExplainNamesEverySpec: of the lab and of foreign runs, and says where the source can be looked up.
+func TestExplainNamesEverySpec(t *testing.T) {
+	for id, parts := range map[string][]string{
+		"IBTRS-HB-006": {"provocation where servers say nothing", "a client stays for a while, and only acknowledges heartbeats", "'ibnbd-conformance run --clause IBTRS-HB-006'"},
+		"IBTRS-HB-001": {"packets    the passive judge has a rule for it"},
+	} {
+		got := strings.Join(strings.Fields(command(t, "explain", id).stdout), " ")
+		for _, part := range parts {
+			if !strings.Contains(got, strings.Join(strings.Fields(part), " ")) {
+				t.Errorf("%s: %q is not in:\n%s", id, part, got)
+			}
+		}
+	}
+}
