@@ -80,7 +80,9 @@ func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 		return finding.NotReady(fmt.Errorf("before the attack: %w", err))
 	}
 	attacker := tester.New(target)
+	letGo := b.path.StayAlive(ctx) // however long the attack takes
 	attacked := finding.NotReady(a.Run(ctx, attacker))
+	letGo()
 	err = errors.Join(attacked, attacker.Close())
 	if forbidden := attacker.Forbidden(); forbidden != nil {
 		err = forbidden // and whatever was concluded from its not being sent is void

@@ -134,6 +134,19 @@ func (c *Conn) AwaitClosed(ctx context.Context) error {
 	}
 }
 
+// acknowledge answers heartbeats until ctx ends or the connection is lost.
+func (c *Conn) acknowledge(ctx context.Context) {
+	for ctx.Err() == nil {
+		m, err := c.Receive(ctx)
+		if err == nil && m.Op == rdma.OpWriteImm && m.Imm == ibtrs.Heartbeat {
+			err = c.SendImmediate(ibtrs.HeartbeatAck)
+		}
+		if err != nil && !errors.Is(err, ErrSilent) {
+			return
+		}
+	}
+}
+
 // SendImmediate sends an RDMA write without data and with any immediate.
 func (c *Conn) SendImmediate(imm ibtrs.Immediate) error {
 	return c.conn.PostSend(rdma.SendWR{Op: rdma.OpWriteImm, Imm: uint32(imm), Signaled: true})

@@ -187,6 +187,21 @@ func (p *Path) AwaitClosed(ctx context.Context) error {
 	return nil
 }
 
+// StayAlive answers the heartbeats of a path that is idle, until the function that it gives is called. Meanwhile connection 0 must not
+// be used. A path that is lost stays for its next user to find.
+func (p *Path) StayAlive(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		p.Conns[0].acknowledge(ctx)
+	}()
+	return func() {
+		cancel()
+		<-over
+	}
+}
+
 // Disconnect ends all connections of the path and waits until the target has confirmed it, at most for its patience.
 func (p *Path) Disconnect(ctx context.Context) error {
 	var errs []error
