@@ -51,8 +51,8 @@ func (d *serverDevice) done() {
 	if d.users.Add(-1) > 0 {
 		return
 	}
-	if !d.session.server.cfg.Rules.KeepWriter {
-		if err := d.session.server.targets.close(d.target, d.access); err != nil {
+	if rules := &d.session.server.cfg.Rules; !rules.KeepWriter {
+		if err := d.session.server.targets.close(d.target, d.access, rules); err != nil {
 			d.session.log.Error("close device", "device", d.target.name, "error", err)
 		}
 	}

@@ -19,6 +19,8 @@ type ServerRules struct {
 	AnyDots           bool // takes two dots in a device path
 	AnyWriters        bool // does not count writers
 	KeepWriter        bool // does not take a writer back when its device is closed
+	ReaderFreesWriter bool // takes a writer back when any mapping of its device is closed
+	InfoForgets       bool // closes what a session has open when it sends SESS_INFO again
 	MixIOModes        bool // exports a device in both I/O modes at once
 	HonourIOModeByte  bool // honours byte 5 of OPEN whatever the profile
 	BlocksAsCapacity  bool // tells the capacity in logical blocks

@@ -76,6 +76,15 @@ func (h *serverSession) slowly(r *ibtrs.ServerRequest, answer func(*ibtrs.Server
 // Disconnected closes everything that the session has open.
 func (h *serverSession) Disconnected() {
 	h.admin.Wait()
+	devices := h.closeAll()
+	h.server.forget(h.sess)
+	h.failures.log.Close()
+	h.opens.Close()
+	h.log.Info("session over", "devices", devices)
+}
+
+// closeAll closes everything that the session has open, and gives the length of the table of devices.
+func (h *serverSession) closeAll() int {
 	h.mu.Lock()
 	devices := *h.devices.Load()
 	h.devices.Store(&[]*serverDevice{})
@@ -85,10 +94,7 @@ func (h *serverSession) Disconnected() {
 			d.end()
 		}
 	}
-	h.server.forget(h.sess)
-	h.failures.log.Close()
-	h.opens.Close()
-	h.log.Info("session over", "devices", len(devices))
+	return len(devices)
 }
 
 // sessInfo agrees on versions and features. It may come again at any time (Clause IBNBD-MSG-017).
@@ -107,6 +113,9 @@ func (h *serverSession) sessInfo(r *ibtrs.ServerRequest) ibtrs.Errno {
 	}
 	if rules.AlwaysMarker {
 		response.Marker, response.Features = Marker, h.server.cfg.Features
+	}
+	if rules.InfoForgets {
+		h.closeAll()
 	}
 	h.agreement.Store(&agreement)
 	h.log.Info("session info", "profile", agreement.Profile, "version", agreement.Version, "features", agreement.Features)

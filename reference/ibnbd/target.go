@@ -150,11 +150,11 @@ func (d *target) admit(access AccessMode, mode IOMode, rules *ServerRules) error
 }
 
 // close takes a user back.
-func (t *targets) close(d *target, access AccessMode) error {
+func (t *targets) close(d *target, access AccessMode, rules *ServerRules) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d.users--
-	if access != ReadOnly {
+	if access != ReadOnly || rules.ReaderFreesWriter && d.writers > 0 {
 		d.writers--
 	}
 	return t.closeUnused(d)

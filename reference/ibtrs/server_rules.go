@@ -25,6 +25,7 @@ type ServerRules struct {
 	AnyName        bool // takes any session name
 	SharedNames    bool // takes a name that another session has
 	FoldNames      bool // takes names that differ in case alone for the same
+	FirstPathEnds  bool // ends the session for the upper layer when any of its paths goes
 	EarlyInfo      bool // answers before all connections are there
 	EarlyHeartbeat bool // sends a heartbeat in front of the INFO response
 	ShortInfo      bool // takes an INFO request that is too short, as one without a name

@@ -94,8 +94,11 @@ func (s *ServerSession) pathUp() (SessionHandler, error) {
 func (s *ServerSession) pathDown() {
 	s.events <- struct{}{}
 	defer func() { <-s.events }()
-	if s.connected--; s.connected == 0 {
+	s.connected--
+	if s.connected == 0 || s.server.cfg.Rules.FirstPathEnds {
 		s.handler.Disconnected()
+	}
+	if s.connected == 0 {
 		s.handler = nil
 	}
 }

@@ -297,6 +297,9 @@ func volume() []Attack {
 		{Name: "a second path, with the flag of a first one", Rails: 2, Clauses: []string{joins}, Run: joinAsFirst},
 		{Name: "a second path to the same address from another", Rails: 2, Clauses: []string{otherSource}, Run: fromElsewhere},
 		{Name: "writers of a device under two names", Does: Writes, Clauses: []string{twoNames}, Run: underTwoNames},
+		{Name: "random sequences of sessions, paths, devices and I/O", Does: Writes, Clauses: sequenceClauses, Run: sequences},
+		{Name: "operations of each size in all pairs with flags, place, device, path and chunk", Does: Writes, Clauses: []string{exactly, discards.clause, zeroings.clause}, Run: pairs},
+		{Name: "write zeroes and discards with the flag FUA", Does: Writes, Clauses: []string{zeroings.clause}, Instead: SurvivalWarning, Run: fuaBesideRanges},
 		{Name: "session names that are almost the same", Clauses: []string{otherNames}, Run: similarNames},
 		{Name: "writes and reads of sizes up to the largest between other blocks", Does: Writes, Clauses: append([]string{largestWorks}, clauses...), Run: upToLargest},
 	}

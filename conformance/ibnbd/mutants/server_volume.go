@@ -73,8 +73,42 @@ func volume() []row {
 				openAccess.set(w.header, uint64(ibnbd.ReadOnly))
 			}
 		})),
+		server("a-reader-frees-the-writer", "takes a writer back when a reader closes the device", "IBNBD-OPEN-007",
+			rule(func(r *ibnbd.ServerRules) { r.ReaderFreesWriter = true })).by(inSequences),
+		server("forgets-by-sess-info", "closes what a session has open when SESS_INFO comes again", "IBNBD-IO-001",
+			rule(func(r *ibnbd.ServerRules) { r.InfoForgets = true })).by(inSequences),
+		server("ends-with-the-first-path", "closes what a session has open when the first of its paths goes", "IBNBD-OPEN-013",
+			func(b *brokenServer) { b.rules().FirstPathEnds = true }).by(inSequences),
+		server("zeroes-a-megabyte", "zeroes the first MiB of a longer range", "IBNBD-IO-007",
+			on(func(disk backend.Backend) backend.Backend { return megabyteDisk{disk} })),
+		server("two-flags-go-astray", "does a write with both preflush and sync elsewhere", "IBNBD-IO-001", forgetsFlagged),
+		server("zeroes-nothing-with-fua", "answers write-zeroes with FUA, and zeroes nothing", "IBNBD-IO-007", misreads(func(w *request) {
+			if op, io := w.op(); io && op == ibnbd.OpWriteZeroes && ioOpFlags.get(w.header)&ibnbd.FlagFUA != 0 {
+				ioSize.set(w.header, 0)
+			}
+		})),
 		server("drops-empty-writes", "does not answer an operation on no bytes", "IBNBD-IO-024", dropsEmpty),
 	}
+}
+
+// inSequences is the attack that finds what takes several steps.
+const inSequences = "random sequences of sessions, paths, devices and I/O"
+
+// megabyteDisk zeroes so much at most.
+type megabyteDisk struct{ backend.Backend }
+
+func (d megabyteDisk) WriteZeroes(offset, length int64, keep bool) error {
+	return d.Backend.WriteZeroes(offset, min(length, 1<<20), keep)
+}
+
+// forgetsFlagged does a write with two flags where nobody looks.
+func forgetsFlagged(b *brokenServer) {
+	const both, far = ibnbd.FlagPreflush | ibnbd.FlagSync, 15 << 20 / ibnbd.SectorSize
+	b.alterRequests(func(w *request) {
+		if op, io := w.op(); io && op == ibnbd.OpWrite && ioOpFlags.get(w.header)&both == both {
+			ioSector.set(w.header, far)
+		}
+	})
 }
 
 // dropsEmpty answers no operation on no bytes, but for flushes.

@@ -114,15 +114,15 @@ func (s *Session) Ready(ctx context.Context, device string, access ibnbd.AccessM
 	if _, err := p.SessInfo(ctx, ibnbd.Version); err != nil {
 		return p, ibnbd.OpenResponse{}, fmt.Errorf("SESS_INFO: %w", err)
 	}
-	opened, err := p.openFree(ctx, device, access)
+	opened, err := p.OpenFree(ctx, device, access)
 	if err != nil {
 		return p, opened, fmt.Errorf("open %s: %w", device, err)
 	}
 	return p, opened, nil
 }
 
-// openFree opens a device when nobody else has it, or fails when that takes too long.
-func (p *Path) openFree(ctx context.Context, device string, access ibnbd.AccessMode) (ibnbd.OpenResponse, error) {
+// OpenFree opens a device when nobody else has it, or fails when that takes too long.
+func (p *Path) OpenFree(ctx context.Context, device string, access ibnbd.AccessMode) (ibnbd.OpenResponse, error) {
 	const between = 50 * time.Millisecond // two questions
 	patient, cancel := p.Session.tester.patient(ctx)
 	defer cancel()
