@@ -25,32 +25,32 @@ const programsDir = "programs"
 func logName(worker int) string { return fmt.Sprintf("worker-%d.log", worker) }
 
 // occupy makes the directory of the report, keeps other runs out of it until release is called, and clears away what an
-// earlier run has left there, so that nothing of that is taken for this run's. The lock is one of the kernel, on the
+// earlier run has left there, so that nothing of that is taken for this run's; replaced says whether there was any. The lock is one of the kernel, on the
 // directory itself: it ends with the process.
-func occupy(name string) (release func(), err error) {
+func occupy(name string) (release func(), replaced bool, err error) {
 	if err := os.MkdirAll(name, 0o755); err != nil {
-		return nil, refused(name, err)
+		return nil, false, refused(name, err)
 	}
 	if err := unix.Access(name, unix.W_OK|unix.X_OK); err != nil {
-		return nil, refused(name, err)
+		return nil, false, refused(name, err)
 	}
 	dir, err := os.Open(name)
 	if err != nil {
-		return nil, refused(name, err)
+		return nil, false, refused(name, err)
 	}
 	switch err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		dir.Close()
-		return nil, refused(name, errors.New("another run is writing its report there"))
+		return nil, false, refused(name, errors.New("another run is writing its report there"))
 	case err != nil:
 		dir.Close()
-		return nil, refused(name, err)
+		return nil, false, refused(name, err)
 	}
-	if err := clearAway(name); err != nil {
+	if replaced, err = clearAway(name); err != nil {
 		dir.Close()
-		return nil, refused(name, err)
+		return nil, false, refused(name, err)
 	}
-	return func() { dir.Close() }, nil
+	return func() { dir.Close() }, replaced, nil
 }
 
 func refused(name string, err error) error {
@@ -58,10 +58,10 @@ func refused(name string, err error) error {
 }
 
 // clearAway removes what a run leaves in its directory. A directory without a journal is not one of ours, and is left alone.
-func clearAway(dir string) error {
+func clearAway(dir string) (cleared bool, err error) {
 	journal := filepath.Join(dir, report.JournalFile)
 	if _, err := os.Lstat(journal); err != nil {
-		return nil
+		return false, nil
 	}
 	left := []string{filepath.Join(dir, machinesDir), filepath.Join(dir, programsDir), filepath.Join(dir, kit.EvidenceDir)}
 	for _, format := range report.Formats() {
@@ -75,5 +75,5 @@ func clearAway(dir string) error {
 		errs = append(errs, os.RemoveAll(name))
 	}
 	// The journal goes last: it is what says that the rest is ours.
-	return errors.Join(append(errs, os.Remove(journal))...)
+	return true, errors.Join(append(errs, os.Remove(journal))...)
 }

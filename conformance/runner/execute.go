@@ -28,13 +28,16 @@ type executor interface {
 // execute carries out a plan: it keeps other runs out of the directory of the report, shows the progress on out, writes the journal
 // and all reports, and returns the outcome. A run that was cut off on the way has an outcome beside the error, as far as it came.
 func (s Settings) execute(ctx context.Context, catalogue *clauses.Catalogue, plan *Plan, e executor, out io.Writer) (*verdict.Outcome, error) {
-	release, err := occupy(s.ReportDir)
+	release, replaced, err := occupy(s.ReportDir)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	show := newProgress(out, len(plan.Specs))
 	defer show.stop()
+	if replaced {
+		show.say("the report of an earlier run in %s is replaced", s.ReportDir)
+	}
 	place, err := e.prepare(ctx, show)
 	if err != nil {
 		return nil, interruption(ctx, err)

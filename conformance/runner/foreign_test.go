@@ -238,3 +238,21 @@ func TestForeignConfigurations(t *testing.T) {
 		t.Errorf("a configuration in which it does not serve: %v, %+v", err, outcome)
 	}
 }
+
+// TestReplacedReport: a run says that an earlier report goes.
+func TestReplacedReport(t *testing.T) {
+	o := foreignOptions(t, &fakeForeign{}, Selection{Names: []string{passes}})
+	for _, want := range []bool{false, true} {
+		plan, err := NewForeignPlan(clausestest.Catalogue(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if _, err := RunForeign(t.Context(), clausestest.Catalogue(), o, plan, &out); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), "the report of an earlier run in "+o.ReportDir+" is replaced"); got != want {
+			t.Errorf("says that a report is replaced: %t, want %t:\n%s", got, want, out.String())
+		}
+	}
+}
