@@ -35,6 +35,7 @@ Nothing but the files is needed: the target and the initiator may be anybody's.`
 const auditExamples = `  ibnbd-conformance audit rail0.pcap rail1.pcap
   ibnbd-conformance audit --timeline --session blya capture.pcapng
   ibnbd-conformance audit --timeline --from 1.5s --to 2s capture.pcap
+  ibnbd-conformance audit --role target build/report/evidence/attack-by-*/rail0.pcapng
   tcpdump -i eth0 -w - udp port 4791 | ibnbd-conformance audit --timeline -`
 
 // auditFlags are the flags of the command, as the user wrote them.
@@ -42,6 +43,7 @@ type auditFlags struct {
 	timeline, all, asJSON, own bool
 	noICRC, oneClock           bool
 	session, from, to          string
+	role                       string
 	dialect, policy            string
 	reconnectDelay             time.Duration
 	reconnectAttempts          int
@@ -66,8 +68,9 @@ func newAudit(a *app) *cobra.Command {
 	f.StringVar(&flags.session, "session", "", "only the session of this name, in the timeline")
 	f.BoolVar(&flags.noICRC, "no-icrc", false, "judge packets whose invariant CRC is wrong as well: for captures whose addresses were rewritten")
 	f.BoolVar(&flags.oneClock, "one-clock", false, "one clock has written all files: believe what came first in which")
-	f.StringVar(&flags.from, "from", "", "begin of the timeline: time since the first frame (1.5s) or a time as in 2006-01-02T15:04:05.999Z")
+	f.StringVar(&flags.from, "from", "", "begin of the timeline: time since the first frame (1.5s), or of the day as in the timeline (15:04:05.999), or as in 2006-01-02T15:04:05.999Z")
 	f.StringVar(&flags.to, "to", "", "end of the timeline, in the same form")
+	f.StringVar(&flags.role, "role", "", "judge this side alone: target, initiator; as where the other one breaks rules on purpose")
 	f.BoolVar(&flags.all, "all", false, "list also the clauses that the captures do not speak of")
 	f.BoolVar(&flags.asJSON, "json", false, "write one JSON object")
 	f.BoolVar(&flags.own, "own", false, "both sides are implementations of this project: its own rules bind as well")
@@ -144,6 +147,11 @@ func (r *auditRun) configure() (audit.Configuration, error) {
 	default:
 		return config, usagef("--policy %q is not one of round-robin, min-inflight, min-latency", r.flags.policy)
 	}
+	switch clauses.Role(r.flags.role) {
+	case "", clauses.Target, clauses.Initiator:
+	default:
+		return config, usagef("--role %q is not one of target, initiator", r.flags.role)
+	}
 	switch clauses.Dialect(r.flags.dialect) {
 	case conformance.IBNBD, conformance.RNBD:
 	default:
@@ -182,6 +190,8 @@ type bound struct {
 	set   bool
 	since time.Duration // after the first frame
 	at    time.Time     // or this time
+	daily bool          // or, if this is set, clock: a time of the day in UTC, as lines of the timeline begin
+	clock time.Duration // since midnight
 }
 
 func parseBound(flag, text string) (bound, error) {
@@ -191,19 +201,30 @@ func parseBound(flag, text string) (bound, error) {
 	if since, err := time.ParseDuration(text); err == nil {
 		return bound{set: true, since: since}, nil
 	}
+	if clock, err := time.Parse("15:04:05.999999999", text); err == nil {
+		return bound{set: true, daily: true, clock: clock.Sub(clock.Truncate(24 * time.Hour))}, nil
+	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return bound{}, usagef("%s %q is neither a time since the first frame, like 1.5s, nor one like 2006-01-02T15:04:05.999Z", flag, text)
+		return bound{}, usagef("%s %q is neither a time since the first frame, like 1.5s, nor one of the day as in the timeline, like 15:04:05.999, nor one like 2006-01-02T15:04:05.999Z", flag, text)
 	}
 	return bound{set: true, at: at}, nil
 }
 
-// time gives the bound as a time in a capture that starts at start.
+// time gives the bound as a time in a capture that starts at start. A time of the day is that of the first day, or of the next one if
+// it is earlier than the start by more than half a day.
 func (b bound) time(start time.Time) time.Time {
-	if b.at.IsZero() {
+	switch {
+	case !b.at.IsZero():
+		return b.at
+	case !b.daily:
 		return start.Add(b.since)
 	}
-	return b.at
+	at := start.UTC().Truncate(24 * time.Hour).Add(b.clock)
+	if start.Sub(at) > 12*time.Hour {
+		at = at.AddDate(0, 0, 1)
+	}
+	return at
 }
 
 func (r *auditRun) print(format string, args ...any) {
@@ -359,16 +380,33 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 	}
 	header := verdict.Header{Tool: version.String(), Command: os.Args, Start: report.Start, Selection: "audit"}
 	for _, dialect := range dialectsOf(report, clauses.Dialect(flags.dialect)) {
-		for _, role := range []clauses.Role{clauses.Target, clauses.Initiator} {
+		for _, role := range flags.roles() {
 			subject := clauses.Subject{Role: role, Dialect: dialect, Own: flags.own}
 			header.Subjects = append(header.Subjects, verdict.Subject{Subject: subject, Name: fmt.Sprintf("%s %s", dialect, role)})
 		}
 	}
-	outcome, err := verdict.Judge(catalogue, verdict.Run{Header: header, Results: report.Results(nil), End: report.End})
+	outcome, err := verdict.Judge(catalogue, verdict.Run{Header: header, Results: flags.ofRole(report.Results(nil)), End: report.End})
 	if err != nil {
 		return verdict.Exit{}, err
 	}
 	return outcome.Exit, nil
+}
+
+// roles are those that are judged.
+func (f auditFlags) roles() []clauses.Role {
+	if f.role != "" {
+		return []clauses.Role{clauses.Role(f.role)}
+	}
+	return []clauses.Role{clauses.Target, clauses.Initiator}
+}
+
+// speaksOf says whether a finding about a side is asked for; one about both is.
+func (f auditFlags) speaksOf(role clauses.Role) bool {
+	return f.role == "" || role == "" || role == clauses.Role(f.role)
+}
+
+func (f auditFlags) ofRole(results []verdict.Result) []verdict.Result {
+	return slices.DeleteFunc(results, func(r verdict.Result) bool { return !f.speaksOf(r.Role) })
 }
 
 // dialectsOf are the chosen dialect, and one of each other protocol that was seen.
@@ -423,7 +461,9 @@ func (r *auditRun) writeJSON(report *audit.Report, exit verdict.Exit) {
 }
 
 // shown reports whether a finding belongs into the list of clauses.
-func (r *auditRun) shown(f audit.Finding) bool { return r.flags.all || f.Verdict != verdict.Skip }
+func (r *auditRun) shown(f audit.Finding) bool {
+	return r.flags.speaksOf(f.Role) && (r.flags.all || f.Verdict != verdict.Skip)
+}
 
 func (r *auditRun) writeTables(report *audit.Report, exit verdict.Exit) {
 	r.writeCounters(report)
@@ -478,9 +518,18 @@ func (r *auditRun) writeStatistics(paths []audit.PathStatistics) {
 			t.AppendRow(table.Row{p.Session, p.Path, "", "", "", "", "", p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
 			continue
 		}
-		t.AppendRow(table.Row{p.Session, p.Path, l.P50, l.P90, l.P99, l.P999, l.Max, p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
+		t.AppendRow(table.Row{p.Session, p.Path, brief(l.P50), brief(l.P90), brief(l.P99), brief(l.P999), brief(l.Max), p.Unanswered, p.Retransmitted, p.RNRNAKs, p.NAKs, p.Gaps})
 	}
 	r.print("%s\n\n", t.Render())
+}
+
+// brief is a latency with three digits or so: more of them say nothing.
+func brief(d time.Duration) time.Duration {
+	step := time.Microsecond
+	for d >= 1000*step {
+		step *= 10
+	}
+	return d.Round(step)
 }
 
 func (r *auditRun) writeClauses(findings []audit.Finding) {
@@ -488,6 +537,9 @@ func (r *auditRun) writeClauses(findings []audit.Finding) {
 	t := table.NewWriter()
 	t.AppendHeader(table.Row{"clause", "level", "role", "verdict", "why", "frames"})
 	for _, f := range findings {
+		if !r.flags.speaksOf(f.Role) {
+			continue
+		}
 		counts[f.Verdict]++
 		if r.shown(f) && (r.flags.all || f.Verdict != verdict.Pass) {
 			t.AppendRow(table.Row{f.Clause.ID, f.Clause.Level, f.Role, f.Verdict, f.Message, audit.FrameList(f.Frames[:min(len(f.Frames), 4)])})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -60,6 +61,8 @@ func TestAudit(t *testing.T) {
 		{"timeline", append([]string{"--timeline", "--session", "gold", "--from", "0.3s", "--to", "2s"}, rnbd...), verdict.ExitHolds,
 			[]string{`WRITE 126976 bytes at sector 256 of device 0, permit 0, answered after`, "[rnbd-mainline-rail0#103"}, ""},
 		{"a broken MUST", srp, verdict.ExitFails, []string{"SRP-RECON-004", "1 MUST clause broken"}, ""},
+		{"the other side alone", append([]string{"--role", "target"}, srp...), verdict.ExitHolds, []string{"0 are broken"}, ""},
+		{"no side", append([]string{"--role", "server"}, srp...), verdict.ExitUsage, nil, `--role "server" is not one of target, initiator`},
 		{"nothing of storage", verbs, verdict.ExitNothingRan, []string{"nothing was judged"}, ""},
 		{"cut off", []string{cut}, verdict.ExitHolds, []string{"frames"}, "capture ends in the middle of a record"},
 		{"no capture", []string{text}, verdict.ExitUsage, nil, "neither pcap nor pcapng nor snoop"},
@@ -121,5 +124,33 @@ func TestAuditReadsStandardInput(t *testing.T) {
 	}
 	if first := got.Timeline[0]; first.Kind != "connection-request" || len(first.Frames) != 1 || first.Frames[0].Rail != "stdin" || first.Frames[0].Number != 17 {
 		t.Errorf("timeline begins with %+v", first)
+	}
+}
+
+// TestAuditFromALineOfTheTimeline: --from and --to take the time by which a line of the timeline begins.
+func TestAuditFromALineOfTheTimeline(t *testing.T) {
+	file := captures(t, "rnbd-mainline-rail0.pcap")[0]
+	timeline := func(args ...string) []string {
+		got := command(t, append([]string{"audit", "--timeline", file}, args...)...)
+		if got.code != 0 {
+			t.Fatalf("exit code %d: %s", got.code, got.stderr)
+		}
+		text, _, _ := strings.Cut(got.stdout, "\n\n")
+		return strings.Split(text, "\n")
+	}
+	all := timeline()
+	from, _, _ := strings.Cut(all[10], " ")
+	to, _, _ := strings.Cut(all[20], " ")
+	part := timeline("--from", from, "--to", to)
+	if len(part) < 11 || len(part) > len(all)/2 || !strings.HasPrefix(part[0], from) || !strings.HasPrefix(part[len(part)-1], to) {
+		t.Errorf("from %s to %s: %d of %d lines, from %q to %q", from, to, len(part), len(all), part[0], part[len(part)-1])
+	}
+}
+
+// TestAuditLatencies have as many digits as say something.
+func TestAuditLatencies(t *testing.T) {
+	got := command(t, append([]string{"audit"}, captures(t, "rnbd-mainline-rail0.pcap")...)...)
+	if digits := regexp.MustCompile(`\d+\.\d{4,}(ms|s|µs)`).FindString(strings.SplitN(got.stdout, "CLAUSE", 2)[0]); digits != "" || !strings.Contains(got.stdout, "P99") {
+		t.Errorf("%q in:\n%s", digits, got.stdout)
 	}
 }
