@@ -55,7 +55,7 @@ var rooms = []room{
 	},
 	{name: "version", dirs: []string{"reference/version"}},
 	{name: "documents", dirs: []string{"docs"}}, // as data
-	{name: "kmod", dirs: []string{"kmod"}}, // its sources, as data
+	{name: "kmod", dirs: []string{"kmod"}},      // its sources, as data
 	{name: "vm", dirs: []string{"vm"}, may: []string{"roce"}},
 	{
 		name: engine,

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +162,17 @@ func TestManualPages(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(dir, page+".1"))
 		if err != nil || !strings.Contains(string(text), `.TH "IBNBD-CONFORMANCE" "1"`) || !strings.Contains(string(text), "Exit codes:") {
 			t.Errorf("%s: %v: %.200s", page, err, text)
+		}
+	}
+	// A table is set as it stands.
+	page, err := os.ReadFile(filepath.Join(dir, "ibnbd-conformance-run.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := regexp.MustCompile(`(?s)\n\.EX\n(.*?)\n\.EE\n`).FindAllStringSubmatch(string(page), -1)
+	for _, want := range []string{"  4  nothing was judged", "  restart   starts the target again", "  unmap NODE  ", "  allow-outage: true"} {
+		if !slices.ContainsFunc(tables, func(table []string) bool { return strings.Contains(strings.ReplaceAll(table[1], `\-`, "-"), want) }) {
+			t.Errorf("%q stands in no table of the %d of the page", want, len(tables))
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
 	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
 	flags.StringVar(&f.dialect, "dialect", string(underTest().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
-	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the address of the target")
+	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the first address of the target")
 	flags.DurationVar(&f.patience, "patience", usual.Targets.Patience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", usual.Initiators.Patience))
 }
 
@@ -84,6 +84,9 @@ var (
 // refuseMixed refuses flags of the one kind of run in the other.
 func refuseMixed(cmd *cobra.Command, f runFlags) error {
 	refused, why := foreignNames, "speaks of a foreign target: give one with --target ip:ADDRESS"
+	if _, err := foreign.ParseTargets(f.target, 1); err == nil && !f.isForeign() {
+		return usagef("--target %s is an address: write --target %s%s", f.target, foreign.Prefix, f.target)
+	}
 	switch {
 	case f.foreign.role != string(clauses.Target) && f.foreign.role != string(clauses.Initiator):
 		return usagef("--role %q is not one of target, initiator", f.foreign.role)
@@ -109,7 +112,8 @@ func (f foreignFlags) subjectName(target string) string {
 	if f.isInitiator() {
 		return cmp.Or(f.name, "initiator")
 	}
-	return cmp.Or(f.name, strings.TrimPrefix(target, foreign.Prefix))
+	first, _, _ := strings.Cut(target, ",")
+	return cmp.Or(f.name, strings.TrimPrefix(first, foreign.Prefix))
 }
 
 // run makes a run of the flags.

@@ -207,9 +207,6 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 
 // refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
 func (f runFlags) refuseZero() error {
-	if _, err := foreign.ParseTargets(f.target, 1); err == nil {
-		return usagef("--target %s is an address: write --target %s%s", f.target, foreign.Prefix, f.target)
-	}
 	for flag, value := range map[string]string{"target": f.target, "initiator": f.initiator, "kernel": f.kernel} {
 		if value == "" {
 			return usagef("--%s is empty", flag)

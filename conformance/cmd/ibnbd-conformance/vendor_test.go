@@ -620,6 +620,7 @@ func TestWrongUsageOfForeignRun(t *testing.T) {
 		want string
 	}{
 		{"no address", []string{"run", "--target", "ip:storage", "--export", "a"}, `--target "ip:storage" is not an address like ip:10.0.0.66`},
+		{"an address alone", []string{"run", "--target", "127.0.0.10", "--export", "a"}, "--target 127.0.0.10 is an address: write --target ip:127.0.0.10"},
 		{"no export", with(), "--export names 0 exports"},
 		{"three exports", with("--export", "a,b,c"), "--export names 3 exports"},
 		{"a flag of the lab", with("--export", "a", "--workers", "2"), "--workers speaks of the lab"},
