@@ -93,7 +93,7 @@ var rooms = []room{
 	},
 	{
 		name: "somebody else's module", dirs: []string{"conformance/testdata/vendor"},
-		may: []string{"the facade", engine, "ibnbd", "backend", "rdma", "soft"},
+		may: []string{"the facade", engine, "the wing of IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft"},
 	},
 	{name: "ci", dirs: []string{"ci"}, tests: []string{"the wing of IBNBD", "vm"}}, // its hooks are tried in a guest
 }

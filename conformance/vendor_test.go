@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 )
 
 // TestVendorModule has a module that is not this one judge its own target, as testdata/vendor says, and looks at what 'go test'
@@ -34,6 +37,7 @@ func TestVendorModule(t *testing.T) {
 	}
 	for test, want := range map[string]string{
 		"TestTarget":                             "pass",
+		"TestReadBeyondTheEnd":                   "pass", // with package tester
 		"TestTarget/IBTRS-CONN/IBTRS-CONN-021":   "pass", // an attack has decided it
 		"TestTarget/IBNBD-OPEN/IBNBD-OPEN-013":   "pass", // one that writes
 		"TestTarget/IBTRS-CONN/IBTRS-CONN-004":   "skip", // of the initiator
@@ -63,7 +67,9 @@ func vendorModule(t *testing.T) (dir string) {
 		}
 	}
 	asIs := func(s string) string { return s }
-	copyFile("testdata/vendor/acme_test.go", "acme_test.go", asIs)
+	for _, name := range []string{"acme_test.go", "target_test.go", "attack_test.go"} {
+		copyFile("testdata/vendor/"+name, name, asIs)
+	}
 	copyFile("../go.sum", "go.sum", asIs)
 	const module = "github.com/ibnbd/ibnbd"
 	copyFile("../go.mod", "go.mod", func(s string) string {
@@ -92,6 +98,28 @@ func endsOf(t *testing.T, r io.Reader) map[string]string {
 			ended[event.Test] = event.Action
 		case "output", "build-output":
 			t.Output().Write([]byte(event.Output))
+		}
+	}
+}
+
+// TestVendorsPage: the page for vendors has every field by which a program says what it may do and from where, and shows the attack of
+// the vendor's module as it is.
+func TestVendorsPage(t *testing.T) {
+	page := read(t, "../docs/vendors.md")
+	for _, described := range []any{foreign.Config{}, foreign.InitiatorConfig{}, foreign.Place{}, foreign.Consent{}} {
+		for field := range reflect.TypeOf(described).Fields() {
+			if !strings.Contains(page, "`"+field.Name+"`") {
+				t.Errorf("docs/vendors.md does not say what %T.%s is", described, field.Name)
+			}
+		}
+	}
+	_, attack, found := strings.Cut(read(t, "testdata/vendor/attack_test.go"), "// TestReadBeyondTheEnd")
+	if !found || !strings.Contains(page, "// TestReadBeyondTheEnd"+strings.TrimRight(attack, "\n")) {
+		t.Error("docs/vendors.md does not show testdata/vendor/attack_test.go as it is")
+	}
+	for _, action := range []foreign.Action{foreign.Status, foreign.Restart, foreign.Crash, foreign.Configure} {
+		if !strings.Contains(page, "| `"+string(action)) {
+			t.Errorf("docs/vendors.md does not say what the action %s has to do", action)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package acme is a vendor's module, which judges its own target in its own test binary.
+// Package acme is a vendor's module, which judges its own target in its own test binary. This file has all that it takes, and imports
+// nothing but the suite; target_test.go has the target, and attack_test.go an attack that the suite does not have.
 package acme
 
 import (
@@ -12,10 +13,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/conformancetest"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/runner"
-	"github.com/ibnbd/ibnbd/reference/backend"
-	"github.com/ibnbd/ibnbd/reference/ibnbd"
-	"github.com/ibnbd/ibnbd/reference/rdma"
-	"github.com/ibnbd/ibnbd/reference/rdma/soft"
 )
 
 func TestMain(m *testing.M) { conformancetest.Main(m) }
@@ -25,38 +22,6 @@ var (
 	service = netip.MustParseAddrPort("127.45.0.66:1234")
 	visitor = netip.MustParsePrefix("127.45.0.1/8")
 )
-
-// serve starts the target of this vendor, which is the reference here.
-func serve(t *testing.T) {
-	t.Helper()
-	link, err := soft.OpenUDP(service.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	device, err := soft.Open(link, soft.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk, err := backend.NewMemory(1<<20, 512)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := ibnbd.DefaultServerConfig()
-	cfg.Transport.Devices = []rdma.Device{device}
-	cfg.Exports = []ibnbd.Export{{Path: "ram0", Backend: disk}}
-	server, err := ibnbd.Listen(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := device.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 func TestTarget(t *testing.T) {
 	serve(t)
