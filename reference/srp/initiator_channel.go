@@ -233,6 +233,9 @@ func (c *initiatorChannel) complete(d *rdma.Completion) {
 		c.managed()
 	case doneProbe:
 		c.probed = time.Time{}
+		if probe := c.port.timers.Probe; probe > 0 {
+			c.arm(c.heard.Add(probe))
+		}
 	}
 }
 
