@@ -294,9 +294,10 @@ func (p *RemotePort) answered(c *Command, m *Rsp, in []byte) {
 	p.finish(c, nil)
 }
 
-// again sends a command again, if it may be: after a unit attention at once, and when the target was busy later.
+// again sends a command again, if it may be: after a unit attention at once, and when the target was busy later. One that was given up
+// has not been executed, and ends.
 func (p *RemotePort) again(c *Command) bool {
-	if c.given != nil || c.tries == 0 {
+	if c.tries == 0 {
 		return false
 	}
 	switch c.Status {
@@ -309,6 +310,10 @@ func (p *RemotePort) again(c *Command) bool {
 		c.notBefore = time.Now().Add(busyPause)
 	default:
 		return false
+	}
+	if c.given != nil {
+		p.finish(c, c.given)
+		return true
 	}
 	c.tries--
 	p.requeue(c)

@@ -4,6 +4,7 @@ package srp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -86,7 +87,7 @@ func (c *initiatorChannel) taskAnswered(m *Rsp) {
 	case t.function == AbortTask:
 		c.aborted(t, err)
 	case err == nil:
-		c.nexus.afterReset(t.lun)
+		c.afterReset(t.lun)
 	}
 	if t.done != nil {
 		t.done(err)
@@ -119,22 +120,21 @@ func (c *initiatorChannel) managed() {
 	}
 }
 
-// afterReset ends the commands of a logical unit: the target has ended them, and answers none of them any more.
-func (n *nexus) afterReset(lun LUN) {
-	for _, c := range n.channels {
-		for s := c.oldest; s != nil && !n.ended; {
-			next := s.newer
-			if s.command.LUN == lun {
-				cmd := c.detach(s)
-				err := cmd.given
-				if err == nil {
-					err = ErrReset
-				}
-				n.port.finish(cmd, err)
-				c.retire(s)
+// afterReset ends the commands of a logical unit that were sent on this channel before the reset was: the target has ended them, and answers
+// none of them any more. None was sent behind it.
+func (c *initiatorChannel) afterReset(lun LUN) {
+	for s := c.oldest; s != nil && !c.nexus.ended; {
+		next := s.newer
+		if s.command.LUN == lun {
+			cmd := c.detach(s)
+			err := cmd.given
+			if err == nil {
+				err = ErrReset
 			}
-			s = next
+			c.port.finish(cmd, err)
+			c.retire(s)
 		}
+		s = next
 	}
 }
 
@@ -152,6 +152,8 @@ func (p *RemotePort) Reset(ctx context.Context, lun LUN) error {
 	}
 }
 
+// reset sends the request on each channel that has commands of the unit: only behind them in order it is known that they have come to the
+// target. Commands that come meanwhile wait.
 func (p *RemotePort) reset(lun LUN, done func(error)) error {
 	p.mu.Lock()
 	defer p.unlock()
@@ -159,6 +161,42 @@ func (p *RemotePort) reset(lun LUN, done func(error)) error {
 		return fmt.Errorf("reset of logical unit %s: the port is %s: %w", lun, p.state, syscall.EIO)
 	}
 	p.stats.Resets++
-	p.nexus.channels[0].manage(&management{function: LogicalUnitReset, lun: lun, done: done})
+	p.resetting[lun]++
+	n, left := p.nexus, 0
+	var failed error
+	ended := func(err error) {
+		failed = errors.Join(failed, err)
+		if left--; left > 0 {
+			return
+		}
+		if p.resetting[lun]--; p.resetting[lun] == 0 {
+			delete(p.resetting, lun)
+		}
+		done(failed)
+	}
+	var on []*initiatorChannel
+	for _, c := range n.channels {
+		if c.number == 0 || c.has(lun) {
+			on = append(on, c)
+		}
+	}
+	left = len(on)
+	for _, c := range on {
+		if n.ended {
+			ended(fmt.Errorf("reset of logical unit %s: the target port was lost: %w", lun, syscall.EIO))
+			continue
+		}
+		c.manage(&management{function: LogicalUnitReset, lun: lun, done: ended})
+	}
 	return nil
+}
+
+// has tells whether a command of a unit is not answered.
+func (c *initiatorChannel) has(lun LUN) bool {
+	for s := c.oldest; s != nil; s = s.newer {
+		if s.command.LUN == lun {
+			return true
+		}
+	}
+	return false
 }

@@ -53,6 +53,7 @@ type RemotePort struct {
 	waiting      int // commands in the queue
 	outstanding  int // commands that are sent
 	perLUN       map[LUN]int
+	resetting    map[LUN]int // units that are being reset
 	finished     commandList // commands whose Done unlock calls
 	starved      time.Time   // since when commands wait although none is sent; zero: they do not
 	busyTimer    *time.Timer // of commands for which the target was too busy
@@ -94,7 +95,7 @@ func (i *Initiator) newPort(cfg PortConfig) (*RemotePort, error) {
 	if cfg.Device == nil {
 		return nil, fmt.Errorf("no device to log in from: %w", syscall.EINVAL)
 	}
-	p := &RemotePort{initiator: i, cfg: cfg, timers: cfg.Timers, state: PortBlocked, perLUN: map[LUN]int{}}
+	p := &RemotePort{initiator: i, cfg: cfg, timers: cfg.Timers, state: PortBlocked, perLUN: map[LUN]int{}, resetting: map[LUN]int{}}
 	p.log = i.cfg.Log.With("port", p.String())
 	p.noise = burst.New(p.log, slog.LevelWarn, "the target sends what it should not")
 	p.alive, p.kill = context.WithCancel(context.Background())
@@ -223,7 +224,7 @@ func (p *RemotePort) pump() {
 			if later.IsZero() || c.notBefore.Before(later) {
 				later = c.notBefore
 			}
-		case p.perLUNFull(c):
+		case p.held(c):
 		case !p.place(c, now):
 			next = nil // whoever is behind must not overtake it
 		}
@@ -248,9 +249,10 @@ func (p *RemotePort) place(c *Command, now time.Time) bool {
 	return false
 }
 
-func (p *RemotePort) perLUNFull(c *Command) bool {
+// held tells whether a command must not be sent yet because of its unit.
+func (p *RemotePort) held(c *Command) bool {
 	most := p.cfg.Login.MaxCmdPerLUN
-	return most > 0 && p.perLUN[c.LUN] >= most
+	return len(p.resetting) > 0 && p.resetting[c.LUN] > 0 || most > 0 && p.perLUN[c.LUN] >= most
 }
 
 // noteStarved remembers since when commands wait for credits alone, and arms the timers of those that wait.
@@ -269,7 +271,7 @@ func (p *RemotePort) noteStarved(now, later time.Time) {
 		})
 	}
 	switch {
-	case p.outstanding > 0 || p.queue.first == nil || !later.IsZero():
+	case p.outstanding > 0 || p.queue.first == nil || !later.IsZero() || len(p.resetting) > 0:
 		p.starved = time.Time{}
 	case p.starved.IsZero():
 		p.starved = now

@@ -450,6 +450,8 @@ func (c *TargetChannel) request(delta int32, unit func(Tag) []byte) error {
 	defer c.mu.Unlock()
 	after := int64(c.granted) + int64(delta)
 	switch {
+	case c.cause != nil: // its memory may be gone
+		return fmt.Errorf("the channel has ended: %w", syscall.ENOTCONN)
 	case c.asked:
 		return fmt.Errorf("the initiator has not answered the request before: %w", syscall.EBUSY)
 	case after < 0 || after > int64(cfg.RequestLimit+cfg.SpareCredits):
@@ -479,7 +481,7 @@ func (c *TargetChannel) Logout(reason LogoutReason) {
 	b, _ := TLogout{Type: TypeTLogout, Reason: reason}.AppendBinary(nil)
 	c.mu.Lock()
 	posted := false
-	if !c.asked {
+	if !c.asked && c.cause == nil {
 		c.fill(&c.ask, b, workLogout)
 		posted = c.postLocked(chain{c.ask})
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -367,4 +368,23 @@ func TestTargetConfig(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRequestsOnAChannelThatHasEnded are refused: its memory is gone.
+func TestRequestsOnAChannelThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.listen(l.targetConfig())
+		p := l.connect(1)
+		c := l.target.Nexuses()[0].Channels()[0]
+		p.close()
+		synctest.Wait()
+		if err := c.GiveCredits(-1); !errors.Is(err, syscall.ENOTCONN) {
+			t.Errorf("credits: %v", err)
+		}
+		if err := c.Report(srp.LUN{}, []byte("sense"), 0); !errors.Is(err, syscall.ENOTCONN) {
+			t.Errorf("event: %v", err)
+		}
+		c.Logout(srp.LogoutNoReason)
+	})
 }
