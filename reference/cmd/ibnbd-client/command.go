@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/measure"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -160,7 +161,7 @@ Of NBD: connections, those that ended in the middle of something (aborted), and 
 
 func newBenchCommand() *cobra.Command {
 	var o sessionOptions
-	var b benchOptions
+	var b measure.Options
 	c := &cobra.Command{
 		Use: "bench DEVICE", Short: "Measure IOPS, bandwidth and latency of a device",
 		Long: `Maps a device over a session of its own and keeps a number of I/Os in flight for a time. Writing operations destroy
@@ -171,6 +172,6 @@ what the device holds.`,
 		},
 	}
 	o.addFlags(c)
-	b.addFlags(c)
+	b.AddFlags(c)
 	return c
 }

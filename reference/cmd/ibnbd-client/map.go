@@ -9,12 +9,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
-	"sync"
 
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/doors"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/news"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -47,9 +46,9 @@ type mapper struct {
 	conn    *connection
 	options *sessionOptions
 	nbd     nbd.Server
-	socket  string
-	disks   disks
-	news    *news
+	sockets doors.Sockets
+	disks   doors.Kernel[*ibnbd.Device]
+	news    *news.News[status]
 	end     context.CancelFunc
 	log     *slog.Logger
 }
@@ -89,11 +88,11 @@ func checkDevices(paths []string) error {
 func serveMapped(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) (err error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	r := &mapper{options: o, end: end, log: o.newLog(stderr), news: newNews()}
-	if r.socket, err = o.sockets(m.socket); err != nil {
+	r := &mapper{options: o, end: end, log: o.newLog(stderr), news: news.New(func(st *status) *uint64 { return &st.Change })}
+	if r.sockets, err = o.sockets(m.socket); err != nil {
 		return err
 	}
-	if r.conn, err = o.connect(ctx, r.log, r.news.changed); err != nil {
+	if r.conn, err = o.connect(ctx, r.log, r.news.Changed); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -105,21 +104,14 @@ func serveMapped(ctx context.Context, out, stderr io.Writer, o *sessionOptions, 
 	return r.serve(ctx, out, m.json)
 }
 
-// sockets checks where a client of its own will listen before it does anything, and gives the absolute path of the socket for
-// NBD, so that its URIs hold in every directory.
-func (o *sessionOptions) sockets(nbd string) (string, error) {
+// sockets checks where a client of its own will listen before it does anything.
+func (o *sessionOptions) sockets(nbd string) (doors.Sockets, error) {
 	name := o.sessionName()
 	if nbd == "" {
 		nbd = filepath.Join(program.RunDir(), "nbd", name+".sock")
 	}
-	nbd, err := filepath.Abs(nbd)
-	if err != nil {
-		return "", err
-	}
-	if err := control.CheckSocketPath(nbd); err != nil {
-		return "", err
-	}
-	return nbd, control.CheckSocketPath(controlSocket(name))
+	s := doors.Sockets{Commands: controlSocket(name), NBD: nbd}
+	return s, s.Check()
 }
 
 // add maps a device and offers it, to the kernel too if that is wanted.
@@ -133,7 +125,7 @@ func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 		return err
 	}
 	if m.disk {
-		if err := r.disks.attach(d); err != nil {
+		if err := r.disks.Attach(d, ibnbd.NBDDisk(d), d.MaxIO(), func() error { return unmapped(d) }); err != nil {
 			return errors.Join(err, d.Unmap(ctx, true))
 		}
 	}
@@ -141,40 +133,28 @@ func (r *mapper) add(ctx context.Context, path string, m *mapOptions) error {
 	return nil
 }
 
+// unmapped says that a device is not mapped any more.
+func unmapped(d *ibnbd.Device) error {
+	if d.State() != ibnbd.DeviceUnmapped {
+		return nil
+	}
+	return fmt.Errorf("it was unmapped meanwhile: %w", ibtrs.ENODEV)
+}
+
 // serve opens the sockets for commands and for NBD, and waits.
 func (r *mapper) serve(ctx context.Context, out io.Writer, asJSON bool) error {
-	commands, err := control.Listen(controlSocket(r.conn.Session().Name()))
+	open, err := r.sockets.Listen()
 	if err != nil {
 		return err
 	}
-	disks, err := control.Listen(r.socket)
-	if err != nil {
-		return errors.Join(err, commands.Close())
-	}
-	r.news.state = r.state
+	r.news.State = r.state
 	if asJSON {
-		r.news.out = out
+		r.news.Out = out
 	} else {
 		printDoors(out, r.state().Devices)
 	}
 	r.nbd.Log = r.log
-	return r.serveSockets(ctx, commands, disks)
-}
-
-func (r *mapper) serveSockets(ctx context.Context, commands, disks net.Listener) error {
-	var all sync.WaitGroup
-	errs := make([]error, 2)
-	all.Go(func() {
-		defer r.end()
-		errs[0] = control.Serve(ctx, commands, r.handler())
-	})
-	all.Go(func() {
-		defer r.end()
-		errs[1] = r.nbd.Serve(ctx, disks)
-	})
-	all.Go(func() { r.news.follow(ctx) })
-	all.Wait()
-	return errors.Join(errs...)
+	return open.Serve(ctx, r.end, r.handler(), &r.nbd, r.news.Follow)
 }
 
 // printDoors says where each device can be used: the node of its block device, or its NBD URI.
@@ -202,7 +182,7 @@ func (r *mapper) settleAtEnd(ctx context.Context, d *ibnbd.Device) error {
 	if d.State() != ibnbd.DeviceOpen {
 		return nil
 	}
-	err := errors.Join(r.disks.sync(ctx, d), d.Flush(ctx))
+	err := errors.Join(r.disks.Sync(ctx, d), d.Flush(ctx))
 	if d.State() != ibnbd.DeviceOpen {
 		return nil
 	}
@@ -235,10 +215,10 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 // settle readies a device to be given back: nobody uses its block device, and what was written to that is written. A device
 // that is closed can write no more.
 func (r *mapper) settle(ctx context.Context, d *ibnbd.Device) error {
-	if err := r.disks.inUse(d); err != nil {
+	if err := r.disks.InUse(d); err != nil {
 		return err
 	}
-	if err := r.disks.sync(ctx, d); err != nil && d.State() == ibnbd.DeviceOpen {
+	if err := r.disks.Sync(ctx, d); err != nil && d.State() == ibnbd.DeviceOpen {
 		return err
 	}
 	return nil
@@ -249,11 +229,11 @@ func (r *mapper) settle(ctx context.Context, d *ibnbd.Device) error {
 func (r *mapper) giveBack(ctx context.Context, d *ibnbd.Device, force bool) error {
 	var errs []error
 	if force {
-		errs = append(errs, r.disks.detach(d))
+		errs = append(errs, r.disks.Detach(d))
 	}
 	errs = append(errs, d.Unmap(ctx, force))
 	if d.State() == ibnbd.DeviceUnmapped {
-		errs = append(errs, r.disks.detach(d))
+		errs = append(errs, r.disks.Detach(d))
 	}
 	return errors.Join(errs...)
 }

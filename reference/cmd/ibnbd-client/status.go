@@ -72,11 +72,11 @@ type pathStatus struct {
 // state is the status without what changes all the time.
 func (r *mapper) state() status {
 	s := r.conn.Session()
-	st := status{Session: s.Name(), Profile: r.conn.Agreement().Profile.String(), Policy: s.Policy().String(), NBD: r.socket}
+	st := status{Session: s.Name(), Profile: r.conn.Agreement().Profile.String(), Policy: s.Policy().String(), NBD: r.sockets.NBD}
 	for _, d := range r.conn.Devices() {
 		st.Devices = append(st.Devices, deviceStatus{
 			Path: d.Path(), State: d.State().String(), Size: d.Size(), Block: d.BlockSize(), MaxIO: d.MaxIO(),
-			Access: d.Access().String(), URI: nbd.URI(r.socket, d.Path()), Node: r.disks.node(d),
+			Access: d.Access().String(), URI: nbd.URI(r.sockets.NBD, d.Path()), Node: r.disks.Node(d),
 		})
 	}
 	for _, p := range s.Paths() {
@@ -87,7 +87,7 @@ func (r *mapper) state() status {
 
 // status is the state with counters and bounds.
 func (r *mapper) status() status {
-	st, s := r.news.tell(), r.conn.Session()
+	st, s := r.news.Tell(), r.conn.Session()
 	bounds := s.Bounds()
 	st.Bounds, st.Failed = &bounds, figures.NewFailed(r.conn.Failures())
 	served := r.nbd.Stats()

@@ -144,7 +144,7 @@ func (r *mapper) handler() http.Handler {
 				control.WriteError(w, err)
 				return
 			}
-			control.WriteJSON(w, r.news.tell())
+			control.WriteJSON(w, r.news.Tell())
 		})
 	}
 	return mux
