@@ -38,7 +38,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(programs)
-	build := exec.Command("go", "build", "-o", programs+"/", "./ibnbd-server", "./ibnbd-client", "./srp-target")
+	build := exec.Command("go", "build", "-o", programs+"/", "./ibnbd-server", "./ibnbd-client", "./srp-target", "./srp-initiator")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
