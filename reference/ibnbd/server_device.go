@@ -19,6 +19,8 @@ type serverDevice struct {
 	access  AccessMode
 	mode    IOMode
 
+	upgraded atomic.Bool // opened again for writing
+
 	users atomic.Int64  // 1 for being open, and 1 for each I/O in flight; 0 for ever when all is over
 	ended sync.Once     // being open ends once
 	idle  chan struct{} // closed when users is 0
@@ -32,6 +34,16 @@ func newServerDevice(h *serverSession, t *target, path string, access AccessMode
 
 // usable reports whether the device is open.
 func (d *serverDevice) usable() bool { return d.users.Load() > 0 }
+
+// writable reports whether an operation may change the device.
+func (d *serverDevice) writable(op Op) bool {
+	rules := &d.session.server.cfg.Rules
+	switch {
+	case d.access != ReadOnly, rules.WriteReadOnly, rules.Upgrade && d.upgraded.Load():
+		return true
+	}
+	return rules.DiscardReadOnly && op != OpWrite
+}
 
 // begin counts an I/O, unless the device is closed.
 func (d *serverDevice) begin() bool {
@@ -81,6 +93,9 @@ func (h *serverSession) open(r *ibtrs.ServerRequest) ibtrs.Errno {
 			return ibtrs.ErrnoOf(err)
 		}
 		h.log.Info("device opened", "path", path, "device", d.target.name, "id", d.id, "access", d.access, "io_mode", d.mode)
+	}
+	if request.AccessMode != ReadOnly {
+		d.upgraded.Store(true)
 	}
 	h.reply(r, d.describe())
 	return 0

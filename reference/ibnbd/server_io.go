@@ -112,7 +112,7 @@ func (op *blockOp) parse(h *serverSession) error {
 	if err := op.checkRange(rules); err != nil {
 		return err
 	}
-	if op.writes() && d.access == ReadOnly && !rules.WriteReadOnly {
+	if op.writes() && !d.writable(m.Op()) {
 		return ibtrs.EROFS
 	}
 	if rules.FUAOnReadFails && m.Flags()&FlagFUA != 0 && m.Op() != OpWrite {

@@ -35,6 +35,8 @@ type ServerRules struct {
 	UnknownOpReads      bool // takes unknown operations for reads
 	AnyDirection        bool // does not compare operation and transport direction
 	WriteReadOnly       bool // writes through a read-only mapping
+	DiscardReadOnly     bool // lets everything but writes through a read-only mapping
+	Upgrade             bool // lets a session write a device that it opens again for writing, and counts no writer
 	IgnoreFlush         bool // answers flushes without doing them
 	IgnoreFUA           bool // treats a FUA write as any other
 	FUAOnReadFails      bool // answers EIO to FUA on anything but a write

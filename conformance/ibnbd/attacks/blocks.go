@@ -24,6 +24,7 @@ func blocks() []Attack {
 		{Name: "write in a transport read", Does: Writes, Clauses: []string{"IBNBD-IO-013"}, Run: writeAsRead},
 		{Name: "read in a transport write", Clauses: []string{"IBNBD-IO-014"}, Run: readAsWrite},
 		{Name: "write on a read-only mapping", Does: Writes, Clauses: []string{"IBNBD-IO-015", "IBNBD-IO-029"}, Run: writeReadOnly},
+		{Name: "every change on a read-only mapping", Does: Writes, Clauses: []string{"IBNBD-IO-015"}, Run: changeReadOnly},
 		{Name: "I/O beyond the end of a device", Does: WritesAnywhere, Clauses: []string{"IBNBD-IO-016"}, Run: beyondEnd},
 		{Name: "secure erase", Does: Writes, Clauses: []string{"IBTRS-IMM-005"}, Run: eraseForGood},
 	}
@@ -223,7 +224,13 @@ func beyondEnd(ctx context.Context, t *tester.Tester) error {
 	if err := p.WriteAt(ctx, opened.DeviceID, last, tester.Stamped(last, size, 6)); err != nil {
 		return fmt.Errorf("write of the last blocks: %w", err)
 	}
-	for _, sector := range []uint64{last + 1, capacity, capacity + 8, 1 << 54, math.MaxUint64 - 7} {
+	far := []uint64{last + 1, capacity, capacity + 8, 1 << 54, math.MaxUint64 - 7}
+	for _, bits := range []int{23, 31, 32, 55} { // where numbers of sectors or bytes are cut that are kept in 32 or 64 bits
+		if sector := uint64(1) << bits; sector > capacity {
+			far = append(far, sector)
+		}
+	}
+	for _, sector := range far {
 		_, read := p.ReadAt(ctx, opened.DeviceID, sector, size)
 		write := p.WriteAt(ctx, opened.DeviceID, sector, make([]byte, size))
 		for _, err := range []error{read, write} {

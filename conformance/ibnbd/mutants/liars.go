@@ -86,8 +86,25 @@ func liars() []row {
 			}
 		}),
 		losesPower("forgets-flushes", "answers a flush without flushing", "IBNBD-FAIL-018", rule(func(r *ibnbd.ServerRules) { r.IgnoreFlush = true })),
+		losesPower("preflush-hides-fua", "does not see FUA beside preflush", "IBNBD-IO-009", withoutFUA(func(flags, _ uint64) bool { return flags&ibnbd.FlagPreflush != 0 })),
+		losesPower("long-writes-without-fua", "does not see FUA of a write of more than 8 KiB", "IBNBD-IO-009", withoutFUA(func(_, size uint64) bool { return size > 8<<10 })),
+		losesPower("flushes-one-device", "flushes the first device of a session, whichever is meant", "IBNBD-FAIL-018", misreads(func(w *request) {
+			if op, io := w.op(); io && op == ibnbd.OpFlush {
+				ioDevice.set(w.header, 0)
+			}
+		})),
 		losesPower("forgets-fua", "takes a FUA write for any other", "IBNBD-IO-009", rule(func(r *ibnbd.ServerRules) { r.IgnoreFUA = true })),
 	}
+}
+
+// withoutFUA takes the flag from some writes.
+func withoutFUA(from func(flags, size uint64) bool) func(*brokenServer) {
+	return misreads(func(w *request) {
+		flags := ioOpFlags.get(w.header)
+		if op, io := w.op(); io && op == ibnbd.OpWrite && from(flags, ioSize.get(w.header)) {
+			ioOpFlags.set(w.header, flags&^ibnbd.FlagFUA)
+		}
+	})
 }
 
 // crashTrial is a server on a disk with a volatile cache, which loses power.

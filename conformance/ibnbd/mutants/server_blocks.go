@@ -175,6 +175,15 @@ func blocks() []row {
 			rule(func(r *ibnbd.ServerRules) { r.AnyDirection = true })),
 		server("writes-read-only", "writes to a device that was opened for reading", "IBNBD-IO-015",
 			rule(func(r *ibnbd.ServerRules) { r.WriteReadOnly = true })),
+		server("discards-read-only", "lets everything but writes change a device that was opened for reading", "IBNBD-IO-015",
+			rule(func(r *ibnbd.ServerRules) { r.DiscardReadOnly = true })),
+		server("becomes-writable", "lets a session write a device that it opens again for writing, beside a writer", "IBNBD-IO-015",
+			rule(func(r *ibnbd.ServerRules) { r.Upgrade = true })),
+		server("sectors-of-32-bits", "cuts the number of a sector to 32 bits", "IBNBD-IO-016", misreads(func(w *request) {
+			if w.is(ibnbd.TypeIO) {
+				ioSector.set(w.header, ioSector.get(w.header)&0xFFFFFFFF)
+			}
+		})),
 		server("no-end", "answers what lies behind the end with success", "IBNBD-IO-016",
 			rule(func(r *ibnbd.ServerRules) { r.IgnoreEnd = true })),
 		server("honours-io-mode", "honours the byte that version 2 does not have", "IBNBD-COMPAT-005",
