@@ -59,7 +59,7 @@ func scene(o orders) []string {
 
 // actSupervisor runs a worker that does not go by itself, with the report in dir.
 func actSupervisor(dir string) {
-	s, err := newStage(dir, []string{tellsItsPID})
+	s, err := newFakeRun(dir, []string{tellsItsPID})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

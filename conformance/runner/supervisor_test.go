@@ -27,8 +27,8 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
-// stage is a run of fake workers.
-type stage struct {
+// fakeRun is a run of fake workers.
+type fakeRun struct {
 	options Options
 	plan    *Plan
 	journal *verdict.Writer
@@ -36,8 +36,8 @@ type stage struct {
 	show    *progress
 }
 
-// newStage prepares a run with one worker for each list of specs and the report in dir.
-func newStage(dir string, shares ...[]string) (*stage, error) {
+// newFakeRun prepares a run with one worker for each list of specs and the report in dir.
+func newFakeRun(dir string, shares ...[]string) (*fakeRun, error) {
 	journal, err := verdict.Create(filepath.Join(dir, report.JournalFile), clausestest.Catalogue(), verdict.Header{
 		Start:    time.Unix(1, 0).UTC(),
 		Subjects: []verdict.Subject{{Name: "fake", Subject: clauses.Subject{Role: clauses.Initiator, Dialect: "rnbd"}}},
@@ -45,7 +45,7 @@ func newStage(dir string, shares ...[]string) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{options: Options{Settings: Settings{ReportDir: dir}}, plan: &Plan{Workers: len(shares)}, journal: journal}
+	s := &fakeRun{options: Options{Settings: Settings{ReportDir: dir}}, plan: &Plan{Workers: len(shares)}, journal: journal}
 	for _, names := range shares {
 		for _, name := range names {
 			s.plan.Specs = append(s.plan.Specs, Spec{Name: name})
@@ -55,9 +55,9 @@ func newStage(dir string, shares ...[]string) (*stage, error) {
 	return s, nil
 }
 
-func testStage(t *testing.T, shares ...[]string) *stage {
+func testFakeRun(t *testing.T, shares ...[]string) *fakeRun {
 	t.Helper()
-	s, err := newStage(t.TempDir(), shares...)
+	s, err := newFakeRun(t.TempDir(), shares...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +65,8 @@ func testStage(t *testing.T, shares ...[]string) *stage {
 	return s
 }
 
-// play runs the stage with limits that a test can wait for. A run that takes longer than a minute hangs.
-func (s *stage) play(ctx context.Context, t *testing.T, waits limits) error {
+// carryOut runs the workers with limits that a test can wait for. A run that takes longer than a minute hangs.
+func (s *fakeRun) carryOut(ctx context.Context, t *testing.T, waits limits) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -84,7 +84,7 @@ var (
 )
 
 // recorded lists the specs in the journal on the disk, sorted: workers come in any order.
-func (s *stage) recorded(t *testing.T) []string {
+func (s *fakeRun) recorded(t *testing.T) []string {
 	t.Helper()
 	run, err := verdict.ReadJournal(filepath.Join(s.options.ReportDir, report.JournalFile))
 	if err != nil {
@@ -99,8 +99,8 @@ func (s *stage) recorded(t *testing.T) []string {
 }
 
 func TestWorkersThatPass(t *testing.T) {
-	s := testStage(t, []string{allPass, "b"}, []string{allPass, "c"})
-	if err := s.play(t.Context(), t, patient); err != nil {
+	s := testFakeRun(t, []string{allPass, "b"}, []string{allPass, "c"})
+	if err := s.carryOut(t.Context(), t, patient); err != nil {
 		t.Fatal(err)
 	}
 	// How the subjects unloaded is recorded once, since both workers say the same.
@@ -117,8 +117,8 @@ func TestWorkersThatPass(t *testing.T) {
 
 // TestUnloadingIsToldByAnyWorker: a worker whose last spec has broken its lab has nothing to tell of how the subjects unloaded.
 func TestUnloadingIsToldByAnyWorker(t *testing.T) {
-	s := testStage(t, []string{claimsFirst}, []string{allPass})
-	if err := s.play(t.Context(), t, patient); err != nil {
+	s := testFakeRun(t, []string{claimsFirst}, []string{allPass})
+	if err := s.carryOut(t.Context(), t, patient); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{allPass, "b", "c", "d", "the target unloads after all specs"}, s.recorded(t)); diff != "" {
@@ -128,8 +128,8 @@ func TestUnloadingIsToldByAnyWorker(t *testing.T) {
 
 // TestWorkersShareTheirClaims: what one of them has claimed, the other leaves alone.
 func TestWorkersShareTheirClaims(t *testing.T) {
-	s := testStage(t, []string{claimsFirst}, []string{claimsFirst})
-	if err := s.play(t.Context(), t, patient); err != nil {
+	s := testFakeRun(t, []string{claimsFirst}, []string{claimsFirst})
+	if err := s.carryOut(t.Context(), t, patient); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"b", "c", "d"}, s.recorded(t)); diff != "" {
@@ -139,8 +139,8 @@ func TestWorkersShareTheirClaims(t *testing.T) {
 
 // TestLostWorker has one of two workers go wrong and sees the other one stopped, what was judged recorded, and one sentence.
 func TestSpecThatCouldNotBeJudgedRunsOnceMoreAlone(t *testing.T) {
-	s := testStage(t, []string{doubtsAtFirst, "b"})
-	if err := s.play(t.Context(), t, patient); err != nil {
+	s := testFakeRun(t, []string{doubtsAtFirst, "b"})
+	if err := s.carryOut(t.Context(), t, patient); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"b", doubtsAtFirst, doubtsAtFirst}
@@ -171,7 +171,7 @@ func TestLostWorker(t *testing.T) {
 	} {
 		t.Run(c.part, func(t *testing.T) {
 			t.Parallel()
-			s := testStage(t, []string{stopsWhenTold}, []string{c.part, "second"})
+			s := testFakeRun(t, []string{stopsWhenTold}, []string{c.part, "second"})
 			s.expectLoss(t, c.waits, c.want)
 			if diff := cmp.Diff(c.recorded, s.recorded(t)); diff != "" {
 				t.Errorf("in the journal (-want +got):\n%s", diff)
@@ -184,15 +184,15 @@ func TestSilentWorker(t *testing.T) {
 	for _, part := range []string{neverAnswers, neverStops} {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
-			testStage(t, []string{part}).expectLoss(t, hasty, `^worker 0 said nothing for 1s while booting its lab; `)
+			testFakeRun(t, []string{part}).expectLoss(t, hasty, `^worker 0 said nothing for 1s while booting its lab; `)
 		})
 	}
 }
 
 // expectLoss plays a run that must end with an *EnvironmentError of one line.
-func (s *stage) expectLoss(t *testing.T, waits limits, want string) {
+func (s *fakeRun) expectLoss(t *testing.T, waits limits, want string) {
 	t.Helper()
-	err := s.play(t.Context(), t, waits)
+	err := s.carryOut(t.Context(), t, waits)
 	var environment *EnvironmentError
 	if !errors.As(err, &environment) || !regexp.MustCompile(want).MatchString(err.Error()) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %q (%T), want one line that matches %q", err, err, want)
@@ -201,7 +201,7 @@ func (s *stage) expectLoss(t *testing.T, waits limits, want string) {
 
 // TestInterruptedRun interrupts a run when both workers are in a spec. Nothing can be said of those.
 func TestInterruptedRun(t *testing.T) {
-	s := testStage(t, []string{stopsWhenTold}, []string{stopsWhenTold})
+	s := testFakeRun(t, []string{stopsWhenTold}, []string{stopsWhenTold})
 	ctx, interrupt := context.WithCancelCause(t.Context())
 	s.show.out = writer(func(p []byte) {
 		s.shown.Write(p)
@@ -209,7 +209,7 @@ func TestInterruptedRun(t *testing.T) {
 			interrupt(errors.New("Ctrl-C"))
 		}
 	})
-	if err := s.play(ctx, t, patient); err == nil || err.Error() != "Ctrl-C" {
+	if err := s.carryOut(ctx, t, patient); err == nil || err.Error() != "Ctrl-C" {
 		t.Errorf("error %v, want the cause of the interruption", err)
 	}
 	if got := s.recorded(t); len(got) > 0 {
@@ -224,15 +224,15 @@ func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 func TestInterruptedWorkerThatDoesNotStop(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	s := testStage(t, []string{neverStops})
-	if err := s.play(ctx, t, limits{silence: time.Minute, stop: time.Second}); !errors.Is(err, context.Canceled) {
+	s := testFakeRun(t, []string{neverStops})
+	if err := s.carryOut(ctx, t, limits{silence: time.Minute, stop: time.Second}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 }
 
 // TestTemporaryDirectory sees that what workers leave behind, sockets for instance, goes away with the run.
 func TestTemporaryDirectory(t *testing.T) {
-	err := testStage(t, []string{tellsItsTemporary}).play(t.Context(), t, patient)
+	err := testFakeRun(t, []string{tellsItsTemporary}).carryOut(t.Context(), t, patient)
 	if err == nil || !strings.HasPrefix(filepath.Base(err.Error()), "ibnbd-") {
 		t.Fatalf("the worker has no temporary directory of its own: %v", err)
 	}

@@ -74,7 +74,7 @@ func use(ctx context.Context, r *foreign.InitiatorRun) error {
 // provoke executes a provocation.
 func provoke(ctx context.Context, r *foreign.InitiatorRun, c provocations.Provocation) error {
 	return withOrdinary(ctx, r, func(ctx context.Context, i *ControlledInitiator) error {
-		ground := provocations.Setup{Initiator: i, Devices: r.Devices()[:c.Needs()], Patience: r.Config().Patience}
-		return provocations.Execute(ctx, ground, c)
+		setup := provocations.Setup{Initiator: i, Devices: r.Devices()[:c.Needs()], Patience: r.Config().Patience}
+		return provocations.Execute(ctx, setup, c)
 	})
 }

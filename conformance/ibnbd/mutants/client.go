@@ -93,9 +93,9 @@ func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on
 	if on.Broken && t.filter != nil {
 		t.filter(newFilter(i.Device()))
 	}
-	ground := i.Setup()
-	ground.Initiator, ground.Patience = told, on.Patience
-	err = provocations.Execute(ctx, ground, c)
+	setup := i.Setup()
+	setup.Initiator, setup.Patience = told, on.Patience
+	err = provocations.Execute(ctx, setup, c)
 	if closed := i.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the initiator has left something behind: %w", closed))
 	}

@@ -118,7 +118,7 @@ func numberless(name string, connect func(*script.ConnRequest)) Provocation {
 		if err := refused(ctx, p, clause, script.Script{Connect: connect}, ibtrs.ECONNRESET); err != nil {
 			return err
 		}
-		return within(clause, "the failure", time.Since(begin), 0, p.ground.Initiator.Timers().Connect/2)
+		return within(clause, "the failure", time.Since(begin), 0, p.setup.Initiator.Timers().Connect/2)
 	}}
 }
 

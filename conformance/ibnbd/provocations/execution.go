@@ -15,7 +15,7 @@ import (
 
 // Execution is one provocation under way: its servers, and the disks that the initiator has mapped.
 type Execution struct {
-	ground  Setup
+	setup   Setup
 	taken   int // devices that have a server
 	servers []*script.Server
 	disks   []Disk
@@ -26,10 +26,10 @@ func (p *Execution) Serve(s script.Script) (*script.Server, error) { return p.se
 
 // serveOn starts a server on so many of the next devices.
 func (p *Execution) serveOn(devices int, s script.Script) (*script.Server, error) {
-	if p.taken+devices > len(p.ground.Devices) {
-		return nil, fmt.Errorf("the provocation needs more than %d devices", len(p.ground.Devices))
+	if p.taken+devices > len(p.setup.Devices) {
+		return nil, fmt.Errorf("the provocation needs more than %d devices", len(p.setup.Devices))
 	}
-	v, err := script.Listen(s, p.ground.Devices[p.taken:p.taken+devices]...)
+	v, err := script.Listen(s, p.setup.Devices[p.taken:p.taken+devices]...)
 	if err == nil {
 		p.taken += devices
 		p.servers = append(p.servers, v)
@@ -39,7 +39,7 @@ func (p *Execution) serveOn(devices int, s script.Script) (*script.Server, error
 
 // Map has the initiator map the disk of a server, over one path.
 func (p *Execution) Map(ctx context.Context, v *script.Server) (Disk, error) {
-	return p.take(ctx, func(ctx context.Context) (Disk, error) { return p.ground.Initiator.Map(ctx, v.Addrs()[0]) })
+	return p.take(ctx, func(ctx context.Context) (Disk, error) { return p.setup.Initiator.Map(ctx, v.Addrs()[0]) })
 }
 
 // take keeps a disk to be unmapped at the end.
@@ -110,7 +110,7 @@ func (p *Execution) write(ctx context.Context, d Disk) error {
 
 // patient bounds a wait for what needs no timer.
 func (p *Execution) patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, p.ground.Patience, errPatience)
+	return context.WithTimeoutCause(ctx, p.setup.Patience, errPatience)
 }
 
 var errPatience = errors.New("the initiator does not do that")

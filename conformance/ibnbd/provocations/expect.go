@@ -191,7 +191,7 @@ func (p *Execution) rebuild(ctx context.Context, v *script.Server, d Disk) error
 	before := v.Asked()
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	patience := time.NewTimer(p.ground.Patience)
+	patience := time.NewTimer(p.setup.Patience)
 	defer patience.Stop()
 	for {
 		err := p.rebuildOnce(ctx, d)

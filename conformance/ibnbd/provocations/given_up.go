@@ -41,7 +41,7 @@ func givingUp() []Provocation {
 // their way. Heartbeats are answered.
 type unseen struct {
 	server   *script.Server
-	path     *script.Path // the stage's, as the rest
+	path     *script.Path // belongs to the server's event loop, as the rest
 	requests []*script.Request
 }
 
@@ -160,7 +160,7 @@ func overtaken(ctx context.Context, p *Execution, clause string, leave leaver, e
 		}
 		written <- bounded(ctx, err)
 	}()
-	waiting := time.NewTimer(p.ground.Patience / 2)
+	waiting := time.NewTimer(p.setup.Patience / 2)
 	defer waiting.Stop()
 	var early bool
 	select {

@@ -43,7 +43,7 @@ func (p *Execution) beginOnTwo(ctx context.Context, paths int) (*script.Server, 
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := p.take(ctx, func(ctx context.Context) (Disk, error) { return p.ground.Initiator.Map(ctx, v.Addrs()[:paths]...) })
+	d, err := p.take(ctx, func(ctx context.Context) (Disk, error) { return p.setup.Initiator.Map(ctx, v.Addrs()[:paths]...) })
 	if err != nil {
 		return v, nil, fmt.Errorf("map the disk of a polite server over %d paths: %w", paths, err)
 	}
@@ -105,7 +105,7 @@ func stamped(i int) []byte {
 // delayed are writes that a server has not answered yet.
 type delayed struct {
 	server *script.Server
-	writes []*script.Request // the stage's
+	writes []*script.Request // belong to the server's event loop
 }
 
 // delay has a server answer none of the writes that are chosen, until it is told to.

@@ -39,7 +39,7 @@ func tellsNoMore(ctx context.Context, p *Execution) error {
 	if err != nil {
 		return err
 	}
-	if loose := p.ground.Initiator.Timers().Loose(promises, 1); len(loose) > 0 {
+	if loose := p.setup.Initiator.Timers().Loose(promises, 1); len(loose) > 0 {
 		return tester.Broken(notLoose, "%s", strings.Join(loose, "; "))
 	}
 	return nil
@@ -47,8 +47,8 @@ func tellsNoMore(ctx context.Context, p *Execution) error {
 
 // keepsWhatItTells measures all times that an initiator tells: one server is silent on one of two paths, another on its only one.
 func keepsWhatItTells(ctx context.Context, p *Execution) error {
-	two, one := &Execution{ground: p.ground}, &Execution{ground: p.ground}
-	two.ground.Devices, one.ground.Devices = p.ground.Devices[:2], p.ground.Devices[2:]
+	two, one := &Execution{setup: p.setup}, &Execution{setup: p.setup}
+	two.setup.Devices, one.setup.Devices = p.setup.Devices[:2], p.setup.Devices[2:]
 	var errs [2]error
 	var both sync.WaitGroup
 	both.Go(func() { errs[0] = errors.Join(silentOnOneOfTwo(ctx, two), two.close(ctx)) })
@@ -59,7 +59,7 @@ func keepsWhatItTells(ctx context.Context, p *Execution) error {
 
 // promise is the longest that something may take which the initiator has promised to take so long at most.
 func (p *Execution) promise(d time.Duration) time.Duration {
-	return late(d, p.ground.Initiator.Timers().Lateness) + slack
+	return late(d, p.setup.Initiator.Timers().Lateness) + slack
 }
 
 // silentOnOneOfTwo judges how long a write takes whose path falls silent when it arrives.

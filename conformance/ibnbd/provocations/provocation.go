@@ -71,15 +71,15 @@ const limit = 75 * time.Second
 // first.
 func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 	on.Patience = cmp.Or(on.Patience, DefaultPatience)
-	ordinary := &Execution{ground: on}
+	ordinary := &Execution{setup: on}
 	defer func() { err = errors.Join(err, ordinary.close(ctx)) }()
 	b, err := newBystander(ctx, ordinary)
 	if err != nil {
 		return finding.NotReady(fmt.Errorf("before the provocation: %w", err))
 	}
-	play := &Execution{ground: on}
-	provoked := finding.NotReady(c.Run(ctx, play))
-	if err := play.close(ctx); errors.Is(provoked, errStuck) {
+	e := &Execution{setup: on}
+	provoked := finding.NotReady(c.Run(ctx, e))
+	if err := e.close(ctx); errors.Is(provoked, errStuck) {
 		return errors.Join(tester.Broken(c.Survives(), "%v", provoked), err)
 	} else if err != nil {
 		return errors.Join(tester.Broken(c.Survives(), "afterwards: %v", err), provoked)
@@ -97,7 +97,7 @@ func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 type bystander struct{ disk Disk }
 
 func newBystander(ctx context.Context, p *Execution) (*bystander, error) {
-	d, err := p.take(ctx, p.ground.Initiator.MapOrdinary)
+	d, err := p.take(ctx, p.setup.Initiator.MapOrdinary)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (b *bystander) served(ctx context.Context) error { return Usable(ctx, b.dis
 
 // newcomer has the initiator map and use a disk of a polite server, on the device of the first that has provoked it.
 func newcomer(ctx context.Context, on Setup) (err error) {
-	p := &Execution{ground: on}
+	p := &Execution{setup: on}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
 	_, d, err := p.begin(ctx, script.Script{})
 	if err != nil {

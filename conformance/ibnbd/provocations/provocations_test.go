@@ -35,9 +35,9 @@ func runOn(
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		ground := i.Setup()
-		ground.Initiator = seen(ground.Initiator)
-		err = provocations.Execute(context.Background(), ground, c)
+		setup := i.Setup()
+		setup.Initiator = seen(setup.Initiator)
+		err = provocations.Execute(context.Background(), setup, c)
 		if err := i.Close(); err != nil {
 			t.Errorf("something was left behind: %v", err)
 		}

@@ -50,10 +50,10 @@ func allQuiet(ctx context.Context, p *Execution) error {
 	errs := make([]error, len(quiets))
 	var all sync.WaitGroup
 	for i, q := range quiets {
-		ground := p.ground
-		ground.Devices = ground.Devices[i : i+1]
+		setup := p.setup
+		setup.Devices = setup.Devices[i : i+1]
 		all.Go(func() {
-			one := &Execution{ground: ground}
+			one := &Execution{setup: setup}
 			errs[i] = errors.Join(q.judge(ctx, one, q.s), one.close(ctx))
 		})
 	}
@@ -68,7 +68,7 @@ func unanswered(ctx context.Context, p *Execution, s script.Script) error {
 	if err := refused(ctx, p, clause, s, ibtrs.ETIMEDOUT); err != nil {
 		return err
 	}
-	timers := p.ground.Initiator.Timers()
+	timers := p.setup.Initiator.Timers()
 	return within(clause, "giving up", time.Since(begin), timers.Connect, late(timers.Connect, timers.Lateness)+slack)
 }
 
@@ -79,7 +79,7 @@ func uninformed(ctx context.Context, p *Execution, s script.Script) error {
 	if err := refused(ctx, p, clause, s); err != nil {
 		return err
 	}
-	timers := p.ground.Initiator.Timers()
+	timers := p.setup.Initiator.Timers()
 	return within(clause, "giving up", time.Since(begin), timers.Connect, late(timers.Connect, timers.Lateness)+slack)
 }
 
@@ -93,7 +93,7 @@ func withoutHeartbeats(ctx context.Context, p *Execution, s script.Script) error
 	if err != nil {
 		return err
 	}
-	detection := p.ground.Initiator.Timers().Detection().Limit
+	detection := p.setup.Initiator.Timers().Detection().Limit
 	if err := unless(ctx, v, detection+slack, latest(v).Broken); err != nil {
 		return tester.Broken(clause, "the client gave the path up: %v", err)
 	}
@@ -129,7 +129,7 @@ func silentAgain(ctx context.Context, p *Execution, s script.Script) error {
 	}
 	v.Do(func() { v.Script.Heartbeat = func(*script.Conn) {} })
 	begin := time.Now()
-	patience := p.ground.Initiator.Timers().Patience()
+	patience := p.setup.Initiator.Timers().Patience()
 	bounded, cancel := context.WithTimeout(ctx, patience.Limit+slack)
 	defer cancel()
 	if err := v.Await(bounded, "the client gives the silent server up", latest(v).Broken); err != nil {
@@ -146,7 +146,7 @@ func silentOnce(ctx context.Context, p *Execution, s script.Script) error {
 		return err
 	}
 	v.Do(func() { v.Script.Heartbeat = func(*script.Conn) {} })
-	timers := p.ground.Initiator.Timers()
+	timers := p.setup.Initiator.Timers()
 	bounded, cancel := context.WithTimeout(ctx, timers.Patience().Limit+slack)
 	defer cancel()
 	if err := v.Await(bounded, "the client gives the silent server up", latest(v).Broken); err != nil {
@@ -207,7 +207,7 @@ func (p *Execution) comesBack(ctx context.Context, v *script.Server, d Disk, los
 
 // pause is the longest time between two attempts to connect a path again.
 func (p *Execution) pause() time.Duration {
-	t := p.ground.Initiator.Timers()
+	t := p.setup.Initiator.Timers()
 	return late(t.ReconnectDelay+t.ReconnectSettle+t.ReconnectSpread, t.Lateness) + slack
 }
 

@@ -31,7 +31,7 @@ const (
 	pollBatch   = 32
 )
 
-// poll hands what comes to the stage, until the connection is closed.
+// poll passes what comes to the event loop, until the connection is closed.
 func (c *Conn) poll() {
 	v := c.Path.server
 	for {

@@ -5,7 +5,7 @@ package script
 import "github.com/ibnbd/ibnbd/reference/ibtrs"
 
 // Script is how a server behaves. Each step is done politely when its function is nil; a function replaces the step, and can
-// call the polite one. All of them run on the stage.
+// call the polite one. All of them run in the server's event loop.
 type Script struct {
 	Geometry   ibtrs.Geometry // what there is, and what a polite accept says; the zero one means DefaultGeometry
 	KeyRefresh bool           // each response brings a new key for its chunk

@@ -14,7 +14,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// Server is a target that plays a script. Its fields are the stage's.
+// Server is a target that follows a script. Its fields belong to its event loop, see the package comment.
 type Server struct {
 	Script       Script     // may be changed at any time
 	Disk         *Disk      // what is served politely
@@ -34,10 +34,10 @@ type Server struct {
 	queue []event
 	wake  chan struct{} // one token: the queue is not empty
 	news  chan struct{} // closed, and replaced, after something has happened
-	ended chan struct{} // the stage is gone
+	ended chan struct{} // the event loop has ended
 }
 
-// event is something to do on the stage.
+// event is something to do in the event loop.
 type event struct {
 	do     func()
 	silent bool // it only looks, and is no news
@@ -72,7 +72,7 @@ func Listen(s Script, devices ...rdma.Device) (*Server, error) {
 // Addrs are the addresses that the server listens on.
 func (v *Server) Addrs() []netip.Addr { return v.addrs }
 
-// listen hands connection requests to the stage.
+// listen passes connection requests to the event loop.
 func (v *Server) listen(d rdma.Device, l rdma.Listener) {
 	for {
 		r, err := l.Next(v.ctx)
@@ -83,7 +83,7 @@ func (v *Server) listen(d rdma.Device, l rdma.Listener) {
 	}
 }
 
-// loop is the stage.
+// loop is the event loop.
 func (v *Server) loop() {
 	defer close(v.ended)
 	for range v.wake {
@@ -105,7 +105,7 @@ func (v *Server) loop() {
 	}
 }
 
-// post has something done on the stage.
+// post has something done in the event loop.
 func (v *Server) post(e event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -116,7 +116,7 @@ func (v *Server) post(e event) {
 	}
 }
 
-// Do does something on the stage and returns when it is done. It must not be called there, nor after Close.
+// Do runs a function in the event loop and returns when it has ended. It must not be called there, nor after Close.
 func (v *Server) Do(do func()) { v.await(event{do: do}) }
 
 func (v *Server) await(e event) {
@@ -127,7 +127,7 @@ func (v *Server) await(e event) {
 	<-done
 }
 
-// Await waits until something is so. It looks on the stage, whenever something has happened there.
+// Await waits until something is so. It looks in the event loop, whenever something has happened there.
 func (v *Server) Await(ctx context.Context, what string, so func() bool) error {
 	for {
 		v.mu.Lock()

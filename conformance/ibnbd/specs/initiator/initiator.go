@@ -22,7 +22,7 @@ var _ = Describe(provocations.Group, func() {
 // endure runs a provocation. An initiator that did not survive it is not waited for.
 func endure(ctx SpecContext, c provocations.Provocation) {
 	p := pair.Current()
-	err := provocations.Execute(ctx, ground(ctx, p, c.Needs()), c)
+	err := provocations.Execute(ctx, setup(ctx, p, c.Needs()), c)
 	if finding.Of(err).Breaks(c.Survives()) {
 		p.InitiatorHost.Machine().Kill()
 	}
@@ -52,8 +52,8 @@ func takes(c provocations.Provocation) []any {
 	return decorators
 }
 
-// ground puts scripted servers on the rails, in turn.
-func ground(ctx SpecContext, p *pair.Pair, servers int) provocations.Setup {
+// setup puts scripted servers on the rails, in turn.
+func setup(ctx SpecContext, p *pair.Pair, servers int) provocations.Setup {
 	const rails = 2
 	g := provocations.Setup{Initiator: &labInitiator{pair: p}}
 	for i := range servers {
