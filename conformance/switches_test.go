@@ -5,6 +5,13 @@ package conformance_test
 import (
 	"go/ast"
 	"go/types"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,28 +28,20 @@ var switchStructs = map[string][]string{
 // TestSwitches: a rule can be turned off only if a mutant or a test turns it off, which shows that somebody notices.
 func TestSwitches(t *testing.T) {
 	unset := make(map[string]bool)
-	loaded, err := packages.Load(&packages.Config{
-		Mode:  packages.NeedName | packages.NeedImports | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedExportFile,
-		Dir:   "..",
-		Tests: true,
-	}, "./reference/...", "./conformance/...")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range loaded {
+	names := make(map[string]bool)
+	for _, p := range load(t, false, slices.Collect(maps.Keys(switchStructs))) {
 		for _, name := range switchStructs[p.PkgPath] {
-			for _, field := range switchesOf(p.Types.Scope().Lookup(name).Type()) {
-				unset[field] = true
+			rules := p.Types.Scope().Lookup(name).Type()
+			for field := range rules.Underlying().(*types.Struct).Fields() {
+				unset[switchName(rules, field.Name())] = true
+				names[field.Name()] = true
 			}
 		}
 	}
 	if len(unset) == 0 {
 		t.Fatal("there are no switches")
 	}
-	for _, p := range loaded {
-		for _, err := range p.Errors {
-			t.Errorf("%s: %v", p.ID, err)
-		}
+	for _, p := range load(t, true, naming(t, names)) {
 		for _, file := range p.Syntax {
 			ast.Inspect(file, func(n ast.Node) bool {
 				for _, field := range setBy(p.TypesInfo, n) {
@@ -57,7 +56,51 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// setBy are the fields that a node of the source sets, as in switchesOf.
+// load reads packages with their types, and their tests, too.
+func load(t *testing.T, tests bool, patterns []string) []*packages.Package {
+	t.Helper()
+	const mode = packages.NeedName | packages.NeedImports | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedExportFile
+	loaded, err := packages.Load(&packages.Config{Mode: mode, Dir: "..", Tests: tests}, patterns...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range loaded {
+		for _, err := range p.Errors {
+			t.Errorf("%s: %v", p.ID, err)
+		}
+	}
+	return loaded
+}
+
+// naming lists the packages that have one of the words in a file. Only these can set a switch, and to load all others takes long.
+func naming(t *testing.T, words map[string]bool) []string {
+	t.Helper()
+	word := regexp.MustCompile(`\b(` + strings.Join(slices.Sorted(maps.Keys(words)), "|") + `)\b`)
+	dirs := make(map[string]bool)
+	for _, top := range []string{"reference", "conformance"} {
+		err := fs.WalkDir(os.DirFS(".."), top, func(name string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.Name() == "testdata":
+				return fs.SkipDir
+			case path.Ext(name) != ".go" || dirs["./"+path.Dir(name)]:
+				return nil
+			}
+			text, err := os.ReadFile(filepath.Join("..", name))
+			if word.Match(text) {
+				dirs["./"+path.Dir(name)] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return slices.Sorted(maps.Keys(dirs))
+}
+
+// setBy are the fields that a node of the source sets, as [switchName] names them.
 func setBy(info *types.Info, n ast.Node) (fields []string) {
 	switch n := n.(type) {
 	case *ast.AssignStmt:
@@ -76,15 +119,6 @@ func setBy(info *types.Info, n ast.Node) (fields []string) {
 		}
 	}
 	return fields
-}
-
-// switchesOf names the fields of a struct.
-func switchesOf(t types.Type) []string {
-	var names []string
-	for field := range t.Underlying().(*types.Struct).Fields() {
-		names = append(names, switchName(t, field.Name()))
-	}
-	return names
 }
 
 // switchName names a field of a type, or of what it points to.
