@@ -44,20 +44,16 @@ type Plan struct {
 // Uncovered lists the clauses of a filter that no spec of the whole suite decides.
 func (p *Plan) Uncovered(filter clauses.Filter) []clauses.Clause { return p.claims.Uncovered(filter) }
 
-// previewing is held while Ginkgo builds the suite's tree, which it does for one caller at a time.
-var previewing sync.Mutex
-
-// previewSpecs gives all specs, in the order of the files and lines of their outermost containers. Ginkgo shuffles these.
-func previewSpecs() types.Report {
-	previewing.Lock()
-	defer previewing.Unlock()
+// previewSpecs gives all specs, in the order of the files and lines of their outermost containers. Ginkgo shuffles these. The
+// tree is complete when the program starts, so that it is built once.
+var previewSpecs = sync.OnceValue(func() types.Report {
 	report := ginkgo.PreviewSpecs(suiteName)
 	slices.SortStableFunc(report.SpecReports, func(a, b types.SpecReport) int {
 		x, y := outermost(a), outermost(b)
 		return cmp.Or(strings.Compare(x.FileName, y.FileName), cmp.Compare(x.LineNumber, y.LineNumber))
 	})
 	return report
-}
+})
 
 // outermost is where the outermost container of a spec is, or the spec itself if it has none.
 func outermost(spec types.SpecReport) types.CodeLocation {
