@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vm is the lab: virtual hosts on rails, with a hand in each and a wire that can be broken. It knows hosts, wires
-// and packets, and nothing of what the hosts talk about.
+// Package vm is the lab: virtual hosts on rails, each controlled by an agent, with faults injected between them. It knows hosts,
+// rails and packets, and nothing of the protocols that the hosts speak.
 //
 // [Start] makes a [Lab] from a [Config]. The usual lab is two hosts, "alpha" and "beta", on two rails. A [Host] is ready when
 // its agent has answered, its addresses are up, its soft-RoCE devices are active and its modules are loaded; it stays the
@@ -16,8 +16,9 @@
 // replaced alone, it boots.
 //
 // The kernel log of each host is followed from boot on, over all its boots, into memory and a file; [KernelLog.Mark] and
-// [KernelLog.Since] cut out what belongs to a spec. Records carry the host's time, so that they, the frames and the faults
+// [KernelLog.Since] give the part that belongs to a spec. Records carry the host's time, so that they, the frames and the faults
 // share one timeline.
 //
-// The rooms: vm/image makes what hosts boot, vm/agent is the hand in them, vm/qemu runs one machine, vm/fabric is the wire.
+// Packages below: vm/image makes what hosts boot, vm/agent controls a host from inside, vm/qemu runs one machine, vm/fabric is the
+// Ethernet switch between them.
 package vm

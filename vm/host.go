@@ -66,7 +66,7 @@ func (h *Host) NICs() []*NIC { return append([]*NIC(nil), h.nics...) }
 // NIC returns the host's place on a rail, from 0.
 func (h *Host) NIC(rail int) *NIC { return h.nics[rail] }
 
-// Agent is the hand in the host's present machine. It ends with the machine; ask again after a reboot or a replacement.
+// Agent controls the host's present machine from inside. It ends with the machine; ask again after a reboot or a replacement.
 func (h *Host) Agent() *agent.Client {
 	h.mu.Lock()
 	defer h.mu.Unlock()

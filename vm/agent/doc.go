@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent is the host's hand inside a guest: it runs programs, reads and writes files, loads modules, sets up the
+// Package agent controls a guest from the host: it runs programs, reads and writes files, loads modules, sets up the
 // network, follows the kernel's log and compares clocks. It needs no network in the guest; it speaks over a virtio-serial
 // port that QEMU shows as a Unix socket:
 //

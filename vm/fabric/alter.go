@@ -10,7 +10,7 @@ import (
 // Alter lets other code change the frame, so that its sender seems to say something else, or its receiver to be told. The ICRC of a
 // RoCEv2 packet is made right, whatever it was.
 type Alter struct {
-	What string // the deed, for evidence, such as "say that nothing has failed"
+	What string // what it does, for evidence, such as "say that nothing has failed"
 	// Change changes bytes of the frame in place, from the destination address on, and says whether it has. It is asked again
 	// about each repetition of a packet, and for each destination of a flooded frame, and must then do the same. Calls come one at
 	// a time for each rail.
