@@ -25,18 +25,18 @@ import (
 
 const module = "github.com/ibnbd/ibnbd"
 
-// room is a part of the tree: packages in or below one of its directories, if no other room has a longer name for them. A
-// package may import its own room.
-type room struct {
+// part is a part of the tree: packages in or below one of its directories, if no other part has a longer name for them. A
+// package may import its own part.
+type part struct {
 	name  string
 	dirs  []string
-	may   []string // rooms that it may import
+	may   []string // parts that it may import
 	tests []string // and those that only its tests may
 }
 
 const engine = "the engine"
 
-var rooms = []room{
+var parts = []part{
 	{name: "burst", dirs: []string{"reference/burst"}},
 	{name: "layout", dirs: []string{"reference/layout"}},
 	{name: "nbd", dirs: []string{"reference/nbd"}, may: []string{"burst"}},
@@ -71,11 +71,11 @@ var rooms = []room{
 	{name: "clauses for tests", dirs: []string{"conformance/clauses/clausestest"}, may: []string{engine, "the clauses"}},
 	{name: "interop", dirs: []string{"conformance/interop"}, tests: []string{"vm", "rdma", "soft", "roce"}},
 	{
-		name: "the wing of IBNBD", dirs: []string{"conformance/ibnbd"},
+		name: "protocol IBNBD", dirs: []string{"conformance/ibnbd"},
 		may: []string{engine, "the clauses", "vm", "ibnbd", "ibtrs", "backend", "layout", "rdma", "soft", "verbs", "roce", "kmod"},
 	},
 	{
-		name: "the wing of SRP", dirs: []string{"conformance/srp"},
+		name: "protocol SRP", dirs: []string{"conformance/srp"},
 		may: []string{engine, "the clauses", "vm", "srp", "layout", "rdma", "soft", "verbs", "roce"},
 	},
 	{
@@ -84,21 +84,21 @@ var rooms = []room{
 	},
 	{
 		name: "the facade", dirs: []string{"conformance"},
-		may: []string{"the wing of IBNBD", "the wing of SRP", "the clauses", engine, "vm", "version"},
+		may: []string{"protocol IBNBD", "protocol SRP", "the clauses", engine, "vm", "version"},
 	},
 	{
 		name: "the command", dirs: []string{"conformance/cmd"},
 		may:   []string{"the facade", engine, "vm", "version", "documents"},
-		tests: []string{"the wing of IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
+		tests: []string{"protocol IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
 	},
 	{
 		name: "somebody else's module", dirs: []string{"conformance/testdata/vendor"},
-		may: []string{"the facade", engine, "the wing of IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft"},
+		may: []string{"the facade", engine, "protocol IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft"},
 	},
-	{name: "ci", dirs: []string{"ci"}, tests: []string{"the wing of IBNBD", "vm"}}, // its hooks are tried in a guest
+	{name: "ci", dirs: []string{"ci"}, tests: []string{"protocol IBNBD", "vm"}}, // its hooks are tried in a guest
 }
 
-// exception is an arrow from the packages in and below a directory to a room that should go, or [protocolNames].
+// exception is an arrow from the packages in and below a directory to a part that should go, or [protocolNames].
 type exception struct{ from, to, why string }
 
 // protocolNames are ids of clauses and names of modules.
@@ -143,19 +143,19 @@ func TestForbiddenArrowsAreFound(t *testing.T) {
 		"conformance/verdict/excused.go": file("package p\nconst id = \"SRP-LOGIN-001\"\n"),
 	}
 	excused := []exception{
-		{"conformance/foreign", "the wing of IBNBD", "a test"},
-		{"conformance/foreign", "the wing of SRP", "a test"},
+		{"conformance/foreign", "protocol IBNBD", "a test"},
+		{"conformance/foreign", "protocol SRP", "a test"},
 		{"conformance/verdict", protocolNames, "a test"},
 	}
 	want := []string{
-		"attic/new.go is in no room",
+		"attic/new.go is in no part",
 		"conformance/audit/bad.go: the engine imports reference/ibtrs, of ibtrs",
 		"conformance/cmd/x/bad.go: the command imports reference/ibnbd, of ibnbd",
-		"conformance/foreign does without the wing of SRP: the exception can go",
-		"conformance/kit/bad.go: the engine imports conformance/ibnbd/pair, of the wing of IBNBD",
+		"conformance/foreign does without protocol SRP: the exception can go",
+		"conformance/kit/bad.go: the engine imports conformance/ibnbd/pair, of protocol IBNBD",
 		`conformance/runner/id.go: the engine names a protocol: "IBTRS-HB-001"`,
 		`conformance/runner/module.go: the engine names a protocol: "rnbd"`,
-		"conformance/srp/bad.go: the wing of SRP imports conformance/ibnbd/pair, of the wing of IBNBD",
+		"conformance/srp/bad.go: protocol SRP imports conformance/ibnbd/pair, of protocol IBNBD",
 		"reference/ibtrs/tagged_test.go: ibtrs imports vm, of vm",
 		"vm/bad_test.go: vm imports conformance/kit, of the engine",
 	}
@@ -178,14 +178,14 @@ func complaints(t *testing.T, tree fs.FS, excused []exception) []string {
 		list = append(list, file+fmt.Sprintf(format, args...))
 	}
 	for _, name := range goFiles(t, tree) {
-		from, test := roomOf(path.Dir(name)), strings.HasSuffix(name, "_test.go")
+		from, test := partOf(path.Dir(name)), strings.HasSuffix(name, "_test.go")
 		if from == nil {
-			complain(name, "", " is in no room")
+			complain(name, "", " is in no part")
 			continue
 		}
 		parsed := parse(t, tree, name)
 		for _, dir := range importsOf(t, parsed) {
-			if to := roomOf(dir); !allowed(from, to, test) {
+			if to := partOf(dir); !allowed(from, to, test) {
 				complain(name, nameOf(to), ": %s imports %s, of %s", from.name, dir, nameOf(to))
 			}
 		}
@@ -253,28 +253,28 @@ func importsOf(t *testing.T, file *ast.File) []string {
 	return dirs
 }
 
-// roomOf finds the room of a package; nil if it has none.
-func roomOf(dir string) *room {
-	var found *room
+// partOf finds the part of a package; nil if it has none.
+func partOf(dir string) *part {
+	var found *part
 	longest := 0
-	for i := range rooms {
-		for _, d := range rooms[i].dirs {
+	for i := range parts {
+		for _, d := range parts[i].dirs {
 			if (dir == d || strings.HasPrefix(dir, d+"/")) && len(d) > longest {
-				found, longest = &rooms[i], len(d)
+				found, longest = &parts[i], len(d)
 			}
 		}
 	}
 	return found
 }
 
-func nameOf(r *room) string {
+func nameOf(r *part) string {
 	if r == nil {
-		return "no room"
+		return "no part"
 	}
 	return r.name
 }
 
-func allowed(from, to *room, test bool) bool {
+func allowed(from, to *part, test bool) bool {
 	return to != nil && (from == to || slices.Contains(from.may, to.name) || test && slices.Contains(from.tests, to.name))
 }
 
