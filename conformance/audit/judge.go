@@ -144,7 +144,7 @@ func (r *Ruling) Config() Configuration { return r.judge.config }
 
 func (r *Ruling) tally() *tally { return r.tallyOf(r.event.From) }
 
-// tallyOf returns the tally of the side that the clause judges; actor is the one whose deed it is.
+// tallyOf returns the tally of the side that the clause judges; actor is the one who has acted.
 func (r *Ruling) tallyOf(actor Side) *tally {
 	switch r.bench.clause.Role {
 	case clauses.Initiator:

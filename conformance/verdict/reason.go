@@ -75,7 +75,7 @@ var reasons = map[Reason]struct {
 }{
 	NoHook:             {Skip, "needs an action that only the subject's owner can do, and no control hook does it"},
 	NoConsent:          {Skip, "needs writes, data loss or an outage that were not allowed (--allow-writes, --allow-data-loss, --allow-outage)"},
-	NeedsLab:           {Skip, "is decided in the lab alone, where the suite has hands in the machines and a wire that it can break"},
+	NeedsLab:           {Skip, "is decided in the lab alone, where the suite controls both machines and the network between them"},
 	NotSelected:        {Skip, "left out by the selection"},
 	NoSecondPath:       {Skip, "needs a second path"},
 	NoDevice:           {Skip, "needs an export of a kind that is not there"},

@@ -116,7 +116,7 @@ func (t *terminal) areas(o *verdict.Outcome) {
 	t.line("%s\n", w.Render())
 }
 
-// table is a table in the style of the house.
+// table is a table without borders, as all on the terminal are.
 func (t *terminal) table() table.Writer {
 	w := table.NewWriter()
 	style := table.StyleLight
