@@ -457,7 +457,7 @@ func checkTargetDisconnect(e *Event, r *audit.Ruling) {
 
 func checkUnderflowIn(e *Event, r *audit.Ruling) {
 	c, m := e.Command, &e.Answer.Response
-	if c.In <= 0 || c.InFormat == srp.NoData || e.Answer.DataUnsure || m.Status != 0 || m.Flags&srp.DataInOver != 0 || e.Answer.ParseError != nil {
+	if c.In <= 0 || c.InFormat == srp.NoData || e.Answer.DataUnsure || m.Status != 0 || m.Flags&(srp.DataInOver|srp.RspValid) != 0 || e.Answer.ParseError != nil {
 		return
 	}
 	missing := uint64(c.In) - min(c.MovedIn, uint64(c.In))
@@ -473,7 +473,7 @@ func checkUnderflowIn(e *Event, r *audit.Ruling) {
 
 func checkUnderflowOut(e *Event, r *audit.Ruling) {
 	c, m := e.Command, &e.Answer.Response
-	if c.Out <= 0 || e.Answer.DataUnsure || m.Status != 0 || m.Flags&srp.DataOutOver != 0 || e.Answer.ParseError != nil || c.OutFormat == srp.Immediate {
+	if c.Out <= 0 || e.Answer.DataUnsure || m.Status != 0 || m.Flags&(srp.DataOutOver|srp.RspValid) != 0 || e.Answer.ParseError != nil || c.OutFormat == srp.Immediate {
 		return
 	}
 	missing := uint64(c.Out) - min(c.MovedOut, uint64(c.Out))

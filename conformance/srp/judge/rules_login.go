@@ -39,7 +39,7 @@ var loginRules = []rule{
 		}
 	})},
 	{"SRP-LOGIN-020", on(audit.ConnectionReject), ofLogin(func(e *Event, r *audit.Ruling) {
-		if e.From != audit.Target {
+		if e.From != audit.Target || e.Login.HasResponse { // what was accepted is no login any more
 			return
 		}
 		switch {

@@ -94,10 +94,16 @@ func (t *follower) takeCommand(f *audit.Flow, ch *Channel, m *audit.Message, man
 			c.epoch-- // its data was moved before it was seen
 		}
 	}
+	if len(m.Data) >= srp.MinIUSize {
+		c.Tag = srp.Tag(m.Data[8:]) // also of a unit that is cut off
+	}
 	c.Limit, c.LimitKnown = ch.limit, ch.limitSure
 	ch.limit--
 	old, busy := ch.commands[c.Tag]
 	c.TagBusy = busy && old.epoch == ch.epoch
+	if busy {
+		ch.blind++ // whose answer is whose cannot be told
+	}
 	kind := CommandSent
 	if management {
 		kind = TaskManagement
