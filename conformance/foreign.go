@@ -46,6 +46,9 @@ func (f Foreign) Prepare() (*Prepared, error) {
 	if err := p.CheckExports(c.Exports); err != nil {
 		return nil, &SettingError{Field: "Config.Exports", Err: err}
 	}
+	if err := p.CheckIdentity(c.Identity); err != nil {
+		return nil, &SettingError{Field: "Config.Identity", Err: err}
+	}
 	if err := c.Place.Check(len(c.Targets)); err != nil {
 		return nil, &SettingError{Field: "Config.Place", Err: err}
 	}
@@ -77,6 +80,9 @@ func (f ForeignInitiator) Prepare() (*Prepared, error) {
 	p, err := identify(c.Name, c.Dialect, c.Patience)
 	if err != nil {
 		return nil, err
+	}
+	if p.Initiators.Specs == nil {
+		return nil, refuse("Config.Dialect", "%q has no specs for initiators", c.Dialect)
 	}
 	if len(c.Hook) == 0 {
 		return nil, refuse("Config.Hook", "is missing: nothing else can have the initiator map a disk")

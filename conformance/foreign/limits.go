@@ -30,6 +30,32 @@ func (p *Protocol) CheckExports(names []string) error {
 		if most := p.Targets.LongestExport; len(name) < 1 || len(name) > most {
 			return fmt.Errorf("export %.32q has %d bytes, must have 1 to %d", name, len(name), most)
 		}
+		if check := p.Targets.CheckExport; check != nil {
+			if err := check(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CheckIdentity refuses what does not say all that initiators of a target have to say, or something else.
+func (p *Protocol) CheckIdentity(identity map[string]string) error {
+	known := make(map[string]bool)
+	for _, w := range p.Targets.Identity {
+		known[w.Name] = true
+		value, said := identity[w.Name]
+		if !said {
+			return fmt.Errorf("%s is missing: %s", w.Name, w.Usage)
+		}
+		if err := w.Check(value); err != nil {
+			return fmt.Errorf("%s %w", w.Name, err)
+		}
+	}
+	for name := range identity {
+		if !known[name] {
+			return fmt.Errorf("%s is nothing that a target of this protocol has", name)
+		}
 	}
 	return nil
 }

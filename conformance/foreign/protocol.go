@@ -30,6 +30,14 @@ type Targets struct {
 	LeastExport uint64
 	// LongestExport is how long the name of an export may be, in bytes.
 	LongestExport int
+	// Exports are those of a target of which nothing else is said.
+	Exports []string
+	// CheckExport, unless nil, refuses what cannot name an export.
+	CheckExport func(name string) error
+	// Identity is what else an initiator has to say of a target to be let in, such as an identifier.
+	Identity []Word
+	// Owners say in the help of a command what actions of the control hook there are beside those of all protocols.
+	Owners string
 	// Contact connects to every address of a target, has each export checked by [TargetRun.CheckExport], and says what it found out.
 	// It writes nothing.
 	Contact func(ctx context.Context, r *TargetRun) (Found, error)
@@ -37,6 +45,12 @@ type Targets struct {
 	Serves func(ctx context.Context, r *TargetRun) error
 	// Serving is the clause that says that it must be.
 	Serving string
+}
+
+// Word is something that the owner of a target has to tell.
+type Word struct {
+	Name, Usage string
+	Check       func(value string) error // refuses what it cannot be
 }
 
 // Found is what the first contact finds out of a target.

@@ -18,10 +18,11 @@ import (
 
 // Config is what is said of a target.
 type Config struct {
-	Name     string           // of the implementation, in reports and baselines
-	Dialect  clauses.Dialect  // one of a protocol's
-	Targets  []netip.AddrPort // where it listens; at least one
-	Exports  []string         // one, which specs are tried on, or two: then the second is used by an ordinary client meanwhile
+	Name     string            // of the implementation, in reports and baselines
+	Dialect  clauses.Dialect   // one of a protocol's
+	Targets  []netip.AddrPort  // where it listens; at least one
+	Identity map[string]string // what else its initiators have to say, by the names of [Targets.Identity]
+	Exports  []string          // one, which specs are tried on, or two: then the second is used by an ordinary client meanwhile
 	Place    Place
 	Hook     Hook
 	Consent  Consent
@@ -176,6 +177,12 @@ func (r *TargetRun) control(ctx context.Context, action Action, arguments ...str
 		"IBNBD_CONFIGURATION=" + strings.Join(r.target.as, " "),
 	}})
 	return string(says), err
+}
+
+// Control has an action of the protocol done by the owner's hook.
+func (r *TargetRun) Control(ctx context.Context, action Action, arguments ...string) error {
+	_, err := r.control(ctx, action, arguments...)
+	return err
 }
 
 // Crash has the target crash. It may not serve yet when that is done: see [TargetRun.Recover].
