@@ -79,14 +79,23 @@ func TestRefusals(t *testing.T) {
 		Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error)
 	}
 	for want, run := range map[string]judge{
-		"Config.Targets is empty":            without(func(c *foreign.Config) { c.Targets = nil }),
-		"Config.Exports: 3 exports":          without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
-		"Config.Patience: patience 2h0m0s":   without(func(c *foreign.Config) { c.Patience = 2 * time.Hour }),
-		"Config.Name is empty":               without(func(c *foreign.Config) { c.Name = "" }),
-		`Config.Dialect "srp" is not one of`: without(func(c *foreign.Config) { c.Dialect = conformance.SRP }),
-		`Config.Place: provider "siw"`:       without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
-		"Settings.ReportDir is empty":        conformance.Foreign{Config: known},
-		"Config.Hook is missing":             conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
+		"Config.Targets is empty":                    without(func(c *foreign.Config) { c.Targets = nil }),
+		"Config.Exports: 3 exports":                  without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
+		"Config.Patience: patience 2h0m0s":           without(func(c *foreign.Config) { c.Patience = 2 * time.Hour }),
+		"Config.Name is empty":                       without(func(c *foreign.Config) { c.Name = "" }),
+		`Config.Dialect "nvme" is not one of`:        without(func(c *foreign.Config) { c.Dialect = "nvme" }),
+		"Config.Identity: id-ext is missing":         without(func(c *foreign.Config) { c.Dialect, c.Exports = conformance.SRP, []string{"0"} }),
+		`Config.Exports: logical unit "ram0" is not`: without(func(c *foreign.Config) { c.Dialect = conformance.SRP }),
+		`Config.Identity: ioc-guid "guid" is not a number`: without(func(c *foreign.Config) {
+			c.Dialect, c.Exports, c.Identity = conformance.SRP, []string{"0"}, map[string]string{"id-ext": "0x1", "ioc-guid": "guid"}
+		}),
+		"Config.Identity: id-ext is nothing that": without(func(c *foreign.Config) { c.Identity = map[string]string{"id-ext": "1"} }),
+		`Config.Place: provider "siw"`:            without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
+		"Settings.ReportDir is empty":             conformance.Foreign{Config: known},
+		"Config.Hook is missing":                  conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
+		`Config.Dialect "srp" has no specs for initiators`: conformance.ForeignInitiator{
+			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.SRP, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
+		},
 		"Config.Place: no own address": conformance.ForeignInitiator{
 			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
