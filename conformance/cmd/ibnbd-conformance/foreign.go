@@ -18,7 +18,17 @@ import (
 )
 
 func foreignHelp() string {
-	return targetHelp + "\n\n" + initiatorHelp + underTest().Foreign.Initiators.Help + initiatorHelpEnd
+	return targetHelp + "\n\n" + ownersHelp() + initiatorHelp + underTest().Foreign.Initiators.Help + initiatorHelpEnd
+}
+
+// ownersHelp says what the owners of targets may have done, by protocol.
+func ownersHelp() (text string) {
+	for _, p := range conformance.Protocols() {
+		if p.Foreign != nil && p.Foreign.Targets.Owners != "" {
+			text += p.Foreign.Targets.Owners + "\n\n"
+		}
+	}
+	return text
 }
 
 const targetHelp = `With --target ip:ADDRESS the target is one that somebody else runs, and no lab is needed. Attacks that a target must endure
@@ -42,6 +52,10 @@ not judged. ci/hooks/ibnbd-server is an example, and docs/vendors.md says more.`
 // foreignFlags are the flags about a foreign target or initiator, as the user wrote them.
 type foreignFlags struct {
 	role     string
+	protocol string
+	port     uint16
+	identity map[string]*string // by the names of Targets.Identity, of all protocols
+	units    []string
 	exports  []string
 	provider string
 	netdev   string
@@ -60,6 +74,13 @@ type foreignFlags struct {
 func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags, usual := cmd.Flags(), underTest().Foreign
 	flags.StringVar(&f.role, "role", string(clauses.Target), "what a foreign implementation is: target, initiator")
+	flags.StringVar(&f.protocol, "protocol", "", "protocol that is judged: "+strings.Join(protocolNames(), ", ")+"; by default that of --dialect")
+	flags.Uint16Var(&f.port, "port", 0, "port of the foreign target where its address has none; 0 stands for the usual one of the protocol")
+	f.identity = make(map[string]*string)
+	for _, w := range identityWords() {
+		f.identity[w.Name] = flags.String(w.Name, "", w.Usage)
+	}
+	flags.StringSliceVar(&f.units, "lun", nil, "the same as --export, of a target whose exports have numbers")
 	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a polite bystander")
 	flags.StringVar(&f.provider, "provider", foreign.Soft, "RDMA provider on this side: "+strings.Join(foreign.Providers, ", "))
 	flags.StringVar(&f.netdev, "netdev", "", "network interface on this side; by default the one of the route to the target")
@@ -78,7 +99,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
 	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "seed", "smoke", "extended", "label"}
-	foreignNames = []string{"role", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}
+	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}, identityNames())
 )
 
 // refuseMixed refuses flags of the one kind of run in the other.
@@ -135,8 +156,10 @@ func (f foreignFlags) run(target string, s conformance.Settings) (preparable, er
 
 // config makes a description of the target of the flags.
 func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Config, err error) {
-	c = foreign.Config{Name: f.subjectName(target), Dialect: clauses.Dialect(f.dialect), Exports: f.exports, Patience: f.patience}
-	if c.Targets, err = foreign.ParseTargets(target, p.Port); err != nil {
+	c = foreign.Config{
+		Name: f.subjectName(target), Dialect: clauses.Dialect(f.dialect), Identity: f.said(), Exports: f.exports, Patience: f.patience,
+	}
+	if c.Targets, err = foreign.ParseTargets(target, cmp.Or(f.port, p.Port)); err != nil {
 		return c, usagef("--target %w", err)
 	}
 	if c.Hook, err = f.hook(); err != nil {
@@ -150,6 +173,17 @@ func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Conf
 	}
 	c.Consent, err = f.consent(p.Targets.Scratch)
 	return c, err
+}
+
+// said is what was said of the identity of the target.
+func (f foreignFlags) said() map[string]string {
+	said := make(map[string]string)
+	for name, value := range f.identity {
+		if *value != "" {
+			said[name] = *value
+		}
+	}
+	return said
 }
 
 func (f foreignFlags) hook() (foreign.Hook, error) {
@@ -225,6 +259,14 @@ func (f runFlags) rerunForeign() string {
 		if flag.value != "" {
 			words = append(words, flag.name, flag.value)
 		}
+	}
+	for _, name := range identityNames() {
+		if value := *o.identity[name]; value != "" {
+			words = append(words, "--"+name, value)
+		}
+	}
+	if o.port != 0 {
+		words = append(words, "--port", fmt.Sprint(o.port))
 	}
 	if o.control != "" {
 		words = append(words, "--control", "'"+o.control+"'")

@@ -3,10 +3,15 @@
 package main
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
+	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 )
 
 // The help about initiators; between its two parts stands what their protocol says.
@@ -24,16 +29,47 @@ var targetNames = []string{"target", "export", "configure", "allow-writes", "scr
 
 func (f foreignFlags) isInitiator() bool { return f.role == string(clauses.Initiator) }
 
-// adapt gives flags that were left out the value that they have for the role, and the dialect.
-func (f *foreignFlags) adapt(cmd *cobra.Command) {
+// adapt gives flags that were left out the value that they have for the protocol, the role and the dialect.
+func (f *foreignFlags) adapt(cmd *cobra.Command) error {
+	if err := f.chooseDialect(cmd); err != nil {
+		return err
+	}
 	p := foreignProtocol(f.dialect)
-	if p == nil || cmd.Flags().Changed("patience") {
-		return
+	if p == nil {
+		return nil
+	}
+	if len(f.units) > 0 && len(f.exports) > 0 {
+		return usagef("--lun and --export say the same: give one of them")
+	}
+	f.exports = append(f.exports, f.units...)
+	if len(f.exports) == 0 {
+		f.exports = p.Targets.Exports
+	}
+	if cmd.Flags().Changed("patience") {
+		return nil
 	}
 	f.patience = p.Targets.Patience
 	if f.isInitiator() {
 		f.patience = p.Initiators.Patience
 	}
+	return nil
+}
+
+// chooseDialect takes the first dialect of a protocol that was named.
+func (f *foreignFlags) chooseDialect(cmd *cobra.Command) error {
+	if f.protocol == "" {
+		return nil
+	}
+	p, known := protocol.Named(conformance.Protocols(), f.protocol)
+	switch {
+	case !known:
+		return usagef("--protocol %q is not one of %s", f.protocol, strings.Join(protocolNames(), ", "))
+	case !cmd.Flags().Changed("dialect"):
+		f.dialect = string(p.Clauses.Dialects[0])
+	case !slices.Contains(p.Clauses.Dialects, clauses.Dialect(f.dialect)):
+		return usagef("--dialect %s is none of the protocol %s", f.dialect, f.protocol)
+	}
+	return nil
 }
 
 // initiator makes a description of the initiator of the flags.

@@ -95,9 +95,8 @@ func someOf(ids []string) string {
 
 // reason is why no spec of this run decides a clause.
 func (n nothing) reason(c clauses.Clause, claims *claim.Claims) string {
-	others := underTest().Foreign
 	deciders := map[grounds]bool{
-		inLab: len(claims.SpecsOf(c.ID)) > 0, onTarget: claimed(others.Targets.Specs(), c.ID), onInitiator: claimed(others.Initiators.Specs(), c.ID),
+		inLab: len(claims.SpecsOf(c.ID)) > 0, onTarget: claimed(foreignSpecs(clauses.Target), c.ID), onInitiator: claimed(foreignSpecs(clauses.Initiator), c.ID),
 	}
 	var elsewhere []string
 	for _, other := range []grounds{inLab, onTarget, onInitiator} {

@@ -45,3 +45,42 @@ func foreignProtocol(dialect string) *foreign.Protocol {
 func foreignDialects() string {
 	return strings.Join(words(protocol.ForeignDialects(conformance.Protocols())...), ", ")
 }
+
+// protocolNames are those of all protocols.
+func protocolNames() (names []string) {
+	for _, p := range conformance.Protocols() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// identityWords are what owners of targets may have to tell, of all protocols.
+func identityWords() (all []foreign.Word) {
+	for _, p := range conformance.Protocols() {
+		if p.Foreign != nil {
+			all = append(all, p.Foreign.Targets.Identity...)
+		}
+	}
+	return all
+}
+
+func identityNames() (names []string) {
+	for _, w := range identityWords() {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+// foreignSpecs are those for implementations of a role that somebody else runs, of all protocols.
+func foreignSpecs(role clauses.Role) (all []foreign.Spec) {
+	for _, p := range conformance.Protocols() {
+		switch {
+		case p.Foreign == nil:
+		case role == clauses.Target:
+			all = append(all, p.Foreign.Targets.Specs()...)
+		case p.Foreign.Initiators.Specs != nil:
+			all = append(all, p.Foreign.Initiators.Specs()...)
+		}
+	}
+	return all
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -47,6 +48,7 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
     --allow-outage --control ./my-target
   ibnbd-conformance run --config ci/conformance.yaml --profile ci/release.yaml
+  ibnbd-conformance run --protocol srp --target ip:10.0.0.66 --port 5555 --id-ext 0x505400fffe000001 --ioc-guid 0x505400fffe000001 --lun 0
   ibnbd-conformance run --role initiator --source 10.0.0.1 --control 'ssh root@10.0.0.77 ./my-initiator'`
 
 // runFlags are the flags of the command, as the user wrote them.
@@ -85,7 +87,9 @@ func newRun(a *app) *cobra.Command {
 			if err := refuseMixed(cmd, f); err != nil {
 				return err
 			}
-			f.foreign.adapt(cmd)
+			if err := f.foreign.adapt(cmd); err != nil {
+				return err
+			}
 			if err := a.narrow(&f); err != nil {
 				return err
 			}
@@ -207,6 +211,9 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 
 // refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
 func (f runFlags) refuseZero() error {
+	if p, _ := protocol.Named(conformance.Protocols(), f.foreign.protocol); f.foreign.protocol != "" && p.Lab == nil {
+		return usagef("--protocol %s has no specs for the lab: name a target that runs somewhere, with --target %sADDRESS", f.foreign.protocol, foreign.Prefix)
+	}
 	for flag, value := range map[string]string{"target": f.target, "initiator": f.initiator, "kernel": f.kernel} {
 		if value == "" {
 			return usagef("--%s is empty", flag)
@@ -259,6 +266,8 @@ func (f runFlags) wrongSetting(err error) error {
 		return usagef("--configure: %w", setting.Err)
 	case setting.Field == "Config.Exports":
 		return usagef("--export names %w", setting.Err)
+	case setting.Field == "Config.Identity":
+		return usagef("--%w", setting.Err)
 	case setting.Field == "Config.Place" && f.foreign.isInitiator():
 		return usagef("--source and --netdev: %w", setting.Err)
 	case setting.Field == "Config.Place":
