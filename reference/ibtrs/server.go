@@ -3,7 +3,6 @@
 package ibtrs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,9 +19,8 @@ import (
 // Server owns chunk memory and answers requests of clients.
 type Server struct {
 	cfg       ServerConfig
-	listeners []rdma.Listener
-	stop      context.CancelFunc
-	running   sync.WaitGroup // listeners' goroutines and closing paths
+	listeners *rdma.Listeners
+	running   sync.WaitGroup // closing paths
 	draining  atomic.Bool    // no request begins any more
 	refused   *burst.Log     // connections
 
@@ -42,37 +40,23 @@ func Listen(cfg ServerConfig) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, sessions: map[UUID]*ServerSession{}, names: map[string]*ServerSession{}}
 	s.refused = burst.New(cfg.Log, slog.LevelInfo, "connection refused")
-	for _, dev := range cfg.Devices {
-		l, err := dev.Listen(cfg.Port)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("server cannot start: listen on %s, port %d: %w", dev.Name(), cfg.Port, err), s.closeListeners())
-		}
-		s.listeners = append(s.listeners, l)
+	l, err := rdma.ListenAll(cfg.Devices, cfg.Port)
+	if err != nil {
+		return nil, fmt.Errorf("server cannot start: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stop = cancel
-	for i, l := range s.listeners {
-		s.running.Go(func() { s.accept(ctx, cfg.Devices[i], l) })
-	}
+	s.listeners = l
+	l.Serve(rdma.Admission{
+		Admit: s.admit,
+		Refused: func(r rdma.Request, why error) {
+			s.refused.Note("from", r.RemoteAddr(), "to", r.LocalAddr(), "reason", why)
+		},
+		Failed: func(at netip.AddrPort, err error) { cfg.Log.Error("listener failed", "address", at, "error", err) },
+	})
 	return s, nil
 }
 
-func (s *Server) closeListeners() error {
-	var errs []error
-	for _, l := range s.listeners {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // Addrs are the addresses that the server listens on.
-func (s *Server) Addrs() []netip.AddrPort {
-	var addrs []netip.AddrPort
-	for _, l := range s.listeners {
-		addrs = append(addrs, l.Addr())
-	}
-	return addrs
-}
+func (s *Server) Addrs() []netip.AddrPort { return s.listeners.Addrs() }
 
 // Config is what the server was made of.
 func (s *Server) Config() ServerConfig { return s.cfg }
@@ -112,30 +96,15 @@ func (s *Server) Close() error {
 	if already {
 		return nil
 	}
-	err := s.closeListeners()
-	s.stop()
+	err := s.listeners.Close()
+	s.listeners.Stop()
 	for _, p := range paths {
 		p.fail(errServerCloses)
 	}
+	s.listeners.Wait()
 	s.running.Wait()
 	s.refused.Close()
 	return err
 }
 
 var errServerCloses = errors.New("server closes")
-
-// accept deals with the connection requests of one listener, one after the other.
-func (s *Server) accept(ctx context.Context, dev rdma.Device, l rdma.Listener) {
-	for {
-		request, err := l.Next(ctx)
-		if err != nil {
-			if !errors.Is(err, rdma.ErrClosed) && ctx.Err() == nil {
-				s.cfg.Log.Error("listener failed", "address", l.Addr(), "error", err)
-			}
-			return
-		}
-		if err := s.admit(ctx, dev, request); err != nil {
-			s.refused.Note("from", request.RemoteAddr(), "to", request.LocalAddr(), "reason", err)
-		}
-	}
-}

@@ -20,7 +20,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	if !s.draining.CompareAndSwap(false, true) {
 		return nil
 	}
-	err := s.closeListeners()
+	err := s.listeners.Close()
 	s.mu.Lock()
 	var paths []*ServerPath
 	for _, sess := range s.sessions {

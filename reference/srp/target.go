@@ -21,9 +21,8 @@ import (
 // Target lets initiators use logical units.
 type Target struct {
 	cfg       TargetConfig
-	listeners []rdma.Listener
-	stop      context.CancelFunc
-	running   sync.WaitGroup // listeners, logins and channels
+	listeners *rdma.Listeners
+	running   sync.WaitGroup // logins and channels
 	workers   *workers
 	refused   *burst.Log
 
@@ -54,39 +53,25 @@ func Listen(cfg TargetConfig) (*Target, error) {
 		return nil, fmt.Errorf("target cannot start: no device to listen on: %w", syscall.EINVAL)
 	}
 	t := &Target{cfg: cfg, nexuses: map[PortID]*TargetNexus{}}
-	for _, dev := range cfg.Devices {
-		l, err := dev.Listen(cfg.Listen)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("target cannot start: listen on %s, port %d: %w", dev.Name(), cfg.Listen, err), t.closeListeners())
-		}
-		t.listeners = append(t.listeners, l)
+	l, err := rdma.ListenAll(cfg.Devices, cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("target cannot start: %w", err)
 	}
+	t.listeners = l
 	t.workers = newWorkers(cfg.Workers)
 	t.refused = burst.New(cfg.Log, slog.LevelInfo, "login refused")
-	ctx, cancel := context.WithCancel(context.Background())
-	t.stop = cancel
-	for i, l := range t.listeners {
-		t.running.Go(func() { t.accept(ctx, cfg.Devices[i], l) })
-	}
+	l.Serve(rdma.Admission{
+		Admit: t.begin,
+		Refused: func(r rdma.Request, why error) {
+			t.refused.Note("from", r.RemoteAddr(), "to", r.LocalAddr(), "reason", why)
+		},
+		Failed: func(at netip.AddrPort, err error) { cfg.Log.Error("listener failed", "address", at, "error", err) },
+	})
 	return t, nil
 }
 
-func (t *Target) closeListeners() error {
-	var errs []error
-	for _, l := range t.listeners {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // Addrs are the addresses that the target listens on.
-func (t *Target) Addrs() []netip.AddrPort {
-	var addrs []netip.AddrPort
-	for _, l := range t.listeners {
-		addrs = append(addrs, l.Addr())
-	}
-	return addrs
-}
+func (t *Target) Addrs() []netip.AddrPort { return t.listeners.Addrs() }
 
 // Enable lets initiators log in, or takes that back: then all channels are disconnected, and logins rejected with
 // RejectNoResources (Clauses SRP-LOGIN-016, SRP-TGT-006).
@@ -172,30 +157,14 @@ func (t *Target) Close() error {
 	if already {
 		return nil
 	}
-	err := t.closeListeners()
-	t.stop()
+	err := t.listeners.Close()
+	t.listeners.Stop()
 	for _, c := range all {
 		c.fail(errClosing)
 	}
+	t.listeners.Wait()
 	t.running.Wait()
 	t.workers.close()
 	t.refused.Close()
 	return err
-}
-
-// accept begins with the logins of one listener. Each goes on in a goroutine of its own, since one initiator must not keep
-// others waiting (Clause SRP-TGT-002); there are never more than MaxHalfOpen.
-func (t *Target) accept(ctx context.Context, dev rdma.Device, l rdma.Listener) {
-	for {
-		request, err := l.Next(ctx)
-		if err != nil {
-			if !errors.Is(err, rdma.ErrClosed) && ctx.Err() == nil {
-				t.cfg.Log.Error("listener failed", "address", l.Addr(), "error", err)
-			}
-			return
-		}
-		if err := t.begin(ctx, dev, request); err != nil {
-			t.refused.Note("from", request.RemoteAddr(), "to", request.LocalAddr(), "reason", err)
-		}
-	}
 }

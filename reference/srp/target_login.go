@@ -25,7 +25,7 @@ func refuse(reason RejectReason, format string, args ...any) *refusal {
 }
 
 // begin makes the checks that need no waiting, in the order that initiators know of mainline, and goes on with the login in a
-// goroutine.
+// goroutine, since one initiator must not keep others waiting (Clause SRP-TGT-002); there are never more than MaxHalfOpen.
 func (t *Target) begin(ctx context.Context, dev rdma.Device, request rdma.Request) error {
 	login, err := ParseLoginReqCM(request.PrivateData())
 	if err != nil && login.Type != TypeLoginReq {
