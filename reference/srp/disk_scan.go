@@ -39,6 +39,7 @@ func (p *RemotePort) firstScan(ctx context.Context) error {
 		return fmt.Errorf("%s was lost while it was scanned: %w", p, errors.Join(p.cause, syscall.EIO))
 	}
 	p.ready.Store(true)
+	p.log.Info("logged in", "channels", len(p.nexus.channels), "disks", len(p.disks))
 	return nil
 }
 

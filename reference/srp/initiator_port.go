@@ -157,8 +157,11 @@ func (p *RemotePort) FailBound() FailBound {
 func (p *RemotePort) setState(s PortState) {
 	from := p.state
 	p.state = s
+	if !p.ready.Load() { // it is nobody's port yet
+		return
+	}
 	p.log.Info("port state", "from", from, "to", s)
-	if f := p.initiator.cfg.Transition; f != nil && p.ready.Load() {
+	if f := p.initiator.cfg.Transition; f != nil {
 		f(p, from, s)
 	}
 }

@@ -9,15 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
 // options are what a person can choose.
 type options struct {
-	provider    string
-	listen      []string
+	serve       serve.Options
 	exports     []string
 	searchPath  string
 	hostDevices bool
@@ -37,12 +36,6 @@ type options struct {
 	misses        int
 	halfOpen      time.Duration
 	broken        []string
-
-	control string
-	metrics string
-	status  bool
-	json    bool
-	verbose bool
 }
 
 const long = `Exports block devices, files and memory over IBNBD, which mainline Linux calls RNBD.
@@ -62,24 +55,14 @@ const example = `  ibnbd-server --listen 127.0.0.2 --export ram0=mem:1G
   ibnbd-server --status`
 
 func newCommand() *cobra.Command {
-	var o options
+	o := options{serve: serve.Options{Noun: "server"}}
 	c := &cobra.Command{
 		Use: "ibnbd-server", Short: "Export block devices over IBNBD", Long: long, Example: example, Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if o.status {
-				return showStatus(c.Context(), c.OutOrStdout(), &o)
-			}
-			if o.json {
-				return program.Usagef("--json does nothing without --status")
-			}
-			return run(c.Context(), c.ErrOrStderr(), &o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return o.serve.Do(c, o.run, o.show) },
 	}
+	o.serve.AddAddressFlags(c)
 	timers, geometry := ibtrs.DefaultTimers, ibtrs.DefaultGeometry
 	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&o.provider, "provider", provider.Default, "RDMA provider: soft or verbs")
-	f.StringArrayVarP(&o.listen, "listen", "l", nil, "local `ADDRESS[:PORT]` to listen on; may be given again")
 	f.StringArrayVarP(&o.exports, "export", "e", nil, "`NAME=BACKEND` to export; may be given again")
 	f.StringVar(&o.searchPath, "search-path", ibnbd.DefaultSearchPath, "`PATH` below which clients find devices; may have %SESSNAME% in it")
 	f.BoolVar(&o.hostDevices, "host-devices", false, "let clients open any block device of this host below the search path")
@@ -97,11 +80,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", timers.HeartbeatInterval, "time between two looks at a silent client")
 	f.IntVar(&o.misses, "heartbeat-misses", timers.HeartbeatMisses, "looks at a silent client that are forgiven")
 	f.DurationVar(&o.halfOpen, "half-open-timeout", timers.HalfOpen, "longest wait for a client to tell its session's name")
-	f.StringVar(&o.control, "control", defaultControl(), "Unix `SOCKET` on which the server tells its status")
-	f.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on `unix:PATH` or a loopback ADDRESS:PORT")
-	f.BoolVar(&o.status, "status", false, "show the status of the server that runs, and end")
-	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	o.serve.AddStatusFlags(c, defaultControl())
 	f.StringArrayVar(&o.broken, "break", nil, "break the `RULE`, to see how a conformance run finds it; may be given again, and \"help\" names all")
 	c.AddCommand(newDisconnectCommand())
 	return c

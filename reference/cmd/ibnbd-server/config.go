@@ -4,38 +4,35 @@ package main
 
 import (
 	"errors"
-	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/backend"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/rules"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
-	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
 // plan is what the options mean, before anything is opened.
 type plan struct {
 	cfg      ibnbd.ServerConfig // without devices, and backends of its exports, until they are opened
-	listen   []netip.Addr
+	listen   serve.Addresses
 	backends []backend.Config // of the exports, in order
 }
 
 // plan checks all options that can be checked without opening anything.
 func (o *options) plan() (*plan, error) {
 	p := &plan{cfg: ibnbd.DefaultServerConfig()}
-	if !provider.Known(o.provider) {
-		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+	var err error
+	if p.listen, err = o.serve.Plan(ibtrs.DefaultPort); err != nil {
+		return nil, err
 	}
+	p.cfg.Transport.Port = p.listen.Port
 	if err := rules.Break(o.broken, &p.cfg.Rules, &p.cfg.Transport.Rules); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(*plan) error{o.planListen, o.planExports, o.planGeometry, o.planRest, o.planListeners} {
+	for _, step := range []func(*plan) error{o.planExports, o.planGeometry, o.planRest} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -44,29 +41,6 @@ func (o *options) plan() (*plan, error) {
 		return nil, &program.UsageError{Err: err}
 	}
 	return p, nil
-}
-
-func (o *options) planListen(p *plan) error {
-	if len(o.listen) == 0 {
-		return program.Usagef("--listen is missing: no address to listen on")
-	}
-	port := uint16(0)
-	for _, text := range o.listen {
-		addr, err := address.ParsePort(text, ibtrs.DefaultPort)
-		if err != nil {
-			return program.Usagef("--listen %q: %w", text, err)
-		}
-		if port != 0 && port != addr.Port() {
-			return program.Usagef("--listen: ports %d and %d differ, all addresses must have the same", port, addr.Port())
-		}
-		if slices.Contains(p.listen, addr.Addr()) {
-			return program.Usagef("--listen %s is given twice", addr.Addr())
-		}
-		port = addr.Port()
-		p.listen = append(p.listen, addr.Addr())
-	}
-	p.cfg.Transport.Port = port
-	return nil
 }
 
 func (o *options) planExports(p *plan) error {
@@ -125,41 +99,6 @@ func (o *options) planRest(p *plan) error {
 	t.MaxSessions, t.MaxHalfOpen, t.MaxConnections = o.maxSessions, o.maxHalfOpen, o.maxConns
 	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
 	return nil
-}
-
-func (o *options) planListeners(*plan) error {
-	if err := control.CheckSocketPath(o.control); err != nil {
-		return program.Usagef("--control: %w", err)
-	}
-	if o.metrics == "" {
-		return nil
-	}
-	if err := control.CheckLocal(o.metrics); err != nil {
-		return program.Usagef("--metrics: %w", err)
-	}
-	return nil
-}
-
-// openDevices opens the RDMA devices to listen on.
-func (p *plan) openDevices(name string) error {
-	for _, addr := range p.listen {
-		dev, err := provider.Open(name, addr)
-		if err != nil {
-			return errors.Join(err, p.closeDevices())
-		}
-		p.cfg.Transport.Devices = append(p.cfg.Transport.Devices, dev)
-	}
-	return nil
-}
-
-func (p *plan) closeDevices() error { return closeAll(p.cfg.Transport.Devices) }
-
-func closeAll(devices []rdma.Device) error {
-	var errs []error
-	for _, d := range devices {
-		errs = append(errs, d.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // openExports opens the backends.

@@ -5,55 +5,35 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"sync"
-	"time"
 
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
+	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
 // run serves until ctx ends.
-func run(ctx context.Context, stderr io.Writer, o *options) (err error) {
+func (o *options) run(ctx context.Context, log *slog.Logger) error {
 	p, err := o.plan()
 	if err != nil {
 		return err
 	}
-	log := program.NewLog(stderr, o.verbose)
 	p.cfg.Log, p.cfg.Transport.Log = log, log
-	if err := p.openDevices(o.provider); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.closeDevices()) }()
+	return o.serve.Run(ctx, log, p.listen, p.begin)
+}
+
+// begin makes a server of what was planned. What was begun may take as long to be answered as a client may take to let go.
+func (p *plan) begin(devices []rdma.Device) (*serve.Server, error) {
+	p.cfg.Transport.Devices = devices
 	if err := p.openExports(); err != nil {
-		return err
+		return nil, err
 	}
 	server, err := ibnbd.Listen(p.cfg)
 	if err != nil {
-		return errors.Join(err, p.closeExports())
+		return nil, errors.Join(err, p.closeExports())
 	}
-	defer func() { err = errors.Join(err, server.Close()) }()
-	announce(log, p, server)
-
-	listeners, err := o.listenStatus()
-	if err != nil {
-		return err
-	}
-	serveStatus(ctx, listeners, newHandler(server), log)
-	log.Info("server ends: waiting for requests in flight")
-	return drain(server, p.cfg.Transport.Timers.Teardown)
-}
-
-// drain lets what was begun be answered, as long as that takes no longer than a client may take to let go.
-func drain(server *ibnbd.Server, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return server.Drain(ctx)
+	announce(p.cfg.Log, p, server)
+	return &serve.Server{Handler: newHandler(server), Drain: server.Drain, Patience: p.cfg.Transport.Timers.Teardown, Close: server.Close}, nil
 }
 
 func announce(log *slog.Logger, p *plan, server *ibnbd.Server) {
@@ -67,35 +47,4 @@ func announce(log *slog.Logger, p *plan, server *ibnbd.Server) {
 	for _, addr := range server.Transport().Addrs() {
 		log.Info("listening", "address", addr)
 	}
-}
-
-// listenStatus opens the sockets for status and metrics.
-func (o *options) listenStatus() ([]net.Listener, error) {
-	l, err := control.Listen(o.control)
-	if err != nil {
-		return nil, fmt.Errorf("--control: %w", err)
-	}
-	listeners := []net.Listener{l}
-	if o.metrics == "" {
-		return listeners, nil
-	}
-	m, err := control.ListenLocal(o.metrics)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--metrics: %w", err), l.Close())
-	}
-	return append(listeners, m), nil
-}
-
-// serveStatus serves until ctx ends. A listener that fails does not end the server.
-func serveStatus(ctx context.Context, listeners []net.Listener, h http.Handler, log *slog.Logger) {
-	var all sync.WaitGroup
-	for _, l := range listeners {
-		all.Go(func() {
-			if err := control.Serve(ctx, l, h); err != nil {
-				log.Error("status listener failed", "address", l.Addr(), "error", err)
-			}
-		})
-	}
-	<-ctx.Done()
-	all.Wait()
 }

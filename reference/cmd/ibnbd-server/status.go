@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/figures"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -83,18 +83,13 @@ func sessionStatusOf(sess *ibtrs.ServerSession, devices []ibnbd.OpenDevice) sess
 }
 
 func newHandler(s *ibnbd.Server) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, statusOf(s)) })
+	mux := serve.Handler(func() status { return statusOf(s) }, writeMetrics)
 	mux.HandleFunc("POST /disconnect", func(w http.ResponseWriter, q *http.Request) {
 		if err := disconnect(s, q.FormValue("session"), q.FormValue("path")); err != nil {
 			control.WriteError(w, err)
 			return
 		}
 		control.WriteJSON(w, statusOf(s))
-	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		writeMetrics(w, statusOf(s))
 	})
 	return mux
 }
@@ -144,17 +139,12 @@ func label(text string) string {
 
 var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// showStatus shows what the server that runs tells of itself.
-func showStatus(ctx context.Context, w io.Writer, o *options) error {
-	var st status
-	if err := control.Ask(ctx, o.control, http.MethodGet, "/status", &st); err != nil {
-		return fmt.Errorf("ask the server at %s: %w", o.control, err)
-	}
-	if o.json {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(st)
-	}
+// show shows what the server that runs tells of itself.
+func (o *options) show(ctx context.Context, w io.Writer) error {
+	return serve.Show(ctx, w, &o.serve, showStatus)
+}
+
+func showStatus(w io.Writer, st status) {
 	for _, a := range st.Listen {
 		fmt.Fprintf(w, "listening on %s\n", a)
 	}
@@ -163,7 +153,6 @@ func showStatus(ctx context.Context, w io.Writer, o *options) error {
 		fmt.Fprintln(w, b)
 	}
 	showSessions(w, st.Sessions)
-	return nil
 }
 
 func showSessions(w io.Writer, sessions []sessionStatus) {

@@ -9,18 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // options are what a person can choose.
 type options struct {
-	provider string
-	listen   []string
-	luns     []string
-	idExt    string
-	iocGUID  string
-	allow    []string
+	serve   serve.Options
+	luns    []string
+	idExt   string
+	iocGUID string
+	allow   []string
 
 	requestLimit  int
 	channelMemory string
@@ -32,12 +31,6 @@ type options struct {
 	probe         time.Duration
 	vanished      time.Duration
 	halfOpen      time.Duration
-
-	control string
-	metrics string
-	status  bool
-	json    bool
-	verbose bool
 }
 
 const long = `Lets initiators use memory, files and block devices as disks over SRP. Logical units get the numbers 0, 1 and so on, in the
@@ -58,24 +51,14 @@ const example = `  srp-target --listen 127.0.0.2 --lun disk0=mem:1G
   srp-target --status`
 
 func newCommand() *cobra.Command {
-	var o options
+	o := options{serve: serve.Options{Noun: "target"}}
 	c := &cobra.Command{
 		Use: "srp-target", Short: "Let initiators use disks over SRP", Long: long, Example: example, Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if o.status {
-				return showStatus(c.Context(), c.OutOrStdout(), &o)
-			}
-			if o.json {
-				return program.Usagef("--json does nothing without --status")
-			}
-			return run(c.Context(), c.ErrOrStderr(), &o)
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return o.serve.Do(c, o.run, o.show) },
 	}
+	o.serve.AddAddressFlags(c)
 	cfg := srp.DefaultTargetConfig()
 	f := c.Flags()
-	f.SortFlags = false
-	f.StringVar(&o.provider, "provider", provider.Default, "RDMA provider: soft or verbs")
-	f.StringArrayVarP(&o.listen, "listen", "l", nil, "local `ADDRESS[:PORT]` to listen on; may be given again")
 	f.StringArrayVar(&o.luns, "lun", nil, "`SERIAL=BACKEND` of a logical unit; may be given again")
 	f.StringVar(&o.idExt, "id-ext", "1", "identifier extension of the target port, in hexadecimal")
 	f.StringVar(&o.iocGUID, "ioc-guid", "1", "GUID of the target port, in hexadecimal")
@@ -90,10 +73,6 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.probe, "probe", cfg.Probe, "how often an idle initiator is probed; 0 for never")
 	f.DurationVar(&o.vanished, "probe-timeout", cfg.Vanished, "longest wait for the answer to a probe")
 	f.DurationVar(&o.halfOpen, "half-open-timeout", cfg.HalfOpen, "longest wait for an initiator to confirm its login")
-	f.StringVar(&o.control, "control", filepath.Join(program.RunDir(), "srp-target.sock"), "Unix `SOCKET` on which the target tells its status")
-	f.StringVar(&o.metrics, "metrics", "", "serve metrics for Prometheus on `unix:PATH` or a loopback ADDRESS:PORT")
-	f.BoolVar(&o.status, "status", false, "show the status of the target that runs, and end")
-	f.BoolVar(&o.json, "json", false, "with --status: as JSON")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "log more")
+	o.serve.AddStatusFlags(c, filepath.Join(program.RunDir(), "srp-target.sock"))
 	return c
 }

@@ -5,16 +5,13 @@ package main
 import (
 	"encoding/hex"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/reference/backend"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/address"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/provider"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
@@ -22,7 +19,7 @@ import (
 // plan is what the options mean, before anything is opened.
 type plan struct {
 	cfg    srp.TargetConfig // without devices
-	listen []netip.Addr
+	listen serve.Addresses
 	units  []unit
 	idExt  uint64
 	guid   uint64
@@ -38,10 +35,12 @@ type unit struct {
 // plan checks all options that can be checked without opening anything.
 func (o *options) plan() (*plan, error) {
 	p := &plan{cfg: srp.DefaultTargetConfig()}
-	if !provider.Known(o.provider) {
-		return nil, program.Usagef("--provider %q is none of %s", o.provider, strings.Join(provider.Names(), ", "))
+	var err error
+	if p.listen, err = o.serve.Plan(srp.DefaultTargetPort); err != nil {
+		return nil, err
 	}
-	for _, step := range []func(*plan) error{o.planListen, o.planPort, o.planUnits, o.planAccess, o.planLimits, o.planDoors} {
+	p.cfg.Listen = p.listen.Port
+	for _, step := range []func(*plan) error{o.planPort, o.planUnits, o.planAccess, o.planLimits} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -50,29 +49,6 @@ func (o *options) plan() (*plan, error) {
 		return nil, &program.UsageError{Err: err}
 	}
 	return p, nil
-}
-
-func (o *options) planListen(p *plan) error {
-	if len(o.listen) == 0 {
-		return program.Usagef("--listen is missing: no address to listen on")
-	}
-	port := uint16(0)
-	for _, text := range o.listen {
-		addr, err := address.ParsePort(text, srp.DefaultTargetPort)
-		if err != nil {
-			return program.Usagef("--listen %q: %w", text, err)
-		}
-		if port != 0 && port != addr.Port() {
-			return program.Usagef("--listen: ports %d and %d differ, all addresses must have the same", port, addr.Port())
-		}
-		if slices.Contains(p.listen, addr.Addr()) {
-			return program.Usagef("--listen %s is given twice", addr.Addr())
-		}
-		port = addr.Port()
-		p.listen = append(p.listen, addr.Addr())
-	}
-	p.cfg.Listen = port
-	return nil
 }
 
 func (o *options) planPort(p *plan) error {
@@ -141,45 +117,12 @@ func (o *options) planLimits(p *plan) error {
 	return nil
 }
 
-func (o *options) planDoors(*plan) error {
-	if err := control.CheckSocketPath(o.control); err != nil {
-		return program.Usagef("--control: %w", err)
-	}
-	if o.metrics == "" {
-		return nil
-	}
-	if err := control.CheckLocal(o.metrics); err != nil {
-		return program.Usagef("--metrics: %w", err)
-	}
-	return nil
-}
-
 // luns is the one set of units.
 func (p *plan) luns() *scsi.LUNs {
 	for _, l := range p.cfg.Access {
 		return l
 	}
 	return p.cfg.Everybody
-}
-
-// openDevices opens the RDMA devices to listen on.
-func (p *plan) openDevices(name string) error {
-	for _, addr := range p.listen {
-		dev, err := provider.Open(name, addr)
-		if err != nil {
-			return errors.Join(err, p.closeDevices())
-		}
-		p.cfg.Devices = append(p.cfg.Devices, dev)
-	}
-	return nil
-}
-
-func (p *plan) closeDevices() error {
-	var errs []error
-	for _, d := range p.cfg.Devices {
-		errs = append(errs, d.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // openUnits opens the backends, and makes logical units of them.

@@ -4,14 +4,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/serve"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
@@ -57,16 +55,6 @@ func statusOf(t *srp.Target, p *plan) status {
 	return st
 }
 
-func newHandler(t *srp.Target, p *plan) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { control.WriteJSON(w, statusOf(t, p)) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-		writeMetrics(w, statusOf(t, p))
-	})
-	return mux
-}
-
 // writeMetrics writes the text format of Prometheus.
 func writeMetrics(w io.Writer, st status) {
 	fmt.Fprintf(w, "# TYPE srp_target_initiators gauge\nsrp_target_initiators %d\n", len(st.Initiators))
@@ -88,17 +76,12 @@ func writeMetrics(w io.Writer, st status) {
 	}
 }
 
-// showStatus shows what the target that runs tells of itself.
-func showStatus(ctx context.Context, w io.Writer, o *options) error {
-	var st status
-	if err := control.Ask(ctx, o.control, http.MethodGet, "/status", &st); err != nil {
-		return fmt.Errorf("ask the target at %s: %w", o.control, err)
-	}
-	if o.json {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(st)
-	}
+// show shows what the target that runs tells of itself.
+func (o *options) show(ctx context.Context, w io.Writer) error {
+	return serve.Show(ctx, w, &o.serve, showStatus)
+}
+
+func showStatus(w io.Writer, st status) {
 	fmt.Fprintf(w, "target port %s\n", st.Port)
 	for _, a := range st.Listen {
 		fmt.Fprintf(w, "listening on %s\n", a)
@@ -118,5 +101,4 @@ func showStatus(ctx context.Context, w io.Writer, o *options) error {
 		t.SetStyle(table.StyleLight)
 		fmt.Fprintln(w, t.Render())
 	}
-	return nil
 }
