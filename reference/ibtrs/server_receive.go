@@ -92,12 +92,18 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 	switch {
 	case !p.server.cfg.KeyRefresh:
 		return p.begun(r)
-	case p.server.cfg.Rules.KeepChunkKey:
+	case p.keepsKey(r.chunk):
 		r.key = p.windows[r.chunk].Key()
 		return p.begun(r)
 	}
 	p.renewKey(c, r)
 	return nil
+}
+
+// keepsKey reports whether a chunk keeps its key, against the rules.
+func (p *ServerPath) keepsKey(chunk uint32) bool {
+	rules := &p.server.cfg.Rules
+	return rules.KeepChunkKey || rules.LastKeyStays && int(chunk) == len(p.requests)-1
 }
 
 // renewKey has the request's chunk get a new key, and by that takes the old one back (Clause IBTRS-INV-005); the client hears of

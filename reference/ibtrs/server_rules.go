@@ -42,6 +42,7 @@ type ServerRules struct {
 	AlwaysInvalidated bool // takes the key of every read back, asked or not
 	DataOnError       bool // writes the data of a failed read
 	ResponseFirst     bool // responds, then writes the data
+	LastKeyStays      bool // with key refresh: keeps the key of the last chunk, as KeepChunkKey does that of all
 	KeepChunkKey      bool // with key refresh: never takes a chunk's key back, and tells the old one
 	StaleLongKey      bool // with key refresh: tells the old key after a long write
 	WrongResponseForm bool // answers in the form of the other key mode

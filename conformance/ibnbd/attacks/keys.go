@@ -42,7 +42,8 @@ func oneChunk(ctx context.Context, t *tester.Tester) error {
 	return nil
 }
 
-// oldKey uses a key that has been taken back by the request before.
+// oldKey looks for a key that is the same after a request, in every chunk and over many requests in one, and then uses one that has
+// been taken back.
 func oldKey(ctx context.Context, t *tester.Tester) error {
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
@@ -51,14 +52,26 @@ func oldKey(ctx context.Context, t *tester.Tester) error {
 	if !p.KeyRefresh() {
 		return fmt.Errorf("%w: it keeps its keys", ErrInapplicable)
 	}
-	old := p.Chunks[0].RKey
-	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, readSize); err != nil {
-		return err
+	const again = 20 // requests in the first chunk
+	var old uint32
+	for i := range again + min(uint32(p.Geometry.QueueDepth), mostRequests) {
+		chunk := uint32(0)
+		if i >= again {
+			chunk = i - again
+		}
+		old = p.Chunks[chunk].RKey
+		if _, err := p.Call(ctx, p.ToChunk(readOf(p, opened.DeviceID, 0, readSize), chunk), readSize); err != nil {
+			return err
+		}
+		if p.Chunks[chunk].RKey == old {
+			return tester.Broken("IBTRS-INV-005", "the key %#x of chunk %d is the same after a request", old, chunk)
+		}
 	}
-	if p.Chunks[0].RKey == old {
-		return tester.Broken("IBTRS-INV-005", "the key %#x of chunk 0 is the same after a request", old)
-	}
-	return withKey(ctx, "IBTRS-INV-005", p, opened.DeviceID, old)
+	last := min(uint32(p.Geometry.QueueDepth), mostRequests) - 1
+	r := p.ToChunk(readOf(p, opened.DeviceID, 0, readSize), last)
+	r.Key = old
+	_, err = p.Do(ctx, r)
+	return brokenOff(ctx, "IBTRS-INV-005", p, err)
 }
 
 func wrongKey(ctx context.Context, t *tester.Tester) error {

@@ -300,6 +300,7 @@ func volume() []Attack {
 		{Name: "random sequences of sessions, paths, devices and I/O", Does: Writes, Clauses: sequenceClauses, Run: sequences},
 		{Name: "operations of each size in all pairs with flags, place, device, path and chunk", Does: Writes, Clauses: []string{exactly, discards.clause, zeroings.clause}, Run: pairs},
 		{Name: "write zeroes and discards with the flag FUA", Does: Writes, Clauses: []string{zeroings.clause}, Instead: SurvivalWarning, Run: fuaBesideRanges},
+		{Name: "device paths that are almost the same", Does: Writes, Clauses: []string{"IBNBD-OPEN-003", "IBNBD-OPEN-016"}, Run: namesBeside},
 		{Name: "session names that are almost the same", Clauses: []string{otherNames}, Run: similarNames},
 		{Name: "writes and reads of sizes up to the largest between other blocks", Does: Writes, Clauses: append([]string{largestWorks}, clauses...), Run: upToLargest},
 	}

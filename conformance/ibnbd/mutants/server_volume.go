@@ -87,6 +87,13 @@ func volume() []row {
 				ioSize.set(w.header, 0)
 			}
 		})),
+		server("keeps-the-last-key", "never takes back the key of the last chunk", "IBTRS-INV-005",
+			func(b *brokenServer) { b.rules().LastKeyStays = true }),
+		server("devices-without-case", "finds devices by their names in capitals, too", "IBNBD-OPEN-003", misreads(func(w *request) {
+			if w.is(ibnbd.TypeOpen) {
+				copy(w.header[openDevicePath.Offset:openDevicePath.End()], bytes.ToLower(w.header[openDevicePath.Offset:openDevicePath.End()]))
+			}
+		})),
 		server("drops-empty-writes", "does not answer an operation on no bytes", "IBNBD-IO-024", dropsEmpty),
 	}
 }
