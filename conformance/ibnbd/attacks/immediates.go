@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -95,6 +96,9 @@ func lastChunk(ctx context.Context, t *tester.Tester) error {
 	return succeeded("IBTRS-IMM-013", err)
 }
 
+// acknowledgeTime is how long the acknowledge of a heartbeat may take: half an interval, whatever patience other answers have.
+var acknowledgeTime = ibtrs.DefaultTimers.HeartbeatInterval / 2
+
 // heartbeat sends one on a connection, and waits for its acknowledge on connection 0.
 func heartbeat(ctx context.Context, t *tester.Tester, cid uint16) error {
 	clause := "IBTRS-HB-002"
@@ -108,11 +112,15 @@ func heartbeat(ctx context.Context, t *tester.Tester, cid uint16) error {
 	if err := p.Conns[cid].SendImmediate(ibtrs.Heartbeat); err != nil {
 		return err
 	}
+	sent := time.Now()
 	for {
 		m, err := p.Conns[0].Receive(ctx)
+		took := time.Since(sent).Round(time.Millisecond)
 		switch {
 		case err != nil:
 			return tester.Broken(clause, "%s, the heartbeat must be acknowledged", tester.Outcome(err))
+		case m.Imm == ibtrs.HeartbeatAck && took > acknowledgeTime:
+			return tester.Broken(clause, "acknowledged after %s, it must be within %s", took, acknowledgeTime)
 		case m.Imm == ibtrs.HeartbeatAck:
 			return nil
 		case m.Imm != ibtrs.Heartbeat: // the target's own may come at any time

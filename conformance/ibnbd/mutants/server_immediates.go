@@ -3,6 +3,8 @@
 package mutants
 
 import (
+	"time"
+
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -61,6 +63,15 @@ func immediates() []row {
 		}),
 		server("no-heartbeat-ack", "acknowledges no heartbeat", "IBTRS-HB-002",
 			func(b *brokenServer) { b.rules().NoHeartbeatAck = true }),
+		server("late-heartbeat-ack", "acknowledges a heartbeat after more than half an interval", "IBTRS-HB-002",
+			func(b *brokenServer) {
+				b.rules().EditHeartbeat = func(_ *ibtrs.ServerPath, imm ibtrs.Immediate) (ibtrs.Immediate, bool) {
+					if imm == ibtrs.HeartbeatAck {
+						<-time.After(ibtrs.DefaultTimers.HeartbeatInterval/2 + 200*time.Millisecond)
+					}
+					return imm, true
+				}
+			}),
 		server("no-heartbeat-ack-elsewhere", "acknowledges no heartbeat that comes on a connection for I/O", "IBTRS-HB-012",
 			func(b *brokenServer) { deafElsewhere(b.filter, toService) }),
 	}
