@@ -101,7 +101,7 @@ func readAccepts(ctx context.Context, t *tester.Tester) error {
 		a := c.Accept
 		switch {
 		case a.Errno != 0 || a.Version>>8 != ibtrs.Version>>8:
-			return tester.Broken("IBTRS-CONN-015", "connection %d was accepted with version %#x and errno %d", cid, a.Version, a.Errno)
+			return tester.Broken("IBTRS-CONN-015", "connection %d was accepted with version %#x and errno %s", cid, a.Version, ibtrs.Errno(max(int32(a.Errno), -int32(a.Errno))))
 		case a.QueueDepth != first.QueueDepth || a.MaxIOSize != first.MaxIOSize || a.MaxHeaderSize != first.MaxHeaderSize:
 			return tester.Broken("IBTRS-CONN-016", "connection %d was accepted with %+v, connection 0 with %+v", cid, a, first)
 		case a.Reserved != [36]byte{}:

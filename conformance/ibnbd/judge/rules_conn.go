@@ -49,7 +49,7 @@ var connRules = []rule{
 	{"IBTRS-CONN-015", on(audit.ConnectionReply), func(e *Event, r *audit.Ruling) {
 		a := e.ConnResponse
 		if !r.Kept(e.ParseError == nil && a.Errno == 0) {
-			r.Breaks("accept with magic %#04x, version %#04x, errno %d", a.Magic, a.Version, a.Errno)
+			r.Breaks("accept with magic %#04x, version %#04x, errno %s", a.Magic, a.Version, errnoOf(a))
 		}
 	}},
 	{"IBTRS-CONN-016", on(audit.ConnectionReply), ofAccept(func(e *Event, r *audit.Ruling) {

@@ -107,7 +107,15 @@ func (e *Event) rejectText() string {
 	if e.RejectReason != roce.RejConsumer || e.ParseError != nil {
 		return e.Plain()
 	}
-	return fmt.Sprintf("%s, errno %d (%v)", e.Plain(), e.ConnResponse.Errno, e.ConnResponse.Rejection())
+	return fmt.Sprintf("%s, errno %s", e.Plain(), errnoOf(e.ConnResponse))
+}
+
+// errnoOf is the name of the error number of a response to a connection request, and the number itself where it names no error.
+func errnoOf(r ibtrs.ConnResponse) string {
+	if r.Errno < 0 {
+		return r.Rejection().String()
+	}
+	return fmt.Sprint(r.Errno)
 }
 
 // text describes a request without its answer.
@@ -172,7 +180,7 @@ func status(e ibtrs.Errno) string {
 	if e == 0 {
 		return "0"
 	}
-	return fmt.Sprintf("-%d (%v)", uint16(e), e)
+	return e.String()
 }
 
 func (e *Event) beatText() string {

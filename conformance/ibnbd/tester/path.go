@@ -34,7 +34,12 @@ type RejectError struct {
 }
 
 // Error names the number.
-func (e *RejectError) Error() string { return fmt.Sprintf("rejected with %s: %v", e.Errno, e.Err) }
+func (e *RejectError) Error() string {
+	if e.Errno == 0 {
+		return fmt.Sprintf("rejected without an error number: %v", e.Err)
+	}
+	return fmt.Sprintf("rejected with %s: %v", e.Errno, e.Err)
+}
 
 // Unwrap gives what the RDMA device said.
 func (e *RejectError) Unwrap() error { return e.Err }
