@@ -14,7 +14,7 @@ import (
 // Standard is the catalogue of all protocols as a document. The error says which baseline is broken.
 func Standard() (standard.Document, error) {
 	d := standard.Document{
-		Head: fmt.Sprintf(standardHead, clauses.Edition), Terms: standardTerms, Reading: standardReading,
+		Head: fmt.Sprintf(standardHead, clauses.Edition), Terms: standardTerms, Reading: standardReading + standardSession,
 		Catalogue: Catalogue(), Mutants: Mutants().ByClause(),
 	}
 	for _, p := range Protocols() {

@@ -10,7 +10,7 @@ import (
 
 // Edition is the number of this edition of the catalogue as a standard. The first number grows when an implementation that kept
 // all clauses may break one, the second with every other change of what a clause says.
-const Edition = "1.0"
+const Edition = "2.0"
 
 // Withdrawal says what became of a clause that is no longer one. Its id is never given out again.
 type Withdrawal struct {

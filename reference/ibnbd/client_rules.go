@@ -20,6 +20,7 @@ type ClientRules struct {
 	FlushAsWrite       bool // sends flushes as transport writes
 	NoLimits           bool // ignores the limits of OPEN_RSP
 	WriteZeroesAnyway  bool // sends write-zeroes whatever the profile
+	KeepLateOpen       bool // does not close what was opened for a device that was unmapped meanwhile
 	NoClose            bool // never sends CLOSE
 	TrustUnclearedByte bool // believes byte 45 of a reply that was not cleared
 }

@@ -140,7 +140,7 @@ func (d *Device) open(ctx context.Context, epoch uint64) error {
 	began := c.begin(func() {
 		opened, err := d.sendOpen(c.ctx, epoch)
 		c.gate.endOpen()
-		if err != nil && opened != nil {
+		if err != nil && opened != nil && !(c.cfg.Rules.KeepLateOpen && errors.Is(err, ibtrs.ENODEV)) {
 			d.takeBack(opened)
 		}
 		d.controls(-1)

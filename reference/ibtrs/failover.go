@@ -4,7 +4,7 @@ package ibtrs
 
 // failover deals with the requests that a lost build had in flight, in the order of their permits, as far as they are
 // chosen: each goes to another path with the same permit, header and data (Clause IBTRS-PATH-012), or fails if there is
-// none (Clause IBTRS-PATH-013). One that was given up goes nowhere (Clause IBNBD-FAIL-029). The build is drained, so no
+// none (Clause IBNBD-FAIL-006). One that was given up goes nowhere (Clause IBNBD-FAIL-029). The build is drained, so no
 // response can come any more.
 func (b *build) failover(chosen func(*slot) bool) {
 	if b.chunks == nil {

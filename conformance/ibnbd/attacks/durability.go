@@ -23,13 +23,15 @@ type Durability struct {
 
 	flags uint32 // of each write that must last, beside others
 	flush bool   // they last by a flush
+	file  bool   // they last because the device is opened in file mode
 }
 
 // Durabilities are all of them.
 func Durabilities() []Durability {
 	return []Durability{
-		{"what was flushed is there after a crash of the target", []string{"IBNBD-FAIL-018", "IBNBD-IO-004"}, 0, true},
-		{"what was written with FUA is there after a crash of the target", []string{"IBNBD-IO-009"}, ibnbd.FlagFUA, false},
+		{"what was flushed is there after a crash of the target", []string{"IBNBD-FAIL-018", "IBNBD-IO-004"}, 0, true, false},
+		{"what was written with FUA is there after a crash of the target", []string{"IBNBD-IO-009"}, ibnbd.FlagFUA, false, false},
+		{"what was written in file mode is there after a crash of the target", []string{"IBNBD-IO-030"}, 0, false, true},
 	}
 }
 
@@ -49,6 +51,9 @@ type Crash struct {
 // Endure writes what must last, then as control what need not, lets the target crash, and looks for both. The error of a broken
 // clause is a *tester.Violation. What has lasted is proof only if the control was lost.
 func (d Durability) Endure(ctx context.Context, target tester.Target, crash Crash) error {
+	if d.file {
+		return d.endureInFileMode(ctx, target, crash)
+	}
 	control := rand.Uint64() // another one in each run, so that nothing of an earlier run is taken for it
 	written, err := d.before(ctx, target, control, crash.Happens)
 	if err != nil {

@@ -4,10 +4,13 @@ package attacks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -54,8 +57,10 @@ func opening() []Attack {
 		Attack{Name: "OPEN with an unknown access mode", Does: Writes, Clauses: []string{"IBNBD-OPEN-012"}, Run: badAccess},
 		Attack{Name: "OPEN with any byte as I/O mode", Clauses: []string{"IBNBD-COMPAT-005"}, Run: anyIOMode},
 		Attack{Name: "second OPEN of a device in a session", Does: Writes, Clauses: []string{"IBNBD-OPEN-013"}, Run: openTwice},
+		Attack{Name: "second OPEN of a device in a session, with more access", Does: Writes, Clauses: []string{"IBNBD-OPEN-033"}, Run: openForMore},
+		Attack{Name: "OPEN in each I/O mode", Clauses: []string{"IBNBD-OPEN-035"}, Run: eachIOMode},
 		Attack{Name: "CLOSE of devices that nobody opened", Clauses: []string{"IBNBD-OPEN-022"}, Run: closeUnknown},
-		Attack{Name: "I/O and CLOSE with the device id of another session", Clauses: []string{"IBNBD-IO-002", "IBNBD-OPEN-022"}, Run: foreignDevice},
+		Attack{Name: "I/O and CLOSE with the device id of another session", Clauses: []string{"IBNBD-IO-002", "IBNBD-OPEN-022", "IBNBD-OPEN-032"}, Run: foreignDevice},
 		Attack{Name: "OPEN for writing of a device that another session writes", Does: Writes, Clauses: []string{"IBNBD-OPEN-007"}, Run: secondWriter},
 	)
 }
@@ -128,6 +133,80 @@ func openTwice(ctx context.Context, t *tester.Tester) error {
 	return nil
 }
 
+// Reasons why a target cannot be asked how it opens.
+var (
+	errWritesAnyway error = &finding.Undecided{
+		Reason: verdict.NotSeen, Text: "the target writes through a mapping that was opened read-only, so that no OPEN can give more (IBNBD-IO-015)",
+	}
+	errInOtherMode error = &finding.Undecided{Reason: verdict.NoDevice, Text: "somebody has the export open in the other I/O mode"}
+)
+
+// openForMore opens a device for reading, and then for writing in the same session. The target may refuse that.
+func openForMore(ctx context.Context, t *tester.Tester) error {
+	export := t.Target().Exports[0]
+	p, first, err := t.NewSession().Ready(ctx, export, ibnbd.ReadOnly)
+	if err != nil {
+		return err
+	}
+	content, err := p.ReadAt(ctx, first.DeviceID, 0, readSize)
+	if err != nil {
+		return err
+	}
+	if err := p.WriteAt(ctx, first.DeviceID, 0, content); err == nil {
+		return errWritesAnyway
+	}
+	again, err := p.Open(ctx, export, ibnbd.ReadWrite)
+	if err != nil {
+		return nil
+	}
+	for _, id := range []uint32{first.DeviceID, again.DeviceID} {
+		if err := p.WriteAt(ctx, id, 0, content); err == nil {
+			return tester.Broken("IBNBD-OPEN-033", "device %d was opened for reading, then again for writing, and can be written to", id)
+		}
+	}
+	return nil
+}
+
+// eachIOMode opens a device in both I/O modes, one after the other, and looks which one is in use.
+func eachIOMode(ctx context.Context, t *tester.Tester) error {
+	for _, mode := range []ibnbd.IOMode{ibnbd.FileIO, ibnbd.BlockIO} {
+		p, opened, err := openFreeIn(ctx, t, mode, ibnbd.ReadOnly)
+		if err != nil {
+			return err
+		}
+		if opened.IOMode != mode {
+			return tester.Broken("IBNBD-OPEN-035", "asked for %s, the target says that %s is in use", mode, opened.IOMode)
+		}
+		if err := p.CloseDevice(ctx, opened.DeviceID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openIn opens the device in an I/O mode, in a session of its own that has agreed on having them.
+func openIn(ctx context.Context, t *tester.Tester, mode ibnbd.IOMode, access ibnbd.AccessMode) (*tester.Path, ibnbd.OpenResponse, error) {
+	p, err := agree(ctx, t, ibnbd.FeatureIOMode)
+	if err != nil {
+		return nil, ibnbd.OpenResponse{}, err
+	}
+	request, err := ibnbd.NewOpenRequest(t.Target().Exports[0], access, mode)
+	if err != nil {
+		return nil, ibnbd.OpenResponse{}, err
+	}
+	opened, err := p.OpenRaw(ctx, tester.Marshal(request))
+	return p, opened, err
+}
+
+// openFreeIn is openIn of an export that nobody else may have open.
+func openFreeIn(ctx context.Context, t *tester.Tester, mode ibnbd.IOMode, access ibnbd.AccessMode) (*tester.Path, ibnbd.OpenResponse, error) {
+	p, opened, err := openIn(ctx, t, mode, access)
+	if errors.Is(err, ibtrs.EPERM) {
+		return nil, opened, fmt.Errorf("%w: %w", errInOtherMode, err)
+	}
+	return p, opened, err
+}
+
 func closeUnknown(ctx context.Context, t *tester.Tester) error {
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
@@ -153,6 +232,9 @@ func foreignDevice(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	_, err = p.ReadAt(ctx, opened.DeviceID, 0, readSize)
+	if err == nil {
+		return tester.Broken("IBNBD-OPEN-032", "a session reads from the device of another")
+	}
 	if err := answered("IBNBD-IO-002", err, ibtrs.ENOTCONN); err != nil {
 		return err
 	}

@@ -245,22 +245,11 @@ func marker(ctx context.Context, t *tester.Tester) error {
 
 // bothIOModes opens a device for block I/O, and then for file I/O.
 func bothIOModes(ctx context.Context, t *tester.Tester) error {
-	open := func(mode ibnbd.IOMode) error {
-		p, err := agree(ctx, t, ibnbd.FeatureIOMode)
-		if err != nil {
-			return err
-		}
-		request, err := ibnbd.NewOpenRequest(t.Target().Exports[0], ibnbd.ReadOnly, mode)
-		if err != nil {
-			return err
-		}
-		_, err = p.OpenRaw(ctx, tester.Marshal(request))
+	if _, _, err := openIn(ctx, t, ibnbd.BlockIO, ibnbd.ReadOnly); err != nil {
 		return err
 	}
-	if err := open(ibnbd.BlockIO); err != nil {
-		return err
-	}
-	return answered("IBNBD-OPEN-025", open(ibnbd.FileIO), ibtrs.EPERM)
+	_, _, err := openIn(ctx, t, ibnbd.FileIO, ibnbd.ReadOnly)
+	return answered("IBNBD-OPEN-025", err, ibtrs.EPERM)
 }
 
 // agree connects a session and agrees on features.

@@ -5,6 +5,7 @@ package judge
 import (
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
@@ -26,7 +27,7 @@ func (t *follower) takeBlockAnswer(s *Session, r *Request, a *Response) {
 			s.agreement = ibnbd.Agreed(response, ibnbd.AllFeatures)
 		}
 	case ibnbd.TypeOpen:
-		s.learnDevice(r, a, t.Now())
+		s.learnDevice(r, a, t.Now(), t.Seq())
 	case ibnbd.TypeClose:
 		if m, err := ibnbd.ParseCloseRequest(r.Header); err == nil {
 			s.closeDevice(m.DeviceID, t.Now())
@@ -67,7 +68,7 @@ func (s *Session) forgetVoid() {
 
 const maxDevices = 4096
 
-func (s *Session) learnDevice(r *Request, a *Response, at time.Time) {
+func (s *Session) learnDevice(r *Request, a *Response, at time.Time, seq uint64) {
 	response, _ := ibnbd.ParseOpenResponse(a.Body)
 	if response.Type != ibnbd.TypeOpenResponse {
 		return
@@ -75,7 +76,7 @@ func (s *Session) learnDevice(r *Request, a *Response, at time.Time) {
 	if len(s.devices) >= maxDevices && s.devices[response.DeviceID] == nil {
 		return
 	}
-	d := &Device{ID: response.DeviceID, Response: response, at: at}
+	d := &Device{ID: response.DeviceID, Response: response, at: at, seq: seq, from: r.lane.conn.Flow(audit.Target)}
 	s.opens++
 	if open, err := ibnbd.ParseOpenRequest(r.Header); err == nil {
 		d.Path, d.Access = open.DevicePath.String(), open.AccessMode

@@ -58,6 +58,7 @@ type Event struct {
 	ghost      *audit.Suspicion // of a response, that it answers nothing: dropped if its request comes after it
 	prior      *build           // the build that a connection request replaces
 	otherGroup *Session         // that had the path's UUID before
+	formerName string           // of an INFO request: the name that the session had before it; "" if none was seen
 	namesake   *Session         // of an INFO request: the same initiator has this session of the same name, which is up
 }
 

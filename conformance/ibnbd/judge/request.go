@@ -151,7 +151,7 @@ func (t *follower) takeInfo(f *audit.Flow, l *lane, m *audit.Message) {
 		info, err := ibtrs.ParseInfoRequest(m.Data)
 		e.InfoRequest, e.ParseError = info, err
 		if !m.HeadMissing && len(m.Data) >= ibtrs.InfoRequestSize && info.SessionName.Terminated() {
-			s.Name = info.SessionName.String()
+			e.formerName, s.Name = s.Name, info.SessionName.String()
 			e.namesake = t.namesake(s, b.path)
 		}
 		t.Emit(e.Event)

@@ -30,7 +30,8 @@ const aboutFirstPath = "IBTRS-CONN-013"
 var acrossPaths = map[string]bool{
 	aboutFirstPath: true, "IBTRS-CONN-028": true, "IBTRS-CONN-049": true, "IBTRS-INFO-013": true, "IBTRS-IMM-003": true,
 	"IBTRS-PATH-012": true, "IBTRS-MP-002": true, "IBTRS-MP-003": true, "IBTRS-MP-004": true,
-	"IBNBD-MSG-001": true, "IBNBD-FAIL-002": true, "IBNBD-OPEN-014": true, "IBNBD-OPEN-020": true,
+	"IBTRS-CONN-061": true, "IBNBD-OPEN-032": true,
+	"IBNBD-MSG-001": true, "IBNBD-MSG-020": true, "IBNBD-FAIL-002": true, "IBNBD-OPEN-014": true, "IBNBD-OPEN-020": true,
 	"IBNBD-SYSFS-035": true, "IBNBD-SYSFS-036": true,
 }
 

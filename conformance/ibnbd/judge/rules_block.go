@@ -3,6 +3,7 @@
 package judge
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -46,6 +47,30 @@ var blockRules = []rule{
 			}
 		}
 	})},
+	{"IBNBD-IO-027", on(RequestSent), ofIO(checkLimits)},
+	{"IBNBD-IO-031", on(RequestSent), ofIO(func(e *Event, r *audit.Ruling) {
+		d, known := e.Session.Device(e.Request.IO.DeviceID)
+		if limit := uint64(0); known && !d.void && !d.closed && d.Response.MaxHWSectors > 0 && e.Request.DataLen > 0 {
+			limit = uint64(d.Response.MaxHWSectors) * ibnbd.SectorSize
+			if !r.Kept(uint64(e.Request.DataLen) <= limit) {
+				r.Breaks("request has %d bytes of data, OPEN_RSP allows %d", e.Request.DataLen, limit)
+			}
+		}
+	})},
+	{"IBNBD-OPEN-032", on(InfoRequest), func(e *Event, r *audit.Ruling) {
+		if e.Session == nil || e.formerName == "" {
+			return
+		}
+		for _, p := range e.Session.paths {
+			if p == e.Path || !p.Connected() {
+				continue
+			}
+			if !r.Kept(e.formerName == e.Session.Name) {
+				r.Breaks("a path of session %q brings the name %q", e.formerName, e.Session.Name)
+			}
+			return
+		}
+	}},
 	{"IBNBD-FAIL-002", on(RequestSent), ofIO(checkDeviceID)},
 	{"IBNBD-COMPAT-009", on(RequestSent), ofIO(func(e *Event, r *audit.Ruling) {
 		q, s := e.Request, e.Session
@@ -114,6 +139,31 @@ func checkRefusedDevice(e *Event, r *audit.Ruling) {
 	if !r.Kept(e.Request.MessageType == ibnbd.TypeClose) {
 		r.Breaks("device %d is used, although its logical block size is 0", id)
 	}
+}
+
+// checkLimits: operations without data are no longer than OPEN_RSP allows; 0 allows none.
+func checkLimits(e *Event, r *audit.Ruling) {
+	q, s := e.Request, e.Session
+	d, known := s.Device(q.IO.DeviceID)
+	if !known || d.void || d.closed || !s.hasAgreement {
+		return
+	}
+	limit, size := uint64(0), uint64(q.IO.Size)
+	switch op := q.IO.Op(); {
+	case op == ibnbd.OpDiscard:
+		limit = uint64(d.Response.MaxDiscardSectors) * ibnbd.SectorSize
+	case op == ibnbd.OpWriteZeroes && q.DataLen == 0 && s.agreement.Version > 1: // IBNBD-COMPAT-009
+		limit = uint64(d.Response.MaxWriteZeroesSectors) * ibnbd.SectorSize
+	case op == ibnbd.OpSecureErase && d.Response.SecureErase != 0:
+		limit = math.MaxUint64
+	case op != ibnbd.OpSecureErase:
+		return
+	}
+	if size <= limit && limit > 0 {
+		r.Holds()
+		return
+	}
+	r.BreaksUnlessMissed([]audit.Stream{d.from}, d.seq, "%v of %d bytes, OPEN_RSP allows %d", q.IO.Op(), size, limit)
 }
 
 func checkTransferred(e *Event, r *audit.Ruling) {

@@ -30,7 +30,7 @@ var connRules = []rule{
 			r.Breaks("version of the connection request is %#04x", e.ConnRequest.Version)
 		}
 	})},
-	{"IBTRS-CONN-008", on(audit.ConnectionRequest), ofPath(checkConnectionOrder)},
+	{"IBTRS-CONN-008", on(audit.ConnectionRequest), ofPath(checkFirstConnection)},
 	{"IBTRS-CONN-009", on(audit.ConnectionRequest), ofPath(checkSameBuild)},
 	{"IBTRS-CONN-010", on(audit.ConnectionRequest), ofRequest(func(e *Event, r *audit.Ruling) {
 		n := e.ConnRequest.ConnectionCount
@@ -122,6 +122,16 @@ var connRules = []rule{
 		}
 	}},
 	{"IBTRS-CONN-049", on(RequestSent, PathDown), checkFailedOpen},
+	{"IBTRS-CONN-058", on(audit.ConnectionRequest), ofPath(func(e *Event, r *audit.Ruling) {
+		if !e.HasPrevious || e.ConnRequest.CID != 0 || !e.prior.connected {
+			return
+		}
+		if !r.Kept(e.ConnRequest.FirstConnection&ibtrs.FirstConnection != 0) {
+			r.Breaks("a path that was connected is asked for again without the first-connection flag")
+		}
+	})},
+	{"IBTRS-CONN-059", on(audit.ConnectionRequest), ofPath(checkConnectionOrder)},
+	{"IBTRS-CONN-061", on(audit.ConnectionReply), ofPath(ofAccept(checkSameDepth))},
 }
 
 // ofRequest lets only connection requests pass that are long enough to be read.
@@ -176,6 +186,37 @@ func checkPrivateLength(e *Event, r *audit.Ruling) {
 	}
 }
 
+// checkFirstConnection sees to it that connection 0 is the first of its path that is asked for.
+func checkFirstConnection(e *Event, r *audit.Ruling) {
+	b, cid := e.build, e.ConnRequest.CID
+	switch {
+	case sameBuildOtherwise(e) || e.otherGroup != nil: // as in checkConnectionOrder
+	case b.first.CID == 0:
+		r.Holds()
+	case cid == 0:
+		r.BreaksIfClean(b.startSeq, "connection 0 is asked for after connection %d", b.first.CID)
+	case b.first.CID == cid && b.lastCID == -1:
+		r.BreaksIfSawAll("the build of the path begins with connection %d", cid)
+	}
+}
+
+// checkSameDepth: the paths of a session, which share its permits, have one queue depth.
+func checkSameDepth(e *Event, r *audit.Ruling) {
+	if e.CID() != 0 {
+		return // IBTRS-CONN-016
+	}
+	for _, p := range e.Session.paths {
+		if p == e.Path || !p.Connected() || !p.build.hasAccept {
+			continue
+		}
+		depth, other := e.ConnResponse.QueueDepth, p.build.accept.QueueDepth
+		if !r.Kept(depth == other) {
+			r.Breaks("accept says depth %d, that of %s says %d", depth, p, other)
+		}
+		return
+	}
+}
+
 // checkConnectionOrder sees to it that connections are asked for in ascending order, each after the one before was
 // accepted.
 func checkConnectionOrder(e *Event, r *audit.Ruling) {
@@ -194,8 +235,7 @@ func checkConnectionOrder(e *Event, r *audit.Ruling) {
 		return // asked for again after a refusal
 	case cid == b.lastCID+1 && previous != nil:
 		breaksUnlessManagementMissed(e, r, previous.conn.RequestSeq(), "connection %d is asked for before connection %d was accepted", cid, cid-1)
-	case b.lastCID == -1:
-		r.BreaksIfSawAll("the build of the path begins with connection %d", cid)
+	case b.lastCID == -1: // IBTRS-CONN-008
 	default:
 		r.BreaksIfClean(b.startSeq, "connection %d is asked for after connection %d", cid, b.lastCID)
 	}

@@ -144,6 +144,20 @@ var ioRules = []rule{
 	{"IBTRS-IO-028", on(RequestSent), checkMaxIO},
 	{"IBTRS-IO-029", on(RequestAnswered, audit.ReceiverNotReady), checkLongRun},
 	{"IBTRS-IO-033", on(RequestAnswered, audit.ReceiverNotReady), checkReceives},
+	{"IBTRS-IO-040", on(RequestSent), func(e *Event, r *audit.Ruling) {
+		q := e.Request
+		g, known := e.Session.Geometry()
+		if !known || !q.Parsed || q.Incomplete {
+			return
+		}
+		room := q.HeaderLen + ibtrs.WriteMessageSize
+		if q.Direction == ibtrs.Read {
+			room = q.HeaderLen + ibtrs.ReadMessageSize + q.Count*ibtrs.DescriptorSize
+		}
+		if !r.Kept(room <= int(g.MaxHeaderSize)) {
+			r.Breaks("user header and message have %d bytes, the maximum is %d", room, g.MaxHeaderSize)
+		}
+	}},
 }
 
 // breaksUnlessGivenUp blames an initiator for a permit that it has used on two paths at once, unless it had given one of them up,
@@ -290,10 +304,21 @@ func inDevice(e *Event) bool {
 func checkMaxIO(e *Event, r *audit.Ruling) {
 	q := e.Request
 	if g, known := e.Session.Geometry(); known && q.Parsed && !q.Incomplete && q.ChunkKnown {
-		if !r.Kept(q.DataLen <= int(g.MaxIOSize)) {
-			r.Breaks("request has %d bytes of data, the maximum is %d", q.DataLen, g.MaxIOSize)
+		limit := e.Session.smallestIO(g.MaxIOSize)
+		if !r.Kept(q.DataLen <= int(limit)) {
+			r.Breaks("request has %d bytes of data, the maximum is %d", q.DataLen, limit)
 		}
 	}
+}
+
+// smallestIO is what every connected path of the session takes, as a request may have to be sent again on any.
+func (s *Session) smallestIO(size uint32) uint32 {
+	for _, p := range s.paths {
+		if p.Connected() && p.build.hasAccept {
+			size = min(size, p.build.accept.MaxIOSize)
+		}
+	}
+	return size
 }
 
 const million = 1_000_000

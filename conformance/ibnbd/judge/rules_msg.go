@@ -26,7 +26,11 @@ const (
 
 // msgRules judge the form of block messages.
 var msgRules = []rule{
-	{"IBNBD-MSG-001", on(RequestSent), checkSessInfoFirst},
+	{"IBNBD-MSG-001", on(RequestSent), func(e *Event, r *audit.Ruling) {
+		if e.Session != nil && e.Session.lostSeq == 0 {
+			checkSessInfoFirst(e, r)
+		}
+	}},
 	{"IBNBD-MSG-002", on(RequestSent, RequestAnswered), func(e *Event, r *audit.Ruling) {
 		if !isMessage(e, ibnbd.TypeSessInfo) {
 			return
@@ -93,6 +97,24 @@ var msgRules = []rule{
 			}
 		}
 	}},
+	{"IBNBD-MSG-020", on(RequestSent), func(e *Event, r *audit.Ruling) {
+		if e.Session != nil && e.Session.lostSeq > 0 {
+			checkSessInfoFirst(e, r)
+		}
+	}},
+	{"IBNBD-MSG-021", on(RequestSent), ofIO(checkFeatures)},
+}
+
+// checkFeatures: what a server of this project has not agreed to is not used. Of write-same IBNBD-COMPAT-009 speaks.
+func checkFeatures(e *Event, r *audit.Ruling) {
+	s := e.Session
+	if !s.hasAgreement || s.agreement.Profile != ibnbd.ProfileX {
+		return
+	}
+	used := e.Request.IO.Flags() & (ibnbd.FlagPreflush | ibnbd.FlagNoUnmap)
+	if !r.Kept(used == 0 || s.agreement.Has(ibnbd.FeatureFlags)) {
+		r.Breaks("I/O has the flags %#x, which the server has not agreed to", used)
+	}
 }
 
 // isMessage reports whether the event is about a block message of a type that was captured.

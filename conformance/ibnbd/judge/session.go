@@ -56,6 +56,8 @@ type Device struct {
 	Access   ibnbd.AccessMode
 	Response ibnbd.OpenResponse
 	at       time.Time // of the answer
+	seq      uint64    // of the answer
+	from     *audit.Flow
 	closed   bool
 	void     bool // the session was lost since
 	served   bool // I/O to it has succeeded

@@ -92,7 +92,12 @@ func (i *Initiator) Map(ctx context.Context, server ...netip.Addr) (provocations
 	for _, addr := range server {
 		paths = append(paths, scriptedPath(i.device, addr))
 	}
-	return i.mapDisk(ctx, "scripted", paths...)
+	return i.mapDisk(ctx, "scripted", ibnbd.BlockIO, paths...)
+}
+
+// MapIn maps the disk of a scripted server in an I/O mode.
+func (i *Initiator) MapIn(ctx context.Context, mode ibnbd.IOMode, server netip.Addr) (provocations.Disk, error) {
+	return i.mapDisk(ctx, "scripted", mode, scriptedPath(i.device, server))
 }
 
 // scriptedPath is one to an address of a scripted server.
@@ -103,10 +108,10 @@ func scriptedPath(from rdma.Device, server netip.Addr) ibtrs.PathConfig {
 // MapOrdinary maps a disk of the ordinary server.
 func (i *Initiator) MapOrdinary(ctx context.Context) (provocations.Disk, error) {
 	rail := i.ordinary.Target().Rails[0]
-	return i.mapDisk(ctx, Bystander, ibtrs.PathConfig{Device: rail.Device, Server: rail.Addr})
+	return i.mapDisk(ctx, Bystander, ibnbd.BlockIO, ibtrs.PathConfig{Device: rail.Device, Server: rail.Addr})
 }
 
-func (i *Initiator) mapDisk(ctx context.Context, path string, over ...ibtrs.PathConfig) (provocations.Disk, error) {
+func (i *Initiator) mapDisk(ctx context.Context, path string, mode ibnbd.IOMode, over ...ibtrs.PathConfig) (provocations.Disk, error) {
 	s := &session{news: make(chan struct{}), from: over[0].Device}
 	cfg := i.config()
 	cfg.Changed = s.changed
@@ -115,7 +120,7 @@ func (i *Initiator) mapDisk(ctx context.Context, path string, over ...ibtrs.Path
 	if s.client, err = ibnbd.Connect(ctx, cfg); err != nil {
 		return nil, err
 	}
-	d, err := s.client.Map(ctx, path, ibnbd.ReadWrite, ibnbd.BlockIO)
+	d, err := s.client.Map(ctx, path, ibnbd.ReadWrite, mode)
 	if err != nil {
 		return nil, errors.Join(err, s.client.Close())
 	}

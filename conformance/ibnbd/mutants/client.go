@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -73,6 +74,11 @@ type asConfigured struct {
 }
 
 func (i asConfigured) Timers() subject.Timers { return i.timers }
+
+// MapIn is that of the initiator, which can do so.
+func (i asConfigured) MapIn(ctx context.Context, mode ibnbd.IOMode, server netip.Addr) (provocations.Disk, error) {
+	return i.Initiator.(provocations.Modal).MapIn(ctx, mode, server)
+}
 
 // provoke executes one provocation against a client of its own.
 func (t clientTrial) provoke(ctx context.Context, c provocations.Provocation, on mutant.Subject) (mutant.Findings, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
+	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
 // blockRule makes a client with a rule of the block protocol turned off.
@@ -23,6 +24,15 @@ var (
 
 // spoiled makes a reply one that no client takes.
 func spoiled(message []byte) { binary.LittleEndian.PutUint16(message, 9) }
+
+// opensIn has every OPEN ask for an I/O mode.
+func opensIn(mode ibnbd.IOMode) func(*ibtrs.Path, uint32, *rdma.SendWR, []byte) {
+	return func(_ *ibtrs.Path, _ uint32, _ *rdma.SendWR, message []byte) {
+		if blockType.get(message) == ibnbd.TypeOpen {
+			openIOMode.set(message, uint64(mode))
+		}
+	}
+}
 
 // clientBlocks are mutants of the block protocol of a client.
 func clientBlocks() []row {
@@ -43,6 +53,20 @@ func clientBlocks() []row {
 		}),
 		client("blocks-of-no-size", "takes a device whose blocks have no size", "IBNBD-OPEN-020",
 			blockRule(func(r *ibnbd.ClientRules) { r.IgnoreZeroBlock = true })),
+		client("keeps-late-devices", "keeps what was opened for a device that was unmapped meanwhile", "IBNBD-OPEN-031",
+			blockRule(func(r *ibnbd.ClientRules) { r.KeepLateOpen = true })),
+		misled("full-is-eio", "reports EIO whatever a request was answered with", "IBNBD-IO-028", func(f *filter) {
+			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
+				if id, errno, invalidated, ok := imm.Response(); ok && errno == ibtrs.ENOSPC {
+					imm, _ = ibtrs.ResponseImmediate(id, ibtrs.EIO, invalidated)
+				}
+				return imm
+			})
+		}),
+		client("files-by-default", "asks for file I/O, whatever its user says", "IBNBD-SYSFS-009",
+			transportRule(func(r *ibtrs.ClientRules) { r.EditRequest = opensIn(ibnbd.FileIO) })),
+		client("blocks-always", "asks for block I/O, whatever its user says", "IBNBD-OPEN-034",
+			transportRule(func(r *ibtrs.ClientRules) { r.EditRequest = opensIn(ibnbd.BlockIO) })),
 		client("never-closes", "never sends CLOSE", "IBNBD-MSG-018",
 			blockRule(func(r *ibnbd.ClientRules) { r.NoClose = true })).alsoBreaks("IBNBD-OPEN-020"),
 		client("flushes-later", "ends a flush before it is answered", "IBNBD-IO-026",

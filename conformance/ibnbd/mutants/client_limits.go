@@ -31,7 +31,7 @@ func clientLimits() []row {
 // clientRecovery are mutants of what a client does when its path was lost.
 func clientRecovery() []row {
 	return []row{
-		misled("hangs-with-its-path", "does not notice that the server has gone, and goes on waiting for an answer", "IBTRS-PATH-013", func(f *filter) {
+		misled("hangs-with-its-path", "does not notice that the server has gone, and goes on waiting for an answer", "IBNBD-FAIL-006", func(f *filter) {
 			const repeated = 64 // as often as the requests of all connections are repeated
 			f.lose(repeated, managed(roce.AttrDREQ))
 		}).with(transportRule(func(r *ibtrs.ClientRules) { r.IgnoreSilence = true })).
@@ -53,7 +53,7 @@ func clientRecovery() []row {
 		client("tries-once", "gives a path up when one attempt to connect it again has failed", "IBTRS-PATH-006",
 			func(cfg *ibnbd.ClientConfig) { cfg.Transport.MaxReconnectAttempts = 1 }).bySilence(),
 		client("needs-all-paths", "takes its session for lost when one of two paths is", "IBTRS-PATH-015",
-			transportRule(func(r *ibtrs.ClientRules) { r.LostWithFirst = true })).alsoBreaks("IBTRS-MP-007"),
+			transportRule(func(r *ibtrs.ClientRules) { r.LostWithFirst = true })).alsoBreaks("IBNBD-FAIL-005"),
 		client("fails-no-request-over", "fails the requests of a lost path although another is whole", "IBNBD-FAIL-005",
 			transportRule(func(r *ibtrs.ClientRules) { r.NoFailover = true })).alsoBreaks("IBTRS-PATH-019"),
 		client("knows-one-path", "sends nothing on a path that was added", "IBTRS-MP-009",

@@ -55,6 +55,20 @@ var (
 		},
 	}
 
+	// noFeatures has a server of this project without any of its features.
+	noFeatures = setting{
+		name: "no features", more: nothingMore,
+		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { server.Features = 0 },
+	}
+
+	// shortDiscards has a server that allows discards of a block, and a user who wants one.
+	shortDiscards = setting{
+		name: "short discards", more: discardBlock,
+		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) {
+			newBrokenServer(server).alterSentReplies(ibnbd.OpenResponseSize, func(m []byte) { replyDiscards.set(m, exchangeBlock/ibnbd.SectorSize) })
+		},
+	}
+
 	// noInvalidation has a client that does not ask for the invalidation of its keys.
 	noInvalidation = setting{
 		name: "no invalidation", more: func(ctx context.Context, e *exchange) error { return e.rebuild(ctx) },
@@ -90,6 +104,16 @@ func manyReads(ctx context.Context, e *exchange) error {
 // zeroBlocks asks for write-zeroes, which a client may refuse.
 func zeroBlocks(ctx context.Context, e *exchange) error {
 	_ = e.disk.WriteZeroes(ctx, 0, exchangeBlock, 0)
+	return e.io(ctx)
+}
+
+var replyDiscards = of(ibnbd.Layout, "open_rsp", "max_discard_sectors")
+
+// discardBlock discards a block.
+func discardBlock(ctx context.Context, e *exchange) error {
+	if err := e.disk.Discard(ctx, 0, exchangeBlock); err != nil {
+		return fmt.Errorf("discard: %w", err)
+	}
 	return e.io(ctx)
 }
 

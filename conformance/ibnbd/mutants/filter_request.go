@@ -123,6 +123,7 @@ var (
 	blockType      = of(ibnbd.Layout, "io", "type")
 	blockPadding   = of(ibnbd.Layout, "io", "padding")
 	openAccess     = of(ibnbd.Layout, "open", "access_mode")
+	openIOMode     = of(ibnbd.Layout, "open", "io_mode")
 	openDevicePath = of(ibnbd.Layout, "open", "device_path")
 	ioSector       = of(ibnbd.Layout, "io", "sector")
 	ioDevice       = of(ibnbd.Layout, "io", "device_id")

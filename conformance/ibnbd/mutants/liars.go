@@ -94,6 +94,7 @@ func liars() []row {
 			}
 		})),
 		losesPower("forgets-fua", "takes a FUA write for any other", "IBNBD-IO-009", rule(func(r *ibnbd.ServerRules) { r.IgnoreFUA = true })),
+		losesPower("file-mode-in-the-cache", "opens a device for block I/O that is to be opened as a file", "IBNBD-IO-030", misreads(opensBlocks)),
 	}
 }
 

@@ -125,6 +125,9 @@ func opening() []row {
 		}),
 		server("opens-twice", "gives a path that is open a second id", "IBNBD-OPEN-013",
 			rule(func(r *ibnbd.ServerRules) { r.OpenTwice = true })),
+		server("blocks-whatever-is-asked", "opens every device for block I/O", "IBNBD-OPEN-035", misreads(opensBlocks)),
+		server("knows-all-devices", "answers I/O to the device of another session with success", "IBNBD-OPEN-032",
+			instead(ibtrs.ENOTCONN, 0)).alsoBreaks("IBNBD-IO-002", "IBNBD-OPEN-030"),
 		server("empty-path-is-unknown", "looks for a device without a name", "IBNBD-OPEN-018",
 			answers(ibtrs.ENOENT, func(w *request) bool { return w.is(ibnbd.TypeOpen) && w.devicePath() == "" })),
 		server("endless-path-is-unknown", "looks for a device whose name has no end", "IBNBD-OPEN-018",
@@ -133,6 +136,13 @@ func opening() []row {
 			})),
 		server("close-of-nothing-fails", "refuses CLOSE of a device that is not open", "IBNBD-OPEN-022",
 			rule(func(r *ibnbd.ServerRules) { r.UnknownCloseFails = true })),
+	}
+}
+
+// opensBlocks makes an OPEN ask for block I/O.
+func opensBlocks(w *request) {
+	if w.is(ibnbd.TypeOpen) {
+		openIOMode.set(w.header, uint64(ibnbd.BlockIO))
 	}
 }
 
@@ -178,7 +188,7 @@ func blocks() []row {
 		server("discards-read-only", "lets everything but writes change a device that was opened for reading", "IBNBD-IO-015",
 			rule(func(r *ibnbd.ServerRules) { r.DiscardReadOnly = true })),
 		server("becomes-writable", "lets a session write a device that it opens again for writing, beside a writer", "IBNBD-IO-015",
-			rule(func(r *ibnbd.ServerRules) { r.Upgrade = true })),
+			rule(func(r *ibnbd.ServerRules) { r.Upgrade = true })).alsoBreaks("IBNBD-OPEN-033"),
 		server("sectors-of-32-bits", "cuts the number of a sector to 32 bits", "IBNBD-IO-016", misreads(func(w *request) {
 			if w.is(ibnbd.TypeIO) {
 				ioSector.set(w.header, ioSector.get(w.header)&0xFFFFFFFF)

@@ -10,6 +10,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -22,6 +23,12 @@ type Initiator interface {
 	MapOrdinary(ctx context.Context) (Disk, error)
 	// Timers are the configured times of the initiator.
 	Timers() subject.Timers
+}
+
+// Modal is an [Initiator] whose user can name the I/O mode of a device.
+type Modal interface {
+	// MapIn is Map over one path, in an I/O mode.
+	MapIn(ctx context.Context, mode ibnbd.IOMode, server netip.Addr) (Disk, error)
 }
 
 // Disk is a mapped device. Offsets and sizes are bytes, multiples of 4096; errors have the errno that the user sees.
@@ -54,6 +61,8 @@ var (
 	ErrFixed error = &finding.Undecided{Reason: verdict.NoTool, Text: "the size of the disk is fixed while it is mapped", Survived: true}
 	// ErrNoPromise is that of an initiator whose promises its control hook, or its kernel, does not tell.
 	ErrNoPromise error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells how long a failover takes", Survived: true}
+	// ErrNoMode is that of an initiator whose control hook has no word for the I/O mode.
+	ErrNoMode error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody can name the I/O mode", Survived: true}
 	// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell.
 	ErrNoNumber error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the number of the error", Survived: true}
 )

@@ -35,8 +35,8 @@ func leaving() []Provocation {
 			}
 			return p.unmap(ctx, d)
 		}},
-		Provocation{Name: "a server disconnects instead of answering a read", Clauses: []string{"IBTRS-PATH-013"}, Run: func(ctx context.Context, p *Execution) error {
-			return recovered(ctx, p, "IBTRS-PATH-013", script.Script{}, func(r *script.Request) { r.Conn.Path.Hangup() })
+		Provocation{Name: "a server disconnects instead of answering a read", Clauses: []string{"IBNBD-FAIL-006"}, Run: func(ctx context.Context, p *Execution) error {
+			return recovered(ctx, p, "IBNBD-FAIL-006", script.Script{}, func(r *script.Request) { r.Conn.Path.Hangup() })
 		}},
 		Provocation{Name: "a server disconnects behind its answer to a read", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, refreshing, func(r *script.Request) {

@@ -27,7 +27,7 @@ func losing() []Provocation {
 		{Name: "a disk is unmapped whose server is gone", Clauses: []string{"IBNBD-FAIL-009"}, Run: unmappedWithoutServer},
 		{Name: "another disk is mapped whose server is gone", Clauses: []string{"IBNBD-FAIL-010"}, Run: mappedWithoutServer},
 		{Name: "one of two paths is lost while writes wait on it", Servers: 2, Clauses: []string{"IBNBD-FAIL-005"}, Run: oneOfTwoLost},
-		{Name: "one of two paths is lost and stays away", Servers: 2, Clauses: []string{"IBTRS-MP-007"}, Run: oneStaysAway},
+		{Name: "one of two paths is lost and stays away", Servers: 2, Clauses: []string{"IBNBD-FAIL-005"}, Run: oneStaysAway},
 		{Name: "two paths are lost, one after the other", Servers: 2, Clauses: []string{"IBTRS-PATH-015"}, Run: bothLost},
 		{Name: "a path is added and the other is lost", Servers: 2, Clauses: []string{"IBTRS-MP-009"}, Run: addedAlone},
 		{Name: "a path is removed while writes wait on it", Servers: 2, Clauses: []string{"IBTRS-PATH-019"}, Run: removedUnderWrites},
@@ -448,7 +448,7 @@ func oneStaysAway(ctx context.Context, p *Execution) error {
 	if err := p.loseFirst(ctx, v); err != nil {
 		return err
 	}
-	return p.used(ctx, "IBTRS-MP-007", "when one of two paths is lost", d)
+	return p.used(ctx, "IBNBD-FAIL-005", "when one of two paths is lost", d)
 }
 
 // bothLost judges that a session is lost with its last path, and back with the first.

@@ -95,6 +95,9 @@ func opening() []Provocation {
 		}},
 		Provocation{Name: "a server has a disk with a volatile cache, and takes its time to flush it", Clauses: []string{"IBNBD-IO-026"}, Run: awaitsFlush},
 		Provocation{Name: "a server has a disk that is unmapped", Clauses: []string{"IBNBD-MSG-018"}, Run: closedOnce},
+		Provocation{Name: "a disk is unmapped whose OPEN waits for its answer", Clauses: []string{"IBNBD-OPEN-031"}, Run: unmappedWhileOpening},
+		Provocation{Name: "a disk is mapped without a word about its I/O mode", Clauses: []string{"IBNBD-SYSFS-009"}, Run: opensForBlocks},
+		Provocation{Name: "a disk is mapped in file mode", Clauses: []string{"IBNBD-OPEN-034"}, Run: opensAsAsked},
 		Provocation{Name: "a server answers no marker", Clauses: []string{"IBNBD-COMPAT-007"}, Run: func(ctx context.Context, p *Execution) error {
 			return accepted(ctx, p, "IBNBD-COMPAT-007", answers(ibnbd.TypeSessInfo, unmarked), nil)
 		}},

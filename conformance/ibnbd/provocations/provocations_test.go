@@ -96,6 +96,10 @@ const lateness = 200 * time.Millisecond
 // lateInitiator is an initiator whose devices show their state late.
 type lateInitiator struct{ provocations.Initiator }
 
+func (i lateInitiator) MapIn(ctx context.Context, mode ibnbd.IOMode, server netip.Addr) (provocations.Disk, error) {
+	return i.Initiator.(provocations.Modal).MapIn(ctx, mode, server)
+}
+
 func (i lateInitiator) Map(ctx context.Context, server ...netip.Addr) (provocations.Disk, error) {
 	d, err := i.Initiator.Map(ctx, server...)
 	if err != nil {

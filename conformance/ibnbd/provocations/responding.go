@@ -123,7 +123,7 @@ func responding() []Provocation {
 		Provocation{Name: "heartbeats come", Clauses: []string{"IBTRS-HB-002"}, Run: func(ctx context.Context, p *Execution) error { return beaten(ctx, p, 0) }},
 		Provocation{Name: "heartbeats come on a connection for I/O", Clauses: []string{"IBTRS-HB-012"}, Run: func(ctx context.Context, p *Execution) error { return beaten(ctx, p, 1) }},
 		Provocation{Name: "requests are answered in reverse order", Clauses: []string{"IBTRS-IMM-014"}, Run: reversed},
-		Provocation{Name: "a request is answered when its path has been built anew", Clauses: []string{"IBTRS-IMM-010", "IBTRS-PATH-013"}, Run: answeredLate},
+		Provocation{Name: "a request is answered when its path has been built anew", Clauses: []string{"IBTRS-IMM-010", "IBNBD-FAIL-006"}, Run: answeredLate},
 	)
 }
 
@@ -248,10 +248,10 @@ func answeredLate(ctx context.Context, p *Execution) error {
 	if err := v.Await(ctx, "a read waits for its answer", func() bool { return first != nil }); err != nil {
 		return err
 	}
-	if err := failed("IBTRS-PATH-013", "a read whose path is lost", p.read(ctx, d), ibtrs.EIO); err != nil {
+	if err := failed("IBNBD-FAIL-006", "a read whose path is lost", p.read(ctx, d), ibtrs.EIO); err != nil {
 		return err
 	}
-	if err := failed("IBTRS-PATH-013", "another read whose path is lost", <-ended, ibtrs.EIO); err != nil {
+	if err := failed("IBNBD-FAIL-006", "another read whose path is lost", <-ended, ibtrs.EIO); err != nil {
 		return err
 	}
 	if err := p.reconnect(ctx, v, d); err != nil {

@@ -25,7 +25,11 @@ func serving() []Provocation {
 		{"a read fails with a number that nobody knows", ibnbd.OpRead, ibtrs.MaxWireErrno},
 		{"a write fails with ENOSPC", ibnbd.OpWrite, ibtrs.ENOSPC},
 	} {
-		all = append(all, Provocation{Name: f.name, Clauses: []string{"IBNBD-IO-023"}, Run: func(ctx context.Context, p *Execution) error {
+		clauses := []string{"IBNBD-IO-023"}
+		if f.errno == ibtrs.ENOSPC {
+			clauses = append(clauses, passedOn)
+		}
+		all = append(all, Provocation{Name: f.name, Clauses: clauses, Run: func(ctx context.Context, p *Execution) error {
 			return ioFails(ctx, p, f.op, f.errno)
 		}})
 	}
@@ -76,6 +80,9 @@ func serving() []Provocation {
 	)
 }
 
+// passedOn is the clause that the user of an I/O is told the error that the server gave.
+const passedOn = "IBNBD-IO-028"
+
 // ioFails judges that one I/O fails, and nothing else.
 func ioFails(ctx context.Context, p *Execution, op ibnbd.Op, errno ibtrs.Errno) error {
 	const clause = "IBNBD-IO-023"
@@ -97,13 +104,17 @@ func ioFails(ctx context.Context, p *Execution, op ibnbd.Op, errno ibtrs.Errno) 
 	if op == ibnbd.OpWrite {
 		do = p.write
 	}
-	if err := failed(clause, op.String(), do(ctx, d)); err != nil {
+	ended := do(ctx, d)
+	if err := failed(clause, op.String(), ended); err != nil {
 		return err
 	}
 	if err := Usable(ctx, d); err != nil {
 		return tester.Broken(clause, "afterwards: %v", err)
 	}
-	return unbroken(clause, v)
+	if err := unbroken(clause, v); err != nil || errno != ibtrs.ENOSPC {
+		return err
+	}
+	return failed(passedOn, op.String(), ended, errno)
 }
 
 // roomForSplitting is the size of headers, in bytes, below which an initiator may refuse a read that it could split, if the

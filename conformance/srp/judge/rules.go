@@ -43,6 +43,18 @@ var unitRules = []rule{
 			}
 		}
 	}},
+	{"SRP-LOGIN-036", on(CommandSent), func(e *Event, r *audit.Ruling) {
+		m, c := e.Channel.Login, e.Command
+		if !m.HasResponse {
+			return
+		}
+		for _, f := range []srp.Format{c.OutFormat, c.InFormat} {
+			listed, has := map[srp.Format]uint16{srp.Direct: srp.FormatsDirect, srp.Indirect: srp.FormatsIndirect}[f]
+			if has && !r.Kept(m.Response.SupportedFormats&listed != 0) {
+				r.Breaks("buffer format %d is used, the login response lists %#04x", f, m.Response.SupportedFormats)
+			}
+		}
+	}},
 	{"SRP-CH-002", on(CommandAnswered, TaskManagementAnswered, UnknownAnswer), checkSameChannel},
 	{"SRP-CMD-001", on(CommandSent), formatted(srp.NoData, srp.NoData, func(e *Event, r *audit.Ruling) {
 		if !r.Kept(e.Message.Length == srp.CmdSize+additionalCDB(e)) {
@@ -174,6 +186,16 @@ var unitRules = []rule{
 			r.Holds()
 		case e.From == audit.Target && e.Kind == UnknownAnswer && e.Flow.Back() != nil && e.Flow.Back().CleanSince(audit.Always):
 			r.Breaks("SRP_RSP after SRP_I_LOGOUT") // the logout is the last request: all before it were seen
+		}
+	}},
+	{"SRP-LOGOUT-009", on(CommandSent, TaskManagement, CreditResponse, AsyncEventResponse, CommandAnswered, TaskManagementAnswered,
+		UnknownAnswer, CreditRequest, AsyncEvent, audit.DisconnectRequest), func(e *Event, r *audit.Ruling) {
+		switch ch := e.Channel; {
+		case ch == nil || ch.loggedOut == audit.Nobody:
+		case e.Kind == audit.DisconnectRequest:
+			r.HoldsFor(ch.loggedOut)
+		case e.From == ch.loggedOut:
+			r.Breaks("%v behind a logout of the %s", e.Kind, e.From)
 		}
 	}},
 	{"SRP-LOGOUT-004", on(audit.DisconnectReply, CommandSent), checkTargetDisconnect},

@@ -21,10 +21,16 @@ var loginRules = []rule{
 			}
 		}
 	})},
-	{"SRP-LOGIN-003", on(audit.ConnectionRequest), ofLogin(func(e *Event, r *audit.Ruling) {
-		n := e.Login.Request.RequestedIULength
+	{"SRP-LOGIN-003", on(audit.ConnectionRequest, audit.ConnectionReply), ofLogin(func(e *Event, r *audit.Ruling) {
+		n, what := e.Login.Request.RequestedIULength, "requested IU length"
+		if e.Kind == audit.ConnectionReply {
+			n, what = e.Login.Response.MaxInitiatorIULength, "maximum IU length"
+		}
+		if e.Kind == audit.ConnectionReply && !e.Login.HasResponse {
+			return
+		}
 		if !r.Kept(!littleEndian(n, srp.MinIULength, 1<<20)) {
-			r.Breaks("requested IU length %#08x has its bytes in the wrong order", n)
+			r.Breaks("%s %#08x has its bytes in the wrong order", what, n)
 		}
 	})},
 	{"SRP-LOGIN-013", on(audit.ConnectionReply, audit.ConnectionReject), ofLogin(func(e *Event, r *audit.Ruling) {

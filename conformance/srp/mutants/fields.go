@@ -17,6 +17,10 @@ var srpMutations = []mutation{
 	{"requested length in the wrong byte order", func(e *editor) {
 		e.Alter(e.FindCM(0, roce.AttrREQ), func(p *roce.Packet) { slices.Reverse(p.Payload[reqPrivate+12 : reqPrivate+16]) })
 	}, []string{"SRP-LOGIN-003 initiator"}},
+	{"maximum length in the wrong byte order", func(e *editor) {
+		e.Alter(e.FindCM(0, roce.AttrREP), func(p *roce.Packet) { slices.Reverse(p.Payload[repPrivate+16 : repPrivate+20]) })
+	}, []string{"SRP-LOGIN-003 target"}},
+	{"direct buffers are not listed", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREP), repPrivate+24, 0, 4) }, []string{"SRP-LOGIN-036"}},
 	{"reserved bytes of the login", func(e *editor) { e.Set(e.FindCM(0, roce.AttrREQ), reqPrivate+52, 1) }, []string{"SRP-LOGIN-004 initiator"}},
 	{"unit longer than asked for", func(e *editor) {
 		e.Set(e.FindCM(1, roce.AttrREQ), reqPrivate+12, 0, 0, 0, 64)

@@ -71,6 +71,16 @@ var moreMutations = []mutation{
 		e.Insert(answer, false, 2*time.Millisecond, func(p *roce.Packet) { p.Payload = answerTo(srp.Tag{9, 9}, false) })
 		e.Insert(last, false, after, func(p *roce.Packet) { p.Payload = logout })
 	}, []string{"SRP-LOGOUT-002"}},
+	{"a command behind the logout", func(e *editor) {
+		e.Insert(e.Find(-1, isUnit(srp.TypeCmd)), true, -time.Microsecond, func(p *roce.Packet) {
+			p.Payload = append([]byte{srp.TypeILogout, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
+		})
+	}, []string{"SRP-LOGOUT-009 initiator"}},
+	{"an answer behind the target's logout", func(e *editor) {
+		e.Insert(e.Find(-1, isUnit(srp.TypeRsp)), true, -time.Microsecond, func(p *roce.Packet) {
+			p.Payload = append([]byte{srp.TypeTLogout, 0, 0, 0, 0, 0, 0, 0}, 1, 2, 3, 4, 5, 6, 7, 8)
+		})
+	}, []string{"SRP-LOGOUT-009 target"}},
 	{"the abort of a command names another unit", func(e *editor) {
 		ask := e.Find(4, isUnit(srp.TypeCmd))
 		unit := unitOf(e, ask)

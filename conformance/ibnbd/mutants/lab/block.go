@@ -74,7 +74,22 @@ func mapping() []row {
 			changesErrno(mapDevice, syscall.ENOMEM, 0), "IBNBD-SYSFS-016"),
 		initiator("cuts-session-names", "a session name that is too long is cut",
 			writes(mapDevice, edited("sessname", func(name string) string { return name[:min(len(name), 254)] })), "IBNBD-SYSFS-017"),
+		initiator("first-path-alone", "only the first of several paths is connected",
+			writes(mapDevice, firstPath), "IBNBD-SYSFS-039"),
+		initiator("no-way-is-no-error", "a request without a path succeeds, and maps nothing",
+			ignores(mapDevice, lacks("path")), "IBNBD-SYSFS-041"),
 	}
+}
+
+// firstPath leaves all paths out of a request but the first.
+func firstPath(line string) string {
+	seen := false
+	return strings.Join(slices.DeleteFunc(strings.Fields(line), func(word string) bool {
+		is := strings.HasPrefix(word, "path=")
+		further := is && seen
+		seen = seen || is
+		return further
+	}), " ")
 }
 
 // known leaves out of a request what is no option.
@@ -110,6 +125,10 @@ func devices() []row {
 		initiator("resize-does-nothing", "a number that is written to resize does nothing",
 			ignores(path.Join(diskDir, "resize"), anything), "IBNBD-SYSFS-032", "IBNBD-FAIL-033").
 			by("under writes that go on an export that grows has its new part when the disk is given the new size"),
+		initiator("node-stays", "the node of a disk stays when it is unmapped",
+			keeps("/dev/rnbd*"), "IBNBD-SYSFS-038"),
+		initiator("state-can-be-written", "a write to the file state of a disk is taken, and does nothing",
+			ignores(diskState, anything), "IBNBD-SYSFS-040"),
 		initiator("no-usage", "unmap_device is empty when it is read",
 			shows(unmapDevice, always("")), "IBNBD-SYSFS-026"),
 	}
@@ -124,6 +143,10 @@ func exports() []row {
 			shows(path.Join(openSession, "read_only"), always("0\n")), "IBNBD-SYSFS-028"),
 		target("absolute-mapping-path", "mapping_path shows the path with the search path in front",
 			shows(path.Join(openSession, "mapping_path"), func(mapped string) string { return "/" + mapped }), "IBNBD-SYSFS-029"),
+		target("no-usage-of-target", "force_close is empty when it is read",
+			shows(path.Join(openSession, "force_close"), always("")), "IBNBD-SYSFS-026"),
+		target("mapping-path-can-be-written", "a write to the file mapping_path of a session is taken, and does nothing",
+			ignores(path.Join(openSession, "mapping_path"), anything), "IBNBD-SYSFS-040"),
 		target("export-keeps-sessions", "the directory of a session stays below an export that it has unmapped",
 			keeps(openSession), "IBNBD-SYSFS-030"),
 		target("closes-at-a-page", "force_close takes any text of a page or more for 1",

@@ -52,7 +52,7 @@ var rnbdMutations = []mutation{
 	{"connection 2 after 0", func(e *editor) {
 		e.ConnectAgain(0, time.Second, func(b, _ []byte) { fresh(b); b[8] = 3 })
 		e.ConnectAgain(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[8] = 3; b[6] = 2 })
-	}, []string{"IBTRS-CONN-008"}},
+	}, []string{"IBTRS-CONN-059"}},
 	{"build begins with connection 1", requestOf(func(b, _ []byte) { b[6] = 1 }), []string{"IBTRS-CONN-008"}},
 	{"other count", func(e *editor) {
 		e.ConnectAgain(0, time.Second, func(b, _ []byte) { fresh(b) })
@@ -71,6 +71,12 @@ var rnbdMutations = []mutation{
 	{"reserved bytes of the request", requestOf(func(b, _ []byte) { b[50] = 7 }), []string{"IBTRS-CONN-014"}},
 	{"errno in an accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+4, 0x98, 0xFF) }, []string{"IBTRS-CONN-015"}},
 	{"other depth in the second accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+7, 1) }, []string{"IBTRS-CONN-016"}},
+	{"other depth of the second path", func(e *editor) {
+		further := func(p *roce.Packet) bool { return p.IsMAD() && p.Src.String() == "10.0.1.1" }
+		for n := range 2 {
+			e.Set(e.Find(n, further), repPrivate+7, 1)
+		}
+	}, []string{"IBTRS-CONN-061"}},
 	{"depth 0", accepts(func(b []byte) { b[6], b[7] = 0, 0 }), []string{"IBTRS-CONN-017"}},
 	{"chunk size no power of two", accepts(func(b []byte) { b[8] = 8 }), []string{"IBTRS-CONN-018"}},
 	{"chunk size too large", accepts(func(b []byte) { le.PutUint32(b[8:], 1<<20-4096) }), []string{"IBTRS-CONN-019"}},
@@ -87,6 +93,9 @@ var rnbdMutations = []mutation{
 		})
 	}, []string{"IBTRS-CONN-044 initiator"}},
 
+	{"name of another session on the second path", func(e *editor) {
+		e.Set(e.Find(0, recording.From("10.0.1.2", infoRequest)), 2, 'g', 'o', 'l', 'f')
+	}, []string{"IBNBD-OPEN-032 initiator"}},
 	{"INFO request twice", func(e *editor) {
 		e.Insert(e.Find(0, infoRequest), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-INFO-001"}},
@@ -183,6 +192,20 @@ var rnbdMutations = []mutation{
 			le.PutUint32(p.Payload[len(p.Payload)-4:], data)
 		})
 	}, []string{"IBTRS-IO-010", "IBTRS-IO-028"}},
+	{"a header that has no room", func(e *editor) {
+		const room, more = 288, 8
+		accepts(func(b []byte) {
+			le.PutUint32(b[8:], 128<<10-room)
+			le.PutUint32(b[12:], room)
+		})(e)
+		e.Rebuild(e.Find(4, initiatorRequest(2, 0)), func(p *roce.Packet) {
+			message := slices.Clone(p.Payload[len(p.Payload)-24:])
+			message[2] += more
+			p.Payload = slices.Concat(p.Payload[:len(p.Payload)-24], make([]byte, more), message)
+			p.RETH.DMALen += more
+			p.ImmDt.Value += more
+		})
+	}, []string{"IBNBD-MSG-004 initiator", "IBTRS-IO-040"}},
 	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
 	{"permit used twice", func(e *editor) {
 		e.Insert(e.Find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
@@ -286,6 +309,12 @@ var rnbdMutations = []mutation{
 	{"flush as a write", func(e *editor) {
 		e.Alter(e.Find(0, initiatorRequest(4, anyDiscard)), func(p *roce.Packet) { header(p)[16] = 2 })
 	}, []string{"IBNBD-IO-005"}},
+	{"discard of more than is allowed", func(e *editor) {
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 24, 8, 0, 0, 0)
+	}, []string{"IBNBD-IO-027"}},
+	{"read of more than the disk takes", func(e *editor) {
+		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 16, 8, 0, 0, 0)
+	}, []string{"IBNBD-IO-031"}},
 	{"write-same to mainline", func(e *editor) {
 		e.Alter(e.Find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { header(p)[16] = 5 })
 	}, []string{"IBNBD-COMPAT-009"}},

@@ -227,6 +227,14 @@ var returnMutations = []mutation{
 	{"a device is used that was not opened again", func(e *editor) {
 		e.Alter(e.Find(1, initiatorRequest(2, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
 	}, []string{"IBNBD-FAIL-002"}},
+	{"OPEN without a second SESS_INFO", func(e *editor) {
+		e.Alter(e.Find(1, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+	}, []string{"IBNBD-MSG-020"}},
+	{"a path that was lost is asked for as one of a session that is there", func(e *editor) {
+		e.Set(e.Find(0, func(p *roce.Packet) bool {
+			return p.IsMAD() && p.Src.String() == client && len(p.Payload) > reqPrivate+44 && p.Payload[reqPrivate+2] == 0xBD && p.Payload[reqPrivate+10] == 2
+		}), reqPrivate+44, 0)
+	}, []string{"IBTRS-CONN-058"}},
 }
 
 // turnsMutations break what holds when two paths carry requests in turn.

@@ -39,7 +39,7 @@ var _ = Describe("failover", kit.Takes(secondsPerFault), func() {
 const promisesKept = "IBTRS-PATH-025"
 
 func claimsWithPath(w workload) Labels {
-	ids := []string{"IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006", promisesKept}
+	ids := []string{"IBNBD-FAIL-005", "IBTRS-PATH-012", "IBTRS-PATH-004", "IBTRS-PATH-006", promisesKept}
 	if len(w.probes) > 0 {
 		ids = append(ids, writesKept)
 	}
@@ -47,7 +47,7 @@ func claimsWithPath(w workload) Labels {
 }
 
 func claimsWithoutPath(f fault) Labels {
-	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-013", "IBTRS-PATH-006", "IBNBD-SYSFS-024", promisesKept}
+	ids := []string{"IBNBD-FAIL-006", "IBTRS-PATH-006", "IBNBD-SYSFS-024", promisesKept}
 	if f.server {
 		ids = append(ids, "IBNBD-FAIL-001")
 	}

@@ -28,7 +28,7 @@ const (
 
 var _ = Describe("twenty quick flaps", func() {
 	It("of a rail lose no I/O, end with both paths connected, and leave few lines in any log", kit.Takes(50),
-		claim.Clauses("IBTRS-PATH-024", "IBNBD-FAIL-034", "IBTRS-MP-007", writesKept), func(ctx SpecContext) {
+		claim.Clauses("IBTRS-PATH-024", "IBNBD-FAIL-034", "IBNBD-FAIL-005", writesKept), func(ctx SpecContext) {
 			p := pair.Current()
 			device := mapOver(ctx, p, 2)
 			o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}

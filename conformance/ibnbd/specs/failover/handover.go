@@ -16,7 +16,7 @@ import (
 )
 
 var _ = Describe("many writes on a path that ends, time and again, are handed over once each", kit.Takes(90), kit.Extended,
-	claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007"), func() {
+	claim.Clauses("IBNBD-FAIL-005"), func() {
 		It("when the initiator ends it", func(ctx SpecContext) {
 			handOver(ctx, func(p *pair.Pair, d subject.Device) error {
 				return p.Initiator.DisconnectPath(ctx, d.Session, p.Path(0))

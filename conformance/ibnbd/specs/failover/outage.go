@@ -74,7 +74,7 @@ var heals = []struct {
 var _ = Describe("failover on a silent rail", func() {
 	for _, h := range heals {
 		It("that heals "+h.when+" fails no I/O, stalls none beyond the bound, and ends with both paths connected",
-			claim.Clauses("IBNBD-FAIL-005", "IBTRS-MP-007", "IBTRS-PATH-006", writesKept), h.decorators, func(ctx SpecContext) {
+			claim.Clauses("IBNBD-FAIL-005", "IBTRS-PATH-006", writesKept), h.decorators, func(ctx SpecContext) {
 				p := pair.Current()
 				device := mapOver(ctx, p, 2)
 				o := outageOf{pair: p, watch: p.Watch(ctx, device), timers: p.Initiator.Timers()}

@@ -15,6 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 // labInitiator is the pair's initiator as provocations see it.
@@ -30,6 +31,16 @@ func (i *labInitiator) Map(ctx context.Context, server ...netip.Addr) (provocati
 	for _, addr := range server {
 		r.Paths = append(r.Paths, pathTo(i.pair, addr))
 	}
+	return i.mapDisk(ctx, r)
+}
+
+// MapIn maps the disk of a scripted server in an I/O mode.
+func (i *labInitiator) MapIn(ctx context.Context, mode ibnbd.IOMode, server netip.Addr) (provocations.Disk, error) {
+	if !i.pair.Names().HasIOMode {
+		return nil, provocations.ErrNoMode
+	}
+	r := i.pair.Request(subject.Export{Path: "scripted"})
+	r.Paths, r.IOMode = []subject.PathAddr{pathTo(i.pair, server)}, mode.String()
 	return i.mapDisk(ctx, r)
 }
 

@@ -43,6 +43,15 @@ var _ = Describe("a mapped device", pair.Sysfs(clauses.Initiator), func() {
 		Expect(p.Client.Exists(ctx, path.Join("/sys/block", device.Disk))).To(BeFalse())
 	})
 
+	It("is gone with its disk, node and link when it was unmapped while nobody used it", kit.Smoke, claim.Clauses("IBNBD-SYSFS-038"), func(ctx SpecContext) {
+		node := path.Join("/dev", device.Disk)
+		Expect(p.Client.Exists(ctx, node)).To(BeTrue())
+		Expect(p.Client.Write(ctx, file("unmap_device"), "normal")).To(Succeed())
+		for _, gone := range []string{p.Names().ClientLink(export.Path, device.Session), path.Join("/sys/block", device.Disk), node} {
+			Eventually(p.Client.Exists).WithContext(ctx).WithArguments(gone).Should(BeFalse(), "%s", gone)
+		}
+	})
+
 	It("shows the session and the path that it was mapped with", claim.Clauses("IBNBD-SYSFS-025"), func(ctx SpecContext) {
 		Expect(p.Client.Word(ctx, file("session"))).To(Equal(device.Session))
 		Expect(p.Client.Word(ctx, file("mapping_path"))).To(Equal(export.Path))
@@ -71,7 +80,7 @@ var _ = Describe("a mapped device", pair.Sysfs(clauses.Initiator), func() {
 		Entry("remap_device", "remap_device", "1"),
 	)
 
-	DescribeTable("refuses to write a file that is read-only", claim.Clauses("IBNBD-SYSFS-025"),
+	DescribeTable("refuses to write a file that is read-only", claim.Clauses("IBNBD-SYSFS-040"),
 		func(ctx SpecContext, name string) {
 			Expect(p.Client.Mode(ctx, file(name))).To(Equal("0444"))
 			Expect(p.Client.Write(ctx, file(name), "x")).NotTo(Succeed())

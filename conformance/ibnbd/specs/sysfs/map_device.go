@@ -170,6 +170,22 @@ var _ = Describe("map_device", pair.Sysfs(clauses.Initiator), func() {
 		Expect(p.Devices(ctx)).To(BeEmpty())
 	})
 
+	It("refuses a request without a path for a session that is not there", claim.Clauses("IBNBD-SYSFS-041"), func(ctx SpecContext) {
+		bad := without("path")(line())
+		Expect(p.Client.Write(ctx, file, bad)).To(Or(MatchError(syscall.EINVAL), MatchError(syscall.ENXIO)), "map_device on %q", bad)
+		Expect(p.Devices(ctx)).To(BeEmpty())
+	})
+
+	It("connects a path for each of its paths", claim.Clauses("IBNBD-SYSFS-039"), func(ctx SpecContext) {
+		r := request
+		r.Paths = []subject.PathAddr{p.Path(0), p.Path(1)}
+		p.WriteMap(ctx, r.Line())
+		Expect(p.ConnectedPaths(ctx, r.Session)).To(ConsistOf(r.Paths))
+		for _, addr := range r.Paths {
+			Expect(p.TargetHasPath(ctx, r.Session, addr)).To(BeTrue(), "the server has %v", addr)
+		}
+	})
+
 	It("uses the session that is there for a second device", claim.Clauses("IBNBD-SYSFS-035"), func(ctx SpecContext) {
 		r := request
 		p.WriteMap(ctx, r.Line())

@@ -55,9 +55,16 @@ var _ = Describe("an exported device on the server", pair.Sysfs(clauses.Target),
 		Expect(p.Server.Word(ctx, session("mapping_path"))).To(Equal(export.Path))
 	})
 
-	It("shows its files as read-only", claim.Clauses("IBNBD-SYSFS-028", "IBNBD-SYSFS-029"), func(ctx SpecContext) {
-		Expect(p.Server.Mode(ctx, session("read_only"))).To(Equal("0444"))
-		Expect(p.Server.Mode(ctx, session("mapping_path"))).To(Equal("0444"))
+	It("refuses to write its files that are read-only", claim.Clauses("IBNBD-SYSFS-040"), func(ctx SpecContext) {
+		for _, name := range []string{"read_only", "mapping_path"} {
+			Expect(p.Server.Mode(ctx, session(name))).To(Equal("0444"))
+			Expect(p.Server.Write(ctx, session(name), "x")).NotTo(Succeed())
+		}
+	})
+
+	It("shows the usage of its writable files when they are read", claim.Clauses("IBNBD-SYSFS-026"), func(ctx SpecContext) {
+		Expect(p.Server.Read(ctx, session("force_close"))).To(HavePrefix("Usage:"))
+		Expect(p.Server.Read(ctx, path.Join(p.TargetNames().ServerPath(device.Session, p.Path(0)), "disconnect"))).To(HavePrefix("Usage:"))
 	})
 
 	It("loses its session with the mapping, and its directory with the last session", kit.Smoke, claim.Clauses("IBNBD-SYSFS-030"), func(ctx SpecContext) {

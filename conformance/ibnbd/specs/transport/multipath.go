@@ -81,7 +81,7 @@ var _ = Describe("a session with two paths", func() {
 		Expect(ios.Errors()).To(BeEmpty())
 	})
 
-	It("loses no I/O when a path is removed under load", claim.Clauses("IBTRS-PATH-019", "IBTRS-MP-007"), func(ctx SpecContext) {
+	It("loses no I/O when a path is removed under load", claim.Clauses("IBTRS-PATH-019", "IBNBD-FAIL-005"), func(ctx SpecContext) {
 		probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
 		Expect(p.Initiator.RemovePath(ctx, device.Session, p.Path(0))).To(Succeed())
 		probe.Await(ctx, 20)
@@ -91,7 +91,7 @@ var _ = Describe("a session with two paths", func() {
 		Expect(p.ConnectedPaths(ctx, device.Session)).To(ConsistOf(p.Path(1)))
 	})
 
-	It("carries on when the server closes one path", claim.Clauses("IBTRS-MP-007", "IBNBD-FAIL-005"), func(ctx SpecContext) {
+	It("carries on when the server closes one path", claim.Clauses("IBNBD-FAIL-005"), func(ctx SpecContext) {
 		probe := p.Probe(ctx, device, kit.ProbeOptions{Write: true})
 		Expect(p.Target.Disconnect(ctx, device.Session, p.Path(0))).To(Succeed())
 		probe.Await(ctx, 20)
