@@ -110,7 +110,8 @@ func anyIOMode(ctx context.Context, t *tester.Tester) error {
 		id := opened.DeviceID
 		opened.DeviceID = 0
 		if opened != first {
-			return tester.Broken("IBNBD-COMPAT-005", "byte %d: the reply is %+v, at first it was %+v", mode, opened, first)
+			return tester.Broken("IBNBD-COMPAT-005", "byte %d: the reply is % x, at first it was % x",
+				mode, tester.Marshal(opened), tester.Marshal(first))
 		}
 		if err := p.CloseDevice(ctx, id); err != nil {
 			return err
