@@ -2,7 +2,7 @@
 
 package ibnbd
 
-// ClientRules are the rules that a polite client keeps, each with a switch that turns it off. The zero value is a polite
+// ClientRules are the rules that a conforming client keeps, each with a switch that turns it off. The zero value is a conforming
 // client; those of the transport are in its configuration.
 type ClientRules struct {
 	NoSessInfo         bool // opens devices without SESS_INFO

@@ -50,5 +50,5 @@
 // which they came, and reads wait for them, which is this package's part in keeping writes of lost paths from coming after
 // their time (see package ibtrs). I/O on backends that may wait is done by a fixed number of workers, all other where it is received.
 //
-// [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
+// [ClientRules] and [ServerRules] turn the rules of a conforming endpoint off, one by one.
 package ibnbd

@@ -33,7 +33,7 @@ type bare []byte
 
 func (b bare) AppendBinary(to []byte) ([]byte, error) { return append(to, b...), nil }
 
-// TestServerJudgesMessages sends what no polite client does, and some of what one may. Device 0 is open for writing,
+// TestServerJudgesMessages sends what no conforming client does, and some of what one may. Device 0 is open for writing,
 // device 1 for reading.
 func TestServerJudgesMessages(t *testing.T) {
 	const read, write = ibtrs.Read, ibtrs.Write

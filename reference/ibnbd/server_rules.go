@@ -2,8 +2,8 @@
 
 package ibnbd
 
-// ServerRules are the rules that a polite server keeps, each with a switch that turns it off. The zero value is a polite
-// server; those of the transport are in its configuration. Impolite testers, and mutants that a test suite must catch,
+// ServerRules are the rules that a conforming server keeps, each with a switch that turns it off. The zero value is a conforming
+// server; those of the transport are in its configuration. Testers that break rules, and mutants that a test suite must catch,
 // are made of it.
 type ServerRules struct {
 	// Of SESS_INFO.

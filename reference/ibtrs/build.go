@@ -49,7 +49,7 @@ func newBuild(p *Path) *build {
 	return b
 }
 
-// fail ends the service of the build; the keeper does the rest. The first cause is the one that counts.
+// fail ends the service of the build; the path's goroutine does the rest. The first cause is the one that counts.
 func (b *build) fail(err error) {
 	b.failOnce.Do(func() {
 		b.cause = err

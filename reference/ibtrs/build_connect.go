@@ -137,7 +137,7 @@ func (b *build) rejection(reject *rdma.RejectError) Errno {
 }
 
 // checkAccept judges an accept (Clause IBTRS-CONN-037). The parameters are taken from that of cid 0; if cid 0 does not
-// come first, which is impolite, from the one that does.
+// come first, against the protocol, from the one that does.
 func (b *build) checkAccept(cid int, data []byte) error {
 	rules := &b.session.cfg.Rules
 	r, err := ParseConnResponse(data)
@@ -317,7 +317,7 @@ func (b *build) takeInfo(answer []byte) error {
 	return breach("IBTRS-INFO-017", err)
 }
 
-// anyChunks is what an impolite client takes for chunks: all that lie wholly in a region, as many as it needs.
+// anyChunks is what an client without checks takes for chunks: all that lie wholly in a region, as many as it needs.
 func (b *build) anyChunks(r InfoResponse) (chunks []Chunk) {
 	size := uint64(b.geometry.ChunkSize())
 	for _, region := range r.Regions.All() {

@@ -4,8 +4,8 @@ package ibtrs
 
 import "github.com/ibnbd/ibnbd/reference/rdma"
 
-// ClientRules are the rules that a polite client keeps, each with a switch that turns it off. The zero value is a polite
-// client. Impolite testers, and mutants that a test suite must catch, are made of it.
+// ClientRules are the rules that a conforming client keeps, each with a switch that turns it off. The zero value is a conforming
+// client. Testers that break rules, and mutants that a test suite must catch, are made of it.
 type ClientRules struct {
 	// Of connecting.
 

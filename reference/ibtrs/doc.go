@@ -30,12 +30,12 @@
 // [Open] makes a [Session] over one [Path] or more. The session owns the permits: who has one may have one request in
 // flight, in the chunk of that number, on whatever path [Policy] prefers. What exists while a path is connected is a
 // build: its connections, the server's chunks as seen over them, and a piece of registered memory for each permit in
-// which a request is laid out as it will lie in the chunk. One goroutine for each connection polls it; one for each path,
-// the keeper, takes the path through its states and does all that may wait. [Session.Do] waits for an answer,
+// which a request is laid out as it will lie in the chunk. One goroutine for each connection polls it; one for each path
+// takes the path through its states and does all that may wait. [Session.Do] waits for an answer,
 // [Session.Start] calls back; neither allocates.
 //
 // When a path is lost, its build lets no request in any more, disconnects and drains; its requests go to other paths
-// with the same permit, header and data, or fail if there is none. Then the keeper reconnects, in its turn among all
+// with the same permit, header and data, or fail if there is none. Then the path's goroutine reconnects, in its turn among all
 // paths of the process ([Scheduler]).
 //
 // # Server
@@ -101,7 +101,7 @@
 //
 // # Rules
 //
-// [ClientRules] and [ServerRules] turn the rules of a polite endpoint off, one by one.
+// [ClientRules] and [ServerRules] turn the rules of a conforming endpoint off, one by one.
 //
 // # Addresses
 //

@@ -28,7 +28,7 @@ func overlay(message, fuzz []byte) {
 }
 
 // FuzzServer sends a server a connection request, an INFO request and requests into which a fuzzer has put its bytes: it
-// must not panic, and go on serving a client that is polite.
+// must not panic, and go on serving a client that conforms.
 func FuzzServer(f *testing.F) {
 	f.Add([]byte{}, []byte{}, []byte{}, uint32(0))
 	f.Add([]byte{0, 0, 1}, []byte{1}, []byte{0, 0, 0, 0, 0, 0, 0, 0, 1}, uint32(0x00080000))
@@ -72,7 +72,7 @@ func FuzzServer(f *testing.F) {
 			}
 		}
 		if err := put(polite, 1, pattern(1, 512)); err != nil {
-			t.Fatalf("a polite client suffers: %v", err)
+			t.Fatalf("a conforming client suffers: %v", err)
 		}
 	})
 }

@@ -128,7 +128,7 @@ func TestServerBoundsConnections(t *testing.T) {
 	})
 }
 
-// outcome is what becomes of an impolite request.
+// outcome is what becomes of a request against the protocol.
 type outcome int
 
 const (

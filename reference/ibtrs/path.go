@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Path is one way from a client's device to the server. One goroutine, its keeper, takes it through its states: it
+// Path is one way from a client's device to the server. A goroutine of its own takes it through its states: it
 // connects, watches, recovers and reconnects, and obeys commands. What exists while the path is connected is its build.
 type Path struct {
 	session *Session
@@ -24,15 +24,15 @@ type Path struct {
 	inflight atomic.Int64
 	stats    pathStats
 
-	orders chan order    // to the keeper
-	ended  chan struct{} // the keeper is gone
+	orders chan order    // to the path's goroutine
+	ended  chan struct{} // the path's goroutine has ended
 
 	mu        sync.Mutex // guards the rest
 	state     PathState
-	interrupt context.CancelFunc // ends the keeper's present attempt; nil if there is none
-	wanted    int                // commands that the keeper has not taken yet
+	interrupt context.CancelFunc // ends the goroutine's present attempt; nil if there is none
+	wanted    int                // commands that the path's goroutine has not taken yet
 
-	// Only the keeper, and open before it, touch these.
+	// Only the path's goroutine, and open before it, touch these.
 
 	first       bool // requests may create the session
 	incarnation uint16
@@ -139,7 +139,7 @@ func (p *Path) Disconnect(ctx context.Context) error { return p.command(ctx, com
 
 var errPathRemoved = errors.New("path was removed")
 
-// command has the keeper do something and waits until it is done.
+// command has the path's goroutine do something and waits until it is done.
 func (p *Path) command(ctx context.Context, c command) error {
 	o := order{c, make(chan error, 1)}
 	p.want(+1)
@@ -163,7 +163,7 @@ func (p *Path) command(ctx context.Context, c command) error {
 	}
 }
 
-// want counts the commands that the keeper has not taken yet. While there are any, it makes no attempts.
+// want counts the commands that the path's goroutine has not taken yet. While there are any, it makes no attempts.
 func (p *Path) want(change int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,7 +173,7 @@ func (p *Path) want(change int) {
 	}
 }
 
-// interruptible gives a context that ends when somebody wants something of the keeper. done must be called.
+// interruptible gives a context that ends when somebody wants something of the path's goroutine. done must be called.
 func (p *Path) interruptible(ctx context.Context) (inner context.Context, done func()) {
 	inner, cancel := context.WithCancel(ctx)
 	p.mu.Lock()

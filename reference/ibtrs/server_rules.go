@@ -4,8 +4,8 @@ package ibtrs
 
 import "github.com/ibnbd/ibnbd/reference/rdma"
 
-// ServerRules are the rules that a polite server keeps, each with a switch that turns it off. The zero value is a polite
-// server. Impolite testers, and mutants that a test suite must catch, are made of it.
+// ServerRules are the rules that a conforming server keeps, each with a switch that turns it off. The zero value is a conforming
+// server. Testers that break rules, and mutants that a test suite must catch, are made of it.
 type ServerRules struct {
 	// Of connecting.
 

@@ -19,7 +19,7 @@
 // # Breaking things
 //
 // [Device.Inject] puts a [Fault] on a device: packets that are lost, copied, delayed, overtaken or changed, before or
-// after their ICRC, on the way out or in. [Rules] turns the rules of a polite endpoint off, one by one. Config.EditCM
+// after their ICRC, on the way out or in. [Rules] turns the rules of a conforming endpoint off, one by one. Config.EditCM
 // changes messages of connection management, Config.Trace sees every packet.
 //
 // # Time

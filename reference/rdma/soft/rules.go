@@ -2,8 +2,8 @@
 
 package soft
 
-// Rules are the rules of RoCEv2 that a polite endpoint keeps, each with a switch that turns it off. The zero value is a
-// polite endpoint. Impolite testers, and mutants that a test suite must catch, are made of it.
+// Rules are the rules of RoCEv2 that a conforming endpoint keeps, each with a switch that turns it off. The zero value is a
+// conforming endpoint. Testers that break rules, and mutants that a test suite must catch, are made of it.
 type Rules struct {
 	// As a requester.
 

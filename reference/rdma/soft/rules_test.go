@@ -194,7 +194,7 @@ func TestUnlimitedRules(t *testing.T) {
 		rules soft.Rules
 		work  func(r *rig) rdma.SendWR
 		count int
-		over  int // packets of a polite device
+		over  int // packets of a conforming device
 	}{
 		{"IgnoreWindow", soft.Rules{IgnoreWindow: true}, func(r *rig) rdma.SendWR { return send(r, 1, 200*1024) }, 1, 128},
 		{"IgnoreReadDepth", soft.Rules{IgnoreReadDepth: true}, func(r *rig) rdma.SendWR { return read(r, 1, 10) }, 10, 4},
