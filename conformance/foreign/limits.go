@@ -21,7 +21,7 @@ func CheckPatience(d time.Duration) error {
 	return nil
 }
 
-// CheckExports refuses what cannot be the exports of a target: one, or a second for a polite bystander.
+// CheckExports refuses what cannot be the exports of a target: one, or a second for a conforming bystander.
 func (p *Protocol) CheckExports(names []string) error {
 	if len(names) < 1 || len(names) > 2 {
 		return fmt.Errorf("%d exports of the foreign target, must be one or two", len(names))

@@ -69,13 +69,13 @@ func All() []Attack {
 	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume())
 }
 
-// Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are
+// Execute lets a conforming bystander use the target, attacks it, and then looks whether the bystander, and a new client, are
 // still served. The error of a broken clause is a *tester.Violation; when several are broken, that of survival comes first.
 // An attack that the target's limit has kept from something ends with an error that wraps tester.ErrForbidden.
 func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
-	polite := tester.New(target)
-	defer func() { err = errors.Join(err, polite.Close()) }()
-	b, err := newBystander(ctx, polite)
+	other := tester.New(target)
+	defer func() { err = errors.Join(err, other.Close()) }()
+	b, err := newBystander(ctx, other)
 	if err != nil {
 		return finding.NotReady(fmt.Errorf("before the attack: %w", err))
 	}
@@ -90,13 +90,13 @@ func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 	if survived := b.served(ctx); survived != nil {
 		return errors.Join(tester.Broken(a.Survives(), "a bystander is not served any more: %v", survived), err)
 	}
-	if survived := welcomed(ctx, polite); survived != nil {
-		return errors.Join(tester.Broken(a.Survives(), "a newcomer is not served: %v", survived), err)
+	if survived := welcomed(ctx, other); survived != nil {
+		return errors.Join(tester.Broken(a.Survives(), "a new client is not served: %v", survived), err)
 	}
 	return err
 }
 
-// bystander is a polite client that does not notice what others do. It only reads where nothing may be written, or where
+// bystander is a conforming client that does not notice what others do. It only reads where nothing may be written, or where
 // it has no export of its own.
 type bystander struct {
 	path   *tester.Path
@@ -104,11 +104,11 @@ type bystander struct {
 	writes bool
 }
 
-// What a bystander and a newcomer write, and where.
+// What a bystander and a new client write, and where.
 const (
-	bystanderSector, newcomerSector = 8, 16
-	stampedSize                     = 4096
-	before, after, newcomer         = 1, 2, 3
+	bystanderSector, newClientSector = 8, 16
+	stampedSize                      = 4096
+	before, after, newClient         = 1, 2, 3
 )
 
 func newBystander(ctx context.Context, t *tester.Tester) (*bystander, error) {
@@ -124,7 +124,7 @@ func newBystander(ctx context.Context, t *tester.Tester) (*bystander, error) {
 	return b, p.WriteAt(ctx, b.device, bystanderSector, tester.Stamped(bystanderSector, stampedSize, before))
 }
 
-// accessOf is how the bystander and the newcomer open their device: as they want to, or for reading.
+// accessOf is how the bystander and the new client open their device: as they want to, or for reading.
 func accessOf(t *tester.Tester, wanted ibnbd.AccessMode) ibnbd.AccessMode {
 	exports := t.Target().Exports
 	if !t.Writes() || exports[0] == exports[1] {
@@ -161,11 +161,11 @@ func welcomed(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	if access == ibnbd.ReadOnly {
-		_, err := p.ReadAt(ctx, opened.DeviceID, newcomerSector, stampedSize)
+		_, err := p.ReadAt(ctx, opened.DeviceID, newClientSector, stampedSize)
 		return err
 	}
-	if err := p.WriteAt(ctx, opened.DeviceID, newcomerSector, tester.Stamped(newcomerSector, stampedSize, newcomer)); err != nil {
+	if err := p.WriteAt(ctx, opened.DeviceID, newClientSector, tester.Stamped(newClientSector, stampedSize, newClient)); err != nil {
 		return err
 	}
-	return p.CheckStamped(ctx, opened.DeviceID, newcomerSector, stampedSize, newcomer)
+	return p.CheckStamped(ctx, opened.DeviceID, newClientSector, stampedSize, newClient)
 }

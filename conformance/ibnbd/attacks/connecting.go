@@ -94,7 +94,7 @@ func connecting() []Attack {
 func readAccepts(ctx context.Context, t *tester.Tester) error {
 	p := t.NewSession().NewPath(0)
 	if err := p.DialAll(ctx); err != nil {
-		return fmt.Errorf("a polite path: %w", err)
+		return fmt.Errorf("a conforming path: %w", err)
 	}
 	first := p.Conns[0].Accept
 	for cid, c := range p.Conns {
@@ -182,7 +182,7 @@ func reverseOrder(ctx context.Context, t *tester.Tester) error {
 }
 
 // leaveHalfOpen begins as many paths as a small target has memory for, and leaves them without INFO. They are there while
-// the bystander and the newcomer are served.
+// the bystander and the new client are served.
 func leaveHalfOpen(ctx context.Context, t *tester.Tester) error {
 	const paths = 4
 	for range paths {

@@ -14,8 +14,8 @@ import (
 // everyChunk is the clause about the number in a response.
 const everyChunk = "IBTRS-IMM-003"
 
-// crowd is as many requests as a session can have under way, each in a chunk of its own, on all connections for I/O.
-type crowd struct {
+// fullQueue is as many requests as a session can have under way, each in a chunk of its own, on all connections for I/O.
+type fullQueue struct {
 	path   *tester.Path
 	batch  *tester.Batch
 	device uint32
@@ -26,14 +26,14 @@ type crowd struct {
 const (
 	// mostRequests bounds how many requests are sent at once.
 	mostRequests = 2048
-	// crowdSize is how large each is at most, in bytes.
-	crowdSize = 8192
+	// fullQueueSize is how large each is at most, in bytes.
+	fullQueueSize = 8192
 )
 
 // fullDepth writes as much as there is room for, all at once, and then reads through every chunk at once. The answers may
 // come in any order.
 func fullDepth(ctx context.Context, t *tester.Tester) error {
-	c, err := newCrowd(ctx, t)
+	c, err := newFullQueue(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -58,14 +58,14 @@ func fullDepth(ctx context.Context, t *tester.Tester) error {
 
 // fullDepthOfReads reads through every chunk at once.
 func fullDepthOfReads(ctx context.Context, t *tester.Tester) error {
-	c, err := newCrowd(ctx, t)
+	c, err := newFullQueue(ctx, t)
 	if err != nil {
 		return err
 	}
 	return c.all(ctx, min(int(c.path.Geometry.QueueDepth), mostRequests), c.read)
 }
 
-func newCrowd(ctx context.Context, t *tester.Tester) (*crowd, error) {
+func newFullQueue(ctx context.Context, t *tester.Tester) (*fullQueue, error) {
 	session := t.NewSession()
 	session.Outstanding = mostRequests
 	path, opened, err := session.Ready(ctx, t.Target().Exports[0], t.Access())
@@ -75,27 +75,27 @@ func newCrowd(ctx context.Context, t *tester.Tester) (*crowd, error) {
 	depth := min(uint64(path.Geometry.QueueDepth), mostRequests)
 	block := max(uint32(opened.LogicalBlockSize), ibnbd.SectorSize)
 	room := t.UsableSectors(opened.Capacity) * ibnbd.SectorSize
-	size := min(uint32(min(room/depth, crowdSize)), largestIO(path, opened, block))
+	size := min(uint32(min(room/depth, fullQueueSize)), largestIO(path, opened, block))
 	size = max(size/block*block, block)
 	batch, err := path.NewBatch(int(depth), int(size))
-	return &crowd{path, batch, opened.DeviceID, size, int(room / uint64(size))}, err
+	return &fullQueue{path, batch, opened.DeviceID, size, int(room / uint64(size))}, err
 }
 
 // sector is where request i is about.
-func (c *crowd) sector(i int) uint64 { return uint64(i%c.blocks) * uint64(c.size/ibnbd.SectorSize) }
+func (c *fullQueue) sector(i int) uint64 { return uint64(i%c.blocks) * uint64(c.size/ibnbd.SectorSize) }
 
 // content is what is written there.
-func (c *crowd) content(i int) []byte {
+func (c *fullQueue) content(i int) []byte {
 	const sequence = 20
 	return tester.Stamped(c.sector(i), int(c.size), sequence)
 }
 
-func (c *crowd) write(i int) tester.Request {
+func (c *fullQueue) write(i int) tester.Request {
 	message := ibnbd.NewIORequest(ibnbd.OpWrite, 0, c.device, c.path.Base()+c.sector(i), c.size)
 	return c.batch.Write(i, tester.Marshal(message), c.content(i))
 }
 
-func (c *crowd) read(i int) tester.Request {
+func (c *fullQueue) read(i int) tester.Request {
 	message := ibnbd.NewIORequest(ibnbd.OpRead, 0, c.device, c.path.Base()+c.sector(i), c.size)
 	return c.batch.Read(i, tester.Marshal(message), c.size)
 }
@@ -104,7 +104,7 @@ func (c *crowd) read(i int) tester.Request {
 func connection(i int) uint16 { return 1 + uint16(i%(tester.Connections-1)) }
 
 // all sends so many requests, each in a chunk of its own, before it looks at answers.
-func (c *crowd) all(ctx context.Context, count int, request func(i int) tester.Request) error {
+func (c *fullQueue) all(ctx context.Context, count int, request func(i int) tester.Request) error {
 	for i := range count {
 		r := c.path.ToChunk(request(i), uint32(i))
 		r.CID = connection(i)

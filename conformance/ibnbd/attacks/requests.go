@@ -12,7 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// readOf is a polite read of a device, at a sector that counts from the base.
+// readOf is a conforming read of a device, at a sector that counts from the base.
 func readOf(p *tester.Path, device uint32, sector uint64, size uint32) tester.Request {
 	return p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, device, p.Base()+sector, size)), size)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// What a sequence is run with, and where it writes: behind what a bystander and a newcomer use.
+// What a sequence is run with, and where it writes: behind what a bystander and a new client use.
 const (
 	sequenceClients = 3
 	sequenceBlocks  = 5

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package loopback puts a tester and the reference's server into one process, with a soft wire between them, so that every
-// attack runs in milliseconds and against any configuration of the server, polite or not.
+// attack runs in milliseconds and against any configuration of the server, conforming or not.
 package loopback
 
 import (

@@ -50,7 +50,7 @@ const readByOthers = "reads by another session of what was just acknowledged"
 func liars() []row {
 	served := []string{"IBNBD-IO-001", attacks.Survival}
 	return []row{
-		liar("dies-of-anything-odd", "dies of whatever no polite client sends", []string{attacks.Survival}, func(b *brokenServer) {
+		liar("dies-of-anything-odd", "dies of whatever no conforming client sends", []string{attacks.Survival}, func(b *brokenServer) {
 			b.alterConnRequests(func(r *ibtrs.ConnRequest) {
 				if r.Magic != ibtrs.Magic || r.Version != ibtrs.Version || r.CID >= r.ConnectionCount || r.Reserved != [11]byte{} {
 					b.die()

@@ -5,7 +5,7 @@
 // the initiator makes of it. It is the mirror image of package attacks.
 //
 // [Execute] provokes an initiator that has a disk of an ordinary server mapped, which must not notice, and lets it map a disk
-// of a polite server afterwards: an initiator that refuses everything that is wrong and is of no use then has not passed.
+// of a conforming server afterwards: an initiator that refuses everything that is wrong and is of no use then has not passed.
 //
 // Nothing here knows where the initiator is. The suite in specs/initiator runs the table against guests over a virtual wire;
 // the tests of this package, and whoever wants to know whether the table catches a broken client, run it inside one process

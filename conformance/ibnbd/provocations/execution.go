@@ -66,7 +66,7 @@ func (p *Execution) begin(ctx context.Context, s script.Script) (*script.Server,
 	}
 	d, err := p.Map(ctx, v)
 	if err != nil {
-		return v, nil, fmt.Errorf("map the disk of a server that is polite so far: %w", err)
+		return v, nil, fmt.Errorf("map the disk of a server that is conforming so far: %w", err)
 	}
 	return v, d, nil
 }

@@ -56,7 +56,7 @@ func infoOf(regions ...ibtrs.Descriptor) ibtrs.InfoResponse {
 	return ibtrs.NewInfoResponse(ibtrs.Descriptors{}.Append(regions...))
 }
 
-// informs is a script that answers INFO with what a function makes of the polite response.
+// informs is a script that answers INFO with what a function makes of the conforming response.
 func informs(change func(r *ibtrs.InfoResponse)) script.Script {
 	return script.Script{Inform: func(p *script.Path) {
 		r := infoOf(p.Regions()...)

@@ -18,7 +18,7 @@ import (
 // losing are about requests that wait: for a chunk, or for the answer of a server that goes away.
 func losing() []Provocation {
 	return []Provocation{
-		{Name: "there are more requests than chunks", Clauses: []string{"IBTRS-IO-020"}, Run: crowded},
+		{Name: "there are more requests than chunks", Clauses: []string{"IBTRS-IO-020"}, Run: waitForChunks},
 		{Name: "one answer frees the chunk that the only other request waits for", Clauses: []string{noTraffic}, Run: woken},
 		{Name: "a server disconnects while one request waits for a chunk", Clauses: []string{noTraffic}, Run: desertedInLine},
 		{Name: "one of two paths is lost with the only request", Servers: 2, Clauses: []string{noTraffic}, Run: lostAlone},
@@ -45,7 +45,7 @@ func (p *Execution) beginOnTwo(ctx context.Context, paths int) (*script.Server, 
 	}
 	d, err := p.take(ctx, func(ctx context.Context) (Disk, error) { return p.setup.Initiator.Map(ctx, v.Addrs()[:paths]...) })
 	if err != nil {
-		return v, nil, fmt.Errorf("map the disk of a polite server over %d paths: %w", paths, err)
+		return v, nil, fmt.Errorf("map the disk of a conforming server over %d paths: %w", paths, err)
 	}
 	return v, d, nil
 }
@@ -146,8 +146,8 @@ func turnAway(v *script.Server) {
 	v.Do(func() { v.Script.Connect = func(k *script.ConnRequest) { k.RejectErrno(-int16(ibtrs.EBUSY)) } })
 }
 
-// crowded judges that requests for which there is no chunk wait, and are completed later.
-func crowded(ctx context.Context, p *Execution) error {
+// waitForChunks judges that requests for which there is no chunk wait, and are completed later.
+func waitForChunks(ctx context.Context, p *Execution) error {
 	const clause = "IBTRS-IO-020"
 	const chunks, writes = 4, 12
 	g := script.DefaultGeometry

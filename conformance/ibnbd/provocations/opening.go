@@ -12,7 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// answers is a script that answers messages of a kind with what a function makes of the polite answer.
+// answers is a script that answers messages of a kind with what a function makes of the conforming answer.
 func answers(kind uint16, change func(r *script.Request, a *script.Answer)) script.Script {
 	return script.Script{Serve: func(r *script.Request) {
 		a := r.Polite()

@@ -67,7 +67,7 @@ func All() []Provocation {
 const limit = 75 * time.Second
 
 // Execute has the initiator use an ordinary disk, provokes it, and then looks whether it still uses that disk, and maps that
-// of a polite server. The error of a broken clause is a *tester.Violation; when several are broken, that of survival comes
+// of a conforming server. The error of a broken clause is a *tester.Violation; when several are broken, that of survival comes
 // first.
 func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 	on.Patience = cmp.Or(on.Patience, DefaultPatience)
@@ -87,8 +87,8 @@ func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 	if err := b.served(ctx); err != nil {
 		return errors.Join(tester.Broken(c.Survives(), "the disk of an ordinary server is not served any more: %v", err), provoked)
 	}
-	if err := newcomer(ctx, on); err != nil {
-		return errors.Join(tester.Broken(c.Survives(), "the disk of a polite server cannot be used: %v", err), provoked)
+	if err := newServer(ctx, on); err != nil {
+		return errors.Join(tester.Broken(c.Survives(), "the disk of a conforming server cannot be used: %v", err), provoked)
 	}
 	return provoked
 }
@@ -108,8 +108,8 @@ func newBystander(ctx context.Context, p *Execution) (*bystander, error) {
 // served writes to the disk and reads it.
 func (b *bystander) served(ctx context.Context) error { return Usable(ctx, b.disk) }
 
-// newcomer has the initiator map and use a disk of a polite server, on the device of the first that has provoked it.
-func newcomer(ctx context.Context, on Setup) (err error) {
+// newServer has the initiator map and use a disk of a conforming server, on the device of the first that has provoked it.
+func newServer(ctx context.Context, on Setup) (err error) {
 	p := &Execution{setup: on}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
 	_, d, err := p.begin(ctx, script.Script{})

@@ -78,7 +78,7 @@ func (k *ConnRequest) Reject(data []byte) {
 	}
 }
 
-// RejectErrno refuses the connection with an errno field of the response, which a polite server negates.
+// RejectErrno refuses the connection with an errno field of the response, which a conforming server negates.
 func (k *ConnRequest) RejectErrno(field int16) {
 	k.Reject(marshal(ibtrs.ConnResponse{Magic: ibtrs.Magic, Version: ibtrs.Version, Errno: field}))
 }

@@ -135,7 +135,7 @@ func (p *Path) bind(k uint32) rdma.SendWR {
 	}}
 }
 
-// Regions are those of a polite INFO response: one of all chunks, or with key refresh one for each.
+// Regions are those of a conforming INFO response: one of all chunks, or with key refresh one for each.
 func (p *Path) Regions() []ibtrs.Descriptor {
 	size := p.geometry.ChunkSize()
 	if !p.refresh {

@@ -79,7 +79,7 @@ type Answer struct {
 	Copies        int    // of the response, behind the first
 }
 
-// Answer serves the request politely.
+// Answer serves the request as the protocol says.
 func (r *Request) Answer() { r.Send(r.Polite()) }
 
 // Polite executes the request and makes its answer.
@@ -93,7 +93,7 @@ func (r *Request) Polite() Answer {
 	return a
 }
 
-// Outcome makes a polite answer without data.
+// Outcome makes a conforming answer without data.
 func (r *Request) Outcome(errno ibtrs.Errno) Answer {
 	p := r.Conn.Path
 	a := Answer{CID: r.Conn.CID, Form: rdma.OpWriteImm}

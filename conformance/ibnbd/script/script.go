@@ -4,17 +4,17 @@ package script
 
 import "github.com/ibnbd/ibnbd/reference/ibtrs"
 
-// Script is how a server behaves. Each step is done politely when its function is nil; a function replaces the step, and can
-// call the polite one. All of them run in the server's event loop.
+// Script is how a server behaves. Each step is done as the protocol says when its function is nil; a function replaces the step, and can
+// call the default. All of them run in the server's event loop.
 type Script struct {
-	Geometry   ibtrs.Geometry // what there is, and what a polite accept says; the zero one means DefaultGeometry
+	Geometry   ibtrs.Geometry // what there is, and what a conforming accept says; the zero one means DefaultGeometry
 	KeyRefresh bool           // each response brings a new key for its chunk
 
-	Connect   func(k *ConnRequest)  // somebody asks for a connection; politely [ConnRequest.Accept]
-	Inform    func(p *Path)         // the INFO request of a path has come; politely [Path.Inform]
-	Heartbeat func(c *Conn)         // a heartbeat has come; politely [Conn.Acknowledge]
-	Serve     func(r *Request)      // a request has come; politely [Request.Answer]
-	Adapt     func(r *OpenResponse) // an OPEN is answered; politely left as the disk says
+	Connect   func(k *ConnRequest)  // somebody asks for a connection; by default [ConnRequest.Accept]
+	Inform    func(p *Path)         // the INFO request of a path has come; by default [Path.Inform]
+	Heartbeat func(c *Conn)         // a heartbeat has come; by default [Conn.Acknowledge]
+	Serve     func(r *Request)      // a request has come; by default [Request.Answer]
+	Adapt     func(r *OpenResponse) // an OPEN is answered; by default left as the disk says
 }
 
 // DefaultGeometry is quick to set up, and has room for any request of a small client.

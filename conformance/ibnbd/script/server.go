@@ -17,7 +17,7 @@ import (
 // Server is a target that follows a script. Its fields belong to its event loop, see the package comment.
 type Server struct {
 	Script       Script     // may be changed at any time
-	Disk         *Disk      // what is served politely
+	Disk         *Disk      // what is served
 	Paths        []*Path    // every build of a path that was begun, in order
 	Seen         []*Request // every request that came, in order
 	ConnRequests int        // connection requests that came

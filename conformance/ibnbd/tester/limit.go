@@ -25,7 +25,7 @@ var ErrForbidden error = &finding.Undecided{Reason: verdict.NoConsent, Text: "no
 // ScratchSectors is how many sectors of 512 bytes the attacks need to write in, from the first of the limit on.
 const ScratchSectors = 64
 
-// base is the sector that stands for sector 0 in polite reads and writes.
+// base is the sector that stands for sector 0 in conforming reads and writes.
 func (l *Limit) base() uint64 {
 	if l == nil {
 		return 0

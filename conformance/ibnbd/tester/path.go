@@ -129,7 +129,7 @@ func (p *Path) DialAll(ctx context.Context) error {
 	return nil
 }
 
-// Connect builds the whole path, politely.
+// Connect builds the whole path, as the protocol says.
 func (p *Path) Connect(ctx context.Context) error {
 	if err := p.DialAll(ctx); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (p *Path) Send(cid uint16, message []byte) error {
 	return p.Conns[cid].conn.PostSend(rdma.SendWR{Op: rdma.OpSend, Local: local, Signaled: true})
 }
 
-// InfoRequest is the polite INFO request of the path, 272 bytes.
+// InfoRequest is the conforming INFO request of the path, 272 bytes.
 func (p *Path) InfoRequest() []byte {
 	var r ibtrs.InfoRequest
 	copy(r.SessionName[:], p.Session.Name)
@@ -154,7 +154,7 @@ func (p *Path) InfoRequest() []byte {
 	return message
 }
 
-// Info exchanges INFO politely.
+// Info exchanges INFO as the protocol says.
 func (p *Path) Info(ctx context.Context) error {
 	if err := p.SendInfo(p.InfoRequest()); err != nil {
 		return fmt.Errorf("INFO request: %w", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
-// Request is one request, byte for byte. [Path.Write] and [Path.Read] make polite ones.
+// Request is one request, byte for byte. [Path.Write] and [Path.Read] make conforming ones.
 type Request struct {
 	CID       uint16 // the connection that carries it
 	Chunk     uint32 // the chunk that it is written to, below the queue depth

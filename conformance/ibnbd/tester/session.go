@@ -32,10 +32,10 @@ func randomUUID() (u ibtrs.UUID) {
 	return u
 }
 
-// Connections is how many connections a polite path has: one for the service and two for I/O.
+// Connections is how many connections a conforming path has: one for the service and two for I/O.
 const Connections = 3
 
-// NewPath makes a path over a rail, without connecting it. Its request is polite: only the first path of a session may
+// NewPath makes a path over a rail, without connecting it. Its request is conforming: only the first path of a session may
 // create it.
 func (s *Session) NewPath(rail int) *Path { return s.NewPathOver(s.tester.target.Rails[rail]) }
 

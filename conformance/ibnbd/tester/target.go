@@ -16,7 +16,7 @@ import (
 type Target struct {
 	Rails []Rail // ways to it; some attacks need two
 	// Exports are the device paths of two different block devices of at least 1 MiB that nobody else uses: the first is
-	// attacked, the second belongs to a polite bystander.
+	// attacked, the second belongs to a conforming bystander.
 	Exports [2]string
 	// Patience is how long an answer may take; 0 means DefaultPatience.
 	Patience time.Duration

@@ -51,7 +51,7 @@ func claimsWithoutPath(f fault) Labels {
 	if f.server {
 		ids = append(ids, "IBNBD-FAIL-001")
 	}
-	if f.polite {
+	if f.announced {
 		ids = append(ids, "IBNBD-FAIL-011")
 	}
 	return claim.Clauses(ids...)

@@ -19,8 +19,8 @@ type fault struct {
 	server bool
 	// forgets says that what was written before the fault is gone after it: the exports live in the target's memory.
 	forgets bool
-	// polite says that the target announces its end, so that the initiator learns of it at once.
-	polite bool
+	// announced says that the target announces its end, so that the initiator learns of it at once.
+	announced bool
 	// heard says that the initiator still hears the target, until that falls silent, too.
 	heard bool
 	// strike breaks a rail, or the target whatever the rail, and gives the way back.
@@ -94,9 +94,9 @@ var faults = []fault{
 		},
 	},
 	{
-		name:   "server restarted",
-		server: true,
-		polite: true,
+		name:      "server restarted",
+		server:    true,
+		announced: true,
 		strike: func(ctx context.Context, p *pair.Pair, _ int) func(context.Context) {
 			p.StopTarget(ctx)
 			return func(ctx context.Context) { p.StartTarget(ctx) }
