@@ -116,8 +116,8 @@ func newTargetChannel(n *TargetNexus, dev rdma.Device, login *LoginReqCM) (*Targ
 	c := &TargetChannel{nexus: n, scsi: n.scsi, gone: make(chan struct{}), idle: make(chan struct{}), pages: newPages(cfg.ChannelMemory), granted: cfg.RequestLimit}
 	c.log = cfg.Log.With("initiator", n.initiator)
 	c.parting.ctx, c.parting.cancel = context.WithCancel(context.Background())
-	if off := login.ImmediateOffset; login.Flags&LoginImmediate != 0 && !cfg.NoImmediate && off >= MinImmediateOffset && int(off) < cfg.MaxIULength {
-		c.immediateOffset = off // Clause SRP-LOGIN-031
+	if off := login.ImmediateOffset; cfg.Rules.AnyImmediateOffset || login.Flags&LoginImmediate != 0 && !cfg.NoImmediate && off >= MinImmediateOffset && int(off) < cfg.MaxIULength {
+		c.immediateOffset = max(off, 1) // Clause SRP-LOGIN-031
 	}
 	// A request is free again when its response is acknowledged. By then the initiator may have sent the next one.
 	c.requests = make([]targetRequest, 2*c.slots())
@@ -167,6 +167,9 @@ func (c *TargetChannel) makeReceives() {
 
 func (c *TargetChannel) unit(a arrival) []byte {
 	at := a.receive * c.nexus.target.cfg.MaxIULength
+	if c.nexus.target.cfg.Rules.ReadBehindUnit {
+		return c.received.Bytes()[at : at+c.nexus.target.cfg.MaxIULength]
+	}
 	return c.received.Bytes()[at : at+a.length]
 }
 
@@ -199,7 +202,11 @@ func (c *TargetChannel) serve(err error) {
 // confirmed waits for the initiator to confirm. Units that have come before that stay in the completion queue (Clause
 // SRP-LOGIN-029).
 func (c *TargetChannel) confirmed() error {
-	timer := time.NewTimer(c.nexus.target.cfg.HalfOpen)
+	limit := c.nexus.target.cfg.HalfOpen
+	if c.nexus.target.cfg.Rules.NoHalfOpenLimit {
+		limit = math.MaxInt64
+	}
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-c.conn.Established():
@@ -235,6 +242,15 @@ func (c *TargetChannel) poll() error {
 func (c *TargetChannel) fail(cause error) {
 	c.end(cause)
 	c.disconnect()
+	if t := c.nexus.target; t.cfg.Rules.FailTogether && errors.As(cause, new(*rdma.WorkError)) {
+		t.mu.Lock()
+		all := t.allChannels()
+		t.mu.Unlock()
+		for _, other := range all {
+			other.end(cause)
+			other.disconnect()
+		}
+	}
 }
 
 // end stops the channel from sending. The first cause counts.
@@ -359,6 +375,9 @@ func (c *TargetChannel) postHeld() {
 // complete deals with one completion. Of work that was flushed close takes care.
 func (c *TargetChannel) complete(done *rdma.Completion) {
 	if done.Status != rdma.StatusSuccess {
+		if c.nexus.target.cfg.Rules.ExecuteUnread && done.ID&^math.MaxUint32 == workRead {
+			c.requests[int(uint32(done.ID))].dataRead()
+		}
 		if done.Status != rdma.StatusFlushed {
 			c.fail(done.Err()) // Clause SRP-DATA-007
 		}

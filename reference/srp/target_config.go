@@ -38,6 +38,8 @@ type TargetConfig struct {
 	Drain    time.Duration // for what a new login of the same initiator supersedes to end, and for a disconnect to be answered
 
 	Log *slog.Logger
+
+	Rules TargetRules // that are turned off
 }
 
 // Limits of a target that nobody configured.
@@ -97,7 +99,7 @@ func (c *TargetConfig) Validate() error {
 
 // luns are the units of an initiator; nil if it has no access.
 func (c *TargetConfig) luns(initiator PortID) *scsi.LUNs {
-	if l, ok := c.Access[initiator]; ok {
+	if l, ok := c.Access[initiator]; ok && !c.Rules.AnyInitiator {
 		return l
 	}
 	return c.Everybody

@@ -31,6 +31,9 @@ func (t *Target) begin(ctx context.Context, dev rdma.Device, request rdma.Reques
 	if err != nil && login.Type != TypeLoginReq {
 		return errors.Join(err, request.Reject(nil)) // Clause SRP-LOGIN-014
 	}
+	if t.cfg.Rules.IgnoreExtension {
+		clear(login.InitiatorPort[:8])
+	}
 	n, no := t.admit(&login)
 	if no != nil {
 		return t.reject(request, &login, no)
@@ -58,6 +61,9 @@ func (t *Target) carryOut(ctx context.Context, dev rdma.Device, request rdma.Req
 
 func (t *Target) reject(request rdma.Request, login *LoginReqCM, no *refusal) error {
 	rej := LoginRej{Type: TypeLoginRej, Reason: no.reason, Tag: login.Tag, SupportedFormats: FormatsDirect | FormatsIndirect}
+	if edit := t.cfg.Rules.EditReject; edit != nil {
+		edit(&rej)
+	}
 	data, _ := rej.AppendBinary(nil)
 	if err := request.Reject(data); err != nil {
 		return fmt.Errorf("%w; reject: %w", no, err)
@@ -70,15 +76,15 @@ func (t *Target) admit(login *LoginReqCM) (*TargetNexus, *refusal) {
 	const supported = FormatsDirect | FormatsIndirect
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	action := login.Flags & multiChannelMask
+	action, rules := login.Flags&multiChannelMask, &t.cfg.Rules
 	switch n := login.RequestedIULength; {
-	case n < MinIULength || int64(n) > int64(t.cfg.MaxIULength): // Clause SRP-LOGIN-015
+	case (n < MinIULength || int64(n) > int64(t.cfg.MaxIULength)) && !rules.AnyIULength: // Clause SRP-LOGIN-015
 		return nil, refuse(RejectIULength, "%d bytes, must be %d to %d", n, MinIULength, t.cfg.MaxIULength)
-	case t.disabled || t.closed: // Clause SRP-LOGIN-016
+	case t.disabled && !rules.IgnoreDisabled || t.closed: // Clause SRP-LOGIN-016
 		return nil, refuse(RejectNoResources, "the target port is disabled")
-	case login.TargetPort != t.cfg.Port: // Clause SRP-LOGIN-017
+	case login.TargetPort != t.cfg.Port && !rules.AnyTargetPort: // Clause SRP-LOGIN-017
 		return nil, refuse(RejectNexus, "target port %s, this is %s", login.TargetPort, t.cfg.Port)
-	case login.RequiredFormats&^supported != 0 || login.RequiredFormats&supported == 0: // Clause SRP-LOGIN-018
+	case (login.RequiredFormats&^supported != 0 || login.RequiredFormats&supported == 0) && !rules.AnyFormats: // Clause SRP-LOGIN-018
 		return nil, refuse(RejectFormat, "formats %#04x, must be of %#04x", login.RequiredFormats, supported)
 	case t.halfOpen >= t.cfg.MaxHalfOpen:
 		return nil, refuse(RejectNoResources, "%d logins are not done", t.halfOpen)
@@ -126,7 +132,11 @@ func (t *Target) login(ctx context.Context, dev rdma.Device, request rdma.Reques
 	if err != nil {
 		return nil, errors.Join(t.reject(request, login, refuse(RejectNoResources, "%v", err)), c.release())
 	}
-	data, _ := c.response(login, result).AppendBinary(nil)
+	rsp := c.response(login, result)
+	if edit := t.cfg.Rules.EditLogin; edit != nil {
+		edit(login, &rsp)
+	}
+	data, _ := rsp.AppendBinary(nil)
 	if c.conn, err = request.Accept(ctx, c.connConfig(), data, c.receives...); err != nil {
 		return nil, errors.Join(err, c.release())
 	}
@@ -146,8 +156,12 @@ func (n *TargetNexus) loginDone() {
 // still write must not overtake what the new channel writes (Clauses SRP-LOGIN-026 to SRP-LOGIN-028, SRP-LOGOUT-006).
 func (n *TargetNexus) settleOthers(ctx context.Context, login *LoginReqCM) (result uint8, no *refusal) {
 	others := n.Channels()
-	if login.Flags&multiChannelMask == ChannelMultiple && len(others) > 0 {
+	rules := &n.target.cfg.Rules
+	if (login.Flags&multiChannelMask == ChannelMultiple || rules.KeepSuperseded) && len(others) > 0 {
 		return ChannelsKept, nil
+	}
+	if rules.RefuseRelogin && len(others) > 0 {
+		return 0, refuse(RejectNoResources, "there is a channel")
 	}
 	for _, c := range others {
 		c.fail(errSuperseded)
@@ -180,7 +194,7 @@ func (n *TargetNexus) add(c *TargetChannel) *refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n.channels = append(n.channels, c)
-	if t.disabled || t.closed {
+	if t.disabled && !t.cfg.Rules.IgnoreDisabled || t.closed {
 		return refuse(RejectNoResources, "the target port is disabled")
 	}
 	return nil
@@ -189,7 +203,9 @@ func (n *TargetNexus) add(c *TargetChannel) *refusal {
 // remove takes a channel away that has ended.
 func (n *TargetNexus) remove(c *TargetChannel) {
 	n.target.mu.Lock()
-	n.channels = slices.DeleteFunc(n.channels, func(o *TargetChannel) bool { return o == c })
+	if !n.target.cfg.Rules.KeepDisconnected {
+		n.channels = slices.DeleteFunc(n.channels, func(o *TargetChannel) bool { return o == c })
+	}
 	n.target.mu.Unlock()
 	close(c.gone)
 	n.tidy()

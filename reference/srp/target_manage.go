@@ -17,19 +17,38 @@ func (r *targetRequest) manage(unit []byte) {
 	case !c.scsi.Has(m.LUN):
 		r.managed(ResponseTMFailed)
 	case m.Function == AbortTask:
-		if other := c.outstanding(m.ManagedTag, m.LUN); other != nil {
-			other.task.Abort(done)
-			return
-		}
-		done() // Clause SRP-TM-003
+		r.abort(m.ManagedTag, m.LUN, done)
 	case m.Function == AbortTaskSet:
 		r.managedIf(c.scsi.AbortTaskSet(m.LUN, done))
 	case m.Function == ClearTaskSet:
+		r.managedIf(c.scsi.ClearTaskSet(m.LUN, done))
+	case m.Function == LogicalUnitReset && c.nexus.target.cfg.Rules.ResetClears:
 		r.managedIf(c.scsi.ClearTaskSet(m.LUN, done))
 	case m.Function == LogicalUnitReset:
 		r.managedIf(c.scsi.Reset(m.LUN, done))
 	default:
 		r.managed(ResponseTMUnsupported) // Clause SRP-TM-005
+	}
+}
+
+// abort ends the command of a tag.
+func (r *targetRequest) abort(tag Tag, lun LUN, done func()) {
+	c, rules := r.channel, &r.channel.nexus.target.cfg.Rules
+	other := c.outstanding(tag, lun)
+	if rules.AbortAcrossChannels {
+		for _, channel := range c.nexus.Channels() {
+			if other == nil {
+				other = channel.outstanding(tag, lun)
+			}
+		}
+	}
+	switch {
+	case other != nil && !rules.AnswerAborted:
+		other.task.Abort(done)
+	case other == nil && rules.FailUnknownTag:
+		r.managed(ResponseTMFailed)
+	default:
+		done() // Clause SRP-TM-003
 	}
 }
 

@@ -3,6 +3,7 @@
 package srp
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -58,13 +59,19 @@ func (c *TargetChannel) arrived(a arrival) {
 	if ended {
 		return // its receive goes with the channel
 	}
-	unit := c.unit(a)
+	unit, rules := c.unit(a), &c.nexus.target.cfg.Rules
+	if rules.EditUnit != nil {
+		rules.EditUnit(unit)
+	}
 	kind, err := IUType(unit)
 	switch {
 	case err != nil:
 	case kind == TypeCmd || kind == TypeTskMgmt:
 		c.begin(a)
 		return
+	case kind == TypeILogout && rules.AnswerLogout:
+		c.answerLogout(Tag(unit[8:]))
+	case kind == TypeILogout && rules.IgnoreLogout:
 	case kind == TypeILogout: // Clause SRP-LOGOUT-002
 		c.end(errLoggedOut)
 		c.awaitDisconnect()
@@ -72,10 +79,16 @@ func (c *TargetChannel) arrived(a arrival) {
 		if m, err := ParseCredRsp(unit); err == nil {
 			c.answered(m.Tag)
 		}
+		if rules.CountAnswers {
+			return
+		}
 	case kind == TypeAERRsp:
 		if m, err := ParseAERRsp(unit); err == nil {
 			c.answered(m.Tag)
 		}
+	case rules.EndOnUnknownType:
+		c.fail(errUnknownType)
+		return
 	}
 	c.repost(a.receive) // whatever it was, the channel goes on (Clause SRP-CMD-019)
 }
@@ -123,6 +136,11 @@ func (c *TargetChannel) takeRequest(a arrival) *targetRequest {
 
 func (r *targetRequest) begin() {
 	unit := r.channel.unit(r.arrival)
+	if drop := r.channel.nexus.target.cfg.Rules.Drop; drop != nil && drop(r.channel, unit) {
+		r.channel.repost(r.arrival.receive)
+		r.end()
+		return
+	}
 	if unit[0] == TypeTskMgmt {
 		r.manage(unit)
 		return
@@ -162,6 +180,9 @@ func (r *targetRequest) parse(unit []byte) (err error) {
 	}
 	if r.in, err = r.cmd.DataIn(); err != nil {
 		return err
+	}
+	if r.channel.nexus.target.cfg.Rules.InBeforeOut && r.out.Format != NoData && r.in.Format != NoData {
+		r.out, r.in = r.in, r.out
 	}
 	for _, b := range []Buffer{r.out, r.in} {
 		if b.Partial() && b.Memory.Length > tableMost {
@@ -229,6 +250,13 @@ func (r *targetRequest) start() {
 	case r.task.Aborted():
 		r.task.Ready()
 		return
+	case b != nil && r.channel.nexus.target.cfg.Rules.NoPartialLists:
+		if r.task.Commit() {
+			r.respond(Rsp{Status: uint8(scsi.Busy)})
+		} else {
+			r.drop()
+		}
+		return
 	case b == nil:
 		r.transfer()
 		return
@@ -287,6 +315,9 @@ func (r *targetRequest) describe(b *Buffer, n int, op rdma.Op) (chains int) {
 	}
 	switch b.Format {
 	case Direct:
+		if r.channel.nexus.target.cfg.Rules.IgnoreBufferLength {
+			b.Memory.Length = uint32(n)
+		}
 		add(b.Memory)
 	case Indirect:
 		for _, d := range b.List.All() {
@@ -342,7 +373,9 @@ func (r *targetRequest) execute() {
 func (r *targetRequest) drop() {
 	r.channel.repost(r.arrival.receive)
 	r.channel.mu.Lock()
-	r.channel.owed++
+	if !r.channel.nexus.target.cfg.Rules.LoseCredits {
+		r.channel.owed++
+	}
 	r.channel.mu.Unlock()
 	r.end()
 }
@@ -365,7 +398,14 @@ func (r *targetRequest) complete(result scsi.Result) {
 		m.Body = result.Sense.AppendFixed(nil)
 		m.SenseLength = uint32(len(m.Body))
 	}
+	rules := &r.channel.nexus.target.cfg.Rules
+	if rules.EditData != nil && result.N > 0 {
+		rules.EditData(r.channel, r.channel.unit(r.arrival), r.data()[:result.N])
+	}
 	moved := min(result.N, int(r.in.Length))
+	if rules.IgnoreBufferLength {
+		moved = result.N
+	}
 	r.describe(&r.in, moved, rdma.OpWrite)
 	r.count(moved)
 	r.send(m)
@@ -391,13 +431,22 @@ func (r *targetRequest) respond(m Rsp) {
 // SRP-RSP-014). It gives the credit back, and before that the receive.
 func (r *targetRequest) send(m Rsp) {
 	c := r.channel
-	c.repost(r.arrival.receive)
+	rules := &c.nexus.target.cfg.Rules
 	m.Type, m.Tag = TypeRsp, r.tag
+	if rules.EditResponse != nil {
+		edited := m // which alone goes to the heap
+		rules.EditResponse(c.unit(r.arrival), &edited)
+		m = edited
+	}
+	c.repost(r.arrival.receive)
 	c.mu.Lock()
 	m.RequestLimitDelta = 1 + c.owed
 	r.unit, _ = m.AppendBinary(r.unit[:0])
 	c.fill(&r.answer, r.unit, workAnswer)
 	r.work = append(r.work, r.answer)
+	if last := len(r.work) - 1; rules.AnswerFirst {
+		r.work[0], r.work[last] = r.work[last], r.work[0]
+	}
 	r.state = requestAnswering
 	posted := true
 	for rest := r.work; len(rest) > 0 && posted; {
@@ -450,6 +499,17 @@ func (r *targetRequest) abandon() {
 		r.task.Abort(func() {})
 		r.task.Ready()
 	}
+}
+
+var errUnknownType = errors.New("a unit of unknown type")
+
+// answerLogout is what an impolite target does.
+func (c *TargetChannel) answerLogout(tag Tag) {
+	b, _ := Rsp{Type: TypeRsp, Tag: tag}.AppendBinary(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fill(&c.ask, b, workAsk)
+	c.postLocked(chain{c.ask})
 }
 
 // drain lets no request begin any more, and gives a channel that is closed when there is none.
