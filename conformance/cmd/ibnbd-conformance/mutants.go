@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/runner"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
@@ -39,12 +41,14 @@ Exit codes:
 
 const mutantsExamples = `  ibnbd-conformance mutants
   ibnbd-conformance mutants --lab
+  ibnbd-conformance mutants --protocol srp
   ibnbd-conformance mutants --clause IBTRS-CONN-021
   ibnbd-conformance mutants --area IBNBD-IO,IBTRS-IO --json | jq -r '.matrix.rows[] | select(.fate != "killed")'`
 
 // mutantsFlags are the flags of the command, as the user wrote them.
 type mutantsFlags struct {
 	clauses, areas []string
+	protocol       string
 	report         string
 	workers, labs  int
 	lab, asJSON    bool
@@ -60,6 +64,7 @@ func newMutants(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringSliceVar(&flags.clauses, "clause", nil, "only mutants that break these clauses")
 	f.StringSliceVar(&flags.areas, "area", nil, "only mutants that break a clause of these areas")
+	f.StringVar(&flags.protocol, "protocol", "", "only mutants of this protocol: "+strings.Join(protocolNames(), ", "))
 	f.StringVar(&flags.report, "report", filepath.Join("build", "report", "mutants"), "directory for report.txt, report.json and report.html")
 	f.IntVar(&flags.workers, "workers", 0, "mutants at a time; 0: chosen by the number of processors")
 	f.BoolVar(&flags.lab, "lab", false, "also mutants that need guests; their rounds leave reports of their own below lab/ of the report")
@@ -84,6 +89,9 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 		return err
 	}
 	set := conformance.Mutants()
+	if err := flags.chooseAreas(); err != nil {
+		return err
+	}
 	here, guests, err := a.chooseMutants(set, flags)
 	if err != nil {
 		return err
@@ -121,6 +129,22 @@ func (a *app) mutants(cmd *cobra.Command, flags mutantsFlags) error {
 		return environmentf("mutants in the lab: %w", labErr)
 	}
 	return exitWith(result.Exit.Code)
+}
+
+// chooseAreas takes all areas of a protocol that was named, unless clauses or areas were.
+func (f *mutantsFlags) chooseAreas() error {
+	if f.protocol == "" {
+		return nil
+	}
+	p, known := protocol.Named(conformance.Protocols(), f.protocol)
+	switch {
+	case !known:
+		return usagef("--protocol %q is not one of %s", f.protocol, strings.Join(protocolNames(), ", "))
+	case len(f.clauses)+len(f.areas) > 0:
+		return usagef("--protocol goes with neither --clause nor --area, which choose among all mutants")
+	}
+	f.areas = p.Clauses.Areas
+	return nil
 }
 
 // configure gives the options of the lab's runs.
