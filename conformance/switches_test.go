@@ -23,6 +23,7 @@ var switchStructs = map[string][]string{
 	module + "/reference/ibtrs":     {"ClientRules", "ServerRules"},
 	module + "/reference/ibnbd":     {"ClientRules", "ServerRules"},
 	module + "/reference/rdma/soft": {"Rules"},
+	module + "/reference/srp":       {"TargetRules"},
 }
 
 // TestSwitches: a rule can be turned off only if a mutant or a test turns it off, which shows that somebody notices.

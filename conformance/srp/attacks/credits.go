@@ -123,8 +123,8 @@ func owners() []Attack {
 	}
 }
 
-// creditRequests has the target give credits, and take them back, and uses all that there are: if the answers to its requests had
-// used some, a command would not be taken.
+// creditRequests has the target give credits, and take them back, more often than it has receives, and uses all that there are: if the
+// answers to its requests had used some, a command would not be taken.
 func creditRequests(ctx context.Context, t *tester.Tester) error {
 	c, err := t.Ready(ctx)
 	if err != nil {
@@ -132,7 +132,9 @@ func creditRequests(ctx context.Context, t *tester.Tester) error {
 	}
 	port := c.Request.InitiatorPort.String()
 	asked, limit := 0, c.Limit()
-	for _, delta := range []int64{3, -1, 0, 2, -4, 1, 1, -2} {
+	deltas := []int64{3, -1, 0, 2, -4, 1, 1, -2}
+	for i := range max(len(deltas), min(3*int(c.Initial), 400)) {
+		delta := deltas[i%len(deltas)]
 		if err := t.Control(ctx, GiveCredits, port, fmt.Sprint(delta)); err != nil {
 			return fmt.Errorf("credits %d: %w", delta, err)
 		}

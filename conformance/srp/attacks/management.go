@@ -5,6 +5,7 @@ package attacks
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/srp/tester"
@@ -349,4 +350,25 @@ func manyLogins(ctx context.Context, t *tester.Tester) error {
 		}
 	}
 	return nil
+}
+
+// Vanished decides that the session of an initiator that has vanished is freed within a time, without a new login.
+func Vanished(ctx context.Context, t *tester.Tester, within time.Duration) error {
+	c, err := t.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.Vanish(); err != nil { // messages of the connection manager still come
+		return err
+	}
+	began := time.Now()
+	for time.Since(began) < within {
+		if err := c.AwaitClosed(ctx); err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return tester.Broken("SRP-LOGOUT-007", "the session of an initiator that has vanished is still there after %s", within)
 }

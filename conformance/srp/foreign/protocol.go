@@ -238,7 +238,10 @@ func TargetSpecs() []foreign.Spec {
 	for _, a := range attacks.All() {
 		all = append(all, ofAttack(a))
 	}
-	return append(all, halfOpen())
+	return append(all,
+		waiting("a login that is never confirmed is freed", "SRP-TGT-003", longestHalfOpen, attacks.HalfOpen),
+		waiting("an initiator that vanishes is given up", "SRP-LOGOUT-007", longestVanished, attacks.Vanished),
+	)
 }
 
 // quick is about how long an attack takes that waits for no timer.
@@ -259,13 +262,17 @@ func ofAttack(a attacks.Attack) foreign.Spec {
 	}
 }
 
-// longestHalfOpen is how long a login may stay unconfirmed.
-const longestHalfOpen = time.Minute
+// How long a target may take for what it does by itself: with an unconfirmed login, and with an initiator that has vanished. Its
+// owner may set the latter.
+const (
+	longestHalfOpen = time.Minute
+	longestVanished = 2 * time.Minute
+)
 
-// halfOpen is a login that is never confirmed.
-func halfOpen() foreign.Spec {
+// waiting is a spec of what a target does by itself within a time.
+func waiting(name, clause string, within time.Duration, run func(context.Context, *tester.Tester, time.Duration) error) foreign.Spec {
 	return foreign.Spec{
-		Name: "a login that is never confirmed is freed", Clauses: []string{"SRP-TGT-003"}, Takes: longestHalfOpen, Addresses: 1,
+		Name: name, Clauses: []string{clause}, Takes: within, Addresses: 1,
 		OnTarget: func(ctx context.Context, r *foreign.TargetRun) (err error) {
 			target, err := targetOf(r)
 			if err != nil {
@@ -273,7 +280,7 @@ func halfOpen() foreign.Spec {
 			}
 			t := tester.New(target)
 			defer func() { err = errors.Join(err, t.Close()) }()
-			return attacks.HalfOpen(ctx, t, longestHalfOpen)
+			return run(ctx, t, within)
 		},
 	}
 }

@@ -56,7 +56,7 @@ func table(name string, c recording.Capture, p *audit.Protocol, rows []mutation)
 
 // Set is what the suite has of mutants of SRP.
 func Set() mutant.Set {
-	return mutant.Set{InProcess: recording.Mutants(tables), Excuses: excuses}
+	return mutant.Set{InProcess: append(targets(), recording.Mutants(tables)...), Excuses: excuses}
 }
 
 // isUnit matches SENDs that begin with a type of information unit.
