@@ -186,6 +186,28 @@ static ssize_t worst_error_ms_show(struct device *dev, struct device_attribute *
 }
 static DEVICE_ATTR_RO(worst_error_ms);
 
+/*
+ * From a wire that is whole again to a connected path. The loss may not have been noticed yet. An
+ * attempt that began just before is in vain; and attempts are made one at a time, so each other
+ * path of the machine has its turn before the one that succeeds. If the pause is so short that the
+ * server may not have noticed the loss, it refuses one more.
+ */
+static u64 reconnect_ms(const struct timers *t)
+{
+	u64 pause = (u64)t->packet_lifetime + t->reconnect_delay;
+	u32 pauses = pause < t->heartbeat ? 3 : 2;
+	u32 paths = atomic_read(&ibtrs_client_paths);
+
+	return late((u64)t->heartbeat * (t->misses + 2)) +
+	       late(pauses * (pause + t->reconnect_spread) + (paths + 1ULL) * t->connect);
+}
+
+static ssize_t worst_reconnect_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", reconnect_ms(&session_of(dev)->timers));
+}
+static DEVICE_ATTR_RO(worst_reconnect_ms);
+
 static struct attribute *timer_attrs[] = {
 	&dev_attr_heartbeat_ms.attr,
 	&dev_attr_heartbeat_misses.attr,
@@ -195,6 +217,7 @@ static struct attribute *timer_attrs[] = {
 	&dev_attr_reconnect_spread_ms.attr,
 	&dev_attr_worst_stall_ms.attr,
 	&dev_attr_worst_error_ms.attr,
+	&dev_attr_worst_reconnect_ms.attr,
 	NULL,
 };
 

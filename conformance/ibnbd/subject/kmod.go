@@ -3,7 +3,10 @@
 package subject
 
 import (
+	"context"
 	"fmt"
+	"path"
+	"strconv"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
@@ -25,9 +28,10 @@ var kmodFacts = implementation.Facts{
 	Own:     true,
 	Abilities: map[clauses.Ability]bool{
 		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: true, clauses.FeatureMarker: true,
-		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.Promises: false,
+		clauses.LegacyClients: false, clauses.VersionOne: false,
 	},
-	Sources: kmod.Sources,
+	AsInitiator: map[clauses.Ability]bool{clauses.Promises: true},
+	Sources:     kmod.Sources,
 }
 
 // kmodTimers are those of mainline, but that writes of a lost path wait for its last packets, and that the settle time is a part of the
@@ -35,18 +39,44 @@ var kmodFacts = implementation.Facts{
 var kmodTimers = func() Timers {
 	t := DefaultTimers
 	t.PacketLifetime = time.Second
+	t.Teardown = t.PacketLifetime
 	t.Resolve = 0 // a part of the connect timeout
 	return t
 }()
 
+// kmodInitiator is the client.
+type kmodInitiator struct{ kernelInitiator }
+
+// Promises are the times that a session tells in its directory of timers.
+func (i *kmodInitiator) Promises(ctx context.Context, session string) (Promises, error) {
+	var p Promises
+	for _, f := range []struct {
+		name string
+		to   *time.Duration
+	}{
+		{"worst_stall_ms", &p.StallWithPath}, {"worst_error_ms", &p.ErrorWithoutPath}, {"worst_reconnect_ms", &p.Reconnect},
+	} {
+		text, err := readWord(ctx, i.host, path.Join(i.names.ClientSession(session), "timers", f.name))
+		if err != nil {
+			return Promises{}, fmt.Errorf("promises of session %s: %w", session, err)
+		}
+		ms, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return Promises{}, fmt.Errorf("promises of session %s: %s: %w", session, f.name, err)
+		}
+		*f.to = time.Duration(ms) * time.Millisecond
+	}
+	return p, nil
+}
+
 // newKMod makes the client with timers as functional specs want them.
-func newKMod(p Environment) *kernelInitiator {
-	return &kernelInitiator{
+func newKMod(p Environment) *kmodInitiator {
+	return &kmodInitiator{kernelInitiator{
 		host: p.Host, facts: kmodFacts, version: p.Version, names: IBNBD, timers: kmodTimers,
 		modules: []kernelModule{
 			{"ibtrs_core", nil}, {"ibtrs_client", kmodParameters(kmodTimers)}, {"ibnbd_client", nil},
 		},
-	}
+	}}
 }
 
 // newKModTarget makes the server with timers as functional specs want them.
