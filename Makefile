@@ -21,7 +21,7 @@ conformance: setup build ## boot the lab and judge mainline RNBD on both sides; 
 	$(BIN)/ibnbd-conformance run --report $(REPORT)/conformance $(RUNFLAGS)
 
 .PHONY: test
-test: setup lint unit fuzz-short smoke ## unit tests, static checks, and a smoke run of the lab at the end
+test: setup lint kmod unit fuzz-short smoke ## unit tests, static checks, and a smoke run of the lab at the end
 
 .PHONY: setup
 setup: ## install the Debian packages that are missing
@@ -36,11 +36,11 @@ build: ## build the programs into build/bin
 KDIR = $(lastword $(sort $(wildcard /usr/src/linux-headers-*-amd64)))
 
 .PHONY: kmod
-kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an error
+kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 and of sparse an error
 	@[ -n "$(KDIR)" ] || { echo "no headers of a Debian kernel in /usr/src: run ci/setup" >&2; exit 1; }
 	mkdir -p $(BUILD)/kmod
 	cp -r kmod/. $(BUILD)/kmod/
-	$(MAKE) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 CONFIG_DEBUG_INFO_BTF_MODULES= modules
+	$(MAKE) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck

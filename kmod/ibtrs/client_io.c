@@ -280,6 +280,7 @@ static int post_call(struct client_con *con, u32 k, struct ibtrs_request *rq, in
 		ibtrs_imm(IBTRS_IMM_REQUEST, k << build->shift | (rq->data_len + rq->header_len)));
 	sign(con, slot, data_out, &write.wr);
 	ib_dma_sync_single_for_device(build->dev, slot->header_dma, HEADER_ROOM, DMA_TO_DEVICE);
+	ibtrs_con_sends(&con->con);
 	if (ib_post_send(con->con.id->qp, first, NULL))
 		build_fail(build, -ECONNRESET, "cannot post a request");
 	/*
@@ -329,6 +330,26 @@ static int send_call(struct build *build, u32 k, bool again)
 	return err;
 }
 
+/*
+ * Tries the other paths in their order, each once, when one has refused a call. What is too long for
+ * one is so for all.
+ */
+static int send_elsewhere(struct ibtrs_session *sess, u32 k, bool again, struct build *refused,
+			  int err)
+{
+	struct ibtrs_path *path;
+	struct build *build;
+
+	list_for_each_entry_rcu(path, &sess->paths, entry) {
+		if (!err || err == -EMSGSIZE)
+			break;
+		build = rcu_dereference(path->build);
+		if (build && build != refused)
+			err = send_call(build, k, again);
+	}
+	return err;
+}
+
 /**
  * call_dispatch - send a call over the path that the policy prefers
  * @sess:	session
@@ -350,7 +371,7 @@ int call_dispatch(struct ibtrs_session *sess, u32 k, bool again)
 	if (build && !again && rq->still && !rq->still(rq))
 		err = -ENOTCONN;
 	else if (build)
-		err = send_call(build, k, again);
+		err = send_elsewhere(sess, k, again, build, send_call(build, k, again));
 	rcu_read_unlock();
 	return err;
 }
@@ -408,6 +429,8 @@ void con_send_done(struct ib_cq *cq, struct ib_wc *wc)
 
 	if (wc->status != IB_WC_SUCCESS)
 		build_fail(con->build, -ECONNRESET, ib_wc_status_msg(wc->status));
+	else
+		ibtrs_con_carries(&con->con);
 }
 
 /* Whether a call is in flight on a build, and in this state. */
@@ -427,6 +450,7 @@ void slot_send_done(struct ib_cq *cq, struct ib_wc *wc)
 		build_fail(build, -ECONNRESET, ib_wc_status_msg(wc->status));
 		return;
 	}
+	ibtrs_con_carries(cq->cq_context);
 	spin_lock(&call->lock);
 	if (in_flight(call, build, CALL_ANSWERED)) {
 		call_finish(build, call);
@@ -447,6 +471,7 @@ void slot_inv_done(struct ib_cq *cq, struct ib_wc *wc)
 		build_fail(build, -ECONNRESET, ib_wc_status_msg(wc->status));
 		return;
 	}
+	ibtrs_con_carries(cq->cq_context);
 	spin_lock(&call->lock);
 	if (in_flight(call, build, CALL_ANSWERED))
 		call_finish(build, call);

@@ -165,6 +165,17 @@ static int post_heartbeat(struct ibtrs_heartbeat *hb)
 	return ibtrs_post_empty_write(con, &con->beat, ibtrs_imm(IBTRS_IMM_HEARTBEAT, 0));
 }
 
+static int probe(struct ibtrs_heartbeat *hb)
+{
+	struct build *build = container_of(hb, struct build, heartbeat);
+	int err = 0;
+	u32 cid;
+
+	for (cid = 0; !err && cid < build->nr_cons; cid++)
+		err = ibtrs_con_probe(&build->cons[cid].con, hb->forgiven);
+	return err;
+}
+
 static void peer_dead(struct ibtrs_heartbeat *hb)
 {
 	build_fail(container_of(hb, struct build, heartbeat), -ETIMEDOUT, "no heartbeat");
@@ -196,6 +207,7 @@ static bool publish(struct ibtrs_path *path, struct build *build)
 	bool moved = false;
 
 	build->heartbeat.post = post_heartbeat;
+	build->heartbeat.probe = probe;
 	build->heartbeat.dead = peer_dead;
 	/* Requests flow only after the loss of the last path, if there was one, has been told. */
 	mutex_lock(&sess->link_mutex);

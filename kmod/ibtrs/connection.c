@@ -14,6 +14,15 @@ static void beat_done(struct ib_cq *cq, struct ib_wc *wc)
 	 */
 }
 
+static void probe_done(struct ib_cq *cq, struct ib_wc *wc)
+{
+	struct ibtrs_con *con = container_of(wc->wr_cqe, struct ibtrs_con, probe);
+
+	/* An error shows in the receives of the connection. */
+	ibtrs_con_carries(con);
+	WRITE_ONCE(con->probing, false);
+}
+
 /**
  * ibtrs_con_create_qp - create the completion queue and the queue pair
  * @con:	connection, whose identifier is bound to a device
@@ -38,6 +47,7 @@ int ibtrs_con_create_qp(struct ibtrs_con *con, struct ib_pd *pd, int vector,
 	int err;
 
 	con->beat.done = beat_done;
+	con->probe.done = probe_done;
 	con->cq = ib_alloc_cq(dev, con, size.sends + size.recvs + 2, vector % dev->num_comp_vectors,
 			      size.poll);
 	if (IS_ERR(con->cq)) {
@@ -133,3 +143,38 @@ int ibtrs_post_empty_write(struct ibtrs_con *con, struct ib_cqe *cqe, u32 imm)
 	return ib_post_send(con->id->qp, &wr.wr, NULL);
 }
 EXPORT_SYMBOL_GPL(ibtrs_post_empty_write);
+
+/**
+ * ibtrs_con_probe - ask whether the peer takes what is sent on a connection
+ * @con:	connection
+ * @forgiven:	looks without an answer that are forgiven
+ *
+ * Called once in a heartbeat interval. Heartbeats tell that a peer has died, but they go over
+ * connection 0; another one that carries nothing any more shows in nothing, for soft-RoCE repeats
+ * for ever where it was asked to do so seven times. So if something was sent, a write of nothing is
+ * sent behind it, which completes when the peer's adapter has taken all before it.
+ *
+ * Return: an error if the connection must be taken for lost.
+ */
+int ibtrs_con_probe(struct ibtrs_con *con, int forgiven)
+{
+	struct ib_rdma_wr wr = {
+		.wr = {
+			.wr_cqe = &con->probe,
+			.opcode = IB_WR_RDMA_WRITE,
+			.send_flags = IB_SEND_SIGNALED,
+		},
+	};
+
+	if (READ_ONCE(con->probing)) {
+		WRITE_ONCE(con->silent, READ_ONCE(con->silent) + 1);
+		return READ_ONCE(con->silent) > forgiven ? -ETIMEDOUT : 0;
+	}
+	if (!READ_ONCE(con->sent))
+		return 0;
+	WRITE_ONCE(con->sent, false);
+	WRITE_ONCE(con->silent, 0);
+	WRITE_ONCE(con->probing, true);
+	return ib_post_send(con->id->qp, &wr.wr, NULL);
+}
+EXPORT_SYMBOL_GPL(ibtrs_con_probe);

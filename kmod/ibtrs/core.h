@@ -63,6 +63,10 @@ u32 ibtrs_wire_errno(int err);
  *		is left
  * @cq:		completions of both queues, polled in the context that its owner asks for
  * @beat:	completion of empty writes: heartbeats and their acknowledges
+ * @probe:	completion of what asks whether the peer takes what is sent
+ * @sent:	something was, since the last probe; set by the owner
+ * @probing:	a probe has not completed yet
+ * @silent:	looks since then without any completion of what was sent
  * @cid:	its number in the path
  * @owner:	the path, or what stands for it
  *
@@ -73,6 +77,10 @@ struct ibtrs_con {
 	struct rdma_cm_id	*id;
 	struct ib_cq		*cq;
 	struct ib_cqe		beat;
+	struct ib_cqe		probe;
+	bool			sent;
+	bool			probing;
+	int			silent;
 	u16			cid;
 	void			*owner;
 };
@@ -94,6 +102,21 @@ int ibtrs_post_recv(struct ibtrs_con *con, struct ib_cqe *cqe, struct ib_pd *pd,
 int ibtrs_post_send(struct ibtrs_con *con, struct ib_cqe *cqe, struct ib_pd *pd, u64 addr,
 		    u32 length);
 int ibtrs_post_empty_write(struct ibtrs_con *con, struct ib_cqe *cqe, u32 imm);
+int ibtrs_con_probe(struct ibtrs_con *con, int forgiven);
+
+/* Something is about to be sent. */
+static inline void ibtrs_con_sends(struct ibtrs_con *con)
+{
+	if (!READ_ONCE(con->sent))
+		WRITE_ONCE(con->sent, true);
+}
+
+/* Something that was sent has completed. */
+static inline void ibtrs_con_carries(struct ibtrs_con *con)
+{
+	if (READ_ONCE(con->silent))
+		WRITE_ONCE(con->silent, 0);
+}
 
 /**
  * struct ibtrs_heartbeat - how a side of a path knows that its peer lives
@@ -104,11 +127,12 @@ int ibtrs_post_empty_write(struct ibtrs_con *con, struct ib_cqe *cqe, u32 imm);
  * @sent:	when the last heartbeat left
  * @latency:	nanoseconds from there to its acknowledge; 0 before the first
  * @post:	sends a heartbeat; an error is as good as a dead peer
+ * @probe:	asks each connection whether it carries anything, see ibtrs_con_probe(); at every look
  * @dead:	tells the owner that the peer is dead; called at most once for each start
  *
  * Owned by a path. Between ibtrs_heartbeat_start() and ibtrs_heartbeat_stop() the work may run at
- * any time; stop waits for it, so
- * @post and @dead must not take locks that are held around stop.
+ * any time; stop waits for it, so @post, @probe and @dead must not take locks that are held around
+ * stop.
  */
 struct ibtrs_heartbeat {
 	struct delayed_work	work;
@@ -118,6 +142,7 @@ struct ibtrs_heartbeat {
 	ktime_t			sent;
 	s64			latency;
 	int			(*post)(struct ibtrs_heartbeat *hb);
+	int			(*probe)(struct ibtrs_heartbeat *hb);
 	void			(*dead)(struct ibtrs_heartbeat *hb);
 };
 

@@ -10,7 +10,7 @@ static void look(struct work_struct *work)
 		container_of(to_delayed_work(work), struct ibtrs_heartbeat, work);
 	int missed = atomic_read(&hb->missed);
 
-	if (missed > hb->forgiven) {
+	if (missed > hb->forgiven || hb->probe(hb)) {
 		hb->dead(hb);
 		return;
 	}

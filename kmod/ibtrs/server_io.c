@@ -188,6 +188,7 @@ void ibtrs_server_respond(struct ibtrs_server_request *rq, int err)
 	} else {
 		trace_ibtrs_server_response(path->sess->name, path->name, chunk_of(request), err);
 		first = chain(&r, request, err);
+		ibtrs_con_sends(&con->con);
 		/* The client may use the chunk again before the post returns. */
 		release(request);
 		if (ib_post_send(con->con.id->qp, first, NULL))
@@ -219,6 +220,8 @@ void server_send_done(struct ib_cq *cq, struct ib_wc *wc)
 
 	if (wc->status != IB_WC_SUCCESS)
 		server_path_fail(con->path, ib_wc_status_msg(wc->status));
+	else
+		ibtrs_con_carries(&con->con);
 }
 
 /* Requests */
@@ -351,6 +354,7 @@ void server_key_done(struct ib_cq *cq, struct ib_wc *wc)
 		drop(request);
 		return;
 	}
+	ibtrs_con_carries(&request->con->con);
 	begin(request);
 }
 

@@ -224,6 +224,17 @@ static int post_heartbeat(struct ibtrs_heartbeat *hb)
 	return ibtrs_post_empty_write(con, &con->beat, ibtrs_imm(IBTRS_IMM_HEARTBEAT, 0));
 }
 
+static int probe(struct ibtrs_heartbeat *hb)
+{
+	struct server_path *path = container_of(hb, struct server_path, heartbeat);
+	int err = 0;
+	u32 cid;
+
+	for (cid = 0; !err && cid < path->nr_cons; cid++)
+		err = ibtrs_con_probe(&path->cons[cid]->con, hb->forgiven);
+	return err;
+}
+
 static void peer_dead(struct ibtrs_heartbeat *hb)
 {
 	server_path_fail(container_of(hb, struct server_path, heartbeat), "no heartbeat");
@@ -492,6 +503,7 @@ struct server_path *server_path_create(struct server_session *sess, struct rdma_
 	INIT_WORK(&path->close_work, close_work);
 	ibtrs_heartbeat_init(&path->heartbeat);
 	path->heartbeat.post = post_heartbeat;
+	path->heartbeat.probe = probe;
 	path->heartbeat.dead = peer_dead;
 	get_device(&sess->dev);
 	return path;
