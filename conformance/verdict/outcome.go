@@ -280,6 +280,8 @@ func withoutResult(clause clauses.Clause, run Run, force clauses.Force, why stri
 		return NotApplicable, whyNot(clause, run.Header.clauseSubjects("", "")), why
 	case len(clause.Decided.By) == 0:
 		return Skip, Undecidable, clause.Decided.Undecidable
+	case len(specs) == 0 && clause.DecidedBy(clauses.Audit):
+		return Skip, NotSeen, NotSeen.Meaning()
 	case len(specs) == 0:
 		return Skip, NoSpec, NoSpec.Meaning()
 	case run.Interrupted():

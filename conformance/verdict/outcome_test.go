@@ -214,3 +214,14 @@ func TestTimingWithin(t *testing.T) {
 		}
 	}
 }
+
+// TestClauseThatThePacketsDoNotSpeakOf was looked for by the passive judge, which reads the packets of every run.
+func TestClauseThatThePacketsDoNotSpeakOf(t *testing.T) {
+	const ofPackets, ofSpecs = "IBTRS-HB-001", "IBTRS-HB-006"
+	outcome := judge(t, finished(mainline(), result(must, verdict.Pass)))
+	for id, want := range map[string]verdict.Reason{ofPackets: verdict.NotSeen, ofSpecs: verdict.NoSpec} {
+		if got := outcomeOf(t, outcome, id); got.Verdict != verdict.Skip || got.Reason != want {
+			t.Errorf("%s: %s %s, want %s", id, got.Verdict, got.Reason, want)
+		}
+	}
+}

@@ -269,7 +269,7 @@ func (t *terminal) unjudged(o *verdict.Outcome) {
 			t.line("Not judged, of the clauses that apply:")
 			begun = true
 		}
-		t.wrapped("  ", fmt.Sprintf("%d %s", omitted.Count, omitted.Why))
+		t.wrapped("  ", fmt.Sprintf("%d: %s", omitted.Count, omitted.Why))
 	}
 	if begun {
 		t.line("")
