@@ -62,7 +62,7 @@ func TestListLeavesOut(t *testing.T) {
 // TestExplainNamesEverySpec: of the lab and of foreign runs, and says where the source can be looked up.
 func TestExplainNamesEverySpec(t *testing.T) {
 	for id, parts := range map[string][]string{
-		"IBTRS-HB-006": {"provocation where servers say nothing", "a client stays for a while, and only acknowledges heartbeats", "'ibnbd-conformance run --clause IBTRS-HB-006'"},
+		"IBTRS-HB-006": {"provocation where servers say nothing", "a client that falls silent is given up, beside one that only acknowledges heartbeats", "'ibnbd-conformance run --clause IBTRS-HB-006'"},
 		"IBTRS-HB-001": {"packets    the passive judge has a rule for it"},
 	} {
 		got := strings.Join(strings.Fields(command(t, "explain", id).stdout), " ")

@@ -20,7 +20,7 @@ import (
 
 // TargetSpecs are all specs for a target.
 func TargetSpecs() []foreign.Spec {
-	all := []foreign.Spec{heartbeats(), silence()}
+	all := []foreign.Spec{waits()}
 	for _, a := range attacks.All() {
 		all = append(all, ofAttack(a))
 	}
@@ -43,12 +43,19 @@ func ofAttack(a attacks.Attack) foreign.Spec {
 // quiet is how long a client only acknowledges: longer than it takes any side with the usual timers to give up a dead peer.
 var quiet = ibtrs.DefaultTimers.Detection().Limit + 5*time.Second
 
-// heartbeats is a client that keeps every rule.
-func heartbeats() foreign.Spec {
+// waits are two clients at a time that do nothing for as long as a target bears it, or longer: one acknowledges heartbeats, the other
+// does not. Both are in one spec, because each takes longer than most others together.
+func waits() foreign.Spec {
+	s := attacks.Silence{Timers: ibtrs.DefaultTimers}
 	return foreign.Spec{
-		Name: "a client stays for a while, and only acknowledges heartbeats", Clauses: []string{"IBTRS-HB-006"}, Takes: quiet,
-		Addresses: 1,
-		OnTarget:  func(ctx context.Context, r *foreign.TargetRun) error { return onlyAcknowledge(ctx, targetOf(r)) },
+		Name:    "a client that falls silent is given up, beside one that only acknowledges heartbeats",
+		Clauses: append(s.Clauses(), "IBTRS-HB-006"), Takes: quiet, Addresses: 1, Does: foreign.Writes,
+		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error {
+			target := targetOf(r)
+			acknowledged := make(chan error, 1)
+			go func() { acknowledged <- onlyAcknowledge(ctx, target) }()
+			return errors.Join(s.Run(ctx, target), <-acknowledged)
+		},
 	}
 }
 
@@ -80,7 +87,7 @@ func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
 // errNoHeartbeats is the end of a spec in which the client could acknowledge nothing. What the target thinks of one that
 // acknowledges was then not seen.
 var errNoHeartbeats error = &finding.Undecided{
-	Reason: verdict.NotSeen, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),
+	Reason: verdict.NotSeen, Only: []string{"IBTRS-HB-006"}, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),
 }
 
 // acknowledge answers heartbeats until some time, and counts them.
@@ -99,15 +106,6 @@ func acknowledge(ctx context.Context, p *tester.Path, until time.Time) (answered
 		}
 	}
 	return answered, nil
-}
-
-// silence is a client that falls silent.
-func silence() foreign.Spec {
-	s := attacks.Silence{Timers: ibtrs.DefaultTimers}
-	return foreign.Spec{
-		Name: "a client that falls silent is given up", Clauses: s.Clauses(), Takes: s.Takes(), Addresses: 1, Does: foreign.Writes,
-		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error { return s.Run(ctx, targetOf(r)) },
-	}
 }
 
 // crashes are what becomes of data when the target crashes.

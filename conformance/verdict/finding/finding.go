@@ -52,6 +52,8 @@ type Undecided struct {
 	Text   string
 	// Survived says that the spec did to the subject what it is about, so that it has seen whether the subject lives on.
 	Survived bool
+	// Only, unless empty, names the clauses that stay undecided: the spec has seen the others hold.
+	Only []string
 }
 
 // Error is the reason in words.
@@ -193,8 +195,9 @@ func (c Claims) unready(f Finding, reason verdict.Reason, message string) []Clau
 func (c Claims) undecided(u *Undecided, message string) []ClauseVerdict {
 	rulings := c.all(ClauseVerdict{Verdict: verdict.Skip, Reason: u.Reason, Message: message})
 	for i := range rulings {
-		if u.Survived && rulings[i].Clause == c.Survival {
-			rulings[i] = ClauseVerdict{Clause: c.Survival, Verdict: verdict.Pass}
+		id := rulings[i].Clause
+		if u.Survived && id == c.Survival || len(u.Only) > 0 && !slices.Contains(u.Only, id) {
+			rulings[i] = ClauseVerdict{Clause: id, Verdict: verdict.Pass}
 		}
 	}
 	return rulings

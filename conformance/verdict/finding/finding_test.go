@@ -85,6 +85,17 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestPartlyUndecided leaves one clause undecided, and holds the others.
+func TestPartlyUndecided(t *testing.T) {
+	unseen := &finding.Undecided{Reason: verdict.NotSeen, Text: "no heartbeat came", Only: []string{second}}
+	want := []finding.ClauseVerdict{
+		{Clause: first, Verdict: verdict.Pass}, {Clause: second, Verdict: verdict.Skip, Reason: verdict.NotSeen, Message: "no heartbeat came"},
+	}
+	if diff := cmp.Diff(want, finding.Judge(unseen, finding.Claims{Clauses: []string{first, second}}, false)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestSpecWithoutSurvival has no clause to take out of a skip.
 func TestSpecWithoutSurvival(t *testing.T) {
 	unseen := &finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}
