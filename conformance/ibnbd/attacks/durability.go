@@ -71,7 +71,7 @@ const controlSize = 4096
 
 // before writes, and lets the target crash while the client that has written is connected: a target may flush for one that leaves.
 func (d Durability) before(ctx context.Context, target tester.Target, control uint64, crash func(context.Context) error) (written []lasting, err error) {
-	t := tester.New(target)
+	t := tester.New(forFlushes(target))
 	defer func() { err = errors.Join(err, t.Close()) }()
 	c, err := newPairRun(ctx, t)
 	if err != nil {

@@ -119,8 +119,16 @@ func (x pairedIO) String() string {
 		x.op, flagNames(x.flags), x.size, x.at, x.device, x.chunk, x.connection, x.path)
 }
 
+// forFlushes is a target that may take longer for an answer: behind a preflush, for instance, that has much to write.
+func forFlushes(target tester.Target) tester.Target {
+	target.Patience *= 4
+	return target
+}
+
 // pairs tries every pair.
-func pairs(ctx context.Context, t *tester.Tester) error {
+func pairs(ctx context.Context, t *tester.Tester) (err error) {
+	t = tester.New(forFlushes(t.Target()))
+	defer func() { err = errors.Join(err, t.Close()) }()
 	c, err := newPairRun(ctx, t)
 	if err != nil {
 		return err
