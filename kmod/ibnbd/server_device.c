@@ -106,6 +106,7 @@ static struct target *target_get(struct block_device *bdev, enum ibnbd_access_mo
 	struct target *target = find_target(bdev->bd_dev);
 	int err = may_use(target, access, io_mode);
 
+	lockdep_assert_held(&targets_mutex);
 	if (err)
 		return ERR_PTR(err);
 	if (!target)
@@ -120,6 +121,7 @@ static struct target *target_get(struct block_device *bdev, enum ibnbd_access_mo
 
 static void target_put(struct target *target, enum ibnbd_access_mode access)
 {
+	lockdep_assert_held(&targets_mutex);
 	if (access != IBNBD_ACCESS_RO)
 		target->writers--;
 	if (--target->users)
@@ -228,6 +230,7 @@ static struct server_device *find_open(struct server_session *sess, const char *
 	struct server_device *dev;
 	unsigned long id;
 
+	lockdep_assert_held(&sess->mutex);
 	xa_for_each(&sess->devices, id, dev)
 		if (!dev->ending && !strcmp(dev->path, path))
 			return dev;

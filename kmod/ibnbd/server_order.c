@@ -22,6 +22,7 @@ static u32 count_writes(struct target *target, const struct place *place)
 	struct place *other;
 	u32 count = 0;
 
+	lockdep_assert_held(&target->lock);
 	for (other = places_iter_first(&target->order, place->start, place->last); other;
 	     other = places_iter_next(other, place->start, place->last))
 		if (other->write)
@@ -61,6 +62,7 @@ bool order_enter(struct target *target, struct place *place)
 /* Takes a place out. Needs target->lock. */
 static void remove(struct target *target, struct place *place)
 {
+	lockdep_assert_held(&target->lock);
 	places_remove(place, &target->order);
 	place->listed = false;
 	if (place->write)

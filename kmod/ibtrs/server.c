@@ -37,6 +37,9 @@ module_param_named(sess_queue_depth, params.queue_depth, uint, 0444);
 MODULE_PARM_DESC(sess_queue_depth, "chunks of a session, 1 to 65535 (default 512)");
 module_param_named(always_invalidate, params.key_refresh, bool, 0444);
 MODULE_PARM_DESC(always_invalidate, "give a chunk a new key for each request (default Y)");
+module_param_named(legacy_clients, params.legacy_clients, bool, 0444);
+MODULE_PARM_DESC(legacy_clients,
+		 "let original IBTRS clients in: any request may create a session, keys are kept, reads have up to 16 descriptors (default N)");
 module_param_named(heartbeat_ms, params.heartbeat_ms, uint, 0444);
 MODULE_PARM_DESC(heartbeat_ms, "milliseconds between two looks at the peer (default 250)");
 module_param_named(heartbeat_misses, params.misses, uint, 0444);
@@ -270,6 +273,8 @@ static int __init server_init(void)
 
 	if (err)
 		return err;
+	if (params.legacy_clients)
+		params.key_refresh = false;
 	ibtrs_server_wq = alloc_workqueue("ibtrs_server", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!ibtrs_server_wq)
 		return -ENOMEM;

@@ -56,12 +56,14 @@
 
 #define MAX_HEADER_SIZE		4096	/* of the part of a chunk that is not data */
 #define SIGNAL_PERIOD		64	/* of responses on a connection, whose sends nobody waits for */
+#define MAX_DESCRIPTORS		16	/* of a read of an original client; others send one */
 
 /* Module parameters. Sizes in bytes unless their name says otherwise. */
 struct server_params {
 	u32 chunk_size;
 	u32 queue_depth;
-	bool key_refresh;
+	bool key_refresh;	/* off with @legacy_clients */
+	bool legacy_clients;
 	u32 heartbeat_ms;
 	u32 misses;
 	u32 half_open_ms;
@@ -105,10 +107,8 @@ struct server_request {
 	u32			offset;	/* of its transport message */
 	u32			new_key;
 	bool			invalidate;
-	bool			has_descriptor;
-	u64			remote_addr;
-	u32			remote_key;
-	u32			remote_len;
+	u16			nr_descriptors;	/* of a read: where its data go */
+	struct ibtrs_descriptor	descriptors[MAX_DESCRIPTORS];
 	u8			header[IBTRS_MAX_USER_HEADER];
 };
 

@@ -10,13 +10,14 @@ static struct ibtrs_con_size con_size(const struct server_path *path, u16 cid)
 {
 	u32 depth = ibtrs_server_params->queue_depth;
 	u32 most = path->dev->attrs.max_qp_wr - 1;
-
 	/*
-	 * A request takes up to five work requests: its chunk's key is invalidated and made anew,
-	 * data go out, the client's key is invalidated, and the response.
+	 * Work requests that one takes: its chunk's key is invalidated and made anew, or data go
+	 * out in more pieces than one; the client's key is invalidated, and the response.
 	 */
+	u32 each = ibtrs_server_params->legacy_clients ? MAX_DESCRIPTORS + 2 : 5;
+
 	return (struct ibtrs_con_size){
-		.sends = min(5 * (depth + 2 * SIGNAL_PERIOD) + 2 * IBTRS_ADMIN_DEPTH, most),
+		.sends = min(each * (depth + 2 * SIGNAL_PERIOD) + 2 * IBTRS_ADMIN_DEPTH, most),
 		.recvs = min(cid ? depth : max_t(u32, depth, IBTRS_ADMIN_DEPTH) + 1, most),
 		.send_sges = 1,
 		.poll = IB_POLL_WORKQUEUE,
@@ -147,7 +148,9 @@ static struct server_session *get_session(struct ibtrs_server *srv, struct rdma_
 
 	if (sess)
 		return sess;
-	if (!(request->first_connection & IBTRS_FIRST_CONNECTION))
+	/* Original clients do not initialise the byte. */
+	if (!(request->first_connection & IBTRS_FIRST_CONNECTION) &&
+	    !ibtrs_server_params->legacy_clients)
 		return ERR_PTR(refuse(id, -ENXIO, "no session of its group"));
 	if (srv->nr_sessions >= ibtrs_server_params->max_sessions)
 		return ERR_PTR(refuse(id, -ENOMEM, "max_sessions=%u exist", srv->nr_sessions));
@@ -188,6 +191,7 @@ static struct server_path *get_path(struct ibtrs_server *srv, struct rdma_cm_id 
 	struct server_path *path;
 	int err;
 
+	lockdep_assert_held(&srv->mutex);
 	if (IS_ERR(sess))
 		return ERR_CAST(sess);
 	path = find_path(sess, request->path_uuid);

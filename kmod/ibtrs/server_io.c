@@ -88,14 +88,16 @@ struct response {
 	struct ib_sge		data_sge, key_sge;
 };
 
-static void add_data(struct response *r, const struct server_request *request)
+/* The write of what lies at @offset in the chunk to where a descriptor says. */
+static void fill_data(struct response *r, const struct server_request *request,
+		      const struct ibtrs_descriptor *to, u32 offset)
 {
-	u32 offset;
-	struct region *region = region_of(request, &offset);
+	u32 chunk;
+	struct region *region = region_of(request, &chunk);
 
 	r->data_sge = (struct ib_sge){
-		.addr = region->mr->iova + offset,
-		.length = request->remote_len,
+		.addr = region->mr->iova + chunk + offset,
+		.length = le32_to_cpu(to->length),
 		.lkey = region->mr->lkey,
 	};
 	r->data = (struct ib_rdma_wr){
@@ -105,9 +107,28 @@ static void add_data(struct response *r, const struct server_request *request)
 			.num_sge = 1,
 			.opcode = IB_WR_RDMA_WRITE,
 		},
-		.remote_addr = request->remote_addr,
-		.rkey = request->remote_key,
+		.remote_addr = le64_to_cpu(to->address),
+		.rkey = le32_to_cpu(to->rkey),
 	};
+}
+
+/*
+ * Only original clients have more descriptors than one: all but the last are served here, each by
+ * itself. Gives where the data of the last begin.
+ */
+static int send_pieces(struct response *r, const struct server_request *request, u32 *offset)
+{
+	int i, err;
+
+	*offset = 0;
+	for (i = 0; i < request->nr_descriptors - 1; i++) {
+		fill_data(r, request, &request->descriptors[i], *offset);
+		err = ib_post_send(request->con->con.id->qp, &r->data.wr, NULL);
+		if (err)
+			return err;
+		*offset += le32_to_cpu(request->descriptors[i].length);
+	}
+	return 0;
 }
 
 /* With key refresh a SEND of the chunk's new key, else a write of nothing. */
@@ -138,11 +159,10 @@ static void add_answer(struct response *r, const struct server_request *request,
 	r->answer.wr.num_sge = 1;
 }
 
-/* Puts the chain together, and gives its first link. */
+/* Puts the chain together, and gives its first link. Data begin at @offset. */
 static const struct ib_send_wr *chain(struct response *r, const struct server_request *request,
-				      int err)
+				      int err, u32 offset)
 {
-	bool data = !err && request->has_descriptor;
 	const struct ib_send_wr *first = &r->answer.wr;
 	u32 payload = FIELD_PREP(IBTRS_IMM_ERRNO, ibtrs_wire_errno(err)) | chunk_of(request);
 
@@ -154,17 +174,34 @@ static const struct ib_send_wr *chain(struct response *r, const struct server_re
 		r->invalidate = (struct ib_send_wr){
 			.wr_cqe = &request->con->send,
 			.opcode = IB_WR_SEND_WITH_INV,
-			.ex.invalidate_rkey = request->remote_key,
+			.ex.invalidate_rkey = le32_to_cpu(request->descriptors[0].rkey),
 			.next = &r->answer.wr,
 		};
 		first = &r->invalidate;
 	}
-	if (data) {
-		add_data(r, request);
+	if (!err && request->nr_descriptors) {
+		fill_data(r, request, &request->descriptors[request->nr_descriptors - 1], offset);
 		r->data.wr.next = (struct ib_send_wr *)first;
 		first = &r->data.wr;
 	}
 	return first;
+}
+
+static int post_response(struct server_request *request, int err)
+{
+	struct ib_qp *qp = request->con->con.id->qp;
+	const struct ib_send_wr *first;
+	struct response r;
+	u32 offset = 0;
+	int failed = 0;
+
+	ibtrs_con_sends(&request->con->con);
+	if (!err)
+		failed = send_pieces(&r, request, &offset);
+	first = chain(&r, request, err, offset);
+	/* The client may use the chunk again before the post returns. */
+	release(request);
+	return failed ?: ib_post_send(qp, first, NULL);
 }
 
 /**
@@ -178,21 +215,14 @@ void ibtrs_server_respond(struct ibtrs_server_request *rq, int err)
 {
 	struct server_request *request = container_of(rq, struct server_request, rq);
 	struct server_path *path = request->path;
-	struct server_con *con = request->con;
-	const struct ib_send_wr *first;
-	struct response r;
 
 	rcu_read_lock();
-	if (!server_path_connected(path)) {
-		release(request);
-	} else {
+	if (server_path_connected(path)) {
 		trace_ibtrs_server_response(path->sess->name, path->name, chunk_of(request), err);
-		first = chain(&r, request, err);
-		ibtrs_con_sends(&con->con);
-		/* The client may use the chunk again before the post returns. */
-		release(request);
-		if (ib_post_send(con->con.id->qp, first, NULL))
+		if (post_response(request, err))
 			server_path_fail(path, "cannot post a response");
+	} else {
+		release(request);
 	}
 	count_down(path);
 	rcu_read_unlock();
@@ -240,28 +270,38 @@ static enum verdict parse_read(struct server_request *request, const void *at)
 {
 	u32 room = ibtrs_server_params->chunk_size - request->offset;
 	struct ibtrs_read_message message;
-	struct ibtrs_descriptor descriptor;
+	u32 size;
 	u16 count;
 
 	if (room < sizeof(message))
 		return FATAL;
 	memcpy(&message, at, sizeof(message));
 	count = le16_to_cpu(message.count);
-	if (room - sizeof(message) < count * sizeof(descriptor))
+	size = count * sizeof(struct ibtrs_descriptor);
+	if (room - sizeof(message) < size)
 		return FATAL;
-	if (count > 1)
+	if (count > (ibtrs_server_params->legacy_clients ? MAX_DESCRIPTORS : 1))
 		return ANSWERED;
-	if (!count)
-		return PROCEED;
-	memcpy(&descriptor, at + sizeof(message), sizeof(descriptor));
-	request->remote_addr = le64_to_cpu(descriptor.address);
-	request->remote_key = le32_to_cpu(descriptor.rkey);
-	request->remote_len = le32_to_cpu(descriptor.length);
-	request->has_descriptor = true;
-	request->invalidate = le16_to_cpu(message.flags) & IBTRS_READ_INVALIDATE;
-	if (!request->remote_len || request->remote_len > ibtrs_server_params->chunk_size)
-		return FATAL;
+	memcpy(request->descriptors, at + sizeof(message), size);
+	request->nr_descriptors = count;
+	request->invalidate = count && le16_to_cpu(message.flags) & IBTRS_READ_INVALIDATE;
 	return PROCEED;
+}
+
+/* Clauses IBTRS-IO-024 and IBTRS-IO-025 */
+static enum verdict check_descriptors(const struct server_request *request)
+{
+	u64 total = 0;
+	u32 length;
+	int i;
+
+	for (i = 0; i < request->nr_descriptors; i++) {
+		length = le32_to_cpu(request->descriptors[i].length);
+		if (!length || length > ibtrs_server_params->chunk_size)
+			return FATAL;
+		total += length;
+	}
+	return total > request->rq.data_len ? ANSWERED : PROCEED;
 }
 
 /* Clauses IBTRS-IO-021 to IBTRS-IO-026 */
@@ -273,7 +313,7 @@ static enum verdict parse(struct server_request *request)
 	u16 type, header_len;
 	enum verdict verdict = PROCEED;
 
-	request->has_descriptor = false;
+	request->nr_descriptors = 0;
 	request->invalidate = false;
 	if (ibtrs_server_params->chunk_size - request->offset < sizeof(struct ibtrs_write_message))
 		return FATAL;
@@ -297,8 +337,9 @@ static enum verdict parse(struct server_request *request)
 	rq->data = chunk;
 	rq->data_len = request->offset - header_len;
 	rq->header_len = header_len;
-	if (request->has_descriptor && request->remote_len > rq->data_len)
-		return ANSWERED;
+	verdict = check_descriptors(request);
+	if (verdict != PROCEED)
+		return verdict;
 	memcpy(request->header, chunk + rq->data_len, min_t(u32, header_len, IBTRS_MAX_USER_HEADER));
 	return PROCEED;
 }

@@ -474,6 +474,7 @@ struct server_path *server_path_create(struct server_session *sess, struct rdma_
 	struct server_path *path = kzalloc(sizeof(*path), GFP_KERNEL);
 	int err = -ENOMEM;
 
+	lockdep_assert_held(&sess->srv->mutex);
 	if (!path)
 		return ERR_PTR(-ENOMEM);
 	path->nr_cons = le16_to_cpu(request->connection_count);

@@ -178,6 +178,7 @@ int server_session_show(struct server_session *sess)
 {
 	int err;
 
+	lockdep_assert_held(&sess->srv->mutex);
 	if (sess->shown)
 		return 0;
 	err = dev_set_name(&sess->dev, "%s", sess->name);
@@ -197,6 +198,7 @@ int server_session_show(struct server_session *sess)
 
 void server_session_hide(struct server_session *sess)
 {
+	lockdep_assert_held(&sess->srv->mutex);
 	if (!sess->shown)
 		return;
 	kobject_del(sess->paths_dir);
@@ -215,6 +217,7 @@ int server_path_show(struct server_path *path)
 
 void server_path_hide(struct server_path *path)
 {
+	lockdep_assert_held(&path->srv->mutex);
 	if (path->shown)
 		kobject_del(&path->kobj);
 	path->shown = false;

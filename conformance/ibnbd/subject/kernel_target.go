@@ -38,7 +38,7 @@ func (t *kernelTarget) Timers() Timers { return t.timers }
 
 // Start loads the modules with the options as parameters. Its errors keep the errno of the load.
 func (t *kernelTarget) Start(ctx context.Context, opts TargetOptions) error {
-	if opts.LegacyClients {
+	if opts.LegacyClients && !t.facts.Has(clauses.LegacyClients, clauses.Target) {
 		return fmt.Errorf("start %s target for original clients: %w", t.facts.Name, ErrUnsupported)
 	}
 	t.opts = opts
@@ -48,6 +48,9 @@ func (t *kernelTarget) Start(ctx context.Context, opts TargetOptions) error {
 		}
 	}
 	transport := append(slices.Clone(t.transport.parameters), "always_invalidate="+yesNo(bool(opts.Keys)))
+	if opts.LegacyClients {
+		transport = append(transport, "legacy_clients=Y")
+	}
 	if opts.QueueDepth != 0 {
 		transport = append(transport, "sess_queue_depth="+strconv.Itoa(opts.QueueDepth))
 	}

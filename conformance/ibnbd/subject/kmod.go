@@ -30,6 +30,7 @@ var kmodFacts = implementation.Facts{
 		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: true, clauses.FeatureMarker: true,
 		clauses.LegacyClients: false, clauses.VersionOne: false,
 	},
+	AsTarget:    map[clauses.Ability]bool{clauses.LegacyClients: true, clauses.VersionOne: true},
 	AsInitiator: map[clauses.Ability]bool{clauses.Promises: true},
 	Sources:     kmod.Sources,
 }
