@@ -90,12 +90,13 @@ static void finish(struct operation *io, int err)
 	struct server_device *dev = io->dev;
 	LIST_HEAD(ready);
 
-	if (err)
+	/* What is not begun any more because its path is lost has not failed. */
+	if (err && !ibtrs_server_abandoned(io->rq))
 		pr_info_ratelimited("ibnbd_server: %s: %s: operation %u of %u bytes at sector %llu failed: %d\n",
 				    io->sess->name, dev->target->name, io->op, io->size, io->sector,
 				    err);
 	order_leave(dev->target, &io->place, &ready);
-	/* The targets of the others have a use each; ours may be the last of its device. */
+	/* The others have uses of their devices; ours may be the last of its own. */
 	ibtrs_server_respond(io->rq, err);
 	device_put(dev);
 	list_for_each_entry_safe(next, after, &ready, place.ready) {
