@@ -6,9 +6,11 @@ package subject
 
 import (
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"testing"
 
+	"github.com/ibnbd/ibnbd/kmod"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/fio"
 	"github.com/ibnbd/ibnbd/vm/image"
@@ -33,14 +35,16 @@ var benchLoads = []fio.Load{
 	{Name: "write128k-qd4", Options: []string{"--rw=write", "--bs=128k", "--iodepth=4"}},
 }
 
-// BenchmarkServer compares the reference's server in userspace, over verbs, with mainline's in the kernel: the same guests,
-// the same RAM disk and mainline's client in front of both. The servers take turns, so that a change of the machine's load
-// meets them alike. It reports the reference's speed as a share of mainline's: the median over all turns.
+var benchModes = []struct {
+	name string
+	keys KeyMode
+}{{"KeysRefreshed", KeysRefreshed}, {"KeysKept", KeysKept}}
+
+// BenchmarkServer compares this project's servers, in userspace over verbs and in the kernel, with mainline's in the kernel: the same
+// guests, the same RAM disk and mainline's client in front of all. The servers take turns, so that a change of the machine's load
+// meets them alike. It reports the speed of ours as a share of mainline's: the median over all turns.
 func BenchmarkServer(b *testing.B) {
-	for _, mode := range []struct {
-		name string
-		keys KeyMode
-	}{{"KeysRefreshed", KeysRefreshed}, {"KeysKept", KeysKept}} {
+	for _, mode := range benchModes {
 		b.Run(mode.name, func(b *testing.B) { compareServers(b, mode.keys) })
 	}
 }
@@ -49,39 +53,50 @@ func compareServers(b *testing.B, keys KeyMode) {
 	r := newServerRace(b, keys, "")
 	r.fill()
 	for b.Loop() {
-		reference, mainline := map[string][]int64{}, map[string][]int64{}
+		speeds := make([]map[string][]int64, len(r.servers))
+		for i := range speeds {
+			speeds[i] = map[string][]int64{}
+		}
 		for turn := range benchTurns {
-			if turn%2 == 0 {
-				r.measure(r.reference, reference)
-				r.measure(r.mainline, mainline)
-			} else {
-				r.measure(r.mainline, mainline)
-				r.measure(r.reference, reference)
+			for place := range r.servers {
+				i := (turn + place) % len(r.servers)
+				r.measure(r.servers[i], speeds[i])
 			}
 		}
 		for _, load := range benchLoads {
-			share := fio.Share(reference[load.Name], mainline[load.Name])
-			b.ReportMetric(share, load.Name)
-			b.Logf("%-14s %.3f of mainline's by turns; bytes a second: reference %d, mainline %d", load.Name, share,
-				reference[load.Name], mainline[load.Name])
+			for i, server := range r.servers[1:] {
+				ours, mainline := speeds[i+1][load.Name], speeds[0][load.Name]
+				share := fio.Share(ours, mainline)
+				b.ReportMetric(share, server.Info().Name+"-"+load.Name)
+				b.Logf("%-14s %.3f of mainline's by turns; bytes a second: %s %d, mainline %d", load.Name, share, server.Info().Name, ours, mainline)
+			}
 		}
 	}
 }
 
-// BenchmarkServerWork compares what the same two servers have their machine do: the instructions that its guest executes for a
-// request. It reports mainline's number as a share of the reference's, which does not depend on what else this machine does.
+// BenchmarkServerWork compares what the same servers have their machine do: the instructions that its guest executes for a
+// request. It reports mainline's number as a share of ours, which does not depend on what else this machine does.
 func BenchmarkServerWork(b *testing.B) {
+	for _, mode := range benchModes {
+		b.Run(mode.name, func(b *testing.B) { compareWork(b, mode.keys) })
+	}
+}
+
+func compareWork(b *testing.B, keys KeyMode) {
 	plugin, err := qemu.BuildCounter(b.Context(), b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := newServerRace(b, KeysRefreshed, plugin)
+	r := newServerRace(b, keys, plugin)
 	r.fill()
 	for b.Loop() {
-		mainline, reference := r.work(r.mainline), r.work(r.reference)
-		for i, load := range benchLoads {
-			b.ReportMetric(mainline[i]/reference[i], load.Name)
-			b.Logf("%-14s %.3f: %.0f instructions a request, mainline %.0f", load.Name, mainline[i]/reference[i], reference[i], mainline[i])
+		mainline := r.work(r.servers[0])
+		for _, server := range r.servers[1:] {
+			ours := r.work(server)
+			for i, load := range benchLoads {
+				b.ReportMetric(mainline[i]/ours[i], server.Info().Name+"-"+load.Name)
+				b.Logf("%-14s %.3f: %s %.0f instructions a request, mainline %.0f", load.Name, mainline[i]/ours[i], server.Info().Name, ours[i], mainline[i])
+			}
 		}
 	}
 }
@@ -118,15 +133,15 @@ func (r *serverRace) requests() uint64 {
 	return n
 }
 
-// serverRace is a lab with two servers on its first host, of which one serves at a time, and mainline's client on its second.
+// serverRace is a lab with servers on its first host, of which one serves at a time, and mainline's client on its second.
 type serverRace struct {
 	*testing.B
-	keys                KeyMode
-	server, client      *vm.Host
-	path                PathAddr
-	reference, mainline Target
-	initiator           *MainlineInitiator
-	export              Export
+	keys           KeyMode
+	server, client *vm.Host
+	path           PathAddr
+	servers        []Target // mainline's is the first
+	initiator      *MainlineInitiator
+	export         Export
 }
 
 // newServerRace makes the lab, whose machines count instructions by a plugin unless that is "".
@@ -135,7 +150,7 @@ func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	r := &serverRace{B: b, keys: keys}
 	programs := Programs{b.TempDir(), "bench"}
 	r.must(BuildReference(b.Context(), programs.Dir))
-	img, err := image.Build(b.Context(), image.Config{Modules: []string{"rnbd"}}, func(step string) { b.Log(step) })
+	img, err := image.Build(b.Context(), image.Config{Modules: []string{"rnbd"}, Sources: map[string]fs.FS{"kmod": kmod.Sources}}, func(step string) { b.Log(step) })
 	r.must(err)
 	lab, err := vm.Start(b.Context(), vm.Config{Hosts: []string{"server", "client"}, Image: img, MTU: vm.LargeMTU, Rails: 1, Counter: counter})
 	r.must(err)
@@ -144,11 +159,11 @@ func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	r.must(client.Unpack(b.Context(), "fio"))
 	from, to := client.NIC(0).IPv4.Addr(), server.NIC(0).IPv4.Addr()
 	r.server, r.client, r.path = server, client, PathAddr{from, to}
-	r.reference = NewReferenceTarget(server, programs, []netip.Addr{to})
-	r.mainline = NewMainlineTarget(server, img.Manifest.Release)
+	mainline := NewMainlineTarget(server, img.Manifest.Release)
+	r.servers = []Target{mainline, NewReferenceTarget(server, programs, []netip.Addr{to}), newKModTarget(Environment{Host: server})}
 	r.initiator = NewMainlineInitiator(client, img.Manifest.Release)
 	r.must(r.initiator.Start(b.Context()))
-	r.export, err = r.mainline.Provide(b.Context(), ExportSpec{Name: "bench", SizeMiB: benchMiB, BlockSize: 512})
+	r.export, err = mainline.Provide(b.Context(), ExportSpec{Name: "bench", SizeMiB: benchMiB, BlockSize: 512})
 	r.must(err)
 	return r
 }
@@ -157,7 +172,7 @@ func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 // could do.
 func (r *serverRace) fill() {
 	r.Helper()
-	r.serve(r.mainline, func(device Device) {
+	r.serve(r.servers[0], func(device Device) {
 		_, err := r.client.Agent().Output(r.Context(), "dd", "if=/dev/urandom", "of="+device.Node, "bs=1M", fmt.Sprintf("count=%d", benchMiB), "oflag=direct")
 		r.must(err)
 	})
