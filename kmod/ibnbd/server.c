@@ -243,7 +243,6 @@ static void __exit server_exit(void)
 	ibtrs_server_close(transport);
 	server_ctl_destroy();
 	destroy_queues();
-	rcu_barrier(); /* devices are freed by it */
 }
 
 module_init(server_init);
