@@ -5,6 +5,7 @@ package sysfs
 import (
 	"path"
 	"syscall"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -48,7 +49,7 @@ var _ = Describe("a mapped device", pair.Sysfs(clauses.Initiator), func() {
 		Expect(p.Client.Exists(ctx, node)).To(BeTrue())
 		Expect(p.Client.Write(ctx, file("unmap_device"), "normal")).To(Succeed())
 		for _, gone := range []string{p.Names().ClientLink(export.Path, device.Session), path.Join("/sys/block", device.Disk), node} {
-			Eventually(p.Client.Exists).WithContext(ctx).WithArguments(gone).Should(BeFalse(), "%s", gone)
+			Eventually(p.Client.Exists).WithContext(ctx).WithTimeout(10*time.Second).WithArguments(gone).Should(BeFalse(), "%s", gone)
 		}
 	})
 
