@@ -149,7 +149,7 @@ func (p *explanation) clause(c clauses.Clause) {
 	p.list("source", sourcesOf(c), "")
 	p.say("dialects", strings.Join(words(c.Dialects...), ", "))
 	p.list("requires", words(c.Requires...), "")
-	p.say("decided", decidedBy(c)+": "+standard.Decision(c.Decided))
+	p.say("decided", decision(c))
 	if c.Decided.How != "" {
 		p.say("", c.Decided.How)
 	}
@@ -166,6 +166,14 @@ func (p *explanation) clause(c clauses.Clause) {
 		p.say("note", c.Notes)
 	}
 	p.list("mutants", conformance.Mutants().ByClause()[c.ID], noMutant(c))
+}
+
+// decision says how a clause is decided, in the words of the list and in others.
+func decision(c clauses.Clause) string {
+	if len(c.Decided.By) == 0 {
+		return standard.Decision(c.Decided)
+	}
+	return decidedBy(c) + ": " + standard.Decision(c.Decided)
 }
 
 // withMutants adds the names of mutants to records of clauses.

@@ -284,7 +284,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainUndecidable(t *testing.T) {
-	if got := command(t, "explain", "IBTRS-IO-016"); !strings.Contains(got.stdout, "decided    nobody: by nobody: A local invalidation") {
+	if got := command(t, "explain", "IBTRS-IO-016"); !strings.Contains(got.stdout, "decided    by nobody: A local invalidation") {
 		t.Errorf("%s", got.stdout)
 	}
 }
