@@ -185,10 +185,10 @@ func beforeConfirmation(ctx context.Context, t *tester.Tester) error {
 	}
 	var tags []srp.Tag
 	var units [][]byte
-	for range min(4, c.Initial) {
+	for i := range int(min(4, c.Initial)) {
 		tag := c.Tag()
 		tags = append(tags, tag)
-		units = append(units, c.Tagged(tag, lun, inquiry, srp.Buffer{}, srp.DirectBuffer(c.Piece(0, 36))))
+		units = append(units, c.Tagged(tag, lun, inquiry, srp.Buffer{}, srp.DirectBuffer(c.Piece(64*i, 36))))
 	}
 	if err := c.Post(units...); err != nil {
 		return err
