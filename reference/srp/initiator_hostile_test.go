@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ibnbd/ibnbd/reference/rdma/soft"
+	"github.com/ibnbd/ibnbd/reference/roce"
 	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
@@ -327,6 +329,67 @@ func TestLogout(t *testing.T) {
 		units := p.units()
 		if len(units) != 2 || units[0][0] != srp.TypeILogout || units[1][0] != srp.TypeILogout || len(units[0]) != srp.ILogoutSize {
 			t.Errorf("%x", units)
+		}
+	})
+}
+
+// TestKeysEndWithTheResponse lets a target write to the memory of a command after its response: with a key for each command that breaks the
+// connection, and reaches nothing (Clause SRP-DATA-004).
+func TestKeysEndWithTheResponse(t *testing.T) {
+	for _, keys := range []srp.Keys{srp.KeyPerCommand, srp.GlobalKey} {
+		t.Run(keys.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				p := l.perform()
+				cfg := l.portConfig()
+				cfg.Keys = keys
+				port, _ := l.watched(cfg)
+				var memory srp.MemoryDescriptor
+				p.script(func() {
+					p.respond = func(_ *puppetChannel, cmd *srp.Cmd, _ *srp.Rsp) bool {
+						if in, err := cmd.DataIn(); err == nil {
+							memory = in.Memory
+						}
+						return false
+					}
+				})
+				if got := <-reader(disk0(t, port)); got.err != nil {
+					t.Fatal(got.err)
+				}
+				synctest.Wait()
+				p.last().place(memory, make([]byte, 512))
+				synctest.Wait()
+				if lost := port.Info().Stats.Losses > 0; lost != (keys == srp.KeyPerCommand) {
+					t.Errorf("the port is %s: %v", port.State(), port.Info().Cause)
+				}
+			})
+		})
+	}
+}
+
+// TestStaleConnection lets the target take the first two connections for old ones (Clause SRP-LOGIN-034).
+func TestStaleConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rejected := 0
+		l := newLabOf(t, asIs, func(c *soft.Config) {
+			c.EditCM = func(m roce.CMMessage) {
+				if rej, ok := m.(*roce.CMRej); ok {
+					rej.Reason = roce.RejStaleConnection
+					rejected++
+				}
+			}
+		})
+		p := l.perform()
+		p.script(func() {
+			p.login = func(n int, _ *srp.LoginReqCM, _ *srp.LoginRsp) []byte {
+				if n < 2 {
+					return []byte{}
+				}
+				return nil
+			}
+		})
+		if port := l.login(l.portConfig()); port.State() != srp.PortRunning || rejected != 2 {
+			t.Errorf("the port is %s after %d rejects", port.State(), rejected)
 		}
 	})
 }

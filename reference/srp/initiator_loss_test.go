@@ -98,7 +98,7 @@ func TestFailInTime(t *testing.T) {
 						l.listen(l.targetConfig())
 						cfg := l.portConfig()
 						cfg.Timers.FastIOFail, cfg.Timers.ReconnectDelay = ff, rd
-						p, _ := l.watched(cfg)
+						p, j := l.watched(cfg)
 						d := p.Disks()[1]
 						var all []<-chan outcome
 						l.hub.SetDown(targetAddr, true)
@@ -115,6 +115,9 @@ func TestFailInTime(t *testing.T) {
 								t.Errorf("I/O fails after %s; %s", got.took, bound)
 							}
 						}
+						if late := failedLate(j.all(), ff); late != 0 {
+							t.Errorf("fast_io_fail_tmo is acted on %s late", late)
+						}
 						if again := <-reader(d); !errors.Is(again.err, syscall.EIO) || again.took > 100*time.Millisecond {
 							t.Errorf("new I/O: %v after %s", again.err, again.took)
 						}
@@ -129,6 +132,20 @@ func TestFailInTime(t *testing.T) {
 			}
 		}
 	}
+}
+
+// failedLate is by how much more than 100 ms the port failed I/O late, counted from the loss.
+func failedLate(all []entry, ff time.Duration) time.Duration {
+	var lost time.Duration
+	for _, e := range all {
+		switch {
+		case e.to == srp.PortBlocked:
+			lost = e.at
+		case e.to == srp.PortFailFast && e.from == srp.PortBlocked:
+			return max(0, e.at-lost-ff-100*time.Millisecond)
+		}
+	}
+	return 0 // it was never blocked
 }
 
 // TestQueuePairThatNeverFails covers a device that retries without an end, and a target that acknowledges and does not answer (Clauses
@@ -348,7 +365,7 @@ func TestOneAttemptAtATime(t *testing.T) {
 
 func oneAtATime(t *testing.T, n int) {
 	seen := &requests{start: time.Now()}
-	l := newLabOf(t, soft.Rules{}, seen.trace)
+	l := newLabOf(t, func(c *soft.Config) { c.Trace = seen.trace }, asIs)
 	l.listen(l.targetConfig())
 	ic := srp.DefaultInitiatorConfig()
 	i := l.system(ic)

@@ -43,14 +43,14 @@ func initiatorPort(n uint64) srp.PortID { return srp.NewPortID(n, 0x5054, srp.IO
 // open: nothing may leak.
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	return newLabOf(t, soft.Rules{}, nil)
+	return newLabOf(t, asIs, asIs)
 }
 
-// newLabOf makes a lab in which the target's device does not keep all rules, and trace, if set, sees all packets of the initiator's.
-func newLabOf(t testing.TB, rules soft.Rules, trace soft.Tracer) *lab {
+// newLabOf makes a lab whose devices are configured otherwise.
+func newLabOf(t testing.TB, initiator, host func(*soft.Config)) *lab {
 	t.Helper()
 	l := &lab{t: t, hub: soft.NewHub(), luns: scsi.NewLUNs()}
-	l.initiator, l.host = l.open(initiatorAddr, soft.Rules{}, trace), l.open(targetAddr, rules, nil)
+	l.initiator, l.host = l.open(initiatorAddr, initiator), l.open(targetAddr, host)
 	l.disk = newGated(t)
 	l.add(0, "disk0", l.disk)
 	return l
@@ -69,13 +69,17 @@ func (l *lab) add(number uint16, serial string, b backend.Backend) {
 	}
 }
 
-func (l *lab) open(addr netip.Addr, rules soft.Rules, trace soft.Tracer) *soft.Device {
+func asIs(*soft.Config) {}
+
+func (l *lab) open(addr netip.Addr, change func(*soft.Config)) *soft.Device {
 	l.t.Helper()
 	link, err := l.hub.Attach(addr, 0)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	dev, err := soft.Open(link, soft.Config{TrustLink: true, Seed: 1, Rules: rules, Trace: trace})
+	cfg := soft.Config{TrustLink: true, Seed: 1}
+	change(&cfg)
+	dev, err := soft.Open(link, cfg)
 	if err != nil {
 		l.t.Fatal(err)
 	}

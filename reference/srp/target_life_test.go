@@ -212,7 +212,7 @@ func TestTargetLogsOut(t *testing.T) {
 func TestTargetFreesVanished(t *testing.T) {
 	for _, forever := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLabOf(t, soft.Rules{UnlimitedSevenRetries: forever}, nil)
+			l := newLabOf(t, asIs, func(c *soft.Config) { c.Rules.UnlimitedSevenRetries = forever })
 			cfg := l.targetConfig()
 			target := l.listen(cfg)
 			p := l.connect(1)
@@ -235,7 +235,7 @@ func TestTargetFreesVanished(t *testing.T) {
 func TestTargetFreesHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
-		silent := l.open(netip.MustParseAddr("10.0.0.9"), soft.Rules{NoRTU: true, NoDREQ: true, NoDREP: true}, nil)
+		silent := l.open(netip.MustParseAddr("10.0.0.9"), func(c *soft.Config) { c.Rules = soft.Rules{NoRTU: true, NoDREQ: true, NoDREP: true} })
 		cfg := l.targetConfig()
 		cfg.MaxHalfOpen = 2
 		target := l.listen(cfg)
