@@ -40,7 +40,6 @@ MODULE_PARM_DESC(reconnect_spread_ms,
 
 struct workqueue_struct *ibtrs_lost_wq;
 struct workqueue_struct *ibtrs_reconnect_wq;
-atomic_t ibtrs_client_paths = ATOMIC_INIT(0);
 
 static void session_free(struct ibtrs_session *sess)
 {
@@ -138,7 +137,6 @@ int session_add_path(struct ibtrs_session *sess, const struct ibtrs_path_addr *a
 		return -ENOMEM;
 	list_add_tail_rcu(&path->entry, &sess->paths);
 	sess->nr_paths++;
-	atomic_inc(&ibtrs_client_paths);
 	err = path_open(path);
 	if (!err)
 		err = session_show(sess);

@@ -244,7 +244,6 @@ struct ibtrs_session {
 /* client.c */
 extern struct workqueue_struct *ibtrs_lost_wq;
 extern struct workqueue_struct *ibtrs_reconnect_wq;
-extern atomic_t ibtrs_client_paths;	/* of all sessions */
 extern const struct class ibtrs_client_class;
 int session_adopt(struct ibtrs_session *sess, struct build *build);
 

@@ -447,7 +447,6 @@ void path_remove(struct ibtrs_path *path)
 	cancel_work_sync(&path->lost);
 	list_del_rcu(&path->entry);
 	path->sess->nr_paths--;
-	atomic_dec(&ibtrs_client_paths);
 	synchronize_rcu();
 	kobject_put(&path->kobj);
 }

@@ -189,14 +189,16 @@ static DEVICE_ATTR_RO(worst_error_ms);
 /*
  * From a wire that is whole again to a connected path. The loss may not have been noticed yet. An
  * attempt that began just before is in vain; and attempts are made one at a time, so each other
- * path of the machine has its turn before the one that succeeds. If the pause is so short that the
- * server may not have noticed the loss, it refuses one more.
+ * path of the session has its turn before the one that succeeds. Lost paths of other sessions have
+ * theirs, too, and are not counted here: how many there will be nobody knows. If the pause is so
+ * short that the server may not have noticed the loss, it refuses one more.
  */
-static u64 reconnect_ms(const struct timers *t)
+static u64 reconnect_ms(const struct ibtrs_session *sess)
 {
+	const struct timers *t = &sess->timers;
 	u64 pause = (u64)t->packet_lifetime + t->reconnect_delay;
 	u32 pauses = pause < t->heartbeat ? 3 : 2;
-	u32 paths = atomic_read(&ibtrs_client_paths);
+	u32 paths = READ_ONCE(sess->nr_paths);
 
 	return late((u64)t->heartbeat * (t->misses + 2)) +
 	       late(pauses * (pause + t->reconnect_spread) + (paths + 1ULL) * t->connect);
@@ -204,7 +206,7 @@ static u64 reconnect_ms(const struct timers *t)
 
 static ssize_t worst_reconnect_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%llu\n", reconnect_ms(&session_of(dev)->timers));
+	return sysfs_emit(buf, "%llu\n", reconnect_ms(session_of(dev)));
 }
 static DEVICE_ATTR_RO(worst_reconnect_ms);
 
