@@ -4,17 +4,14 @@ package attacks
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 
 	"github.com/ibnbd/ibnbd/conformance/srp/tester"
+	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
-const (
-	randomRounds = 300 // units
-	together     = 8   // units without waiting
-)
+const randomRounds = 300 // units
 
 // randomUnits sends units that are random, or whole ones with a few bytes changed, cut off or too long. The seed stands in the
 // failure.
@@ -32,42 +29,48 @@ func randomUnits(ctx context.Context, t *tester.Tester) error {
 				return err
 			}
 		}
-		unit, err := randomUnit(r, i, c, t.Target().LUNs[0])
+		unit, err := randomUnit(r, c, t.Target().LUNs[0])
 		if err != nil {
 			return err
 		}
 		if err := c.Post(unit); err != nil && !c.Lost() {
 			return err
 		}
-		if i%together != together-1 || c.Lost() {
+		if c.Lost() {
 			continue
 		}
-		if err := settle(ctx, c); err != nil && !c.Lost() {
-			return tester.Broken("SRP-ROB-001", "%s: %v", fmt.Sprintf("after %d random units of seed %d", i+1, seed), err)
+		if err := settle(ctx, c, i, t.Target().LUNs[0]); err != nil && !c.Lost() {
+			return tester.Broken("SRP-ROB-001", "after %d random units of seed %d: %v", i+1, seed, err)
 		}
 	}
 	return nil
 }
 
-// settle waits until the target has answered a command behind the random ones. Its channel may end instead.
-func settle(ctx context.Context, c *tester.Channel) error {
-	inquiry, err := inquiryOf(0, false, 36)
-	if err != nil {
-		return err
-	}
-	_, err = c.Do(ctx, c.Command(srp.LUN{}, inquiry, srp.Buffer{}, srp.DirectBuffer(c.Piece(tableOffset, 36))))
+// settle waits until the target has answered a command behind a random one. It moves no data, and its tag is like no other, so that
+// nobody takes something of the random one for its own. Its channel may end instead.
+func settle(ctx context.Context, c *tester.Channel, i int, lun srp.LUN) error {
+	const strange = 0x5e771e << 40
+	_, err := c.Do(ctx, c.Tagged(srp.TagOf(strange|uint64(i)), lun, scsi.TestUnitReady.New(), srp.Buffer{}, srp.Buffer{}))
 	return err
 }
 
-// randomUnit makes one of several kinds of bad units.
-func randomUnit(r *rand.Rand, i int, c *tester.Channel, lun srp.LUN) ([]byte, error) {
+// randomUnit makes one of several kinds of bad units. None is a logout: nothing is answered behind that.
+func randomUnit(r *rand.Rand, c *tester.Channel, lun srp.LUN) ([]byte, error) {
+	for {
+		unit, err := badUnit(r, c, lun)
+		if err != nil || unit[0] != srp.TypeILogout {
+			return unit, err
+		}
+	}
+}
+
+func badUnit(r *rand.Rand, c *tester.Channel, lun srp.LUN) ([]byte, error) {
 	size := c.Geometry(lun).Block
 	cdb, err := read(c, lun, 1)
 	if err != nil {
 		return nil, err
 	}
-	at := i % together * 2 * size // so that no two commands have the same memory
-	list := srp.MemoryDescriptors{}.Append(c.Piece(at, size/2), c.Piece(at+size, size/2))
+	list := srp.MemoryDescriptors{}.Append(c.Piece(0, size/2), c.Piece(8192, size/2))
 	var unit []byte
 	switch r.IntN(5) {
 	case 0:
@@ -81,7 +84,7 @@ func randomUnit(r *rand.Rand, i int, c *tester.Channel, lun srp.LUN) ([]byte, er
 	case 2:
 		unit = c.Command(lun, cdb, srp.Buffer{}, srp.IndirectBuffer(c.Piece(tableOffset+4096, 32), list, uint32(size)))
 	default:
-		unit = c.Command(lun, cdb, srp.Buffer{}, srp.DirectBuffer(c.Piece(at, size)))
+		unit = c.Command(lun, cdb, srp.Buffer{}, srp.DirectBuffer(c.Piece(0, size)))
 	}
 	for range 1 + r.IntN(4) {
 		if at := r.IntN(len(unit)); at != 0 || r.IntN(8) == 0 { // mostly, it stays a command
