@@ -62,7 +62,7 @@ func unmappedWhileOpening(ctx context.Context, p *Execution) error {
 		if path == "" {
 			path = m.DevicePath.String()
 		}
-		a := r.Polite()
+		a := r.DefaultAnswer()
 		if m.DevicePath.String() != path {
 			binary.LittleEndian.PutUint32(a.Data[4:], other)
 		} else if holds && held == nil {

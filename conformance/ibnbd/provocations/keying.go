@@ -47,7 +47,7 @@ func (b badForm) provocation() Provocation {
 	}
 	return Provocation{Name: b.name, Clauses: decides, Run: func(ctx context.Context, p *Execution) error {
 		return recovered(ctx, p, b.clause, b.s, func(r *script.Request) {
-			a := r.Polite()
+			a := r.DefaultAnswer()
 			b.change(r, &a)
 			r.Send(a)
 		})
@@ -73,7 +73,7 @@ func keying() []Provocation {
 		}},
 		Provocation{Name: "a key response brings the old key", Clauses: []string{"IBTRS-INV-011"}, Run: func(ctx context.Context, p *Execution) error {
 			return undisturbed(ctx, p, "IBTRS-INV-011", refreshing, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Renew = false
 				a.Body = tester.Marshal(ibtrs.KeyResponse{Type: ibtrs.TypeKeyResponse, Chunk: uint16(r.Chunk), RKey: r.Conn.Path.Regions()[r.Chunk].RKey})
 				r.Send(a)
@@ -81,7 +81,7 @@ func keying() []Provocation {
 		}},
 		Provocation{Name: "a key response brings a key that is none", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, refreshing, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Body[6] ^= 0xA5
 				r.Send(a)
 			})
@@ -153,7 +153,7 @@ func keyless(ctx context.Context, p *Execution, clause string, distance uint64) 
 			write()
 			return
 		}
-		a := r.Polite()
+		a := r.DefaultAnswer()
 		a.InvalidateKey, a.Immediate = 0, success(r.Chunk)
 		r.Send(a)
 	})

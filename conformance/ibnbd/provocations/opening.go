@@ -15,7 +15,7 @@ import (
 // answers is a script that answers messages of a kind with what a function makes of the conforming answer.
 func answers(kind uint16, change func(r *script.Request, a *script.Answer)) script.Script {
 	return script.Script{Serve: func(r *script.Request) {
-		a := r.Polite()
+		a := r.DefaultAnswer()
 		if r.Kind == kind {
 			change(r, &a)
 		}
@@ -114,7 +114,7 @@ func unmarked(_ *script.Request, a *script.Answer) { clear(a.Data[8:]) }
 
 // withReserved answers with all reserved bits set whose meaning no version has changed.
 func withReserved(r *script.Request) {
-	a := r.Polite()
+	a := r.DefaultAnswer()
 	if r.Kind == ibnbd.TypeSessInfo || r.Kind == ibnbd.TypeOpen {
 		a.Data[2], a.Data[3] = 0xFF, 0xFF
 	}

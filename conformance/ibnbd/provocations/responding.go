@@ -86,7 +86,7 @@ func responding() []Provocation {
 	}{{"a request is answered four times", script.Script{}}, {"a request is answered four times, each with the new key", script.Script{KeyRefresh: true}}} {
 		all = append(all, Provocation{Name: m.name, Clauses: []string{"IBTRS-IMM-010"}, Run: func(ctx context.Context, p *Execution) error {
 			return undisturbed(ctx, p, "IBTRS-IMM-010", m.s, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Copies, a.InvalidateKey, a.Immediate = 3, 0, success(r.Chunk)
 				r.Send(a)
 			})
@@ -101,21 +101,21 @@ func responding() []Provocation {
 		}},
 		Provocation{Name: "a request is answered on another connection", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.CID, a.InvalidateKey, a.Immediate = 0, 0, success(r.Chunk)
 				r.Send(a)
 			})
 		}},
 		Provocation{Name: "a response claims to have taken a key back and has not", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.InvalidateKey = 0
 				r.Send(a)
 			})
 		}},
 		Provocation{Name: "a key is taken back that the client never gave", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.InvalidateKey ^= 0xA5A5A500
 				r.Send(a)
 			})

@@ -50,21 +50,21 @@ func serving() []Provocation {
 	return append(all,
 		Provocation{Name: "a read is answered with success and half its data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Data = a.Data[:len(a.Data)/2]
 				r.Send(a)
 			})
 		}},
 		Provocation{Name: "a read is answered with success and no data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Data = nil
 				r.Send(a)
 			})
 		}},
 		Provocation{Name: "a read is answered with an error and data", Run: func(ctx context.Context, p *Execution) error {
 			return disturbed(ctx, p, script.Script{}, func(r *script.Request) {
-				a := r.Polite()
+				a := r.DefaultAnswer()
 				a.Immediate, _ = ibtrs.ResponseImmediate(r.Chunk, ibtrs.EIO, a.InvalidateKey != 0)
 				r.Send(a)
 			})

@@ -80,10 +80,10 @@ type Answer struct {
 }
 
 // Answer serves the request as the protocol says.
-func (r *Request) Answer() { r.Send(r.Polite()) }
+func (r *Request) Answer() { r.Send(r.DefaultAnswer()) }
 
-// Polite executes the request and makes its answer.
-func (r *Request) Polite() Answer {
+// DefaultAnswer executes the request and makes its answer.
+func (r *Request) DefaultAnswer() Answer {
 	errno, data := r.Conn.Path.server.serve(r)
 	a := r.Outcome(errno)
 	if errno == 0 && len(data) > 0 && r.Descriptors.Len() > 0 {
