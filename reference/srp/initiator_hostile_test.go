@@ -32,6 +32,7 @@ func TestResponsesOfAnyKind(t *testing.T) {
 		is     error  // of the read; nil: it succeeds
 		says   string // its error
 		lost   bool   // the port
+		cause  string // of the loss
 		limit  int32  // afterwards, of 8; 0: not looked at
 	}{
 		{name: "twice", answer: twice, limit: 9}, // Clause SRP-RSP-012
@@ -91,7 +92,7 @@ func TestResponsesOfAnyKind(t *testing.T) {
 		{name: "no bytes", answer: func(c *puppetChannel, m *srp.Rsp) { c.send(nil); c.rsp(m) }},
 		{name: "unknown type", answer: func(c *puppetChannel, m *srp.Rsp) { c.send(bytes.Repeat([]byte{0x7f}, 64)); c.rsp(m) }},
 		{name: "a command", answer: func(c *puppetChannel, m *srp.Rsp) { c.send(make([]byte, 48)); c.rsp(m) }},
-		{name: "logout", lost: true, answer: func(c *puppetChannel, m *srp.Rsp) {
+		{name: "logout", lost: true, cause: "the target has logged out", answer: func(c *puppetChannel, m *srp.Rsp) {
 			b, _ := srp.TLogout{Type: srp.TypeTLogout, Reason: 99}.AppendBinary(nil)
 			c.send(b)
 		}},
@@ -134,6 +135,9 @@ func TestResponsesOfAnyKind(t *testing.T) {
 				synctest.Wait()
 				if info := port.Info(); (info.Stats.Losses > 0) != tc.lost || tc.limit != 0 && info.RequestLimit != tc.limit {
 					t.Errorf("limit %d, want %d: %+v, %v", info.RequestLimit, tc.limit, info.Stats, info.Cause)
+				}
+				if cause := port.Info().Cause; tc.cause != "" && (cause == nil || !strings.Contains(cause.Error(), tc.cause)) {
+					t.Errorf("cause of the loss: %v, want %q", cause, tc.cause) // Clause SRP-LOGOUT-003
 				}
 				if again := <-reader(disk0(t, port)); again.err != nil {
 					t.Errorf("afterwards: %v", again.err)
