@@ -27,9 +27,6 @@ type Silence struct{ Timers ibtrs.Timers }
 // Clauses are those that it decides.
 func (s Silence) Clauses() []string { return []string{givenUp, inTime, available} }
 
-// Takes is how long it takes on a target that behaves.
-func (s Silence) Takes() time.Duration { return s.Timers.Detection().Limit }
-
 // Run falls silent and judges what the target does. The error of a broken clause is a *tester.Violation.
 func (s Silence) Run(ctx context.Context, target tester.Target) (err error) {
 	bound := s.Timers.Detection()

@@ -149,6 +149,8 @@ func exports() []row {
 			ignores(path.Join(openSession, "mapping_path"), anything), "IBNBD-SYSFS-040"),
 		target("export-keeps-sessions", "the directory of a session stays below an export that it has unmapped",
 			keeps(openSession), "IBNBD-SYSFS-030"),
+		target("force-close-does-nothing", "1 is taken by force_close, and does nothing",
+			ignores(path.Join(openSession, "force_close"), func(text string) bool { return text == "1" }), "IBNBD-SYSFS-034"),
 		target("closes-at-a-page", "force_close takes any text of a page or more for 1",
 			writes(path.Join(openSession, "force_close"), func(text string) string {
 				if len(text) >= 4096 {
