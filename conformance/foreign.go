@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
@@ -39,7 +40,7 @@ func (f Foreign) Prepare() (*Prepared, error) {
 	if len(c.Targets) == 0 {
 		return nil, refuse("Config.Targets", "is empty: name an address of the target")
 	}
-	p, err := identify(c.Name, c.Dialect, c.Patience)
+	p, err := identify(c.Name, c.Dialect, c.Patience, c.Heartbeats)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (f ForeignInitiator) Run(ctx context.Context, out io.Writer) (*verdict.Outc
 // Prepare checks the settings and chooses the specs. The initiator is not called.
 func (f ForeignInitiator) Prepare() (*Prepared, error) {
 	c := f.Config
-	p, err := identify(c.Name, c.Dialect, c.Patience)
+	p, err := identify(c.Name, c.Dialect, c.Patience, c.Heartbeats)
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +111,9 @@ func prepareForeign(s Settings, subject foreign.Subject) (*Prepared, error) {
 	}}, nil
 }
 
-// identify finds the protocol of an implementation. It refuses one of which nobody could tell what it is, and a patience with which
-// nothing could be judged; 0 stands for the usual one.
-func identify(name string, dialect clauses.Dialect, patience time.Duration) (*foreign.Protocol, error) {
+// identify finds the protocol of an implementation. It refuses one of which nobody could tell what it is, and a patience or
+// heartbeats with which nothing could be judged; 0 stands for the usual ones.
+func identify(name string, dialect clauses.Dialect, patience time.Duration, beats audit.Heartbeats) (*foreign.Protocol, error) {
 	if name == "" {
 		return nil, refuse("Config.Name", "is empty: reports and baselines need a name of the implementation")
 	}
@@ -120,6 +121,9 @@ func identify(name string, dialect clauses.Dialect, patience time.Duration) (*fo
 		if err := foreign.CheckPatience(patience); err != nil {
 			return nil, &SettingError{Field: "Config.Patience", Err: err}
 		}
+	}
+	if err := foreign.CheckHeartbeats(beats); err != nil {
+		return nil, &SettingError{Field: "Config.Heartbeats", Err: err}
 	}
 	if p := protocol.Foreign(Protocols(), dialect); p != nil {
 		return p, nil

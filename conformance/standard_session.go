@@ -28,7 +28,8 @@ reliable connections (RC), made by RDMA/CM, port space TCP, port 1234 (IBTRS-CON
 A group UUID is drawn for each session, a path UUID for each path; both stay as long as session and path exist (IBTRS-CONN-011,
 IBTRS-CONN-012). The incarnation begins with 1 and grows with each build of the path (IBTRS-PATH-004). The flag is set in all requests of the first path
 of a new session, clear in that for cid 0 of a further path, and set from then on in all requests of a path whose cid 0 was once established
-(IBTRS-CONN-013, IBTRS-CONN-058).
+(IBTRS-CONN-013, IBTRS-CONN-058). While another path is connected it may be clear for cid 0, so that no target that has forgotten the session makes
+another one.
 
 For example, cid 0 of 3, incarnation 1, path UUID 10 to 1f, group UUID a0 to af:
 

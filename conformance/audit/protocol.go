@@ -93,12 +93,17 @@ type Memory interface {
 // JudgeFiles judges files together that the rails of one run were recorded in, by one clock. The results name the files as
 // evidence. Nothing is known but what the files show.
 func (p *Protocol) JudgeFiles(ctx context.Context, files ...string) ([]verdict.Result, error) {
+	return p.JudgeConfigured(ctx, Configuration{}, files...)
+}
+
+// JudgeConfigured is JudgeFiles of sides of which it is known how they are configured.
+func (p *Protocol) JudgeConfigured(ctx context.Context, c Configuration, files ...string) ([]verdict.Result, error) {
 	source, err := openRecordings(ctx, files)
 	if err != nil {
 		return nil, err
 	}
 	defer source.Close()
-	report, err := Audit{Tracker: Options{Protocols: []*Protocol{p}}}.Run(ctx, source)
+	report, err := Audit{Tracker: Options{Protocols: []*Protocol{p}}, Configuration: c}.Run(ctx, source)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 
 // judgePackets lets the passive judge read what was recorded. What it finds of this side is not asked for.
 func (x execution) judgePackets(ctx context.Context, files []string) ([]verdict.Result, error) {
-	found, err := x.packets.Judge(ctx, files...)
+	found, err := x.packets.Judge(ctx, x.configuration, files...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -24,6 +25,8 @@ type InitiatorConfig struct {
 	Hook     Hook // by which the initiator is controlled
 	Consent  Consent
 	Patience time.Duration // for what needs no timer; 0 stands for the protocol's
+	// Heartbeats are those that the initiator is configured to send, by which it is judged; 0 stands for the protocol's.
+	Heartbeats audit.Heartbeats
 }
 
 // initiator is a subject.
@@ -142,6 +145,7 @@ func (r *InitiatorRun) RunSpec(ctx context.Context, s Spec, report Report) (resu
 		return s.skip(reason, why), nil, nil
 	}
 	x := execution{spec: s, role: clauses.Initiator, report: report, devices: &r.devices, packets: r.initiator.protocol.Packets}
+	x.configuration.InitiatorHeartbeats = r.initiator.Heartbeats
 	results, passive, err = x.run(ctx, func(ctx context.Context) error { return s.OnInitiator(ctx, r) })
 	if err != nil {
 		return nil, nil, err

@@ -5,6 +5,8 @@ package foreign
 import (
 	"fmt"
 	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/audit"
 )
 
 // Limits of Config.Patience. A shorter one calls every answer late, a longer one is for ever.
@@ -17,6 +19,24 @@ const (
 func CheckPatience(d time.Duration) error {
 	if d < LeastPatience || d > MostPatience {
 		return fmt.Errorf("patience %s is outside %s to %s", d, LeastPatience, MostPatience)
+	}
+	return nil
+}
+
+// Limits of Config.Heartbeats.
+const (
+	LeastHeartbeat = 10 * time.Millisecond
+	MostHeartbeat  = time.Hour
+	MostMisses     = 1000
+)
+
+// CheckHeartbeats refuses heartbeats that nobody sends. A field that is 0 stands for the protocol's.
+func CheckHeartbeats(h audit.Heartbeats) error {
+	switch {
+	case h.Interval != 0 && (h.Interval < LeastHeartbeat || h.Interval > MostHeartbeat):
+		return fmt.Errorf("heartbeat %s is outside %s to %s", h.Interval, LeastHeartbeat, MostHeartbeat)
+	case h.Misses < 0 || h.Misses > MostMisses:
+		return fmt.Errorf("heartbeat-misses %d is outside 0 to %d", h.Misses, MostMisses)
 	}
 	return nil
 }

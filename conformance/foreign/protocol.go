@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
@@ -78,7 +79,7 @@ type Initiators struct {
 // Packets reads packets that were recorded.
 type Packets struct {
 	// Judge is the passive judge: what the packets in the files say of both sides.
-	Judge func(ctx context.Context, files ...string) ([]verdict.Result, error)
+	Judge func(ctx context.Context, c audit.Configuration, files ...string) ([]verdict.Result, error)
 	// Timeline writes what the packets mean, a line for each: so many lines from the begin and from the end.
 	Timeline func(ctx context.Context, w io.Writer, lines int, files ...string) error
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
@@ -61,11 +62,12 @@ const specTime = 2 * time.Minute
 
 // execution is one run of one spec.
 type execution struct {
-	spec    Spec
-	role    clauses.Role // of the subject
-	report  Report
-	devices *devices
-	packets Packets
+	spec          Spec
+	role          clauses.Role // of the subject
+	report        Report
+	devices       *devices
+	packets       Packets
+	configuration audit.Configuration // of both sides, as far as it was said
 }
 
 // run does what the spec has to do while the packets are recorded, and makes results of both.

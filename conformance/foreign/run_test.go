@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -65,7 +66,7 @@ func (f *fakeSubject) protocol() *Protocol {
 			Use: func(context.Context, *InitiatorRun) error { return f.isServing() },
 		},
 		Packets: Packets{
-			Judge: func(_ context.Context, files ...string) ([]verdict.Result, error) {
+			Judge: func(_ context.Context, _ audit.Configuration, files ...string) ([]verdict.Result, error) {
 				f.lastRead = files
 				return f.passive, nil
 			},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/rdma"
@@ -27,6 +28,8 @@ type Config struct {
 	Hook     Hook
 	Consent  Consent
 	Patience time.Duration // for one answer; 0 stands for the protocol's
+	// Heartbeats are those that the target is configured to send, by which it is judged; 0 stands for the protocol's.
+	Heartbeats audit.Heartbeats
 	// Configurations are what the hook starts the target with, one after the other; without any it is judged as it is.
 	Configurations []Configuration
 }
@@ -159,6 +162,7 @@ func (r *TargetRun) RunSpec(ctx context.Context, s Spec, report Report) (results
 		return s.skip(reason, why), nil, nil
 	}
 	x := execution{spec: s, role: clauses.Target, report: report, devices: &r.devices, packets: r.target.protocol.Packets}
+	x.configuration.TargetHeartbeats = r.target.Heartbeats
 	results, passive, err = x.run(ctx, func(ctx context.Context) error { return s.OnTarget(ctx, r) })
 	if err != nil {
 		return nil, nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ibnbd/ibnbd/conformance"
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 )
@@ -69,6 +70,7 @@ type foreignFlags struct {
 	dialect  string
 	name     string
 	patience time.Duration
+	beats    audit.Heartbeats
 }
 
 func (f *foreignFlags) add(cmd *cobra.Command) {
@@ -93,13 +95,15 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
 	flags.StringVar(&f.dialect, "dialect", string(underTest().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
 	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the first address of the target")
+	flags.DurationVar(&f.beats.Interval, "heartbeat", 0, "configured heartbeat interval of the foreign implementation; by default the protocol's")
+	flags.IntVar(&f.beats.Misses, "heartbeat-misses", 0, "configured number of heartbeats that it lets its peer miss; by default the protocol's")
 	flags.DurationVar(&f.patience, "patience", usual.Targets.Patience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", usual.Initiators.Patience))
 }
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
 	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "seed", "smoke", "extended", "label"}
-	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience"}, identityNames())
+	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience", "heartbeat", "heartbeat-misses"}, identityNames())
 )
 
 // refuseMixed refuses flags of the one kind of run in the other.
@@ -146,6 +150,9 @@ func (f foreignFlags) run(target string, s conformance.Settings) (preparable, er
 	if err := foreign.CheckPatience(f.patience); err != nil { // 0 stands for the usual one in a program only
 		return nil, usagef("--%w", err)
 	}
+	if err := foreign.CheckHeartbeats(f.beats); err != nil {
+		return nil, usagef("--%w", err)
+	}
 	if f.isInitiator() {
 		c, err := f.initiator()
 		return conformance.ForeignInitiator{Config: c, Settings: s}, err
@@ -157,7 +164,7 @@ func (f foreignFlags) run(target string, s conformance.Settings) (preparable, er
 // config makes a description of the target of the flags.
 func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Config, err error) {
 	c = foreign.Config{
-		Name: f.subjectName(target), Dialect: clauses.Dialect(f.dialect), Identity: f.said(), Exports: f.exports, Patience: f.patience,
+		Name: f.subjectName(target), Dialect: clauses.Dialect(f.dialect), Identity: f.said(), Exports: f.exports, Patience: f.patience, Heartbeats: f.beats,
 	}
 	if c.Targets, err = foreign.ParseTargets(target, cmp.Or(f.port, p.Port)); err != nil {
 		return c, usagef("--target %w", err)

@@ -75,7 +75,7 @@ func (f *foreignFlags) chooseDialect(cmd *cobra.Command) error {
 // initiator makes a description of the initiator of the flags.
 func (f foreignFlags) initiator() (c foreign.InitiatorConfig, err error) {
 	c = foreign.InitiatorConfig{
-		Name: f.subjectName(""), Dialect: clauses.Dialect(f.dialect), Patience: f.patience, Consent: foreign.Consent{Outage: f.outage},
+		Name: f.subjectName(""), Dialect: clauses.Dialect(f.dialect), Patience: f.patience, Heartbeats: f.beats, Consent: foreign.Consent{Outage: f.outage},
 	}
 	if c.Hook, err = f.hook(); err != nil {
 		return c, err

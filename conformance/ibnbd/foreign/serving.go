@@ -3,10 +3,12 @@
 package foreign
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/script"
@@ -39,6 +41,20 @@ func serve(device rdma.Device) (*ibnbd.Server, error) {
 	return ibnbd.Listen(cfg)
 }
 
+// initiatorTimers are the usual ones, with the heartbeats that an initiator is configured to send.
+func initiatorTimers(h audit.Heartbeats) subject.Timers {
+	timers := subject.DefaultTimers
+	timers.Timers = beating(timers.Timers, h)
+	return timers
+}
+
+// beating are timers with configured heartbeats; what was not said stays.
+func beating(timers ibtrs.Timers, h audit.Heartbeats) ibtrs.Timers {
+	timers.HeartbeatInterval = cmp.Or(h.Interval, timers.HeartbeatInterval)
+	timers.HeartbeatMisses = cmp.Or(h.Misses, timers.HeartbeatMisses)
+	return timers
+}
+
 // withOrdinary does something with the initiator while the ordinary server serves. When the hook lacks an action, the error is
 // that, whatever was made of it.
 func withOrdinary(ctx context.Context, r *foreign.InitiatorRun, do func(context.Context, *ControlledInitiator) error) (err error) {
@@ -51,7 +67,7 @@ func withOrdinary(ctx context.Context, r *foreign.InitiatorRun, do func(context.
 	within, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	err = do(within, &ControlledInitiator{
-		hook: r.Config().Hook, ordinary: netip.AddrPortFrom(device.Addr(), ordinaryPort), giveUp: giveUp, timers: subject.DefaultTimers,
+		hook: r.Config().Hook, ordinary: netip.AddrPortFrom(device.Addr(), ordinaryPort), giveUp: giveUp, timers: initiatorTimers(r.Config().Heartbeats),
 	})
 	if lacking := context.Cause(within); errors.Is(lacking, foreign.ErrNotSupported) {
 		return lacking

@@ -40,27 +40,27 @@ func ofAttack(a attacks.Attack) foreign.Spec {
 	return s
 }
 
-// quiet is how long a client only acknowledges: longer than it takes any side with the usual timers to give up a dead peer.
-var quiet = ibtrs.DefaultTimers.Detection().Limit + 5*time.Second
+// quiet is how long a client only acknowledges: longer than it takes a side with these timers to give up a dead peer.
+func quiet(t ibtrs.Timers) time.Duration { return t.Detection().Limit + 5*time.Second }
 
 // waits are two clients at a time that do nothing for as long as a target bears it, or longer: one acknowledges heartbeats, the other
 // does not. Both are in one spec, because each takes longer than most others together.
 func waits() foreign.Spec {
-	s := attacks.Silence{Timers: ibtrs.DefaultTimers}
+	usual := attacks.Silence{Timers: ibtrs.DefaultTimers}
 	return foreign.Spec{
 		Name:    "a client that falls silent is given up, beside one that only acknowledges heartbeats",
-		Clauses: append(s.Clauses(), "IBTRS-HB-006"), Takes: quiet, Addresses: 1, Does: foreign.Writes,
+		Clauses: append(usual.Clauses(), "IBTRS-HB-006"), Takes: quiet(usual.Timers), Addresses: 1, Does: foreign.Writes,
 		OnTarget: func(ctx context.Context, r *foreign.TargetRun) error {
-			target := targetOf(r)
+			target, timers := targetOf(r), beating(ibtrs.DefaultTimers, r.Config().Heartbeats)
 			acknowledged := make(chan error, 1)
-			go func() { acknowledged <- onlyAcknowledge(ctx, target) }()
-			return errors.Join(s.Run(ctx, target), <-acknowledged)
+			go func() { acknowledged <- onlyAcknowledge(ctx, target, quiet(timers)) }()
+			return errors.Join(attacks.Silence{Timers: timers}.Run(ctx, target), <-acknowledged)
 		},
 	}
 }
 
 // onlyAcknowledge reads, is idle until the target would have given up a dead client, and reads again.
-func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
+func onlyAcknowledge(ctx context.Context, target tester.Target, quiet time.Duration) (err error) {
 	t := tester.New(target)
 	defer func() { err = errors.Join(err, t.Close()) }()
 	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], ibnbd.ReadOnly)
@@ -79,15 +79,17 @@ func onlyAcknowledge(ctx context.Context, target tester.Target) (err error) {
 		return tester.Broken("IBTRS-HB-006", "after %s in which the client only acknowledged: %s", quiet, tester.Outcome(err))
 	}
 	if answered == 0 {
-		return errNoHeartbeats
+		return noHeartbeats(quiet)
 	}
 	return p.Disconnect(ctx)
 }
 
-// errNoHeartbeats is the end of a spec in which the client could acknowledge nothing. What the target thinks of one that
+// noHeartbeats is the end of a spec in which the client could acknowledge nothing. What the target thinks of one that
 // acknowledges was then not seen.
-var errNoHeartbeats error = &finding.Undecided{
-	Reason: verdict.NotSeen, Only: []string{"IBTRS-HB-006"}, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),
+func noHeartbeats(quiet time.Duration) error {
+	return &finding.Undecided{
+		Reason: verdict.NotSeen, Only: []string{"IBTRS-HB-006"}, Text: fmt.Sprintf("the target sent no heartbeat within %s, so that there was none to acknowledge", quiet),
+	}
 }
 
 // acknowledge answers heartbeats until some time, and counts them.

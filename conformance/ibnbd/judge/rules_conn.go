@@ -123,7 +123,7 @@ var connRules = []rule{
 	}},
 	{"IBTRS-CONN-049", on(RequestSent, PathDown), checkFailedOpen},
 	{"IBTRS-CONN-058", on(audit.ConnectionRequest), ofPath(func(e *Event, r *audit.Ruling) {
-		if !e.HasPrevious || e.ConnRequest.CID != 0 || !e.prior.connected {
+		if !e.HasPrevious || e.ConnRequest.CID != 0 || !e.prior.connected || e.Session.mayBeConnectedBeside(e.Path) {
 			return
 		}
 		if !r.Kept(e.ConnRequest.FirstConnection&ibtrs.FirstConnection != 0) {

@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 	"time"
 
@@ -105,6 +106,15 @@ func (p *Path) Session() *Session { return p.session }
 
 // Connected reports whether the INFO exchange of the path's present build is done and nothing was closed since.
 func (p *Path) Connected() bool { return p.build != nil && p.build.connected && !p.build.lost }
+
+// mayBeConnectedBeside reports whether the initiator can take another path than p for connected: it has neither ended it nor asked for
+// it again. What the target ends on a silent wire, it does not know yet.
+func (s *Session) mayBeConnectedBeside(p *Path) bool {
+	return slices.ContainsFunc(s.paths, func(other *Path) bool {
+		b := other.build
+		return other != p && b != nil && b.connected && !(b.lost && b.lostBy == audit.Initiator)
+	})
+}
 
 // KeyRefresh reports whether the target announced that it refreshes keys.
 func (p *Path) KeyRefresh() bool { return p.build != nil && p.build.keyRefresh }

@@ -4,11 +4,14 @@ package mutants
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	ours "github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -67,6 +70,45 @@ var unusual = []setting{
 	},
 }
 
+// ofTargets are the unusual settings that somebody else's target can have. One is an initiator's, and depth 2048 takes minutes.
+func ofTargets() []setting {
+	return slices.DeleteFunc(slices.Clone(unusual), func(s setting) bool {
+		return s.name == "no invalidation asked for" || s.name == "depth 2048"
+	})
+}
+
+// Nobody is blamed by a run against somebody else's target, either. Each spec meets one of the settings, and each setting its share
+// of the specs, since all of them with each would take minutes.
+func TestUnusualTargetsKeepAllClauses(t *testing.T) {
+	settings := ofTargets()
+	for i, s := range settings {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			server, err := loopback.StartForeign(func(cfg *ibnbd.ServerConfig) { s.change(cfg, &ibnbd.ClientConfig{}) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Config.Heartbeats = s.judge.TargetHeartbeats
+			subject := ours.Protocol().Target(server.Config)
+			for k, spec := range ours.TargetSpecs() {
+				if k%len(settings) != i || spec.Takes > quick || spec.Needs != "" || spec.Depth != 0 {
+					continue
+				}
+				broken, err := runForeign(t.Context(), subject, spec)
+				if err != nil {
+					t.Errorf("%s: %v", spec.Name, err)
+				}
+				for clause, why := range broken {
+					t.Errorf("%s: %s: %s", spec.Name, clause, why)
+				}
+			}
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // reversal holds answers back, and gives the last first.
 type reversal struct {
 	mu   sync.Mutex
@@ -77,7 +119,7 @@ func (r *reversal) hold(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer fun
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.held = append(r.held, answer); len(r.held) == 1 {
-		time.AfterFunc(20*time.Millisecond, r.release) // nobody says that more will come
+		time.AfterFunc(5*time.Millisecond, r.release) // nobody says that more will come
 	}
 }
 

@@ -44,7 +44,7 @@ func Protocol() *foreign.Protocol {
 			Owners:  owners,
 			Contact: contact, Serves: serves, Serving: attacks.Survival,
 		},
-		Packets: foreign.Packets{Judge: judge.Protocol.JudgeFiles, Timeline: judge.Protocol.WriteTimeline},
+		Packets: foreign.Packets{Judge: judge.Protocol.JudgeConfigured, Timeline: judge.Protocol.WriteTimeline},
 	}
 }
 
