@@ -131,10 +131,13 @@ func newVendor(t *testing.T, server string) vendor {
 	cable(t, here, there)
 	dir := t.TempDir()
 	v := vendor{here: here, disk: filepath.Join(dir, "disk")}
-	if err := os.WriteFile(v.disk, make([]byte, diskSize), 0o600); err != nil {
-		t.Fatal(err)
+	other := filepath.Join(dir, "other")
+	for _, name := range []string{v.disk, other} {
+		if err := os.WriteFile(name, make([]byte, diskSize), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	server = strings.NewReplacer("DISK", v.disk, "DIR", dir).Replace(server)
+	server = strings.NewReplacer("DISK", v.disk, "OTHER", other, "DIR", dir).Replace(server)
 	v.env = append(os.Environ(), "ON="+there.on(), "SERVER="+server, "PIDFILE="+filepath.Join(dir, "pid"), "LOG="+filepath.Join(dir, "log"))
 	v.hook(t, "restart")
 	t.Cleanup(func() {
@@ -145,7 +148,8 @@ func newVendor(t *testing.T, server string) vendor {
 	return v
 }
 
-// ofReference is the command line of a server of this project, with the disk as its export ram0.
+// ofReference is the command line of a server of this project, with the disk as its export ram0. What it acknowledges as durable is
+// there after a crash.
 func ofReference(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(filepath.Dir(binary), "ibnbd-server")
@@ -153,7 +157,7 @@ func ofReference(t *testing.T) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return program + " --listen " + theirs + " --export ram0=file:DISK --export ram1=mem:16M --control DIR/socket"
+	return program + " --listen " + theirs + " --export ram0=file:DISK --export ram1=file:OTHER --control DIR/socket"
 }
 
 const hookFile = "../../../ci/hooks/ibnbd-server"
@@ -355,9 +359,9 @@ func ofClauses(o verdict.Outcome, ids ...string) []verdict.ClauseOutcome {
 	return slices.DeleteFunc(o.Clauses(), func(c verdict.ClauseOutcome) bool { return !slices.Contains(ids, c.ID) })
 }
 
-// losing has the disk of a command line lose what was not flushed when the server is killed.
+// losing has the disks of a command line lose what was not flushed when the server is killed.
 func losing(server string) string {
-	return strings.Replace(server, "file:DISK", "file:DISK,volatile", 1)
+	return strings.NewReplacer("file:DISK", "file:DISK,volatile", "file:OTHER", "file:OTHER,volatile").Replace(server)
 }
 
 // TestVendorWhoseTargetCrashes judges durability where a crash loses what it may lose, and not where it loses nothing.

@@ -27,7 +27,7 @@ func clientPackets() []row {
 	return []row{
 		clientWith(ordinary, "reverse-connect-order", "connects its connections from the last to the first", "IBTRS-CONN-008",
 			transportRule(func(r *ibtrs.ClientRules) { r.ReverseOrder = true })).alsoBreaks("IBTRS-CONN-059"),
-		clientWith(ordinary, "returns-as-another-path", "asks for a path that was lost as for a further one of its session", "IBTRS-CONN-058",
+		clientWith(comesBack, "returns-as-another-path", "asks for a path that was lost as for a further one of its session", "IBTRS-CONN-058",
 			transportRule(func(r *ibtrs.ClientRules) {
 				r.EditConnRequest = func(_ *ibtrs.Path, cid int, c *ibtrs.ConnRequest) {
 					if cid == 0 && c.Incarnation > 1 {

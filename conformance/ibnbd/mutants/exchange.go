@@ -142,15 +142,30 @@ func (e *exchange) use(ctx context.Context) (err error) {
 	return e.io(ctx)
 }
 
-// rebuild connects a path anew, as soon as the server has let the old one go, and does I/O.
+// rebuild connects a path anew, and does I/O.
 func (e *exchange) rebuild(ctx context.Context) error {
+	if err := e.reconnect(ctx); err != nil {
+		return err
+	}
+	return e.io(ctx)
+}
+
+// comeBack connects a path anew when all have been disconnected.
+func (e *exchange) comeBack(ctx context.Context) error {
+	for _, p := range e.client.Session().Paths() {
+		if err := p.Disconnect(ctx); err != nil {
+			return err
+		}
+	}
+	return e.reconnect(ctx)
+}
+
+// reconnect connects the first path anew, as soon as the server has let the old one go.
+func (e *exchange) reconnect(ctx context.Context) error {
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for {
 		err := e.client.Session().Paths()[0].Reconnect(ctx)
-		if err == nil {
-			return e.io(ctx)
-		}
 		if !errors.Is(err, ibtrs.EBUSY) {
 			return err
 		}

@@ -23,6 +23,13 @@ var (
 		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { server.Transport.Rules.AnyoneCreates = true },
 	}
 
+	// comesBack has a client that disconnects all paths and connects one again, and a server that lets it in without the
+	// first-connection flag, too.
+	comesBack = setting{
+		name: "comes back", more: func(ctx context.Context, e *exchange) error { return e.comeBack(ctx) },
+		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) { server.Transport.Rules.AnyoneCreates = true },
+	}
+
 	// keysKept reads so often that receives are used up which nobody gives back.
 	keysKept = setting{
 		name: "keys kept", more: manyReads,
