@@ -29,7 +29,7 @@ func (d *devices) add(place Place, source netip.Prefix) (rdma.Device, error) {
 	if n == len(d.recorders) {
 		d.recorders = append(d.recorders, &recorder{rail: fmt.Sprintf("rail%d", n)})
 	}
-	device, err := place.open(source, d.recorders[n].trace)
+	device, err := place.open(source, d.recorders[n])
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, fmt.Errorf("own address %s: %w; or choose another own address with --source", source.Addr(), err)
 	}

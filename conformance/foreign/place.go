@@ -134,8 +134,8 @@ func routed(target netip.AddrPort) (netip.Prefix, error) {
 	return netip.PrefixFrom(own, own.BitLen()), nil
 }
 
-// open opens a device with an own address. Packets of the provider soft are shown to trace.
-func (p Place) open(source netip.Prefix, trace soft.Tracer) (rdma.Device, error) {
+// open opens a device with an own address. Packets of the provider soft are recorded.
+func (p Place) open(source netip.Prefix, r *recorder) (rdma.Device, error) {
 	if p.Provider == Verbs {
 		return verbs.Open(source.Addr(), verbs.Config{})
 	}
@@ -143,7 +143,7 @@ func (p Place) open(source netip.Prefix, trace soft.Tracer) (rdma.Device, error)
 	if err != nil {
 		return nil, err
 	}
-	device, err := soft.Open(link, soft.Config{Trace: trace})
+	device, err := soft.Open(recordedLink{link, r}, soft.Config{})
 	if err != nil {
 		return nil, err
 	}

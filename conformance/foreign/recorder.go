@@ -37,25 +37,40 @@ type message struct {
 	number int
 }
 
-// sent is the verdict of a packet that has gone out.
-const sent = "sent"
+// recordedLink records what goes over a link: before it is sent, and before the device has it, so that nothing comes before its cause.
+type recordedLink struct {
+	soft.Link
+	recorder *recorder
+}
 
-// trace takes a packet that went out, or that came in, whatever became of it here.
-func (r *recorder) trace(rec soft.Record) {
-	if rec.Direction == soft.Outbound && rec.Verdict != sent {
-		return
-	}
+// Send records the packets and sends them.
+func (l recordedLink) Send(packets []*soft.Packet) error {
+	l.recorder.record(packets)
+	return l.Link.Send(packets)
+}
+
+// Receive waits for packets, and records them whatever becomes of them here.
+func (l recordedLink) Receive() ([]*soft.Packet, error) {
+	packets, err := l.Link.Receive()
+	l.recorder.record(packets)
+	return packets, err
+}
+
+func (r *recorder) record(packets []*soft.Packet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file == nil {
 		return
 	}
-	data := rec.Packet.Datagram()
-	info := gopacket.CaptureInfo{Timestamp: rec.At, CaptureLength: len(data), Length: len(data)}
-	r.err = errors.Join(r.err, r.out.WritePacket(info, data))
-	r.frames++
-	if rec.Packet.OpCode() != roce.RCAcknowledge {
-		r.messages = append(r.messages, message{rec.At, r.frames})
+	at := time.Now()
+	for _, p := range packets {
+		data := p.Datagram()
+		info := gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(data), Length: len(data)}
+		r.err = errors.Join(r.err, r.out.WritePacket(info, data))
+		r.frames++
+		if p.OpCode() != roce.RCAcknowledge {
+			r.messages = append(r.messages, message{at, r.frames})
+		}
 	}
 }
 
