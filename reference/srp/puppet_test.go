@@ -37,6 +37,9 @@ type puppetChannel struct {
 	sends  rdma.Region
 	data   rdma.Region
 	next   int
+
+	mu       sync.Mutex // guards the memory that tests send from
+	released bool
 }
 
 const (
@@ -155,6 +158,9 @@ func (c *puppetChannel) receive(i int) rdma.RecvWR {
 }
 
 func (c *puppetChannel) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.released = true
 	for _, r := range []rdma.Region{c.recvs, c.sends, c.data} {
 		if err := r.Close(); err != nil {
 			c.puppet.l.t.Error(err)
@@ -281,8 +287,13 @@ func (c *puppetChannel) rsp(m *srp.Rsp) {
 	c.send(b)
 }
 
-// send sends any unit.
+// send sends any unit, unless the channel has ended.
 func (c *puppetChannel) send(unit []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released {
+		return
+	}
 	at := c.next % puppetSends * puppetUnit
 	n := copy(c.sends.Bytes()[at:at+puppetUnit], unit)
 	c.next++
