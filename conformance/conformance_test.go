@@ -79,10 +79,13 @@ func TestRefusals(t *testing.T) {
 		Run(ctx context.Context, out io.Writer) (*verdict.Outcome, error)
 	}
 	for want, run := range map[string]judge{
-		"Config.Targets is empty":                    without(func(c *foreign.Config) { c.Targets = nil }),
-		"Config.Exports: 3 exports":                  without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
-		"Config.Heartbeats: heartbeat 1ms":           without(func(c *foreign.Config) { c.Heartbeats.Interval = time.Millisecond }),
-		"Config.Heartbeats: heartbeat-misses 1001":   without(func(c *foreign.Config) { c.Heartbeats.Misses = 1001 }),
+		"Config.Targets is empty":                  without(func(c *foreign.Config) { c.Targets = nil }),
+		"Config.Exports: 3 exports":                without(func(c *foreign.Config) { c.Exports = []string{"a", "b", "c"} }),
+		"Config.Heartbeats: heartbeat 1ms":         without(func(c *foreign.Config) { c.Heartbeats.Interval = time.Millisecond }),
+		"Config.Heartbeats: heartbeat-misses 1001": without(func(c *foreign.Config) { c.Heartbeats.Misses = 1001 }),
+		"Config.Heartbeats: heartbeat is nothing": without(func(c *foreign.Config) {
+			c.Dialect, c.Heartbeats.Interval = conformance.SRP, time.Second
+		}),
 		"Config.Patience: patience 2h0m0s":           without(func(c *foreign.Config) { c.Patience = 2 * time.Hour }),
 		"Config.Name is empty":                       without(func(c *foreign.Config) { c.Name = "" }),
 		`Config.Dialect "nvme" is not one of`:        without(func(c *foreign.Config) { c.Dialect = "nvme" }),

@@ -122,10 +122,10 @@ func identify(name string, dialect clauses.Dialect, patience time.Duration, beat
 			return nil, &SettingError{Field: "Config.Patience", Err: err}
 		}
 	}
-	if err := foreign.CheckHeartbeats(beats); err != nil {
-		return nil, &SettingError{Field: "Config.Heartbeats", Err: err}
-	}
 	if p := protocol.Foreign(Protocols(), dialect); p != nil {
+		if err := p.CheckHeartbeats(beats); err != nil {
+			return nil, &SettingError{Field: "Config.Heartbeats", Err: err}
+		}
 		return p, nil
 	}
 	var known []string

@@ -29,8 +29,9 @@
 // # The control hook
 //
 // The command is run with an action and its arguments, and for a target with IBNBD_TARGET (addresses with commas between them),
-// IBNBD_EXPORTS and IBNBD_CONFIGURATION (the settings that it was configured with, with blanks between them) in its environment. It ends with status 0 when the action is done, with 127 when it does not know the
-// action, and with any other when the action failed; what it then says is in the error.
+// IBNBD_EXPORTS and IBNBD_CONFIGURATION (the settings that it was configured with, with blanks between them) in its environment. It
+// ends with status 0 when the action is done, with 127 when it does not know the action, and with any other when the action failed;
+// what it then says is in the error.
 //
 //	status   says on lines NAME=VALUE what should stand in the report of the subject, such as its version
 //	restart  starts the subject again, after it has died or hangs; it need not wait until a service is ready

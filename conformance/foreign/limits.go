@@ -3,6 +3,7 @@
 package foreign
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,9 +31,12 @@ const (
 	MostMisses     = 1000
 )
 
-// CheckHeartbeats refuses heartbeats that nobody sends. A field that is 0 stands for the protocol's.
-func CheckHeartbeats(h audit.Heartbeats) error {
+// CheckHeartbeats refuses heartbeats that nobody sends, and any of a protocol without heartbeats. A field that is 0 stands for the
+// protocol's.
+func (p *Protocol) CheckHeartbeats(h audit.Heartbeats) error {
 	switch {
+	case !p.Heartbeats && h != audit.Heartbeats{}:
+		return errors.New("heartbeat is nothing that this protocol has")
 	case h.Interval != 0 && (h.Interval < LeastHeartbeat || h.Interval > MostHeartbeat):
 		return fmt.Errorf("heartbeat %s is outside %s to %s", h.Interval, LeastHeartbeat, MostHeartbeat)
 	case h.Misses < 0 || h.Misses > MostMisses:

@@ -143,7 +143,7 @@ func (p Place) open(source netip.Prefix, r *recorder) (rdma.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	device, err := soft.Open(recordedLink{link, r}, soft.Config{})
+	device, err := soft.Open(soft.ObservedLink{Link: link, Observe: r.record}, soft.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Protocol struct {
 	Targets    Targets
 	Initiators Initiators
 	Packets    Packets
+	Heartbeats bool // both sides send some, and can be configured how often
 }
 
 // Targets is what a protocol knows of targets.

@@ -37,25 +37,7 @@ type message struct {
 	number int
 }
 
-// recordedLink records what goes over a link: before it is sent, and before the device has it, so that nothing comes before its cause.
-type recordedLink struct {
-	soft.Link
-	recorder *recorder
-}
-
-// Send records the packets and sends them.
-func (l recordedLink) Send(packets []*soft.Packet) error {
-	l.recorder.record(packets)
-	return l.Link.Send(packets)
-}
-
-// Receive waits for packets, and records them whatever becomes of them here.
-func (l recordedLink) Receive() ([]*soft.Packet, error) {
-	packets, err := l.Link.Receive()
-	l.recorder.record(packets)
-	return packets, err
-}
-
+// record takes packets that go out, or that came in, whatever becomes of them here.
 func (r *recorder) record(packets []*soft.Packet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

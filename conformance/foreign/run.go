@@ -26,8 +26,9 @@ type Subject interface {
 	Missing(s Spec) (verdict.Reason, string)
 	// Configured is the subject in each of the configurations in which its owner wants it judged: itself, if there are none.
 	Configured() []Subject
-	// Start has the owner's hook configure the subject, if it is to have a configuration, opens the devices of this side and makes the first contact. A *RefusedError says what the owner must allow, or the user
-	// correct; any other error, that the subject cannot be reached from here.
+	// Start has the owner's hook configure the subject, if it is to have a configuration, opens the devices of this side and makes
+	// the first contact. A *RefusedError says what the owner must allow, or the user correct; any other error, that the subject
+	// cannot be reached from here.
 	Start(ctx context.Context) (Run, error)
 }
 

@@ -3,6 +3,7 @@
 #include <linux/export.h>
 #include <linux/inet.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 #include <net/ipv6.h>
 #include <rdma/ib.h>
 
@@ -105,6 +106,22 @@ int ibtrs_format_addr(const struct sockaddr_storage *addr, char *buf, size_t siz
 	return scnprintf(buf, size, "unknown");
 }
 EXPORT_SYMBOL_GPL(ibtrs_format_addr);
+
+/**
+ * ibtrs_emit_addr - show one address in a file of sysfs
+ * @buf: page of the file
+ * @addr: the address
+ *
+ * Return: number of characters written.
+ */
+ssize_t ibtrs_emit_addr(char *buf, const struct sockaddr_storage *addr)
+{
+	char text[64];
+
+	ibtrs_format_addr(addr, text, sizeof(text));
+	return sysfs_emit(buf, "%s\n", text);
+}
+EXPORT_SYMBOL_GPL(ibtrs_emit_addr);
 
 /**
  * ibtrs_path_name - write "<source>@<destination>"

@@ -319,23 +319,15 @@ static ssize_t hca_port_show(struct ibtrs_path *path, char *buf)
 }
 PATH_ATTR_RO(hca_port);
 
-static ssize_t emit_addr(char *buf, const struct sockaddr_storage *addr)
-{
-	char text[64];
-
-	ibtrs_format_addr(addr, text, sizeof(text));
-	return sysfs_emit(buf, "%s\n", text);
-}
-
 static ssize_t src_addr_show(struct ibtrs_path *path, char *buf)
 {
-	return emit_addr(buf, &path->src);
+	return ibtrs_emit_addr(buf, &path->src);
 }
 PATH_ATTR_RO(src_addr);
 
 static ssize_t dst_addr_show(struct ibtrs_path *path, char *buf)
 {
-	return emit_addr(buf, &path->dst);
+	return ibtrs_emit_addr(buf, &path->dst);
 }
 PATH_ATTR_RO(dst_addr);
 

@@ -32,6 +32,7 @@ int ibtrs_parse_addr(const char *text, u16 port, struct sockaddr_storage *addr);
 int ibtrs_parse_path(char *text, u16 port, struct sockaddr_storage *src,
 		     struct sockaddr_storage *dst);
 int ibtrs_format_addr(const struct sockaddr_storage *addr, char *buf, size_t size);
+ssize_t ibtrs_emit_addr(char *buf, const struct sockaddr_storage *addr);
 void ibtrs_path_name(const struct sockaddr_storage *src, const struct sockaddr_storage *dst,
 		     char *buf, size_t size);
 bool ibtrs_same_addr(const struct sockaddr_storage *a, const struct sockaddr_storage *b);

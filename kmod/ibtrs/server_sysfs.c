@@ -49,23 +49,15 @@ static ssize_t hca_port_show(struct server_path *path, char *buf)
 }
 PATH_ATTR_RO(hca_port);
 
-static ssize_t emit_addr(char *buf, const struct sockaddr_storage *addr)
-{
-	char text[64];
-
-	ibtrs_format_addr(addr, text, sizeof(text));
-	return sysfs_emit(buf, "%s\n", text);
-}
-
 static ssize_t src_addr_show(struct server_path *path, char *buf)
 {
-	return emit_addr(buf, &path->client);
+	return ibtrs_emit_addr(buf, &path->client);
 }
 PATH_ATTR_RO(src_addr);
 
 static ssize_t dst_addr_show(struct server_path *path, char *buf)
 {
-	return emit_addr(buf, &path->local);
+	return ibtrs_emit_addr(buf, &path->local);
 }
 PATH_ATTR_RO(dst_addr);
 

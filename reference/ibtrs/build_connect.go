@@ -317,7 +317,7 @@ func (b *build) takeInfo(answer []byte) error {
 	return breach("IBTRS-INFO-017", err)
 }
 
-// anyChunks is what an client without checks takes for chunks: all that lie wholly in a region, as many as it needs.
+// anyChunks is what a client without checks takes for chunks: all that lie wholly in a region, as many as it needs.
 func (b *build) anyChunks(r InfoResponse) (chunks []Chunk) {
 	size := uint64(b.geometry.ChunkSize())
 	for _, region := range r.Regions.All() {

@@ -150,7 +150,7 @@ func (f foreignFlags) run(target string, s conformance.Settings) (preparable, er
 	if err := foreign.CheckPatience(f.patience); err != nil { // 0 stands for the usual one in a program only
 		return nil, usagef("--%w", err)
 	}
-	if err := foreign.CheckHeartbeats(f.beats); err != nil {
+	if err := p.CheckHeartbeats(f.beats); err != nil {
 		return nil, usagef("--%w", err)
 	}
 	if f.isInitiator() {

@@ -24,7 +24,8 @@ func Protocol() *foreign.Protocol {
 		Initiators: foreign.Initiators{
 			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Serving: provocations.Survival, Help: hookHelp,
 		},
-		Packets: foreign.Packets{Judge: judge.Protocol.JudgeConfigured, Timeline: judge.Protocol.WriteTimeline},
+		Heartbeats: true,
+		Packets:    foreign.Packets{Judge: judge.Protocol.JudgeConfigured, Timeline: judge.Protocol.WriteTimeline},
 	}
 }
 

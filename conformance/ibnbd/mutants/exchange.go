@@ -86,7 +86,7 @@ func (e *exchange) open(hub *soft.Hub, addr netip.Addr, rail string) (*soft.Devi
 		return nil, err
 	}
 	if rail != "" {
-		link = &tap{Link: link, rail: rail, to: e}
+		link = soft.ObservedLink{Link: link, Observe: func(packets []*soft.Packet) { e.record(rail, packets) }}
 	}
 	d, err := soft.Open(link, soft.Config{})
 	if err == nil {
@@ -95,24 +95,7 @@ func (e *exchange) open(hub *soft.Hub, addr netip.Addr, rail string) (*soft.Devi
 	return d, err
 }
 
-// tap records what goes over a link: before it is sent, and before the device has it, so that nothing comes before its cause.
-type tap struct {
-	soft.Link
-	rail string
-	to   *exchange
-}
-
-func (t *tap) Send(packets []*soft.Packet) error {
-	t.to.record(t.rail, packets)
-	return t.Link.Send(packets)
-}
-
-func (t *tap) Receive() ([]*soft.Packet, error) {
-	packets, err := t.Link.Receive()
-	t.to.record(t.rail, packets)
-	return packets, err
-}
-
+// record keeps packets that go over a link of a rail.
 func (e *exchange) record(rail string, packets []*soft.Packet) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

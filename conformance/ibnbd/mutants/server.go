@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	ours "github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
-	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
@@ -91,7 +89,7 @@ func (t serverTrial) judge(ctx context.Context, s foreign.Spec, on mutant.Subjec
 		return nil, fmt.Errorf("start a server: %w", err)
 	}
 	server.Config.Patience = on.Patience
-	found, err := runForeign(ctx, ours.Protocol().Target(server.Config), s)
+	found, err := mutant.RunForeign(ctx, ours.Protocol().Target(server.Config), s)
 	if closed := server.Close(); closed != nil && !on.Broken {
 		err = errors.Join(err, fmt.Errorf("the server has left something behind: %w", closed))
 	}
@@ -100,39 +98,6 @@ func (t serverTrial) judge(ctx context.Context, s foreign.Spec, on mutant.Subjec
 		return nil, context.Cause(ctx)
 	case err != nil && on.Broken:
 		return mutant.Findings{mutant.Unclaimed: err.Error()}, nil
-	}
-	return found, err
-}
-
-// runForeign runs a spec on a subject, and gives what was seen to break clauses, by the spec and by the passive judge. Whatever else
-// makes a spec fail is an error.
-func runForeign(ctx context.Context, subject foreign.Subject, s foreign.Spec) (found mutant.Findings, err error) {
-	dir, err := os.MkdirTemp("", "mutant")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	run, err := subject.Start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, run.Close()) }()
-	results, passive, err := run.RunSpec(ctx, s, foreign.Report{Dir: dir, Evidence: "spec"})
-	if err != nil {
-		return nil, err
-	}
-	found = mutant.Findings{}
-	for _, r := range append(results, passive...) {
-		switch {
-		case r.Verdict != verdict.Fail:
-		case r.Reason == verdict.ProtocolViolation || r.Reason == verdict.SubjectDead:
-			found[r.Clause] = r.Message
-		default:
-			err = fmt.Errorf("%s: %s", r.Reason, r.Message)
-		}
-	}
-	if len(found) > 0 {
-		err = nil
 	}
 	return found, err
 }

@@ -94,7 +94,7 @@ func TestUnusualTargetsKeepAllClauses(t *testing.T) {
 				if k%len(settings) != i || spec.Takes > quick || spec.Needs != "" || spec.Depth != 0 {
 					continue
 				}
-				broken, err := runForeign(t.Context(), subject, spec)
+				broken, err := mutant.RunForeign(t.Context(), subject, spec)
 				if err != nil {
 					t.Errorf("%s: %v", spec.Name, err)
 				}

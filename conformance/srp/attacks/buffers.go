@@ -513,12 +513,7 @@ func fails(clause, what string, m srp.Rsp, err error) error {
 
 // unwritable reads into memory whose key is wrong. The channel may end.
 func unwritable(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -549,12 +544,7 @@ func unwritable(ctx context.Context, t *tester.Tester) error {
 
 // emptyBuffers describes buffers of no bytes in every format.
 func emptyBuffers(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,17 @@ func read(c *tester.Channel, lun srp.LUN, blocks uint32) ([]byte, error) {
 	return scsi.Read10.AppendIO(nil, c.Base(lun), blocks, false)
 }
 
+// readyToRead logs in, and makes the command block of a READ(10) of one block of the first logical unit.
+func readyToRead(ctx context.Context, t *tester.Tester) (*tester.Channel, srp.LUN, []byte, error) {
+	lun := t.Target().LUNs[0]
+	c, err := t.Ready(ctx)
+	if err != nil {
+		return nil, lun, nil, err
+	}
+	cdb, err := read(c, lun, 1)
+	return c, lun, cdb, err
+}
+
 func commandTags(ctx context.Context, t *tester.Tester) error {
 	c, err := t.Ready(ctx)
 	if err != nil {
@@ -54,12 +65,7 @@ func commandTags(ctx context.Context, t *tester.Tester) error {
 
 // reservedCommand sets each reserved byte of a read and of task management, and each bit for solicited notification.
 func reservedCommand(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -168,12 +174,7 @@ func attributes(ctx context.Context, t *tester.Tester) error {
 // cutOff sends commands whose descriptors are not there as a whole. The receives of the target have held whole ones before, so that
 // what it reads behind the end of a unit is a descriptor of memory.
 func cutOff(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -374,12 +375,7 @@ func listUnits(ctx context.Context, t *tester.Tester) error {
 
 // reservedFormats uses all formats that are not defined, in both directions.
 func reservedFormats(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}

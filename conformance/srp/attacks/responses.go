@@ -26,12 +26,7 @@ func responses() []Attack {
 
 // goodResponses looks at every field of responses to commands that succeed with all of their buffer.
 func goodResponses(ctx context.Context, t *tester.Tester) error {
-	c, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	lun := t.Target().LUNs[0]
-	cdb, err := read(c, lun, 1)
+	c, lun, cdb, err := readyToRead(ctx, t)
 	if err != nil {
 		return err
 	}

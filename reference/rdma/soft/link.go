@@ -32,6 +32,26 @@ type Link interface {
 	Close() error
 }
 
+// ObservedLink shows what goes over a link to a function: before it is sent, and before the device has it, so that nothing is seen
+// before its cause. The packets must be neither changed nor kept.
+type ObservedLink struct {
+	Link
+	Observe func(packets []*Packet)
+}
+
+// Send shows the packets and sends them.
+func (l ObservedLink) Send(packets []*Packet) error {
+	l.Observe(packets)
+	return l.Link.Send(packets)
+}
+
+// Receive waits for packets and shows them, whatever the device makes of them.
+func (l ObservedLink) Receive() ([]*Packet, error) {
+	packets, err := l.Link.Receive()
+	l.Observe(packets)
+	return packets, err
+}
+
 // errLinkClosed is what a closed link returns.
 var errLinkClosed = fmt.Errorf("link %w", rdma.ErrClosed)
 
