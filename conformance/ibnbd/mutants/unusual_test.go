@@ -4,12 +4,14 @@ package mutants
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	ours "github.com/ibnbd/ibnbd/conformance/ibnbd/foreign"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/loopback"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
@@ -101,6 +103,33 @@ func TestUnusualTargetsKeepAllClauses(t *testing.T) {
 				for clause, why := range broken {
 					t.Errorf("%s: %s: %s", spec.Name, clause, why)
 				}
+			}
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestTargetsAreJudgedByTheirHeartbeats: a target that sends heartbeats every 200 ms gives a silent client up in time, and not too
+// early, by what is said of it; by something else it breaks a clause.
+func TestTargetsAreJudgedByTheirHeartbeats(t *testing.T) {
+	specs := ours.TargetSpecs()
+	i := slices.IndexFunc(specs, func(s foreign.Spec) bool { return slices.Contains(s.Clauses, "IBTRS-HB-006") })
+	for said, want := range map[time.Duration][]string{often: nil, time.Second: {"IBTRS-HB-001", "IBTRS-HB-004"}} {
+		t.Run(said.String(), func(t *testing.T) {
+			t.Parallel()
+			server, err := loopback.StartForeign(func(cfg *ibnbd.ServerConfig) { cfg.Transport.Timers.HeartbeatInterval = often })
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Config.Heartbeats.Interval = said
+			broken, err := mutant.RunForeign(t.Context(), ours.Protocol().Target(server.Config), specs[i])
+			if err != nil {
+				t.Error(err)
+			}
+			if got := slices.Sorted(maps.Keys(broken)); !slices.Equal(got, want) {
+				t.Errorf("broken: %v, want %v", broken, want)
 			}
 			if err := server.Close(); err != nil {
 				t.Error(err)
