@@ -103,7 +103,7 @@ type Conn interface {
 	PeerData() []byte
 	// Established is closed when both sides have agreed. A connection that is lost before that never closes it.
 	Established() <-chan struct{}
-	// Lost is closed when the connection can carry no more work; Err then tells why.
+	// Lost is closed when the connection can carry no more work, and before Poll says so; Err then tells why.
 	Lost() <-chan struct{}
 	// Err is nil while the connection lives. Afterwards it wraps ErrDisconnected, ErrAddrChange, ErrDeviceRemoved or
 	// the status of the work that failed.

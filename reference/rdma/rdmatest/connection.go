@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
@@ -24,6 +26,7 @@ var connectionTests = []test{
 	{"a request is answered once", testAnsweredOnce},
 	{"receives posted with Dial and Accept are there at once", testEarlyReceives},
 	{"disconnecting tells the peer", testDisconnect},
+	{"Lost is closed before Poll tells the error", testLostFirst},
 	{"many connections at the same time", testManyConnections},
 }
 
@@ -279,6 +282,40 @@ func testDisconnect(t *testing.T, client, server rdma.Device) {
 	if err := p.Server.PostSend(rdma.SendWR{Op: rdma.OpSend}); err == nil {
 		t.Error("work was posted to a lost connection")
 	}
+}
+
+// testLostFirst polls while connections end: who is told so by Poll must find that Lost says it too.
+func testLostFirst(t *testing.T, client, server rdma.Device) {
+	const connections = 200 // the moment between the two is short
+	for i := range connections {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			p := Connect(t, client, server, Config())
+			inTime := make(chan bool, 1)
+			go func() { inTime <- lostFirst(p.Server) }()
+			Must(t, p.Client.Disconnect(patient(t)))
+			if !<-inTime {
+				t.Error("Poll has given the error of a connection before Lost was closed")
+			}
+		})
+	}
+}
+
+// lostFirst looks again and again, without waiting, whether a connection has ended, and says whether Lost was closed by then.
+func lostFirst(c rdma.Conn) bool {
+	look, cancel := context.WithCancel(context.Background())
+	cancel()
+	for end := time.Now().Add(Patience); time.Now().Before(end); {
+		if _, err := c.Poll(look, make([]rdma.Completion, 1)); err == nil || errors.Is(err, look.Err()) {
+			continue
+		}
+		select {
+		case <-c.Lost():
+			return true
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func testManyConnections(t *testing.T, client, server rdma.Device) {

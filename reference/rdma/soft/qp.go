@@ -188,8 +188,8 @@ func (q *queuePair) fail(err error) {
 	q.flushOut()
 	q.req.flush(q)
 	q.recv.flush(q)
-	q.cq.end(err)
 	close(q.lost)
+	q.cq.end(err) // from here on Poll tells it
 }
 
 // disconnect is fail for callers that do not hold mu. What was received is acknowledged first.
