@@ -20,7 +20,10 @@ func (t *transmission) flags(kind uint16) (flags uint16, known bool) {
 	case cmdTrim:
 		return cmdFlagFUA, t.info.Trim
 	case cmdWriteZeroes:
-		return cmdFlagFUA | cmdFlagNoHole | cmdFlagFastZero, t.info.WriteZeroes
+		if !t.info.WriteZeroes {
+			return cmdFlagFUA | cmdFlagNoHole, true // see [transmission.zero]
+		}
+		return cmdFlagFUA | cmdFlagNoHole | cmdFlagFastZero, true
 	case cmdBlockStatus:
 		return cmdFlagFUA | cmdFlagReqOne, t.allocation
 	}

@@ -22,6 +22,7 @@ func TestCommandsAreChecked(t *testing.T) {
 	disks := map[string]nbd.Disk{
 		"full": &ram{data: make([]byte, size)}, "ro": &ram{data: make([]byte, size), readOnly: true},
 		"plain": plain{&ram{data: make([]byte, size)}}, "big": &ram{data: make([]byte, 2*longest)},
+		"plain ro": plain{&ram{data: make([]byte, size), readOnly: true}},
 	}
 	block := make([]byte, 4096)
 	for name, tc := range map[string]struct {
@@ -73,7 +74,9 @@ func TestCommandsAreChecked(t *testing.T) {
 		"zeroes, all flags":                 {"full", fua | noHole | fastZero, writeZeroes, 0, 4096, nil, 0},
 		"zeroes, DF":                        {"full", df, writeZeroes, 0, 4096, nil, eInval},
 		"zeroes across the end":             {"full", 0, writeZeroes, size - 512, 4096, nil, eNoSpace},
-		"zeroes that were not offered":      {"plain", 0, writeZeroes, 0, 4096, nil, eInval},
+		"zeroes that were not offered":      {"plain", fua | noHole, writeZeroes, 0, 4096, nil, 0},
+		"zeroes, not offered, too many":     {"plain", 0, writeZeroes, size - 4096, 8192, nil, eNoSpace},
+		"zeroes, not offered, read-only":    {"plain ro", 0, writeZeroes, 0, 4096, nil, ePerm},
 		"zeroes, fast, not offered":         {"plain", fastZero, writeZeroes, 0, 4096, nil, eInval},
 		"cache":                             {"full", 0, cache, 0, 4096, nil, eInval},
 		"resize":                            {"full", 0, resize, 4096, 0, nil, eInval},
@@ -92,6 +95,23 @@ func TestCommandsAreChecked(t *testing.T) {
 				r.expectErrno(structured, 0, read, 0, 4096, nil, 0)
 			})
 		}
+	}
+}
+
+// TestZeroesThatWereNotOffered sends the command to a disk that has none, as Linux does to the second disk of a device node.
+func TestZeroesThatWereNotOffered(t *testing.T) {
+	const offset, length = 4096, 3<<20 - 8192 // no multiple of what is written at once
+	disk := &ram{data: bytes.Repeat([]byte{0xA5}, 4<<20)}
+	r := dialRaw(t, map[string]nbd.Disk{"d": plain{disk}})
+	r.reach("d")
+	r.expectErrno(false, 0, writeZeroes, offset, length, nil, 0)
+	want := bytes.Repeat([]byte{0xA5}, 4<<20)
+	clear(want[offset : offset+length])
+	if !bytes.Equal(disk.contents(), want) {
+		t.Error("the range is not what was to be zeroed")
+	}
+	if disk.trims != 0 {
+		t.Errorf("%d commands that the disk does not have", disk.trims)
 	}
 }
 

@@ -136,7 +136,7 @@ func (t *transmission) execute(ctx context.Context, c *command) error {
 	case cmdTrim:
 		err = t.disk.Trim(ctx, offset, length)
 	case cmdWriteZeroes:
-		err = t.disk.WriteZeroes(ctx, offset, length, c.flags&cmdFlagNoHole != 0)
+		err = t.zero(ctx, offset, length, c.flags&cmdFlagNoHole != 0)
 	case cmdBlockStatus:
 		err = t.lookAt(ctx, c)
 	}
