@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package audit reads what was on the wire: a capture or live frames in; a timeline of storage events, statistics and clause
-// verdicts out. The wire is the only witness that no implementation can bribe, so everything here is careful to say
-// nothing that the frames do not prove.
+// verdicts out. The frames do not depend on what an implementation says of itself, so
+// nothing is said here that they do not prove.
 //
 // The package names no protocol. A [Protocol] tells it which connections are its own, what their messages mean, how that is told in
 // a line of a timeline, what counts in statistics, and which rules judge it. Protocols are in packages of their own, such as

@@ -214,7 +214,7 @@ func TestIPv6(t *testing.T) {
 		}
 		return f
 	})
-	want := testify(t, rail0).rows
+	want := decode(t, rail0).rows
 	if diff := cmp.Diff(want, dissect(t, file, fieldsOf(want))); diff != "" {
 		t.Error("by frame (-IPv4 +IPv6):\n" + diff)
 	}

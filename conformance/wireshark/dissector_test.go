@@ -140,7 +140,7 @@ func TestDissectorAgreesWithParsers(t *testing.T) {
 		"srp-four-targets-reconnect.pcap": 100,
 	} {
 		t.Run(file, func(t *testing.T) {
-			want := testify(t, captures+file).rows
+			want := decode(t, captures+file).rows
 			if len(want) < least {
 				t.Fatalf("the Go parsers find something in %d frames, expected at least %d", len(want), least)
 			}

@@ -163,7 +163,7 @@ func TestNotesOfSRPLogins(t *testing.T) {
 // Mainline sends old memory between the descriptor of immediate data and the data.
 func TestPaddingOfImmediateData(t *testing.T) {
 	file := captures + "srp-login-io-logout.pcap"
-	want := testify(t, file).unclean
+	want := decode(t, file).unclean
 	if len(want) == 0 {
 		t.Fatal("the Go parsers find no padding that is not zero")
 	}

@@ -33,9 +33,9 @@ func FuzzServer(f *testing.F) {
 	l.listen(cfg)
 	attacker := l.connect(l.clientConfig("attacker", 0))
 	l.mapDevice(attacker, "ram0", ibnbd.ReadWrite)
-	polite := l.mapDevice(l.connect(l.clientConfig("polite", 1)), "other", ibnbd.ReadWrite)
+	conforming := l.mapDevice(l.connect(l.clientConfig("conforming", 1)), "other", ibnbd.ReadWrite)
 	want := pattern(1, 4096)
-	if _, err := polite.WriteAt(want, 0); err != nil {
+	if _, err := conforming.WriteAt(want, 0); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, header []byte, size uint16, write bool) {
@@ -49,7 +49,7 @@ func FuzzServer(f *testing.F) {
 			t.Fatal("no answer")
 		}
 		got := make([]byte, len(want))
-		if _, err := polite.ReadAt(got, 0); err != nil || string(got) != string(want) {
+		if _, err := conforming.ReadAt(got, 0); err != nil || string(got) != string(want) {
 			t.Fatalf("the device of another session has changed, or is gone: %v", err)
 		}
 	})

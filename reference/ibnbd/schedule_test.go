@@ -38,7 +38,7 @@ func TestFaultSchedules(t *testing.T) {
 	var total tally
 	for seed := first; seed <= last; seed++ {
 		events := randomEvents(seed)
-		got, err := runSchedule(t, seed, events, polite)
+		got, err := runSchedule(t, seed, events, conforming)
 		total.add(got)
 		if err == nil {
 			continue
@@ -150,7 +150,7 @@ func randomEvents(seed uint64) []event {
 func shrink(t *testing.T, seed uint64, events []event) []event {
 	for i := 0; i < len(events); {
 		fewer := slices.Delete(slices.Clone(events), i, i+1)
-		if _, err := runSchedule(t, seed, fewer, polite); err != nil {
+		if _, err := runSchedule(t, seed, fewer, conforming); err != nil {
 			events, i = fewer, 0
 			continue
 		}
@@ -193,7 +193,7 @@ type trial struct {
 // spoiler turns rules off, to see that the schedules notice.
 type spoiler func(*ibnbd.ServerConfig, *ibnbd.ClientConfig)
 
-func polite(*ibnbd.ServerConfig, *ibnbd.ClientConfig) {}
+func conforming(*ibnbd.ServerConfig, *ibnbd.ClientConfig) {}
 
 func newTrial(t *testing.T, seed uint64, spoil spoiler) *trial {
 	r := &trial{lab: newLab(t), seed: seed}

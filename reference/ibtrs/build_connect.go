@@ -200,7 +200,7 @@ func (b *build) prepare() error {
 	return nil
 }
 
-// orderChannels sorts by cid, which matters only if they were connected impolitely.
+// orderChannels sorts by cid, which matters only if they were connected in another order.
 func (b *build) orderChannels() {
 	for i, j := 0, len(b.channels)-1; b.channels[0].cid != 0 && i < j; i, j = i+1, j-1 {
 		b.channels[i], b.channels[j] = b.channels[j], b.channels[i]

@@ -42,7 +42,7 @@ func FuzzServer(f *testing.F) {
 		}
 		l.listen(cfg)
 	}
-	polite := l.connect(l.clientConfig(1))
+	conforming := l.connect(l.clientConfig(1))
 	f.Fuzz(func(t *testing.T, conn, info, message []byte, imm uint32) {
 		for port := range uint16(2) {
 			cfg := l.clientConfig(1)
@@ -71,7 +71,7 @@ func FuzzServer(f *testing.F) {
 				t.Error(err)
 			}
 		}
-		if err := put(polite, 1, pattern(1, 512)); err != nil {
+		if err := put(conforming, 1, pattern(1, 512)); err != nil {
 			t.Fatalf("a conforming client suffers: %v", err)
 		}
 	})

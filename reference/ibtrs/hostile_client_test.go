@@ -146,7 +146,7 @@ func TestServerJudgesRequests(t *testing.T) {
 		edit func(wr *rdma.SendWR, msg []byte) // msg is user header (8 bytes) and transport message
 		want outcome
 	}{
-		{"polite", func(*rdma.SendWR, []byte) {}, served},
+		{"conforming", func(*rdma.SendWR, []byte) {}, served},
 		{"IBTRS-IMM-006 chunk", func(wr *rdma.SendWR, _ []byte) { wr.Imm = uint32(g.QueueDepth)<<g.Shift() | 520 }, pathClosed},
 		{"IBTRS-IMM-007 offset", func(wr *rdma.SendWR, _ []byte) { wr.Imm = g.ChunkSize() }, pathClosed},
 		{"IBTRS-IO-021 type", func(_ *rdma.SendWR, b []byte) { le.PutUint16(atMessage(b, 8), 7) }, pathClosed},

@@ -54,7 +54,7 @@ func (o *one) Addr() net.Addr { return &net.UnixAddr{Name: "one", Net: "unix"} }
 // TestGivesUpWhatAClientHasLeft ends a connection with a write in flight: it is given up when the client has just gone, and
 // executed when that has asked for a disconnect.
 func TestGivesUpWhatAClientHasLeft(t *testing.T) {
-	for name, polite := range map[string]bool{"the client has gone": false, "the client disconnects": true} {
+	for name, disconnects := range map[string]bool{"the client has gone": false, "the client disconnects": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := &stuck{ram: ram{data: make([]byte, 4096)}, begun: make(chan struct{}), release: make(chan struct{}), ended: make(chan error, 1)}
@@ -93,7 +93,7 @@ func TestGivesUpWhatAClientHasLeft(t *testing.T) {
 				}
 				send(append(command(1, 512), make([]byte, 512)...))
 				<-disk.begun
-				if polite {
+				if disconnects {
 					send(command(2, 0))
 				} else if err := ours.Close(); err != nil {
 					t.Fatal(err)
@@ -101,17 +101,17 @@ func TestGivesUpWhatAClientHasLeft(t *testing.T) {
 				synctest.Wait()
 				select {
 				case err := <-disk.ended:
-					if polite {
+					if disconnects {
 						t.Errorf("a write in front of a disconnect has ended too early: %v", err)
 					} else if err != context.Canceled {
 						t.Errorf("a write whose client has gone: %v, want that it was given up", err)
 					}
 				default:
-					if !polite {
+					if !disconnects {
 						t.Error("a write whose client has gone was not given up")
 					}
 				}
-				if polite {
+				if disconnects {
 					close(disk.release)
 					receive(16)
 					if err := <-disk.ended; err != nil {

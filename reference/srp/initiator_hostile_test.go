@@ -430,7 +430,7 @@ func FuzzInitiator(f *testing.F) {
 			port, err := i.Add(within(t, time.Minute), cfg)
 			if err != nil {
 				if port, err = i.Add(within(t, time.Minute), cfg); err != nil {
-					t.Fatalf("a polite target after another one: %v", err)
+					t.Fatalf("a conforming target after another one: %v", err)
 				}
 			}
 			c := p.last()

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
-// puppet is a target that answers as a test says. By itself it is a polite one, with the units of the lab, as far as data-in has one
+// puppet is a target that answers as a test says. By itself it is a conforming one, with the units of the lab, as far as data-in has one
 // descriptor and data-out is immediate.
 type puppet struct {
 	l        *lab

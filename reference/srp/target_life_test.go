@@ -239,7 +239,7 @@ func TestTargetFreesHalfOpen(t *testing.T) {
 		cfg := l.targetConfig()
 		cfg.MaxHalfOpen = 2
 		target := l.listen(cfg)
-		polite := l.initiator
+		conforming := l.initiator
 		l.initiator = silent
 		for n := range uint64(2) {
 			if _, err := l.dial(loginReq(10 + n)); err != nil {
@@ -248,7 +248,7 @@ func TestTargetFreesHalfOpen(t *testing.T) {
 		}
 		p, err := l.dial(loginReq(20))
 		expectLogin(t, p, err, srp.RejectNoResources, 0)
-		l.initiator = polite
+		l.initiator = conforming
 		time.Sleep(cfg.HalfOpen + cfg.Drain + time.Second)
 		synctest.Wait()
 		if n := len(target.Nexuses()); n != 0 {

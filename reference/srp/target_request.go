@@ -503,7 +503,7 @@ func (r *targetRequest) abandon() {
 
 var errUnknownType = errors.New("a unit of unknown type")
 
-// answerLogout is what an impolite target does.
+// answerLogout is what a target does that breaks the rule.
 func (c *TargetChannel) answerLogout(tag Tag) {
 	b, _ := Rsp{Type: TypeRsp, Tag: tag}.AppendBinary(nil)
 	c.mu.Lock()

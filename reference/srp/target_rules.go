@@ -2,8 +2,8 @@
 
 package srp
 
-// TargetRules are the rules that a polite target keeps, each with a switch that turns it off. The zero value is a polite target.
-// Impolite targets, which a test suite must catch, are made of it.
+// TargetRules are the rules that a conforming target keeps, each with a switch that turns it off. The zero value keeps all.
+// Broken targets, which a test suite must catch, are made with it.
 type TargetRules struct {
 	// Of logins.
 

@@ -17,22 +17,22 @@ func readOf(p *tester.Path, device uint32, sector uint64, size uint32) tester.Re
 	return p.Read(tester.Marshal(ibnbd.NewIORequest(ibnbd.OpRead, 0, device, p.Base()+sector, size)), size)
 }
 
-// fate is what must become of a request.
-type fate int
+// expected is what must become of a request.
+type expected int
 
 const (
-	refused   fate = iota // answered with EINVAL, and the path lives on
-	ended                 // the path is closed
-	harmless              // the path is closed or the request is answered with an error; it tells nothing
-	performed             // answered with success
+	refused   expected = iota // answered with EINVAL, and the path lives on
+	ended                     // the path is closed
+	harmless                  // the path is closed or the request is answered with an error; it tells nothing
+	performed                 // answered with success
 )
 
 // forgery is a read whose transport message, or place in the chunk, is wrong.
 type forgery struct {
-	name   string
-	clause string
-	change func(p *tester.Path, r *tester.Request)
-	fate   fate
+	name     string
+	clause   string
+	change   func(p *tester.Path, r *tester.Request)
+	expected expected
 }
 
 // field changes 16 or 32 bits of the transport message.
@@ -96,13 +96,13 @@ func (f forgery) attack() Attack {
 		}
 		r := readOf(p, opened.DeviceID, 0, readSize)
 		f.change(p, &r)
-		if f.fate == performed {
+		if f.expected == performed {
 			r = p.ToChunk(r, 0)
 		}
 		if err := p.Post(r); err != nil {
 			return err
 		}
-		if f.fate == ended {
+		if f.expected == ended {
 			return closedOnce(ctx, f.clause, p, r.CID)
 		}
 		a, err := p.Answer(ctx, r.CID)
@@ -112,17 +112,17 @@ func (f forgery) attack() Attack {
 
 func (f forgery) judge(ctx context.Context, p *tester.Path, device uint32, a tester.Answer, err error) error {
 	switch {
-	case f.fate == harmless && errors.Is(err, tester.ErrClosed):
+	case f.expected == harmless && errors.Is(err, tester.ErrClosed):
 		return closed(ctx, f.clause, p)
-	case f.fate == harmless && err == nil && a.Errno == 0:
+	case f.expected == harmless && err == nil && a.Errno == 0:
 		return tester.Broken(f.clause, "answered with success")
-	case f.fate == harmless && errors.Is(err, tester.ErrSilent):
+	case f.expected == harmless && errors.Is(err, tester.ErrSilent):
 		return nil // what vanishes tells nothing
 	case err != nil:
 		return tester.Broken(f.clause, "%s, it must be answered", tester.Outcome(err))
-	case f.fate == refused && a.Errno != ibtrs.EINVAL:
+	case f.expected == refused && a.Errno != ibtrs.EINVAL:
 		return tester.Broken(f.clause, "answered with %s, it must be EINVAL", a.Errno)
-	case f.fate == performed && (a.Errno != 0 || a.Invalidated || a.InvalidatedKey != 0):
+	case f.expected == performed && (a.Errno != 0 || a.Invalidated || a.InvalidatedKey != 0):
 		return tester.Broken(f.clause, "answered with %s, invalidated %t, it must be plain success", a.Errno, a.Invalidated)
 	case !a.Untouched(0):
 		return tester.Broken(f.clause, "answered with %s, and data came with it", a.Errno)
@@ -135,7 +135,7 @@ func requests() []Attack {
 	var all []Attack
 	for _, f := range forgeries {
 		a := f.attack()
-		if f.fate == performed {
+		if f.expected == performed {
 			a.Instead = SurvivalWarning
 		}
 		all = append(all, a)

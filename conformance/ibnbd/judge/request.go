@@ -13,12 +13,12 @@ import (
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
-// Standing is what is known of something that a request carries, against what the target had told.
-type Standing uint8
+// Comparison is how something that a request carries compares with what the target had told before.
+type Comparison uint8
 
-// The standings.
+// What comes of a comparison.
 const (
-	NotKnown Standing = iota // the target's word was not seen
+	NotKnown Comparison = iota // what the target told was not captured
 	Right
 	Wrong
 	Stale       // of a key: the one before
@@ -46,8 +46,8 @@ type Request struct {
 	RKey       uint32
 	Length     int  // bytes of the RDMA WRITE
 	Incomplete bool // parts of it were not captured
-	Place      Standing
-	Key        Standing
+	Place      Comparison
+	Key        Comparison
 	Frames     [2]audit.FrameID // first and last
 	At         time.Time        // of its first packet
 	LastAt     time.Time

@@ -36,7 +36,7 @@ func (a Attack) Spec() string { return Group + " " + a.Name }
 
 // What every attack decides.
 const (
-	Survival    = "SRP-TGT-001" // whatever an initiator does, the target lives on and serves newcomers
+	Survival    = "SRP-TGT-001" // whatever an initiator does, the target lives on and serves new initiators
 	Undisturbed = "SRP-TGT-002" // and a bystander does not notice
 )
 
@@ -58,12 +58,12 @@ func All() []Attack {
 	return slices.Concat(logins(), channels(), commands(), buffers(), responses(), credits(), management(), sessions(), units(), owners(), wire())
 }
 
-// Execute lets a polite bystander use the target, attacks it, and then looks whether the bystander, and a newcomer, are still
+// Execute lets a bystander use the target, attacks it, and then looks whether the bystander, and a new initiator, are still
 // served. An attack that the target's limit has kept from something ends with an error that wraps tester.ErrForbidden.
 func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
-	polite := tester.New(target)
-	defer func() { err = errors.Join(err, polite.Close()) }()
-	b, err := newBystander(ctx, polite)
+	conforming := tester.New(target)
+	defer func() { err = errors.Join(err, conforming.Close()) }()
+	b, err := newBystander(ctx, conforming)
 	if err != nil {
 		return finding.NotReady(fmt.Errorf("before the attack: %w", err))
 	}
@@ -76,13 +76,13 @@ func Execute(ctx context.Context, target tester.Target, a Attack) (err error) {
 	if survived := b.served(ctx, a); survived != nil {
 		err = errors.Join(tester.Broken(Undisturbed, "a bystander is not served any more: %v", survived), err)
 	}
-	if survived := welcomed(ctx, polite); survived != nil {
-		return errors.Join(tester.Broken(Survival, "a newcomer is not served: %v", survived), err)
+	if survived := servesNew(ctx, conforming); survived != nil {
+		return errors.Join(tester.Broken(Survival, "a new initiator is not served: %v", survived), err)
 	}
 	return err
 }
 
-// bystander is a polite initiator that does not notice what others do. It only reads where nothing may be written, or where it
+// bystander is a conforming initiator that does not notice what others do. It only reads where nothing may be written, or where it
 // has no unit of its own.
 type bystander struct {
 	channel *tester.Channel
@@ -90,11 +90,11 @@ type bystander struct {
 	writes  bool
 }
 
-// What a bystander and a newcomer write, and where.
+// What a bystander and a new initiator write, and where.
 const (
-	bystanderBlock, newcomerBlock = 8, 16
-	politeBlocks                  = 8
-	before, after, newcomer       = 1, 2, 3
+	bystanderBlock, newInitiatorBlock = 8, 16
+	bystanderBlocks                   = 8
+	before, after, byNewInitiator     = 1, 2, 3
 )
 
 func newBystander(ctx context.Context, t *tester.Tester) (*bystander, error) {
@@ -109,10 +109,10 @@ func newBystander(ctx context.Context, t *tester.Tester) (*bystander, error) {
 	if !b.writes {
 		return b, b.reads(ctx)
 	}
-	return b, c.WriteAt(ctx, b.lun, bystanderBlock, c.Stamped(b.lun, bystanderBlock, politeBlocks, before))
+	return b, c.WriteAt(ctx, b.lun, bystanderBlock, c.Stamped(b.lun, bystanderBlock, bystanderBlocks, before))
 }
 
-// mayWrite tells whether the polite initiators have a unit that they may write to.
+// mayWrite tells whether the conforming initiators have a unit that they may write to.
 func mayWrite(t *tester.Tester) bool {
 	luns := t.Target().LUNs
 	return t.Writes() && luns[0] != luns[1]
@@ -120,7 +120,7 @@ func mayWrite(t *tester.Tester) bool {
 
 // reads looks whether a read is answered. What is read may be anybody's, and change at any time.
 func (b *bystander) reads(ctx context.Context) error {
-	_, err := b.channel.ReadAt(ctx, b.lun, bystanderBlock, politeBlocks)
+	_, err := b.channel.ReadAt(ctx, b.lun, bystanderBlock, bystanderBlocks)
 	return err
 }
 
@@ -128,23 +128,23 @@ func (b *bystander) reads(ctx context.Context) error {
 // back.
 func (b *bystander) served(ctx context.Context, a Attack) error {
 	if a.MayEnd && b.channel.Lost() {
-		return nil // the newcomer tells whether there is a service
+		return nil // the new initiator tells whether there is a service
 	}
 	if !b.writes {
 		return b.reads(ctx)
 	}
 	c := b.channel
-	if err := c.CheckStamped(ctx, b.lun, bystanderBlock, politeBlocks, before); err != nil {
+	if err := c.CheckStamped(ctx, b.lun, bystanderBlock, bystanderBlocks, before); err != nil {
 		return err
 	}
-	if err := c.WriteAt(ctx, b.lun, bystanderBlock, c.Stamped(b.lun, bystanderBlock, politeBlocks, after)); err != nil {
+	if err := c.WriteAt(ctx, b.lun, bystanderBlock, c.Stamped(b.lun, bystanderBlock, bystanderBlocks, after)); err != nil {
 		return err
 	}
-	return c.CheckStamped(ctx, b.lun, bystanderBlock, politeBlocks, after)
+	return c.CheckStamped(ctx, b.lun, bystanderBlock, bystanderBlocks, after)
 }
 
-// welcomed logs in beside the bystander, and writes and reads.
-func welcomed(ctx context.Context, t *tester.Tester) error {
+// servesNew logs in beside the bystander, and writes and reads.
+func servesNew(ctx context.Context, t *tester.Tester) error {
 	c, err := t.Connect(ctx)
 	if err != nil {
 		return err
@@ -154,11 +154,11 @@ func welcomed(ctx context.Context, t *tester.Tester) error {
 		return err
 	}
 	if !mayWrite(t) {
-		_, err := c.ReadAt(ctx, lun, newcomerBlock, politeBlocks)
+		_, err := c.ReadAt(ctx, lun, newInitiatorBlock, bystanderBlocks)
 		return err
 	}
-	if err := c.WriteAt(ctx, lun, newcomerBlock, c.Stamped(lun, newcomerBlock, politeBlocks, newcomer)); err != nil {
+	if err := c.WriteAt(ctx, lun, newInitiatorBlock, c.Stamped(lun, newInitiatorBlock, bystanderBlocks, byNewInitiator)); err != nil {
 		return err
 	}
-	return c.CheckStamped(ctx, lun, newcomerBlock, politeBlocks, newcomer)
+	return c.CheckStamped(ctx, lun, newInitiatorBlock, bystanderBlocks, byNewInitiator)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package loopback puts the reference's target behind loopback addresses of this machine, where runs against somebody else's
-// target can reach it, so that every attack runs in milliseconds and against any configuration of the target, polite or not.
+// target can reach it, so that every attack runs in milliseconds and against any configuration of the target, broken ones included.
 package loopback
 
 import (

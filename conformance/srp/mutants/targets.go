@@ -212,7 +212,7 @@ func targetSessions() []mutant.Mutant {
 		rule("srp-ignores-logout", "goes on after a logout", "SRP-LOGOUT-009", func(r *srp.TargetRules) { r.IgnoreLogout = true }),
 		rule("srp-keeps-disconnected", "does not forget channels that have ended", "SRP-LOGOUT-005", func(r *srp.TargetRules) { r.KeepDisconnected = true }),
 		rule("srp-fails-together", "ends all channels when one fails", "SRP-TGT-002", func(r *srp.TargetRules) { r.FailTogether = true }, "reads into memory that cannot be written"),
-		rule("srp-serves-no-newcomer", "serves nobody after a few commands", "SRP-TGT-001", func(r *srp.TargetRules) {
+		rule("srp-serves-no-new-initiator", "serves nobody after a few commands", "SRP-TGT-001", func(r *srp.TargetRules) {
 			var commands atomic.Int64
 			r.Drop = func(*srp.TargetChannel, []byte) bool { return commands.Add(1) > 100 }
 		}, "many logins and disconnects", "commands that are cut off"),

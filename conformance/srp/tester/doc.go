@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tester is a small impolite initiator of SRP: it sends a target any login request and any information unit, byte for byte,
-// and gives back what comes of it.
+// Package tester is a small initiator of SRP for tests: it sends a target any login request and any information unit, also
+// forbidden ones, byte for byte, and gives back what comes of it.
 //
 // The nouns, each owned by the one before it:
 //

@@ -103,7 +103,7 @@ func (c *Channel) Another(ctx context.Context) (*Channel, error) {
 	return c.tester.Login(ctx, 0, request)
 }
 
-// Ready logs in, and makes the attacked unit ready: what it has to report to a newcomer is taken, and its size is known.
+// Ready logs in, and makes the attacked unit ready: what it has to report to a new initiator is taken, and its size is known.
 func (t *Tester) Ready(ctx context.Context) (*Channel, error) {
 	c, err := t.Connect(ctx)
 	if err != nil {

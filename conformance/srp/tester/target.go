@@ -23,7 +23,7 @@ type Target struct {
 	Rails []Rail     // ways to it; some attacks need two
 	Port  srp.PortID // its target port
 	// LUNs are two logical units of at least [LeastUnit] bytes that nobody else uses: the first is attacked, the second belongs to a
-	// polite bystander.
+	// bystander.
 	LUNs [2]srp.LUN
 	// Patience is how long an answer may take; 0 means DefaultPatience.
 	Patience time.Duration

@@ -23,7 +23,7 @@ type Conn struct {
 	req          *roce.CMReq // that made it, sent or received
 	peerData     []byte
 	adaptTimeout bool    // the ACK timeout is to be adapted to the peer's delay
-	later        *wiring // of an endpoint that impolitely waits for the confirmation
+	later        *wiring // of an endpoint that waits for the confirmation, against the rule
 }
 
 var _ rdma.Conn = (*Conn)(nil)

@@ -20,11 +20,11 @@ import (
 // Each switch does what it says, and nothing when it is off.
 
 var responderRules = []struct {
-	name   string
-	rules  soft.Rules
-	steps  []thrown
-	polite []string
-	want   []string
+	name       string
+	rules      soft.Rules
+	steps      []thrown
+	conforming []string
+	want       []string
 }{
 	{"NoAck", soft.Rules{NoAck: true}, []thrown{{op: roce.RCSendOnly, ack: true}},
 		[]string{"RC Acknowledge 0 " + noCredit + " msn 1"}, nil},
@@ -67,7 +67,7 @@ func TestResponderRules(t *testing.T) {
 		for _, rules := range []soft.Rules{{}, tt.rules} {
 			want := tt.want
 			if rules == (soft.Rules{}) {
-				want = tt.polite
+				want = tt.conforming
 			}
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -51,7 +51,7 @@ func TestAPeerTakesBackItsOwnKey(t *testing.T) {
 		rules soft.Rules
 		after rdma.Status // of a WRITE by the key
 	}{
-		{"polite", soft.Rules{}, rdma.StatusRemoteAccess},
+		{"conforming", soft.Rules{}, rdma.StatusRemoteAccess},
 		{"KeepInvalidatedKey", soft.Rules{KeepInvalidatedKey: true}, rdma.StatusSuccess},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

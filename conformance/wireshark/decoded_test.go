@@ -35,9 +35,9 @@ func (r row) text(field, s string) {
 	r[field] = s
 }
 
-// witness reads a capture with the Go parsers. It knows just enough of connections to tell whose a queue pair is, and
+// decoded is a capture as the Go parsers read it. It knows just enough of connections to tell whose a queue pair is, and
 // fails the test upon anything that does not fit together.
-type witness struct {
+type decoded struct {
 	t          *testing.T
 	rows       map[int]row
 	requests   map[endpoint]*dialogue // by communication id of the client
@@ -74,10 +74,10 @@ type channel struct {
 	message    []byte
 }
 
-// testify returns a witness that has read the capture.
-func testify(t *testing.T, file string) *witness {
+// decode reads a capture.
+func decode(t *testing.T, file string) *decoded {
 	t.Helper()
-	w := &witness{
+	w := &decoded{
 		t: t, rows: map[int]row{}, requests: map[endpoint]*dialogue{}, queuePairs: map[endpoint]*channel{},
 		paths: map[ibtrs.UUID]*path{},
 	}
@@ -109,7 +109,7 @@ func testify(t *testing.T, file string) *witness {
 }
 
 // row returns the row of a frame.
-func (w *witness) row(number int) row {
+func (w *decoded) row(number int) row {
 	if w.rows[number] == nil {
 		w.rows[number] = row{}
 	}
@@ -117,7 +117,7 @@ func (w *witness) row(number int) row {
 }
 
 // must takes the result of a parser, which has to be without error.
-func must[M any](w *witness, number int) func(M, error) M {
+func must[M any](w *decoded, number int) func(M, error) M {
 	return func(m M, err error) M {
 		w.t.Helper()
 		if err != nil {
@@ -127,7 +127,7 @@ func must[M any](w *witness, number int) func(M, error) M {
 	}
 }
 
-func (w *witness) packet(number int, p *roce.Packet) {
+func (w *decoded) packet(number int, p *roce.Packet) {
 	if p.IsMAD() {
 		if _, m, err := roce.DecodeCM(p.Payload); err == nil {
 			w.management(number, p, m)
@@ -149,7 +149,7 @@ func (w *witness) packet(number int, p *roce.Packet) {
 
 // Connection management
 
-func (w *witness) management(number int, p *roce.Packet, m roce.CMMessage) {
+func (w *decoded) management(number int, p *roce.Packet, m roce.CMMessage) {
 	switch m := m.(type) {
 	case *roce.CMReq:
 		w.request(number, p, m)
@@ -164,7 +164,7 @@ func (w *witness) management(number int, p *roce.Packet, m roce.CMMessage) {
 	}
 }
 
-func (w *witness) request(number int, p *roce.Packet, m *roce.CMReq) {
+func (w *decoded) request(number int, p *roce.Packet, m *roce.CMReq) {
 	private := m.PrivateData()
 	if _, _, ok := m.ServiceID.IP(); ok {
 		private = private[roce.IPCMLen:]
@@ -190,14 +190,14 @@ func (w *witness) request(number int, p *roce.Packet, m *roce.CMReq) {
 	w.requests[endpoint{p.Src, m.LocalCommID}] = d
 }
 
-func (w *witness) path(r ibtrs.ConnRequest) *path {
+func (w *decoded) path(r ibtrs.ConnRequest) *path {
 	if w.paths[r.PathUUID] == nil || r.CID == 0 {
 		w.paths[r.PathUUID] = &path{}
 	}
 	return w.paths[r.PathUUID]
 }
 
-func (w *witness) accept(number int, p *roce.Packet, m *roce.CMRep, d *dialogue) {
+func (w *decoded) accept(number int, p *roce.Packet, m *roce.CMRep, d *dialogue) {
 	w.queuePairs[endpoint{p.Src, m.LocalQPN}] = &channel{dialogue: d, fromClient: true}
 	w.queuePairs[d.client] = &channel{dialogue: d}
 	r := w.row(number)
@@ -218,7 +218,7 @@ func (w *witness) accept(number int, p *roce.Packet, m *roce.CMRep, d *dialogue)
 	r.number("ibtrs.conn_response.flags", uint64(response.Flags))
 }
 
-func (w *witness) reject(number int, private []byte, d *dialogue) {
+func (w *decoded) reject(number int, private []byte, d *dialogue) {
 	if d.protocol == "srp" {
 		m := must[srp.LoginRej](w, number)(srp.ParseLoginRej(private))
 		w.row(number).number("srp_rdma.login_rej.reason", uint64(m.Reason))
@@ -230,7 +230,7 @@ func (w *witness) reject(number int, private []byte, d *dialogue) {
 
 // IBTRS
 
-func (w *witness) message(number int, c *channel, p *roce.Packet) {
+func (w *decoded) message(number int, c *channel, p *roce.Packet) {
 	if c.protocol == "srp" {
 		w.unit(number, c, p)
 		return
@@ -253,7 +253,7 @@ func (w *witness) message(number int, c *channel, p *roce.Packet) {
 	}
 }
 
-func (w *witness) infoResponse(number int, c *channel) {
+func (w *decoded) infoResponse(number int, c *channel) {
 	m := must[ibtrs.InfoResponse](w, number)(ibtrs.ParseInfoResponse(c.message))
 	if m.Size() != len(c.message) {
 		w.t.Fatalf("frame %d: INFO response of %d bytes, %d are its own", number, len(c.message), m.Size())
@@ -264,7 +264,7 @@ func (w *witness) infoResponse(number int, c *channel) {
 	w.descriptors(r, m.Regions)
 }
 
-func (w *witness) descriptors(r row, list ibtrs.Descriptors) {
+func (w *decoded) descriptors(r row, list ibtrs.Descriptors) {
 	for _, d := range list.All() {
 		r.number("ibtrs.descriptor.address", d.Address)
 		r.number("ibtrs.descriptor.rkey", uint64(d.RKey))
@@ -273,7 +273,7 @@ func (w *witness) descriptors(r row, list ibtrs.Descriptors) {
 }
 
 // ioRequest puts the message to its place in a chunk, as the server's adapter does, and parses the chunk.
-func (w *witness) ioRequest(number int, c *channel, immediate ibtrs.Immediate) {
+func (w *decoded) ioRequest(number int, c *channel, immediate ibtrs.Immediate) {
 	k, offset, err := c.path.g.Request(immediate)
 	if err != nil {
 		w.t.Fatalf("frame %d: %v", number, err)
@@ -298,7 +298,7 @@ func (w *witness) ioRequest(number int, c *channel, immediate ibtrs.Immediate) {
 	w.blockMessage(number, r, request)
 }
 
-func (w *witness) blockMessage(number int, r row, request ibtrs.ChunkRequest) {
+func (w *decoded) blockMessage(number int, r row, request ibtrs.ChunkRequest) {
 	kind := must[uint16](w, number)(ibnbd.MessageType(request.Header))
 	switch kind {
 	case ibnbd.TypeSessInfo:
@@ -327,7 +327,7 @@ func (w *witness) blockMessage(number int, r row, request ibtrs.ChunkRequest) {
 	}
 }
 
-func (w *witness) response(number int, c *channel, immediate ibtrs.Immediate) {
+func (w *decoded) response(number int, c *channel, immediate ibtrs.Immediate) {
 	r := w.row(number)
 	id, errno, _, ok := immediate.Response()
 	if !ok {
@@ -345,7 +345,7 @@ func (w *witness) response(number int, c *channel, immediate ibtrs.Immediate) {
 	r.number("ibtrs.key_response.rkey", uint64(m.RKey))
 }
 
-func (w *witness) readData(number int, c *channel) {
+func (w *decoded) readData(number int, c *channel) {
 	r := w.row(number)
 	r.number("ibtrs.data_length", uint64(len(c.message)))
 	if m, err := ibnbd.ParseSessInfoResponse(c.message); err == nil && len(c.message) == ibnbd.SessInfoSize {
@@ -361,7 +361,7 @@ func (w *witness) readData(number int, c *channel) {
 
 // SRP
 
-func (w *witness) unit(number int, c *channel, p *roce.Packet) {
+func (w *decoded) unit(number int, c *channel, p *roce.Packet) {
 	r := w.row(number)
 	if p.BTH.OpCode.Operation() != roce.OperationSend {
 		r.number("srp_rdma.rdma_length", uint64(c.reth.DMALen))
@@ -382,7 +382,7 @@ func (w *witness) unit(number int, c *channel, p *roce.Packet) {
 	}
 }
 
-func (w *witness) command(number int, r row, c *channel) {
+func (w *decoded) command(number int, r row, c *channel) {
 	m := must[srp.Cmd](w, number)(srp.ParseCmd(c.message))
 	r.text("srp_rdma.cmd.tag", m.Tag.String())
 	r.number("srp_rdma.cmd.formats", uint64(m.Formats))
@@ -409,7 +409,7 @@ func (w *witness) command(number int, r row, c *channel) {
 	}
 }
 
-func (w *witness) memory(r row, b srp.Buffer) {
+func (w *decoded) memory(r row, b srp.Buffer) {
 	list := b.List
 	if b.Format == srp.Direct {
 		list = srp.MemoryDescriptors{}.Append(b.Memory)
@@ -421,7 +421,7 @@ func (w *witness) memory(r row, b srp.Buffer) {
 	}
 }
 
-func (w *witness) scsiResponse(number int, r row, b []byte) {
+func (w *decoded) scsiResponse(number int, r row, b []byte) {
 	m := must[srp.Rsp](w, number)(srp.ParseRsp(b))
 	r.text("srp_rdma.rsp.tag", m.Tag.String())
 	r.number("srp_rdma.rsp.status", uint64(m.Status))
