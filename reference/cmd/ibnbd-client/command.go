@@ -39,6 +39,7 @@ func clientSockets() string { return filepath.Join(program.RunDir(), "client") }
 func newMapCommand() *cobra.Command {
 	var o sessionOptions
 	var m mapOptions
+	var k kernelOptions
 	c := &cobra.Command{
 		Use: "map DEVICE...", Short: "Map devices and serve them through NBD until they are unmapped",
 		Long: `Maps devices of a server over one session and serves them through NBD on one Unix socket, each as an export with the
@@ -50,13 +51,24 @@ such as nbdcopy and qemu-img, zeroes are told that were found by reading, and ne
 read.
 
 If a client with the session that --session names is running, the devices are mapped in that session, whose options stay
-what they are, and the command returns.`,
+what they are, and the command returns.
+
+With --kernel, the client in the kernel maps the devices, as block devices, and the command returns. It needs no --path where it
+has the session.`,
 		Example: "  ibnbd-client map --disk --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := m.check(&o, args); err != nil {
+				return err
+			}
+			if k.chosen() {
+				return k.mapInKernel(c.OutOrStdout(), c.Flags(), &o, &m, args)
+			}
 			return runMap(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), &o, &m, args)
 		},
 	}
 	o.addFlags(c)
+	k.addFlags(c)
+	must(c.RegisterFlagCompletionFunc("session", k.completeSession))
 	f := c.Flags()
 	f.StringVar(&m.socket, "nbd", "", "Unix `SOCKET` to serve NBD on; default is one named after the session")
 	f.BoolVar(&m.disk, "disk", false, "make a block device of each as well, /dev/nbd<N>; for root, with the kernel's module nbd loaded")
@@ -68,10 +80,15 @@ what they are, and the command returns.`,
 
 func newListCommand() *cobra.Command {
 	uri := false
+	var k kernelOptions
 	c := &cobra.Command{
 		Use: "list [DEVICE]", Short: "List the mapped devices of all running clients", Args: cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runList(c.Context(), c.OutOrStdout(), uri, args) },
+		ValidArgsFunction: k.completeDevice(new(string)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return runList(c.Context(), c.OutOrStdout(), &k, uri, args)
+		},
 	}
+	k.addFlags(c)
 	c.Flags().BoolVar(&uri, "uri", false, "show nothing but the NBD URI of each device")
 	return c
 }
@@ -79,13 +96,19 @@ func newListCommand() *cobra.Command {
 func newUnmapCommand() *cobra.Command {
 	force := false
 	var o steerOptions
+	var k kernelOptions
 	c := &cobra.Command{
 		Use: "unmap DEVICE", Short: "Unmap a device; the client that mapped it ends with its last one", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: k.completeDevice(&o.session),
 		RunE: func(c *cobra.Command, args []string) error {
+			if k.chosen() {
+				return k.unmapInKernel(c.OutOrStdout(), &o, args[0], force)
+			}
 			return runUnmap(c.Context(), c.OutOrStdout(), &o, args[0], force)
 		},
 	}
-	o.addFlags(c)
+	o.addFlags(c, &k)
+	k.addFlags(c)
 	c.Flags().BoolVarP(&force, "force", "f", false, "also while I/O is in flight, or its block device is in use")
 	return c
 }
@@ -109,7 +132,7 @@ func newPathCommand() *cobra.Command {
 				return o.tellClient(c.Context(), c.OutOrStdout(), "path", url.Values{"do": {verb.name}, "path": {args[0]}})
 			},
 		}
-		o.addFlags(sub)
+		o.addFlags(sub, &kernelOptions{})
 		c.AddCommand(sub)
 	}
 	return c
@@ -127,18 +150,21 @@ func newPolicyCommand() *cobra.Command {
 			return o.tellClient(c.Context(), c.OutOrStdout(), "policy", url.Values{"policy": {args[0]}})
 		},
 	}
-	o.addFlags(c)
+	o.addFlags(c, &kernelOptions{})
 	return c
 }
 
-func (o *steerOptions) addFlags(c *cobra.Command) {
+// addFlags adds the options; k chooses whose sessions are completed.
+func (o *steerOptions) addFlags(c *cobra.Command, k *kernelOptions) {
 	f := c.Flags()
 	f.StringVar(&o.session, "session", "", "`NAME` of the session, where several clients run")
+	must(c.RegisterFlagCompletionFunc("session", k.completeSession))
 	f.BoolVar(&o.json, "json", false, "write the state of the session after it as a line of JSON")
 }
 
 func newStatCommand() *cobra.Command {
 	json := false
+	var k kernelOptions
 	c := &cobra.Command{
 		Use: "stat", Short: "Show sessions, paths, counters and time bounds of all running clients",
 		Long: `Shows of each running client its session, the time bounds that follow from its options, and counters.
@@ -151,10 +177,13 @@ Of a device, since it was mapped: requests that ended with an error (failed read
 flushes), and requests that nobody waited for any more (given up). An I/O that is too long for one request is several. The log
 has a line for the first failure, and one every 10 seconds for all that follow.
 
-Of NBD: connections, those that ended in the middle of something (aborted), and commands that no device was offered for.`,
+Of NBD: connections, those that ended in the middle of something (aborted), and commands that no device was offered for.
+
+The kernel's client counts no failed requests, and its bounds are those that it promises itself.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runStat(c.Context(), c.OutOrStdout(), json) },
+		RunE: func(c *cobra.Command, _ []string) error { return runStat(c.Context(), c.OutOrStdout(), &k, json) },
 	}
+	k.addFlags(c)
 	c.Flags().BoolVar(&json, "json", false, "as JSON")
 	return c
 }

@@ -41,6 +41,18 @@ func (m *mapOptions) modes() (access ibnbd.AccessMode, mode ibnbd.IOMode, err er
 	return 0, 0, program.Usagef("--io-mode %q is none of blockio, fileio", m.ioMode)
 }
 
+// check refuses what no client can map.
+func (m *mapOptions) check(o *sessionOptions, paths []string) error {
+	if _, _, err := m.modes(); err != nil {
+		return err
+	}
+	if err := checkDevices(paths); err != nil {
+		return err
+	}
+	_, err := o.session(slog.New(slog.DiscardHandler)) // one that is running has its own options, but nonsense is none of them
+	return err
+}
+
 // mapper is a running client.
 type mapper struct {
 	conn    *connection
@@ -56,15 +68,6 @@ type mapper struct {
 // runMap maps devices. In a session that is running it returns when they are mapped. Else it serves them until ctx ends
 // or the last one is unmapped.
 func runMap(ctx context.Context, out, stderr io.Writer, o *sessionOptions, m *mapOptions, paths []string) error {
-	if _, _, err := m.modes(); err != nil {
-		return err
-	}
-	if err := checkDevices(paths); err != nil {
-		return err
-	}
-	if _, err := o.session(o.newLog(stderr)); err != nil { // a session that is running has its own, but nonsense is none of them
-		return err
-	}
 	if socket, running := o.running(ctx); running {
 		return join(ctx, out, socket, m, paths)
 	}
@@ -209,7 +212,7 @@ func (r *mapper) unmap(ctx context.Context, path string, force bool) error {
 		}
 		return err
 	}
-	return fmt.Errorf("device %q is not mapped: %w", path, ibtrs.ENODEV)
+	return notMapped(path)
 }
 
 // settle readies a device to be given back: nobody uses its block device, and what was written to that is written. A device

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/control"
 	"github.com/ibnbd/ibnbd/reference/cmd/internal/figures"
+	"github.com/ibnbd/ibnbd/reference/cmd/internal/program"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/nbd"
 )
@@ -27,9 +28,10 @@ import (
 type status struct {
 	Change  uint64         `json:"change"` // how often anything but a counter has changed
 	Session string         `json:"session"`
-	Profile string         `json:"server_profile"`
+	Profile string         `json:"server_profile,omitempty"`
+	Kernel  string         `json:"kernel_client,omitempty"` // its family, where the session is one of the kernel
 	Policy  string         `json:"policy"`
-	NBD     string         `json:"nbd_socket"`
+	NBD     string         `json:"nbd_socket,omitempty"`
 	Devices []deviceStatus `json:"devices"`
 	Paths   []pathStatus   `json:"paths"`
 
@@ -54,7 +56,7 @@ type deviceStatus struct {
 	Block  int    `json:"block_bytes"`
 	MaxIO  int    `json:"max_io_bytes"`
 	Access string `json:"access"`
-	URI    string `json:"uri"`
+	URI    string `json:"uri,omitempty"`
 	Node   string `json:"node,omitempty"` // of its block device
 
 	Failed *figures.Failed `json:"failed_ios,omitempty"`
@@ -130,8 +132,11 @@ func clients(ctx context.Context) (sockets []string, all []status, err error) {
 	return sockets, all, ctx.Err()
 }
 
-func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) error {
-	_, all, err := clients(ctx)
+func runList(ctx context.Context, out io.Writer, k *kernelOptions, uriOnly bool, args []string) error {
+	if uriOnly && k.chosen() {
+		return program.Usagef("--uri: not with --kernel: devices of the kernel's client have no NBD URI")
+	}
+	all, err := k.statuses(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,8 +165,8 @@ func runList(ctx context.Context, out io.Writer, uriOnly bool, args []string) er
 	return nil
 }
 
-func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
-	_, all, err := clients(ctx)
+func runStat(ctx context.Context, out io.Writer, k *kernelOptions, asJSON bool) error {
+	all, err := k.statuses(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,21 +175,34 @@ func runStat(ctx context.Context, out io.Writer, asJSON bool) error {
 		e.SetIndent("", "  ")
 		return e.Encode(all)
 	}
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0 && k.chosen():
+		return errors.New("the kernel's client has no session")
+	case len(all) == 0:
 		return errors.New("no client is running")
 	}
 	for _, st := range all {
-		fmt.Fprintf(out, "session %s, server of profile %s, policy %s\n", st.Session, st.Profile, st.Policy)
+		fmt.Fprintf(out, "session %s, %s, policy %s\n", st.Session, st.place(), st.Policy)
 		if st.Bounds != nil {
 			fmt.Fprintln(out, strings.Join(st.Bounds.Lines(), "\n"))
 		}
 		fmt.Fprintln(out, pathTable(st.Paths))
-		fmt.Fprintln(out, failureTable(&st))
+		if st.Failed != nil {
+			fmt.Fprintln(out, failureTable(&st))
+		}
 		if d := st.Served; d != nil {
 			fmt.Fprintf(out, "NBD: %d connections so far, %d aborted; %d commands refused\n", d.Connections, d.Aborted, d.Refused)
 		}
 	}
 	return nil
+}
+
+// place says where the session is: in the kernel, or in a program, which knows more of the server.
+func (st *status) place() string {
+	if st.Kernel != "" {
+		return "in the kernel's client " + st.Kernel
+	}
+	return "server of profile " + st.Profile
 }
 
 func pathTable(paths []pathStatus) string {

@@ -119,6 +119,10 @@ func runUnmap(ctx context.Context, out io.Writer, o *steerOptions, path string, 
 			return o.ask(ctx, out, sockets[i], "unmap", url.Values{"device": {path}, "force": {strconv.FormatBool(force)}})
 		}
 	}
+	return notMapped(path)
+}
+
+func notMapped(path string) error {
 	return fmt.Errorf("device %q is not mapped: %w", path, ibtrs.ENODEV)
 }
 
