@@ -104,6 +104,9 @@ struct server_request {
 	struct server_con	*con;	/* on which it has come */
 	struct ib_cqe		key;	/* of the chunk's new key */
 	unsigned long		busy;	/* bit 0: a request is in the chunk */
+	struct scatterlist	*sg;	/* of the chunk */
+	u32			nents;
+	u64			dma;	/* of the chunk, if it is one piece for the device; else 0 */
 	u32			offset;	/* of its transport message */
 	u32			new_key;
 	bool			invalidate;

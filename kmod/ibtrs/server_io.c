@@ -24,19 +24,16 @@ static struct region *region_of(const struct server_request *request, u32 *offse
 /* Hands a chunk from the device to us, or back. */
 static void sync_chunk(const struct server_request *request, bool for_cpu)
 {
-	struct server_path *path = request->path;
-	u32 offset, pages = DIV_ROUND_UP(ibtrs_server_params->chunk_size, PAGE_SIZE);
-	struct region *region = region_of(request, &offset);
-	struct scatterlist *sg = region->table.sgl;
+	struct ib_device *dev = request->path->dev;
 
-	if (ib_uses_virt_dma(path->dev))
+	if (ib_uses_virt_dma(dev))
 		return;
-	for (offset /= PAGE_SIZE; offset; offset--)
-		sg = sg_next(sg);
 	if (for_cpu)
-		dma_sync_sg_for_cpu(path->dev->dma_device, sg, pages, DMA_BIDIRECTIONAL);
+		dma_sync_sg_for_cpu(dev->dma_device, request->sg, request->nents,
+				    DMA_BIDIRECTIONAL);
 	else
-		dma_sync_sg_for_device(path->dev->dma_device, sg, pages, DMA_BIDIRECTIONAL);
+		dma_sync_sg_for_device(dev->dma_device, request->sg, request->nents,
+				       DMA_BIDIRECTIONAL);
 }
 
 /* The end of a request */
@@ -93,12 +90,12 @@ static void fill_data(struct response *r, const struct server_request *request,
 		      const struct ibtrs_descriptor *to, u32 offset)
 {
 	u32 chunk;
-	struct region *region = region_of(request, &chunk);
+	struct ib_mr *mr = region_of(request, &chunk)->mr;
 
 	r->data_sge = (struct ib_sge){
-		.addr = region->mr->iova + chunk + offset,
+		.addr = (request->dma ?: mr->iova + chunk) + offset,
 		.length = le32_to_cpu(to->length),
-		.lkey = region->mr->lkey,
+		.lkey = request->dma ? request->path->pd->local_dma_lkey : mr->lkey,
 	};
 	r->data = (struct ib_rdma_wr){
 		.wr = {

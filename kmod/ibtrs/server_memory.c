@@ -60,25 +60,51 @@ static int alloc_chunks(struct server_path *path)
 	return 0;
 }
 
-/* One entry for each page: an entry is not longer than what a device takes at once. */
+/* Entries of the table for a chunk: one if its pages lie side by side, else one for each. */
+static u32 pieces(void *chunk)
+{
+	return is_vmalloc_addr(chunk) ? pages_per_chunk() : 1;
+}
+
 static int fill_table(struct server_path *path, struct region *region, u32 first, u32 count)
 {
+	u32 k, i, length, nents = 0;
 	struct scatterlist *sg;
-	u32 k, offset;
-	int err = sg_alloc_table(&region->table, count * pages_per_chunk(), GFP_KERNEL);
+	int err;
 
+	for (k = first; k < first + count; k++)
+		nents += pieces(path->chunks[k]);
+	err = sg_alloc_table(&region->table, nents, GFP_KERNEL);
 	if (err)
 		return err;
 	sg = region->table.sgl;
 	for (k = first; k < first + count; k++) {
-		for (offset = 0; offset < ibtrs_server_params->chunk_size; offset += PAGE_SIZE) {
-			u32 length = min_t(u32, PAGE_SIZE, ibtrs_server_params->chunk_size);
+		struct server_request *request = &path->requests[k];
 
-			sg_set_page(sg, page_of(path->chunks[k] + offset), length, 0);
+		request->sg = sg;
+		request->nents = pieces(path->chunks[k]);
+		length = ibtrs_server_params->chunk_size / request->nents;
+		for (i = 0; i < request->nents; i++) {
+			sg_set_page(sg, page_of(path->chunks[k] + i * length), length, 0);
 			sg = sg_next(sg);
 		}
 	}
 	return 0;
+}
+
+/*
+ * Where the device finds chunks that are one piece: what it sends from there needs no key of
+ * theirs. If an IOMMU has merged entries, there is no saying.
+ */
+static void locate_chunks(struct server_path *path, struct region *region, u32 first, u32 count)
+{
+	u32 k;
+
+	if (region->mapped != region->table.nents)
+		return;
+	for (k = first; k < first + count; k++)
+		if (path->requests[k].nents == 1)
+			path->requests[k].dma = sg_dma_address(path->requests[k].sg);
 }
 
 static int create_region(struct server_path *path, struct region *region, u32 first, u32 count)
@@ -100,6 +126,7 @@ static int create_region(struct server_path *path, struct region *region, u32 fi
 	if (ib_map_mr_sg(mr, region->table.sgl, region->mapped, NULL, PAGE_SIZE) !=
 	    region->mapped)
 		return -EINVAL;
+	locate_chunks(path, region, first, count);
 	ib_update_fast_reg_key(mr, ib_inc_rkey(mr->rkey));
 	return 0;
 }
@@ -179,7 +206,7 @@ static int create_keys(struct server_path *path)
 /* Makes all that a path has for requests. server_memory_destroy() takes back what there is. */
 int server_memory_create(struct server_path *path)
 {
-	return alloc_chunks(path) ?: create_regions(path) ?: create_requests(path) ?:
+	return alloc_chunks(path) ?: create_requests(path) ?: create_regions(path) ?:
 	       create_keys(path);
 }
 
