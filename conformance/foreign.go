@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -56,7 +57,36 @@ func (f Foreign) Prepare() (*Prepared, error) {
 	if err := foreign.CheckConfigurations(c.Configurations, c.Hook); err != nil {
 		return nil, &SettingError{Field: "Config.Configurations", Err: err}
 	}
-	return prepareForeign(f.Settings, p.Target(c))
+	if err := f.random(p.Targets.Random); err != nil {
+		return nil, err
+	}
+	return prepareForeign(f.Settings, p.Target(f.Config), f.Config.Seed)
+}
+
+// random completes what is said of random sequences: the seed, and for a saved sequence the spec that runs it.
+func (f *Foreign) random(r *foreign.Random) error {
+	c := &f.Config
+	switch {
+	case r == nil && c.Seed != 0:
+		return refuse("Config.Seed", "is %d, and nothing is drawn at random in this protocol", c.Seed)
+	case r == nil && len(c.Sequence) > 0:
+		return refuse("Config.Sequence", "is there, and nothing is drawn at random in this protocol")
+	case r == nil:
+		return nil
+	}
+	c.Seed = cmp.Or(c.Seed, foreign.DefaultSeed)
+	if len(c.Sequence) == 0 {
+		return nil
+	}
+	if err := r.Check(c.Sequence); err != nil {
+		return &SettingError{Field: "Config.Sequence", Err: err}
+	}
+	only := runner.Selection{Names: []string{r.Spec}}
+	if chosen := f.Selection.String(); chosen != "" && chosen != only.String() {
+		return refuse("Config.Sequence", "is there beside a selection of specs (%s): only the saved sequence is run", chosen)
+	}
+	f.Selection = only
+	return nil
 }
 
 // ForeignInitiator judges an initiator that somebody else runs, and that a command of its owner controls.
@@ -91,17 +121,17 @@ func (f ForeignInitiator) Prepare() (*Prepared, error) {
 	if err := c.Place.CheckListening(); err != nil {
 		return nil, &SettingError{Field: "Config.Place", Err: err}
 	}
-	return prepareForeign(f.Settings, p.Initiator(c))
+	return prepareForeign(f.Settings, p.Initiator(c), 0)
 }
 
-// prepareForeign prepares a run against a subject that somebody else runs.
-func prepareForeign(s Settings, subject foreign.Subject) (*Prepared, error) {
+// prepareForeign prepares a run against a subject that somebody else runs. A seed of 0 says that nothing is drawn at random.
+func prepareForeign(s Settings, subject foreign.Subject, seed int64) (*Prepared, error) {
 	s, err := complete(s)
 	if err != nil {
 		return nil, err
 	}
 	catalogue := Catalogue()
-	o := runner.ForeignOptions{Settings: s, Subject: subject}
+	o := runner.ForeignOptions{Settings: s, Subject: subject, Seed: seed}
 	plan, err := runner.NewForeignPlan(catalogue, o)
 	if err != nil {
 		return nil, err

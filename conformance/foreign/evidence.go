@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 )
 
 // judgePackets lets the passive judge read what was recorded. What it finds of this side is not asked for.
@@ -75,4 +77,25 @@ func (x execution) keep(files []string, results, passive []verdict.Result, seen 
 		results[i].Evidence = shown
 	}
 	return x.showFailures(results, seen, filepath.Join(dir, name))
+}
+
+// attach saves the file that comes with the error of a spec, and names it in the failures.
+func (x execution) attach(ended error, results []verdict.Result) error {
+	var a *finding.Attached
+	if !errors.As(ended, &a) || !failed(results) {
+		return nil
+	}
+	dir := filepath.Join(x.report.Dir, x.report.Evidence)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, a.Name), a.Content, 0o644); err != nil {
+		return err
+	}
+	for i := range results {
+		if r := &results[i]; r.Verdict == verdict.Fail {
+			r.Evidence = append(slices.Clone(r.Evidence), verdict.Evidence{Kind: verdict.OtherFile, Path: x.path(a.Name), Note: a.Note})
+		}
+	}
+	return nil
 }

@@ -40,6 +40,8 @@ type Targets struct {
 	Identity []Word
 	// Owners say in the help of a command what actions of the control hook there are beside those of all protocols.
 	Owners string
+	// Random says what is drawn at random; nil: nothing is.
+	Random *Random
 	// Contact connects to every address of a target, has each export checked by [TargetRun.CheckExport], and says what it found out.
 	// It writes nothing.
 	Contact func(ctx context.Context, r *TargetRun) (Found, error)
@@ -48,6 +50,15 @@ type Targets struct {
 	// Serving is the clause that says that it must be.
 	Serving string
 }
+
+// Random is the spec that draws what it does from [Config.Seed], and that can run what it has saved of a failure.
+type Random struct {
+	Spec  string
+	Check func(saved []byte) error // refuses what the spec cannot run
+}
+
+// DefaultSeed is what is drawn from unless a [Config] says otherwise, so that two runs do the same.
+const DefaultSeed = 1
 
 // Word is something that the owner of a target has to tell.
 type Word struct {

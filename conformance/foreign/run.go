@@ -93,7 +93,10 @@ func (x execution) run(ctx context.Context, do func(context.Context) error) (res
 			return nil, nil, err
 		}
 	}
-	return results, passive, x.keep(files, results, passive, seen)
+	if err := x.keep(files, results, passive, seen); err != nil {
+		return nil, nil, err
+	}
+	return results, passive, x.attach(ended, results)
 }
 
 // judge makes results of the error with which a spec ended, and says when the failures among them were seen.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,26 @@ func TestRunSpec(t *testing.T) {
 	f := &fakeSubject{depth: 8}
 	for name, subject := range map[string]Subject{"target": f.target(nil), "initiator": f.initiator(hook(t, "true"))} {
 		t.Run(name, func(t *testing.T) { runSpecs(t, start(t, subject)) })
+	}
+}
+
+// TestAttachedFile saves what comes with an error beside the evidence of the failure, and names it there.
+func TestAttachedFile(t *testing.T) {
+	r := start(t, (&fakeSubject{}).target(nil))
+	s := spec(&finding.Attached{Err: finding.Broken(decided, "wrong"), Name: "steps.json", Note: "the steps", Content: []byte("{}")})
+	dir := t.TempDir()
+	results, _, err := r.RunSpec(t.Context(), s, Report{Dir: dir, Evidence: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(filepath.Join(dir, "e", "steps.json")); err != nil || string(content) != "{}" {
+		t.Errorf("%q, %v", content, err)
+	}
+	for _, r := range results {
+		named := slices.ContainsFunc(r.Evidence, func(e verdict.Evidence) bool { return e.Path == "e/steps.json" && e.Note == "the steps" })
+		if named != (r.Verdict == verdict.Fail) {
+			t.Errorf("%s %s: evidence %+v", r.Clause, r.Verdict, r.Evidence)
+		}
 	}
 }
 

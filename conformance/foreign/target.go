@@ -32,6 +32,11 @@ type Config struct {
 	Heartbeats audit.Heartbeats
 	// Configurations are what the hook starts the target with, one after the other; without any it is judged as it is.
 	Configurations []Configuration
+	// Seed is what random sequences of requests are drawn from; 0 stands for DefaultSeed.
+	Seed int64
+	// Sequence, unless empty, is the content of a file in which a run has saved a sequence that broke a clause. It is run again, and
+	// nothing else.
+	Sequence []byte
 }
 
 // Recovery is how long a target may take to serve again after it was crashed or restarted.

@@ -20,6 +20,7 @@ import (
 type ForeignOptions struct {
 	Settings
 	Subject foreign.Subject // what is judged
+	Seed    int64           // of what is drawn at random; 0: nothing is
 }
 
 // NewForeignPlan chooses the specs. An error is about usage, as of [NewPlan].
@@ -111,7 +112,7 @@ func (r *foreignRun) prepare(ctx context.Context, show *progress) (place, error)
 	if err := r.begin(ctx, configured[0], show); err != nil {
 		return place{}, err
 	}
-	return place{subjects: []verdict.Subject{r.found}}, nil
+	return place{subjects: []verdict.Subject{r.found}, seed: r.options.Seed}, nil
 }
 
 // begin makes the first contact with the subject in a configuration.

@@ -39,5 +39,5 @@ func (s Settings) header(plan *Plan, p place) verdict.Header {
 type place struct {
 	subjects    []verdict.Subject
 	environment verdict.Environment // beside this host
-	seed        int64               // of the order of the specs
+	seed        int64               // of the order of the specs, or of what they draw at random
 }

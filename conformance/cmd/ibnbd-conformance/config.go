@@ -39,7 +39,7 @@ it. Each key is the name of a flag, and a flag that may be given several times h
 var notInConfig = []string{"config", "help"}
 
 // filesInConfig are flags whose values are files, and the command whose first word is one.
-var filesInConfig = []string{"baseline", "profile", "report", "control"}
+var filesInConfig = []string{"baseline", "profile", "report", "control", "replay"}
 
 // readConfig gives the flags that are not on the command line the values of a file; "" for none.
 func readConfig(flags *pflag.FlagSet, name string) error {

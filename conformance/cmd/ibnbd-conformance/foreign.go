@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -70,6 +71,7 @@ type foreignFlags struct {
 	dialect  string
 	name     string
 	patience time.Duration
+	replay   string
 	beats    audit.Heartbeats
 }
 
@@ -93,6 +95,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", usual.Targets.Scratch))
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
 	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
+	flags.StringVar(&f.replay, "replay", "", "run again what was saved of a failure as sequence.json beside its evidence, and nothing else")
 	flags.StringVar(&f.dialect, "dialect", string(underTest().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
 	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the first address of the target")
 	flags.DurationVar(&f.beats.Interval, "heartbeat", 0, "configured heartbeat interval of the foreign implementation; by default the protocol's")
@@ -102,8 +105,8 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
-	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "seed", "smoke", "extended", "label"}
-	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience", "heartbeat", "heartbeat-misses"}, identityNames())
+	labFlags     = []string{"initiator", "static-keys", "kernel", "mtu", "iommu", "workers", "smoke", "extended", "label"}
+	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience", "heartbeat", "heartbeat-misses", "replay"}, identityNames())
 )
 
 // refuseMixed refuses flags of the one kind of run in the other.
@@ -142,7 +145,7 @@ func (f foreignFlags) subjectName(target string) string {
 }
 
 // run makes a run of the flags.
-func (f foreignFlags) run(target string, s conformance.Settings) (preparable, error) {
+func (f foreignFlags) run(target string, seed int64, s conformance.Settings) (preparable, error) {
 	p := foreignProtocol(f.dialect)
 	if p == nil {
 		return nil, usagef("--dialect %q is not one of %s", f.dialect, foreignDialects())
@@ -158,6 +161,10 @@ func (f foreignFlags) run(target string, s conformance.Settings) (preparable, er
 		return conformance.ForeignInitiator{Config: c, Settings: s}, err
 	}
 	c, err := f.config(p, target)
+	if err == nil {
+		c.Seed = seed
+		c.Sequence, err = f.saved()
+	}
 	return conformance.Foreign{Config: c, Settings: s}, err
 }
 
@@ -180,6 +187,21 @@ func (f foreignFlags) config(p *foreign.Protocol, target string) (c foreign.Conf
 	}
 	c.Consent, err = f.consent(p.Targets.Scratch)
 	return c, err
+}
+
+// saved is the sequence that is to be run again; nil for none.
+func (f foreignFlags) saved() ([]byte, error) {
+	if f.replay == "" {
+		return nil, nil
+	}
+	saved, err := os.ReadFile(f.replay)
+	if err != nil {
+		return nil, usagef("--replay: %w", err)
+	}
+	if len(saved) == 0 {
+		return nil, usagef("--replay %s is empty", f.replay)
+	}
+	return saved, nil
 }
 
 // said is what was said of the identity of the target.
@@ -261,7 +283,7 @@ func (f runFlags) rerunForeign() string {
 	words = append(words, "--provider", o.provider)
 	for _, flag := range []struct{ name, value string }{
 		{"--netdev", o.netdev}, {"--source", strings.Join(o.sources, ",")}, {"--scratch", o.scratch},
-		{"--allow-data-loss", strings.Join(o.loss, ",")}, {"--name", o.name},
+		{"--allow-data-loss", strings.Join(o.loss, ",")}, {"--name", o.name}, {"--replay", o.replay},
 	} {
 		if flag.value != "" {
 			words = append(words, flag.name, flag.value)
@@ -274,6 +296,9 @@ func (f runFlags) rerunForeign() string {
 	}
 	if o.port != 0 {
 		words = append(words, "--port", fmt.Sprint(o.port))
+	}
+	if f.seed != 0 {
+		words = append(words, "--seed", fmt.Sprint(f.seed))
 	}
 	if o.control != "" {
 		words = append(words, "--control", "'"+o.control+"'")

@@ -25,7 +25,7 @@ survive is tried with --allow-outage alone. ci/hooks has examples: one for ibnbd
 )
 
 // targetNames are flags that speak of a target.
-var targetNames = []string{"target", "export", "configure", "allow-writes", "scratch", "allow-data-loss"}
+var targetNames = []string{"target", "export", "configure", "allow-writes", "scratch", "allow-data-loss", "seed", "replay"}
 
 func (f foreignFlags) isInitiator() bool { return f.role == string(clauses.Initiator) }
 

@@ -116,7 +116,7 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.profile, "profile", "", "file that names clauses or areas which must be seen to hold; one that is skipped fails the run")
 	flags.StringVar(&f.config, "config", "", "file with flags: a line NAME: VALUE for each; those of the command line come before it")
 	flags.IntVar(&f.workers, "workers", 5, "labs side by side; most specs wait more than they work")
-	flags.Int64Var(&f.seed, "seed", 0, "order in which each lab goes through the specs, and runs those that no other has begun; 0 chooses one and reports it")
+	flags.Int64Var(&f.seed, "seed", 0, "order in which each lab goes through the specs, and runs those that no other has begun; 0 chooses one and reports it. Of a foreign target: what random sequences of requests are drawn from; 0 stands for 1")
 	flags.BoolVar(&f.keepAll, "keep-evidence", false, "keep packets and kernel logs of specs that pass, too")
 	f.foreign.add(cmd)
 	flags.BoolVar(&f.rerunFailed, "rerun-failed", false, "only specs that did not end well in the last run with this directory")
@@ -190,7 +190,7 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 	}
 	var run preparable
 	if f.isForeign() {
-		if run, err = f.foreign.run(f.target, settings); err != nil {
+		if run, err = f.foreign.run(f.target, f.seed, settings); err != nil {
 			return nil, err
 		}
 	} else {
@@ -254,6 +254,7 @@ func (a *app) settings(f runFlags) (s conformance.Settings, err error) {
 var flagOf = map[string]string{
 	"Target": "--target", "Initiator": "--initiator", "Kernel": "--kernel", "MTU": "--mtu", "Workers": "--workers",
 	"Settings.ReportDir": "--report", "Config.Dialect": "--dialect", "Config.Hook": "--control",
+	"Config.Seed": "--seed", "Config.Sequence": "--replay",
 }
 
 // wrongSetting makes an error of the user of what a run refuses.
@@ -264,6 +265,8 @@ func (f runFlags) wrongSetting(err error) error {
 		return usagef("%w", err)
 	case setting.Field == "Config.Configurations":
 		return usagef("--configure: %w", setting.Err)
+	case setting.Field == "Config.Sequence" && setting.Err != nil:
+		return usagef("--replay %s: %w", f.foreign.replay, setting.Err)
 	case setting.Field == "Config.Exports":
 		return usagef("--export names %w", setting.Err)
 	case setting.Field == "Config.Identity":

@@ -651,6 +651,9 @@ func TestWrongUsageOfForeignRun(t *testing.T) {
 		{"no patience", with("--export", "a", "--patience", "0s"), "--patience 0s is outside 10ms to 1h0m0s"},
 		{"too much patience", with("--export", "a", "--patience", "2h"), "--patience 2h0m0s is outside 10ms to 1h0m0s"},
 		{"long export", with("--export", strings.Repeat("n", 255)), "has 255 bytes, must have 1 to 254"},
+		{"a seed where nothing is drawn", with("--protocol", "srp", "--id-ext", "1", "--ioc-guid", "1", "--seed", "2"), "--seed is 2, and nothing is drawn at random in this protocol"},
+		{"no saved sequence", with("--export", "a", "--replay", "/no/such/file"), "--replay: open /no/such/file: no such file or directory"},
+		{"a saved sequence that is none", with("--export", "a", "--replay", absolute(t, hookFile)), `ibnbd-server: it is no saved sequence: its format must be "ibnbd-conformance sequence"`},
 		{"no such spec", with("--export", "a", "--spec", "x"), `--spec "x": there is no spec of that name`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

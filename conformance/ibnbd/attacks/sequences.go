@@ -3,6 +3,7 @@
 package attacks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 const (
 	sequenceCount = 8   // sequences in a run
 	sequenceSteps = 100 // in each
-	sequenceSeed  = 1   // of the first sequence; the others follow
+	sequenceSeed  = 1   // of the first sequence, unless another is given; the others follow
 )
 
 // How long sequences may take on a slow target. A client that is idle for longer than 30 s is given up.
@@ -94,9 +95,13 @@ func newSteps(seed uint64) []step {
 
 // sequences runs sequences until one breaks a clause, and looks for the shortest that does.
 func sequences(ctx context.Context, t *tester.Tester) error {
+	if saved := t.Target().Sequence; len(saved) > 0 {
+		return replay(ctx, t, saved)
+	}
 	until := time.Now().Add(sequenceTime)
-	for seed := uint64(sequenceSeed); seed < sequenceSeed+sequenceCount; seed++ {
-		if seed > sequenceSeed && time.Now().After(until) {
+	for i := range uint64(sequenceCount) {
+		seed := cmp.Or(t.Target().Seed, sequenceSeed) + i
+		if i > 0 && time.Now().After(until) {
 			return nil
 		}
 		if done, err := runSteps(ctx, t, newSteps(seed)); err != nil {
@@ -190,11 +195,12 @@ func occupied(ctx context.Context, t *tester.Tester) bool {
 	return p.Disconnect(ctx) == nil && errors.Is(err, ibtrs.EPERM)
 }
 
-// sequenceError says what was done.
+// sequenceError says what was done, and has it as a file, from which it can be done again.
 func sequenceError(seed uint64, steps []step, broken error) error {
 	var words []string
 	for _, s := range steps {
 		words = append(words, s.String())
 	}
+	broken = attach(seed, steps, broken)
 	return fmt.Errorf("sequence of seed %d in %d steps (%s): %w", seed, len(steps), strings.Join(words, "; "), broken)
 }

@@ -297,7 +297,7 @@ func volume() []Attack {
 		{Name: "a second path, with the flag of a first one", Rails: 2, Clauses: []string{joins}, Run: joinAsFirst},
 		{Name: "a second path to the same address from another", Rails: 2, Clauses: []string{otherSource}, Run: fromElsewhere},
 		{Name: "writers of a device under two names", Does: Writes, Clauses: []string{twoNames}, Run: underTwoNames},
-		{Name: "random sequences of sessions, paths, devices and I/O", Does: Writes, Clauses: sequenceClauses, Run: sequences},
+		{Name: RandomSequences, Does: Writes, Clauses: sequenceClauses, Run: sequences},
 		{Name: "operations of each size in all pairs with flags, place, device, path and chunk", Does: Writes, Clauses: []string{exactly, discards.clause, zeroings.clause}, Run: pairs},
 		{Name: "write zeroes and discards with the flag FUA", Does: Writes, Clauses: []string{zeroings.clause}, Instead: SurvivalWarning, Run: fuaBesideRanges},
 		{Name: "device paths that are almost the same", Does: Writes, Clauses: []string{"IBNBD-OPEN-003", "IBNBD-OPEN-016"}, Run: namesBeside},

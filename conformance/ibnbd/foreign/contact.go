@@ -18,6 +18,7 @@ func targetOf(r *foreign.TargetRun) tester.Target {
 	c := r.Config()
 	t := tester.Target{
 		Exports: [2]string{c.Exports[0], c.Exports[len(c.Exports)-1]}, Patience: c.Patience, Limit: limit(c.Consent, c.Exports),
+		Seed: uint64(c.Seed), Sequence: c.Sequence,
 	}
 	for _, rail := range r.Rails() {
 		t.Rails = append(t.Rails, tester.Rail{Device: rail.Device, Addr: rail.Addr})

@@ -18,8 +18,10 @@ func Protocol() *foreign.Protocol {
 		Port: ibtrs.DefaultPort,
 		Targets: foreign.Targets{
 			Specs: TargetSpecs, Patience: tester.DefaultPatience, Scratch: tester.ScratchSectors, LeastExport: leastExport,
-			LongestExport: layout.MaxName,
-			Contact:       contact, Serves: serves, Serving: attacks.Survival,
+			LongestExport: layout.MaxName, Random: &foreign.Random{
+				Spec: attacks.Attack{Name: attacks.RandomSequences}.Spec(), Check: attacks.CheckSequence,
+			},
+			Contact: contact, Serves: serves, Serving: attacks.Survival,
 		},
 		Initiators: foreign.Initiators{
 			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: ordinaryPort, Use: use, Serving: provocations.Survival, Help: hookHelp,

@@ -99,7 +99,7 @@ func volume() []row {
 }
 
 // inSequences is the attack that finds what takes several steps.
-const inSequences = "random sequences of sessions, paths, devices and I/O"
+const inSequences = attacks.RandomSequences
 
 // megabyteDisk zeroes so much at most.
 type megabyteDisk struct{ backend.Backend }

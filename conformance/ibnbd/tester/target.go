@@ -23,6 +23,10 @@ type Target struct {
 	// Limit is what may be done to the exports; nil means everything. Under a limit both may be the same one, and a
 	// bystander then only reads.
 	Limit *Limit
+	// Seed is what random sequences are drawn from; 0 stands for 1.
+	Seed uint64
+	// Sequence, unless empty, is a saved sequence that is run instead of random ones.
+	Sequence []byte
 }
 
 // Rail is one way to a target.

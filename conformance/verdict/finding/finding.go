@@ -59,6 +59,20 @@ type Undecided struct {
 // Error is the reason in words.
 func (u *Undecided) Error() string { return u.Text }
 
+// Attached is an error with a file by which what it says can be seen again.
+type Attached struct {
+	Err     error
+	Name    string // of the file
+	Note    string // what it is
+	Content []byte
+}
+
+// Error is that of the error alone.
+func (a *Attached) Error() string { return a.Err.Error() }
+
+// Unwrap gives the error.
+func (a *Attached) Unwrap() error { return a.Err }
+
 // Finding is what an error says of a subject; its zero value says nothing.
 type Finding struct {
 	Broken    []*Violation // in the order in which they stand in the error, one for each clause
