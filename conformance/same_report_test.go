@@ -20,7 +20,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/compare"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
-	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
 // reversed is a subject whose specs come in another order.
@@ -75,7 +74,7 @@ func TestTwoRunsAreOneReport(t *testing.T) {
 // the order of the journal: clause, verdict, reason, and the spec.
 func readOnlyRun(t *testing.T, as func(foreign.Subject) foreign.Subject) (*verdict.Outcome, []string) {
 	t.Helper()
-	server, err := loopback.StartForeign(func(*ibnbd.ServerConfig) {})
+	server, err := loopback.StartForeign(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

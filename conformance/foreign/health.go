@@ -19,8 +19,9 @@ type health struct {
 	serves  func(context.Context) error // looks whether the subject serves an ordinary peer
 	restart func(context.Context) error // has the hook restart it, and waits until it serves
 	clause  string                      // that says that the subject serves
+	names   []string                    // of exports: a fault is the same on each
 
-	first   []failedRequest // each ordinary request that went wrong in its own way
+	first   []failedRequest // each ordinary request that went wrong in its own way, and behind which spec
 	unready int             // how many specs were kept from what they are about
 	dead    error           // why nothing is tried any more; nil if it is
 }
@@ -46,7 +47,7 @@ func (h *health) after(ctx context.Context, results []verdict.Result) []verdict.
 		results = h.trace(results)
 	}
 	if unready || failed(results) {
-		h.revive(ctx, unready)
+		h.revive(ctx, results[0].Spec, unready)
 	}
 	if h.dead == nil && h.unready >= most {
 		h.dead = fmt.Errorf("ordinary requests went wrong in %d specs", h.unready)
@@ -56,16 +57,13 @@ func (h *health) after(ctx context.Context, results []verdict.Result) []verdict.
 
 // isUnready says whether a result is one of an ordinary request that went wrong.
 func isUnready(r verdict.Result) bool {
-	return r.Reason == verdict.NotReady || r.Reason == verdict.AssertionFailed || r.Reason == verdict.SpecTimedOut
+	return r.Reason == verdict.NotReady || r.Reason == verdict.LeftBehind || r.Reason == verdict.AssertionFailed || r.Reason == verdict.SpecTimedOut
 }
 
 // trace leads what a spec could not try back to the first spec in which the same request went wrong. That one alone is a failure.
 func (h *health) trace(results []verdict.Result) []verdict.Result {
 	what := results[slices.IndexFunc(results, isUnready)].Message
-	i := slices.IndexFunc(h.first, func(f failedRequest) bool {
-		return strings.HasSuffix(what, f.what) || strings.HasSuffix(f.what, what)
-	})
-	if i >= 0 {
+	if i := h.known(what); i >= 0 {
 		for j := range results {
 			if r := &results[j]; isUnready(*r) {
 				r.Verdict, r.Reason = verdict.Inconclusive, verdict.NotReady
@@ -83,12 +81,42 @@ func (h *health) trace(results []verdict.Result) []verdict.Result {
 	return results
 }
 
-// revive brings a subject back that does not serve, if that is possible. Where nobody can restart it, it may still do what the next
-// specs need, until some of them say otherwise.
-func (h *health) revive(ctx context.Context, unready bool) {
+// known is the index of an ordinary request that went wrong in the same way before, on any export; -1 if there is none. Errors are
+// wrapped: the last two parts of their text are the request and what became of it.
+func (h *health) known(what string) int {
+	what = h.plain(what)
+	return slices.IndexFunc(h.first, func(f failedRequest) bool {
+		before := h.plain(f.what)
+		return strings.HasSuffix(what, before) || strings.HasSuffix(before, what) || lastParts(what) == lastParts(before)
+	})
+}
+
+// plain is a text in which no export has a name.
+func (h *health) plain(text string) string {
+	words := strings.Split(text, " ")
+	for i, word := range words {
+		if name := strings.TrimRight(word, ":"); slices.Contains(h.names, name) {
+			words[i] = "*" + word[len(name):]
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// lastParts are the last two parts of a text that has colons between its parts.
+func lastParts(text string) string {
+	parts := strings.Split(text, ": ")
+	return strings.Join(parts[max(0, len(parts)-2):], ": ")
+}
+
+// revive brings a subject back that does not serve behind a spec, if that is possible. Where nobody can restart it, it may still do
+// what the next specs need, until some of them say otherwise.
+func (h *health) revive(ctx context.Context, spec string, unready bool) {
 	err := h.serves(ctx)
 	if err == nil {
 		return
+	}
+	if h.known(err.Error()) < 0 {
+		h.first = append(h.first, failedRequest{spec, err.Error()}) // a broken clause has done this, and is found already
 	}
 	restarted := h.restart(ctx)
 	if restarted == nil || unready && h.unready < few && errors.Is(restarted, ErrNotSupported) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -105,5 +106,42 @@ func TestFailureNamesItsFrames(t *testing.T) {
 		if e.Path != "e/rail0.pcapng" || !slices.Equal(e.Frames, []int{2, 3}) || e.Note != "an answer, ENOENT" {
 			t.Errorf("%+v", e)
 		}
+	}
+}
+
+// TestWhatASpecLeaves is a failure of the spec behind which ordinary requests go wrong, and none of those after it: also where a clause
+// was broken there, and on another export.
+func TestWhatASpecLeaves(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ends  error // of the first spec
+		first map[string]string
+	}{
+		{"all was well", nil, map[string]string{survival: "FAIL left-behind", decided: "PASS "}},
+		{"a clause was broken", finding.Broken(decided, "wrong"), map[string]string{survival: "SKIP not-reached", decided: "FAIL protocol-violation"}},
+		{"nothing was decided", &finding.Undecided{Reason: verdict.NoDevice, Text: "no second export"}, map[string]string{
+			survival: "FAIL left-behind", decided: "SKIP no-device",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &fakeSubject{serves: errors.New("open a: EPERM"), serving: survival}
+			r := start(t, f.target(func(cfg *Config) {
+				cfg.Exports, cfg.Hook = []string{"a", "b"}, hook(t, `[ "$2" = status ] || exit 127`)
+			}))
+			r.(*TargetRun).health.restart = func(context.Context) error { return nil }
+			if got := verdicts(t, r, spec(c.ends), Report{Dir: t.TempDir(), Evidence: "e"}); !maps.Equal(got, c.first) {
+				t.Errorf("the first spec: %v, want %v", got, c.first)
+			}
+			later := spec(finding.NotReady(errors.New("before the attack: open b: EPERM")))
+			later.Name = "a later spec"
+			if got := verdicts(t, r, later, Report{Dir: t.TempDir(), Evidence: "e"}); got[survival] != "INCONCLUSIVE not-ready" {
+				t.Errorf("a later spec: %v", got)
+			}
+			other := spec(finding.NotReady(errors.New("open b: ENOENT")))
+			other.Name = "a spec with another fault"
+			if got := verdicts(t, r, other, Report{Dir: t.TempDir(), Evidence: "e"}); got[survival] != "FAIL assertion" {
+				t.Errorf("another fault: %v", got)
+			}
+		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
@@ -75,7 +76,7 @@ func (t target) Missing(s Spec) (verdict.Reason, string) {
 func (t target) Start(ctx context.Context) (Run, error) {
 	t.Patience = cmp.Or(t.Patience, t.protocol.Targets.Patience)
 	r := &TargetRun{target: t}
-	r.health = health{serves: r.serves, restart: r.restart, clause: t.protocol.Targets.Serving}
+	r.health = health{serves: r.serves, restart: r.restart, clause: t.protocol.Targets.Serving, names: t.Exports}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -168,11 +169,25 @@ func (r *TargetRun) RunSpec(ctx context.Context, s Spec, report Report) (results
 	}
 	x := execution{spec: s, role: clauses.Target, report: report, devices: &r.devices, packets: r.target.protocol.Packets}
 	x.configuration.TargetHeartbeats = r.target.Heartbeats
-	results, passive, err = x.run(ctx, func(ctx context.Context) error { return s.OnTarget(ctx, r) })
+	results, passive, err = x.run(ctx, func(ctx context.Context) error { return r.try(ctx, s) })
 	if err != nil {
 		return nil, nil, err
 	}
 	return r.health.after(ctx, results), passive, nil
+}
+
+// try does what a spec does, and looks whether it leaves the target as one that serves. Where the spec itself has seen something wrong,
+// that is looked for behind it.
+func (r *TargetRun) try(ctx context.Context, s Spec) error {
+	found := s.OnTarget(ctx, r)
+	if f := finding.Of(found); len(f.Broken) > 0 || f.Undecided == nil && found != nil || ctx.Err() != nil {
+		return found
+	}
+	if err := r.serves(ctx); err != nil {
+		clause := cmp.Or(s.Survival, r.target.protocol.Targets.Serving)
+		return &finding.Unserved{Found: found, Err: err, Clause: clause, At: time.Now()}
+	}
+	return found
 }
 
 // control has an action done by the owner's hook.

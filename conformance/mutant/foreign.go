@@ -33,7 +33,7 @@ func RunForeign(ctx context.Context, subject foreign.Subject, s foreign.Spec) (f
 	for _, r := range append(results, passive...) {
 		switch {
 		case r.Verdict != verdict.Fail:
-		case r.Reason == verdict.ProtocolViolation || r.Reason == verdict.SubjectDead:
+		case r.Reason == verdict.ProtocolViolation || r.Reason == verdict.SubjectDead || r.Reason == verdict.LeftBehind:
 			found[r.Clause] = r.Message
 		default:
 			err = fmt.Errorf("%s: %s", r.Reason, r.Message)

@@ -20,6 +20,7 @@ type serverDevice struct {
 	mode    IOMode
 
 	upgraded atomic.Bool // opened again for writing
+	kept     atomic.Bool // its writer is not taken back, against the rules
 
 	users atomic.Int64  // 1 for being open, and 1 for each I/O in flight; 0 for ever when all is over
 	ended sync.Once     // being open ends once
@@ -63,12 +64,19 @@ func (d *serverDevice) done() {
 	if d.users.Add(-1) > 0 {
 		return
 	}
-	if rules := &d.session.server.cfg.Rules; !rules.KeepWriter {
+	if rules := &d.session.server.cfg.Rules; !rules.KeepWriter && !d.kept.Load() {
 		if err := d.session.server.targets.close(d.target, d.access, rules); err != nil {
 			d.session.log.Error("close device", "device", d.target.name, "error", err)
 		}
 	}
 	close(d.idle)
+}
+
+// keepIf has the writer stay counted when the device is closed, if a rule is turned off.
+func (d *serverDevice) keepIf(off bool) {
+	if off {
+		d.kept.Store(true)
+	}
 }
 
 // end closes the device and waits until its I/O has ended.

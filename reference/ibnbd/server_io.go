@@ -30,8 +30,11 @@ func (h *serverSession) io(r *ibtrs.ServerRequest) {
 		op = &blockOp{}
 		r.Scratch = op
 	}
-	op.request, op.data = r, r.Data
+	op.request, op.device, op.data = r, nil, r.Data
 	if err := op.parse(h); err != nil {
+		if op.device != nil {
+			op.device.keepIf(h.server.cfg.Rules.RefusalKeepsWriter)
+		}
 		h.refused(r, err)
 		r.Respond(ibtrs.ErrnoOf(err))
 		return

@@ -14,19 +14,21 @@ type ServerRules struct {
 
 	// Of OPEN and CLOSE.
 
-	AnyReplySpace     bool // does not check whether the reply fits
-	OpenTwice         bool // opens a path again that the session has open
-	AnyDots           bool // takes two dots in a device path
-	AnyWriters        bool // does not count writers
-	KeepWriter        bool // does not take a writer back when its device is closed
-	ReaderFreesWriter bool // takes a writer back when any mapping of its device is closed
-	InfoForgets       bool // closes what a session has open when it sends SESS_INFO again
-	MixIOModes        bool // exports a device in both I/O modes at once
-	HonourIOModeByte  bool // honours byte 5 of OPEN whatever the profile
-	BlocksAsCapacity  bool // tells the capacity in logical blocks
-	StaleReply        bool // leaves old bytes where the end of a reply should be zero
-	CloseBeforeIO     bool // answers CLOSE while I/O is in flight
-	UnknownCloseFails bool // answers ENOTCONN to CLOSE of an unknown id
+	AnyReplySpace      bool // does not check whether the reply fits
+	OpenTwice          bool // opens a path again that the session has open
+	AnyDots            bool // takes two dots in a device path
+	AnyWriters         bool // does not count writers
+	KeepWriter         bool // does not take a writer back when its device is closed
+	EndKeepsWriter     bool // does not take a writer back when its session ends
+	RefusalKeepsWriter bool // does not take a writer back of which it has refused an I/O
+	ReaderFreesWriter  bool // takes a writer back when any mapping of its device is closed
+	InfoForgets        bool // closes what a session has open when it sends SESS_INFO again
+	MixIOModes         bool // exports a device in both I/O modes at once
+	HonourIOModeByte   bool // honours byte 5 of OPEN whatever the profile
+	BlocksAsCapacity   bool // tells the capacity in logical blocks
+	StaleReply         bool // leaves old bytes where the end of a reply should be zero
+	CloseBeforeIO      bool // answers CLOSE while I/O is in flight
+	UnknownCloseFails  bool // answers ENOTCONN to CLOSE of an unknown id
 
 	// Of IO.
 

@@ -91,6 +91,7 @@ func (h *serverSession) closeAll() int {
 	h.mu.Unlock()
 	for _, d := range devices {
 		if d != nil {
+			d.keepIf(h.server.cfg.Rules.EndKeepsWriter)
 			d.end()
 		}
 	}

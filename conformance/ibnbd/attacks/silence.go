@@ -70,14 +70,18 @@ func (s Silence) writable(ctx context.Context, target tester.Target) (err error)
 	defer cancel()
 	again := time.NewTicker(s.Timers.HeartbeatInterval / 5)
 	defer again.Stop()
+	var last error // of an OPEN that was answered
 	for {
 		_, err := p.Open(ctx, target.Exports[0], ibnbd.ReadWrite)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return tester.Broken(available, "another client may still not write: %s", tester.Outcome(err))
+			return tester.Broken(available, "another client may still not write: open %s: %s", target.Exports[0], tester.Outcome(last))
 		case <-again.C:
 		}
 	}

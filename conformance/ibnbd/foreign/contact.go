@@ -90,7 +90,7 @@ func readStart(ctx context.Context, p *tester.Path, device uint32, size int) ([]
 	return begin, nil
 }
 
-// serves looks whether a new client can open the export as specs do, and read.
+// serves looks whether a new client can open the exports as specs do, and read.
 func serves(ctx context.Context, r *foreign.TargetRun) (err error) {
 	target := targetOf(r)
 	t := tester.New(target)
@@ -98,6 +98,15 @@ func serves(ctx context.Context, r *foreign.TargetRun) (err error) {
 	p, opened, err := t.NewSession().Ready(ctx, target.Exports[0], t.Access())
 	if err != nil {
 		return err
+	}
+	if _, err := p.ReadAt(ctx, opened.DeviceID, 0, 4096); err != nil {
+		return err
+	}
+	if target.Exports[1] == target.Exports[0] {
+		return nil
+	}
+	if opened, err = p.OpenFree(ctx, target.Exports[1], t.Access()); err != nil {
+		return fmt.Errorf("open %s: %w", target.Exports[1], err)
 	}
 	_, err = p.ReadAt(ctx, opened.DeviceID, 0, 4096)
 	return err

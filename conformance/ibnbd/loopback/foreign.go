@@ -31,7 +31,7 @@ type Foreign struct {
 	devices []*soft.Device
 }
 
-// StartForeign starts a server with two exports and two addresses. Its configuration can be changed before. Its devices take packets
+// StartForeign starts a server with two exports and two addresses. Its configuration can be changed before; change may be nil. Its devices take packets
 // whose ICRC is wrong, so that they can be altered on their way.
 func StartForeign(change func(*ibnbd.ServerConfig)) (*Foreign, error) {
 	f := &Foreign{Config: foreign.Config{
@@ -48,7 +48,9 @@ func StartForeign(change func(*ibnbd.ServerConfig)) (*Foreign, error) {
 	for _, d := range f.devices {
 		cfg.Transport.Devices = append(cfg.Transport.Devices, d)
 	}
-	change(&cfg)
+	if change != nil {
+		change(&cfg)
+	}
 	if f.server, err = ibnbd.Listen(cfg); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -94,6 +94,10 @@ func volume() []row {
 				copy(w.header[openDevicePath.Offset:openDevicePath.End()], bytes.ToLower(w.header[openDevicePath.Offset:openDevicePath.End()]))
 			}
 		})),
+		server("claims-outlive-sessions", "does not take a writer back when its session ends", attacks.Survival,
+			rule(func(r *ibnbd.ServerRules) { r.EndKeepsWriter = true })).by("one chunk used again and again"),
+		server("refusals-keep-claims", "does not take a writer back of which it has refused an I/O", attacks.Survival,
+			rule(func(r *ibnbd.ServerRules) { r.RefusalKeepsWriter = true })).by("I/O beyond the end of a device"),
 		server("drops-empty-writes", "does not answer an operation on no bytes", "IBNBD-IO-024", dropsEmpty),
 	}
 }

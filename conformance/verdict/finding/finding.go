@@ -38,6 +38,41 @@ func (u *Unready) Error() string { return u.Err.Error() }
 // Unwrap gives the error of the request.
 func (u *Unready) Unwrap() error { return u.Err }
 
+// Unserved says that a subject does not serve any more when a spec has done with it, whatever the spec has found.
+type Unserved struct {
+	Found  error  // with which the spec ended; nil if all was well
+	Err    error  // of an ordinary request
+	Clause string // that says that the subject serves
+	At     time.Time
+}
+
+// Error says what the spec has found, and what went wrong behind it.
+func (u *Unserved) Error() string {
+	if u.Found == nil {
+		return u.said()
+	}
+	return u.Found.Error() + "; " + u.said()
+}
+
+func (u *Unserved) said() string {
+	return fmt.Sprintf("afterwards an ordinary request goes wrong: %v", u.Err)
+}
+
+// Unwrap gives both.
+func (u *Unserved) Unwrap() []error { return []error{u.Found, u.Err} }
+
+// judge has the clause fail that says that the subject serves, and leaves the others as the spec has found them.
+func (u *Unserved) judge(c Claims, late bool) []ClauseVerdict {
+	all := Judge(u.Found, c, late)
+	i := slices.IndexFunc(all, func(r ClauseVerdict) bool { return r.Clause == u.Clause })
+	if i < 0 {
+		all = append(all, ClauseVerdict{})
+		i = len(all) - 1
+	}
+	all[i] = ClauseVerdict{Clause: u.Clause, Verdict: verdict.Fail, Reason: verdict.LeftBehind, Message: u.said(), At: u.At}
+	return all
+}
+
 // NotReady notes the time at which an ordinary request went wrong. Errors that say something of a clause stay as they are.
 func NotReady(err error) error {
 	if f := Of(err); err == nil || len(f.Broken) > 0 || f.Undecided != nil || f.Unready != nil {
@@ -139,6 +174,10 @@ type ClauseVerdict struct {
 func Judge(err error, c Claims, late bool) []ClauseVerdict {
 	if err == nil {
 		return c.all(ClauseVerdict{Verdict: verdict.Pass})
+	}
+	var unserved *Unserved
+	if errors.As(err, &unserved) {
+		return unserved.judge(c, late)
 	}
 	switch f := Of(err); {
 	case len(f.Broken) > 0:
