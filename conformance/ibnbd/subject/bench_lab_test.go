@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/kmod"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/fio"
@@ -148,7 +149,7 @@ type serverRace struct {
 func newServerRace(b *testing.B, keys KeyMode, counter string) *serverRace {
 	b.Helper()
 	r := &serverRace{B: b, keys: keys}
-	programs := Programs{b.TempDir(), "bench"}
+	programs := machine.Programs{Dir: b.TempDir(), Version: "bench"}
 	r.must(BuildReference(b.Context(), programs.Dir))
 	img, err := image.Build(b.Context(), image.Config{Modules: []string{"rnbd"}, Sources: map[string]fs.FS{"kmod": kmod.Sources}}, func(step string) { b.Log(step) })
 	r.must(err)

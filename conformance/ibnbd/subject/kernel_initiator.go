@@ -15,6 +15,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
 
@@ -59,7 +60,7 @@ func (i *kernelInitiator) Stop(ctx context.Context) error {
 	for _, m := range slices.Backward(i.modules) {
 		names = append(names, m.loadedAs())
 	}
-	if err := unload(ctx, i.host, names...); err != nil {
+	if err := machine.Unload(ctx, i.host, names...); err != nil {
 		return fmt.Errorf("stop %s initiator: %w", i.facts.Name, err)
 	}
 	return nil
@@ -102,10 +103,10 @@ func (i *kernelInitiator) device(ctx context.Context, link string) (Device, erro
 		return Device{}, err
 	}
 	d := Device{Disk: path.Base(to), Node: "/dev/" + path.Base(to)}
-	if d.Session, err = readWord(ctx, i.host, i.names.DiskFile(d.Disk, "session")); err != nil {
+	if d.Session, err = machine.ReadWord(ctx, i.host, i.names.DiskFile(d.Disk, "session")); err != nil {
 		return Device{}, err
 	}
-	d.Export, err = readWord(ctx, i.host, i.names.DiskFile(d.Disk, "mapping_path"))
+	d.Export, err = machine.ReadWord(ctx, i.host, i.names.DiskFile(d.Disk, "mapping_path"))
 	return d, err
 }
 
@@ -139,7 +140,7 @@ func (i *kernelInitiator) Devices(ctx context.Context) ([]Device, error) {
 
 // State reads the device's state file.
 func (i *kernelInitiator) State(ctx context.Context, d Device) (string, error) {
-	return readWord(ctx, i.host, i.names.DiskFile(d.Disk, "state"))
+	return machine.ReadWord(ctx, i.host, i.names.DiskFile(d.Disk, "state"))
 }
 
 // Paths lists the paths of a session with their states. A path that is being removed meanwhile is left out.
@@ -159,7 +160,7 @@ func (i *kernelInitiator) Look(ctx context.Context, d Device) (state string, pat
 		return "", nil, fmt.Errorf("look at device %s: %w", d.Disk, err)
 	}
 	if len(states) > 0 && states[0].Path == device {
-		state, states = word(states[0].Bytes), states[1:]
+		state, states = machine.Word(states[0].Bytes), states[1:]
 	}
 	paths, err = parsePathStates(states)
 	return state, paths, err
@@ -177,7 +178,7 @@ func parsePathStates(states []agent.Content) ([]PathStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		paths = append(paths, PathStatus{PathAddr: addr, Connected: word(state.Bytes) == "connected"})
+		paths = append(paths, PathStatus{PathAddr: addr, Connected: machine.Word(state.Bytes) == "connected"})
 	}
 	return paths, nil
 }
@@ -230,12 +231,12 @@ func (i *kernelInitiator) SetPolicy(ctx context.Context, session, policy string)
 
 // Policy gives the policy as the session shows it.
 func (i *kernelInitiator) Policy(ctx context.Context, session string) (string, error) {
-	return readWord(ctx, i.host, path.Join(i.names.ClientSession(session), "mpath_policy"))
+	return machine.ReadWord(ctx, i.host, path.Join(i.names.ClientSession(session), "mpath_policy"))
 }
 
 // Requests reads how many reads and writes a path has carried from its file stats/rdma.
 func (i *kernelInitiator) Requests(ctx context.Context, session string, p PathAddr) (uint64, error) {
-	text, err := readWord(ctx, i.host, path.Join(i.names.ClientPath(session, p), "stats/rdma"))
+	text, err := machine.ReadWord(ctx, i.host, path.Join(i.names.ClientPath(session, p), "stats/rdma"))
 	if err != nil {
 		return 0, err
 	}

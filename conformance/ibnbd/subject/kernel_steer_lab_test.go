@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/kmod"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
@@ -23,7 +24,7 @@ import (
 func TestProgramSteersTheKernel(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	programs := Programs{t.TempDir(), "test"}
+	programs := machine.Programs{Dir: t.TempDir(), Version: "test"}
 	must := func(what string, err error) {
 		t.Helper()
 		if err != nil {
@@ -41,7 +42,7 @@ func TestProgramSteersTheKernel(t *testing.T) {
 	must("start the target", target.Start(ctx, TargetOptions{Keys: KeysRefreshed}))
 	export, err := target.Provide(ctx, ExportSpec{Name: "one", SizeMiB: 1})
 	must("provide", err)
-	must("install", programs.install(ctx, client, clientProgram))
+	must("install", programs.Install(ctx, client, clientProgram))
 	for _, i := range []Initiator{newKMod(Environment{Host: client}), NewMainlineInitiator(client, img.Manifest.Release)} {
 		names := NamesOf(i.Info().Dialect)
 		t.Run(i.Info().Name, func(t *testing.T) {
@@ -69,7 +70,7 @@ type steered struct {
 
 func (s *steered) run(args ...string) string {
 	s.Helper()
-	out, err := run(s.ctx, s.host, clientProgram, append(args, "--kernel")...)
+	out, err := machine.Run(s.ctx, s.host, clientProgram, append(args, "--kernel")...)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func (s *steered) run(args ...string) string {
 
 func (s *steered) fails(want syscall.Errno, args ...string) {
 	s.Helper()
-	if _, err := run(s.ctx, s.host, clientProgram, append(args, "--kernel")...); !errors.Is(err, want) {
+	if _, err := machine.Run(s.ctx, s.host, clientProgram, append(args, "--kernel")...); !errors.Is(err, want) {
 		s.Errorf("%s: %v, want %v", strings.Join(args, " "), err, want)
 	}
 }
@@ -101,7 +102,7 @@ func (s *steered) test(paths ...string) {
 		s.Errorf("list prints\n%s", got)
 	}
 	s.checkStat(len(paths))
-	attempts, err := readWord(s.ctx, s.host, s.names.ClientSession("gold")+"/max_reconnect_attempts")
+	attempts, err := machine.ReadWord(s.ctx, s.host, s.names.ClientSession("gold")+"/max_reconnect_attempts")
 	if err != nil || attempts != "7" {
 		s.Errorf("max_reconnect_attempts is %q, want 7: %v", attempts, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 )
 
 // kernelTarget is a server in the kernel: a transport and a block server, which take options as parameters and show themselves in sysfs.
@@ -73,7 +74,7 @@ func (t *kernelTarget) Stop(ctx context.Context) error {
 	for _, m := range slices.Backward(t.below) {
 		names = append(names, m.loadedAs())
 	}
-	if err := unload(ctx, t.host, names...); err != nil {
+	if err := machine.Unload(ctx, t.host, names...); err != nil {
 		return fmt.Errorf("stop %s target: %w", t.facts.Name, err)
 	}
 	return nil

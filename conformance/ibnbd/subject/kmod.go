@@ -12,6 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/catalogue"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/kmod"
 )
 
@@ -57,7 +58,7 @@ func (i *kmodInitiator) Promises(ctx context.Context, session string) (Promises,
 	}{
 		{"worst_stall_ms", &p.StallWithPath}, {"worst_error_ms", &p.ErrorWithoutPath}, {"worst_reconnect_ms", &p.Reconnect},
 	} {
-		text, err := readWord(ctx, i.host, path.Join(i.names.ClientSession(session), "timers", f.name))
+		text, err := machine.ReadWord(ctx, i.host, path.Join(i.names.ClientSession(session), "timers", f.name))
 		if err != nil {
 			return Promises{}, fmt.Errorf("promises of session %s: %w", session, err)
 		}

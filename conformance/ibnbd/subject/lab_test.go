@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/image"
@@ -29,7 +30,7 @@ type referencePair struct {
 
 func newReferencePair(ctx context.Context, t *testing.T) *referencePair {
 	t.Helper()
-	programs := Programs{t.TempDir(), "test"}
+	programs := machine.Programs{Dir: t.TempDir(), Version: "test"}
 	if err := BuildReference(ctx, programs.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func (p *referencePair) testDeath(ctx context.Context) {
 	if err := p.target.Died(); err != nil {
 		p.t.Fatal(err)
 	}
-	process := p.target.process
+	process := p.target.Serving()
 	p.is("kill", process.Kill(), nil)
 	select {
 	case <-process.Done():

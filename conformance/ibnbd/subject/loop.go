@@ -9,6 +9,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 )
 
 // loop makes block devices of files in a machine's memory, whose size can be changed while they are in use.
@@ -29,7 +31,7 @@ func (l loop) attach(ctx context.Context, spec ExportSpec) (Export, error) {
 	if spec.Latency != 0 || spec.BlockSize > 512 {
 		return Export{}, errors.New("a resizable export has blocks of 512 bytes and no latency")
 	}
-	there, err := loaded(ctx, l.host, "loop")
+	there, err := machine.Loaded(ctx, l.host, "loop")
 	if err == nil && !there {
 		err = l.host.Agent().LoadModule(ctx, "loop")
 	}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 )
 
 // LayeredHost is a host whose machine can be given more programs; see [vm.Host.Unpack].
@@ -29,14 +31,14 @@ func (n nbdDriver) load(ctx context.Context) error {
 	if err := n.host.Unpack(ctx, nbdLayer); err != nil {
 		return err
 	}
-	there, err := loaded(ctx, n.host, "nbd")
+	there, err := machine.Loaded(ctx, n.host, "nbd")
 	if err != nil || there {
 		return err
 	}
 	return n.host.Agent().LoadModule(ctx, "nbd", "nbds_max="+strconv.Itoa(nbdDisks), "max_part=0")
 }
 
-func (n nbdDriver) unload(ctx context.Context) error { return unload(ctx, n.host, "nbd") }
+func (n nbdDriver) unload(ctx context.Context) error { return machine.Unload(ctx, n.host, "nbd") }
 
 // attach makes a block device of an export that a program serves on a Unix socket. The kernel ends the connection when an I/O takes
 // longer than the timeout, in whole seconds.

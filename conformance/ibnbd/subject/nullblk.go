@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"path"
 	"strconv"
+
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 )
 
 // nullBlk makes RAM-backed null block devices on a machine: they have any geometry, a write cache and discard. Targets
@@ -61,7 +63,7 @@ func (n nullBlk) configure(ctx context.Context, spec ExportSpec) error {
 
 // load loads the driver without devices of its own, once.
 func (n nullBlk) load(ctx context.Context) error {
-	there, err := loaded(ctx, n.host, "null_blk")
+	there, err := machine.Loaded(ctx, n.host, "null_blk")
 	if err != nil || there {
 		return err
 	}

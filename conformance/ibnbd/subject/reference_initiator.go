@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -24,8 +25,8 @@ import (
 // block devices of the machine through the kernel's NBD driver.
 type ReferenceInitiator struct {
 	host     Host
-	programs Programs
-	said     transcript
+	programs machine.Programs
+	said     machine.Transcript
 
 	driver nbdDriver // of its disks
 
@@ -36,7 +37,7 @@ type ReferenceInitiator struct {
 }
 
 // NewReferenceInitiator makes the initiator on a machine.
-func NewReferenceInitiator(h LayeredHost, p Programs) *ReferenceInitiator {
+func NewReferenceInitiator(h LayeredHost, p machine.Programs) *ReferenceInitiator {
 	return &ReferenceInitiator{host: h, programs: p, driver: nbdDriver{host: h}}
 }
 
@@ -56,7 +57,7 @@ func (i *ReferenceInitiator) LogLines() int { return i.said.Lines() }
 
 // Start makes the machine ready for programs and devices.
 func (i *ReferenceInitiator) Start(ctx context.Context) error {
-	err := i.programs.install(ctx, i.host, clientProgram)
+	err := i.programs.Install(ctx, i.host, clientProgram)
 	if err == nil {
 		err = i.driver.load(ctx)
 	}
@@ -185,7 +186,7 @@ func pathArg(p PathAddr) string {
 
 // tell has the client of a session do something, and waits until the changes that it made have been seen.
 func (i *ReferenceInitiator) tell(ctx context.Context, s *referenceSession, args ...string) error {
-	text, err := run(ctx, i.host, clientProgram, append(args, "--json", "--session", s.name)...)
+	text, err := machine.Run(ctx, i.host, clientProgram, append(args, "--json", "--session", s.name)...)
 	if err != nil {
 		return err
 	}
@@ -396,7 +397,7 @@ func PromisesOf(b ibtrs.Bounds) Promises {
 
 // stat asks all clients for their state, with counters.
 func (i *ReferenceInitiator) stat(ctx context.Context) ([]clientStatus, error) {
-	text, err := run(ctx, i.host, clientProgram, "stat", "--json")
+	text, err := machine.Run(ctx, i.host, clientProgram, "stat", "--json")
 	if err != nil {
 		return nil, err
 	}

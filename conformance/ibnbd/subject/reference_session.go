@@ -10,6 +10,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -50,9 +51,9 @@ func (i *ReferenceInitiator) startClient(ctx context.Context, r MapRequest) (*re
 	s := &referenceSession{name: r.Session, news: make(chan struct{})}
 	var early bytes.Buffer
 	serving := false // read and written where the output is, one piece after the other
-	c := command(clientProgram, append(mapArgs(r), "--json", "--session", r.Session)...)
-	c.Stdout = &lines{do: func(line []byte) { serving = true; s.take(line) }}
-	c.Stderr = io.MultiWriter(&i.said, &lines{do: func(line []byte) {
+	c := machine.Command(clientProgram, append(mapArgs(r), "--json", "--session", r.Session)...)
+	c.Stdout = &machine.Lines{Do: func(line []byte) { serving = true; s.take(line) }}
+	c.Stderr = io.MultiWriter(&i.said, &machine.Lines{Do: func(line []byte) {
 		if !serving {
 			early.Write(append(line, '\n'))
 		}
@@ -65,7 +66,7 @@ func (i *ReferenceInitiator) startClient(ctx context.Context, r MapRequest) (*re
 	if err := s.await(ctx, firstLine); err != nil {
 		select {
 		case <-s.process.Done():
-			return nil, startFailure(s.process, early.String())
+			return nil, machine.StartFailure(s.process, early.String())
 		default:
 			_ = s.process.Kill() // it is given up either way
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 )
 
 // Info describes an implementation in one role, for reports and for choosing the clauses that apply.
@@ -146,3 +147,6 @@ type PathStatus struct {
 // ErrUnsupported is wrapped by errors of operations that an implementation does not have. A spec that meets it is
 // skipped with the reason code NOT-SUPPORTED.
 var ErrUnsupported = errors.New("not supported by this implementation")
+
+// Host is the computer that a subject lives on.
+type Host = machine.Host

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package subject
+package machine
 
 import (
 	"bytes"
@@ -10,15 +10,15 @@ import (
 // maxTranscript is how much of what a program says is kept, in bytes: the newest.
 const maxTranscript = 1 << 20
 
-// transcript collects what programs say, for the evidence of a spec. It may be used by several goroutines.
-type transcript struct {
+// Transcript collects what programs say, for the evidence of a spec. It may be used by several goroutines.
+type Transcript struct {
 	mu    sync.Mutex
 	text  []byte
 	lines int // that were ever said
 }
 
 // Write adds text.
-func (t *transcript) Write(p []byte) (int, error) {
+func (t *Transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines += bytes.Count(p, []byte("\n"))
@@ -30,7 +30,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 }
 
 // Take gives what was said since it was last asked.
-func (t *transcript) Take() []byte {
+func (t *Transcript) Take() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	text := t.text
@@ -39,27 +39,27 @@ func (t *transcript) Take() []byte {
 }
 
 // Lines is how many lines were ever said, those that were not kept included.
-func (t *transcript) Lines() int {
+func (t *Transcript) Lines() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lines
 }
 
-// lines calls do with each line that is written to it, without the newline. It is for one writer.
-type lines struct {
-	do   func(line []byte)
+// Lines calls Do with each line that is written to it, without the newline. It is for one writer.
+type Lines struct {
+	Do   func(line []byte)
 	rest []byte
 }
 
 // Write takes text in pieces of any length.
-func (l *lines) Write(p []byte) (int, error) {
+func (l *Lines) Write(p []byte) (int, error) {
 	l.rest = append(l.rest, p...)
 	for {
 		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
 		if !whole {
 			return len(p), nil
 		}
-		l.do(line)
+		l.Do(line)
 		l.rest = append([]byte(nil), rest...)
 	}
 }
