@@ -69,6 +69,10 @@ fuzz: ## run each fuzz target for five minutes
 smoke: build ## boot the lab and run the specs labelled smoke
 	$(BIN)/ibnbd-conformance run --smoke --report $(REPORT)/smoke
 
+.PHONY: conformance-srp
+conformance-srp: setup build ## judge mainline Linux's SRP in the lab: LIO with ib_srpt, and ib_srp
+	$(BIN)/ibnbd-conformance run --protocol srp --report $(REPORT)/srp $(RUNFLAGS)
+
 .PHONY: mutants
 mutants: setup build ## try broken implementations: print which spec catches which; reports in build/report/mutants
 	$(BIN)/ibnbd-conformance mutants --lab --report $(REPORT)/mutants

@@ -20,7 +20,7 @@ import (
 )
 
 func foreignHelp() string {
-	return targetHelp + "\n\n" + ownersHelp() + initiatorHelp + underTest().Foreign.Initiators.Help + initiatorHelpEnd
+	return targetHelp + "\n\n" + ownersHelp() + initiatorHelp + usual().Foreign.Initiators.Help + initiatorHelpEnd
 }
 
 // ownersHelp says what the owners of targets may have done, by protocol.
@@ -76,9 +76,9 @@ type foreignFlags struct {
 }
 
 func (f *foreignFlags) add(cmd *cobra.Command) {
-	flags, usual := cmd.Flags(), underTest().Foreign
+	flags, most := cmd.Flags(), usual().Foreign
 	flags.StringVar(&f.role, "role", string(clauses.Target), "what a foreign implementation is: target, initiator")
-	flags.StringVar(&f.protocol, "protocol", "", "protocol that is judged: "+strings.Join(protocolNames(), ", ")+"; by default that of --dialect")
+	flags.StringVar(&f.protocol, "protocol", "", "protocol that is judged: "+strings.Join(protocolNames(), ", ")+"; by default that of --dialect, and in the lab that of --clause and --area")
 	flags.Uint16Var(&f.port, "port", 0, "port of the foreign target where its address has none; 0 stands for the usual one of the protocol")
 	f.identity = make(map[string]*string)
 	for _, w := range identityWords() {
@@ -92,15 +92,15 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.control, "control", "", "command of the owner that restarts or crashes the target, or steers the initiator")
 	flags.StringArrayVar(&f.settings, "configure", nil, "NAME=VALUE[,NAME=VALUE...]: have the control command start the target so, and judge that; given again, judge each of them, in one report")
 	flags.BoolVar(&f.writes, "allow-writes", false, "let the sectors of --scratch be written, on every export")
-	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", usual.Targets.Scratch))
+	flags.StringVar(&f.scratch, "scratch", "", fmt.Sprintf("FIRST+COUNT: sectors of 512 bytes that may be written, at least %d", most.Targets.Scratch))
 	flags.StringSliceVar(&f.loss, "allow-data-loss", nil, "exports whose data may be lost, all of it")
 	flags.BoolVar(&f.outage, "allow-outage", false, "let the service, or the initiator's machine, end: by what some known one did not survive, or by the control command")
 	flags.StringVar(&f.replay, "replay", "", "run again what was saved of a failure as sequence.json beside its evidence, and nothing else")
-	flags.StringVar(&f.dialect, "dialect", string(underTest().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
+	flags.StringVar(&f.dialect, "dialect", string(usual().Implementations[0].Dialect), "family of names of the foreign implementation: "+foreignDialects())
 	flags.StringVar(&f.name, "name", "", "name of the foreign implementation in reports and baselines; by default the first address of the target")
 	flags.DurationVar(&f.beats.Interval, "heartbeat", 0, "configured heartbeat interval of the foreign implementation; by default the protocol's")
 	flags.IntVar(&f.beats.Misses, "heartbeat-misses", 0, "configured number of heartbeats that it lets its peer miss; by default the protocol's")
-	flags.DurationVar(&f.patience, "patience", usual.Targets.Patience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", usual.Initiators.Patience))
+	flags.DurationVar(&f.patience, "patience", most.Targets.Patience, fmt.Sprintf("how long one answer of the foreign target may take; of an initiator, %s unless you say otherwise", most.Initiators.Patience))
 }
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ibnbd/ibnbd/conformance"
@@ -12,11 +13,39 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 )
 
-// underTest is the protocol whose specs are run.
-func underTest() protocol.Protocol { return conformance.Protocols()[0] }
+// usual is the protocol that is judged where nothing else is asked for.
+func usual() protocol.Protocol { return conformance.Protocols()[0] }
 
-// implementations are the names of those that can be put under test in a lab.
-func implementations() []string { return implementation.Names(underTest().Implementations) }
+// protocolOf is the one that a run in the lab judges: the one that was named; else that of all clauses and areas that were chosen.
+func (f runFlags) protocolOf() protocol.Protocol {
+	if p, known := protocol.Named(conformance.Protocols(), f.foreign.protocol); known {
+		return p
+	}
+	areas := slices.Clone(f.selection.Areas)
+	for _, id := range f.selection.Clauses {
+		areas = append(areas, areaOf(id))
+	}
+	for _, p := range conformance.Protocols() {
+		if len(areas) > 0 && !slices.ContainsFunc(areas, func(area string) bool { return !slices.Contains(p.Clauses.Areas, strings.ToUpper(area)) }) {
+			return p
+		}
+	}
+	return usual()
+}
+
+// areaOf is the area of a clause, as its id says it.
+func areaOf(id string) string { return id[:max(0, strings.LastIndex(id, "-"))] }
+
+// implementations are the names of those that can be put under test in a lab, of all protocols, each once.
+func implementations() []string {
+	var names []string
+	for _, f := range everyImplementation() {
+		if !slices.Contains(names, f.Name) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
 
 // dialects are those of all protocols.
 func dialects() []clauses.Dialect {

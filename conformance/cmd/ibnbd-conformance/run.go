@@ -48,6 +48,7 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --target ip:10.0.0.66,ip:10.0.1.66 --export ram0,ram1 --allow-data-loss ram0,ram1 \
     --allow-outage --control ./my-target
   ibnbd-conformance run --config ci/conformance.yaml --profile ci/release.yaml
+  ibnbd-conformance run --protocol srp --target reference
   ibnbd-conformance run --protocol srp --target ip:10.0.0.66 --port 5555 --id-ext 0x505400fffe000001 --ioc-guid 0x505400fffe000001 --lun 0
   ibnbd-conformance run --role initiator --source 10.0.0.1 --control 'ssh root@10.0.0.77 ./my-initiator'`
 
@@ -176,7 +177,7 @@ func (a *app) show(out io.Writer, outcome *verdict.Outcome, plan *runner.Plan, f
 		return err
 	}
 	if !f.isForeign() {
-		a.printCoverage(out, plan)
+		a.printCoverage(out, plan, f.protocolOf())
 	}
 	_, err := fmt.Fprintf(out, "reports: %s\n", filepath.Join(f.report, "report.html"))
 	return err
@@ -198,7 +199,7 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 			return nil, err
 		}
 		run = conformance.LabRun{
-			Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
+			Protocol: f.protocolOf().Name, Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
 			Workers: f.workers, Seed: f.seed, Settings: settings,
 		}
 	}
@@ -211,9 +212,6 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 
 // refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
 func (f runFlags) refuseZero() error {
-	if p, _ := protocol.Named(conformance.Protocols(), f.foreign.protocol); f.foreign.protocol != "" && p.Lab == nil {
-		return usagef("--protocol %s has no specs for the lab: name a target that runs somewhere, with --target %sADDRESS", f.foreign.protocol, foreign.Prefix)
-	}
 	for flag, value := range map[string]string{"target": f.target, "initiator": f.initiator, "kernel": f.kernel} {
 		if value == "" {
 			return usagef("--%s is empty", flag)
@@ -335,8 +333,8 @@ func counted(n int, noun string) string {
 }
 
 // printCoverage says how many clauses of the protocol no spec decides, the passive judge apart.
-func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
-	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: underTest().Clauses.Dialects}
+func (a *app) printCoverage(out io.Writer, plan *runner.Plan, p protocol.Protocol) {
+	decidable := clauses.Filter{DecidedBy: []clauses.Method{clauses.Active}, Dialects: p.Clauses.Dialects}
 	all, bare := len(a.catalogue.Select(decidable)), len(plan.Uncovered(decidable))
 	fmt.Fprintf(out, "coverage: %d of the %d clauses that specs can decide have one; 'ibnbd-conformance list --uncovered' shows the rest\n",
 		all-bare, all)
@@ -346,6 +344,9 @@ func (a *app) printCoverage(out io.Writer, plan *runner.Plan) {
 func (f runFlags) rerun() string {
 	words := []string{"ibnbd-conformance", "run", "--workers", "1", "--target", f.target, "--initiator", f.initiator,
 		"--kernel", f.kernel, "--mtu", fmt.Sprint(f.mtu)}
+	if p := f.protocolOf(); p.Name != usual().Name {
+		words = append(words, "--protocol", p.Name)
+	}
 	if f.iommu {
 		words = append(words, "--iommu")
 	}
@@ -367,7 +368,10 @@ func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
 		}
 		return baseline, f.baseline, nil
 	}
-	own := underTest().Baseline
+	own := f.protocolOf().Baseline
+	if own == nil {
+		return nil, "", nil
+	}
 	baseline, err := verdict.ReadBaseline(strings.NewReader(own.YAML), a.catalogue)
 	if err != nil {
 		return nil, "", environmentf("%s: %w", own.File, err)

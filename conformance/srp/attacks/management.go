@@ -257,9 +257,11 @@ func logoutWithoutCredit(ctx context.Context, t *tester.Tester) error {
 	return freed(ctx, clause, c)
 }
 
-// freed looks whether a nexus has no channel any more: a login of another channel does not find one.
+// freed looks whether a nexus has no channel any more: a login of another channel does not find one. Nothing tells when a target has got so
+// far, and each login that is made to see that gives it another channel to free, so that pauses grow: to more than a second in sum.
 func freed(ctx context.Context, clause string, c *tester.Channel) error {
-	const attempts = 4 // the target may take a moment
+	const attempts = 8
+	pause := 10 * time.Millisecond
 	for range attempts {
 		other, err := c.Another(ctx)
 		if err != nil {
@@ -271,6 +273,12 @@ func freed(ctx context.Context, clause string, c *tester.Channel) error {
 		if err := other.Disconnect(ctx); err != nil {
 			return err
 		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		pause *= 2
 	}
 	return tester.Broken(clause, "the channel of a nexus has ended, and a login of another finds it again and again")
 }

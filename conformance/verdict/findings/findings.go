@@ -15,19 +15,33 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
-// Markdown writes the entries of a baseline, those of one subject and role together, in the order of the catalogue. Usual is the
-// implementation that a run judges unless it is told otherwise.
-func Markdown(w io.Writer, catalogue *clauses.Catalogue, baseline *verdict.Baseline, usual string) error {
+// Part are the expected failures of a protocol.
+type Part struct {
+	Protocol string // its name
+	Title    string // how people write it
+	Baseline *verdict.Baseline
+	Usual    string // the implementation that a run judges unless it is told otherwise
+}
+
+// Markdown writes the entries of baselines, those of one subject and role together, in the order of the catalogue. The first protocol is
+// the one that a run judges unless it is told otherwise.
+func Markdown(w io.Writer, catalogue *clauses.Catalogue, parts ...Part) error {
 	var page strings.Builder
 	page.WriteString(head)
-	for _, group := range bySubject(baseline.Expected) {
-		fmt.Fprintf(&page, "\n## %s, %s\n", strings.TrimSuffix(group.subject, "-*"), group.role)
-		for _, entry := range sorted(catalogue, group.entries) {
-			clause, known := catalogue.Get(entry.Clause)
-			if !known {
-				return fmt.Errorf("findings: clause %q is not in the catalogue", entry.Clause)
+	for i, part := range parts {
+		run := "ibnbd-conformance run"
+		if i > 0 {
+			run += " --protocol " + part.Protocol
+		}
+		for _, group := range bySubject(part.Baseline.Expected) {
+			fmt.Fprintf(&page, "\n## %s: %s, %s\n", part.Title, strings.TrimSuffix(group.subject, "-*"), group.role)
+			for _, entry := range sorted(catalogue, group.entries) {
+				clause, known := catalogue.Get(entry.Clause)
+				if !known {
+					return fmt.Errorf("findings: clause %q is not in the catalogue", entry.Clause)
+				}
+				write(&page, clause, entry, command(run, entry, part.Usual))
 			}
-			write(&page, clause, entry, usual)
 		}
 	}
 	_, err := io.WriteString(w, page.String())
@@ -73,23 +87,23 @@ func sorted(catalogue *clauses.Catalogue, entries []verdict.ExpectedFailure) []v
 	return entries
 }
 
-// write writes one entry.
-func write(page *strings.Builder, clause clauses.Clause, entry verdict.ExpectedFailure, usual string) {
+// write writes one entry, and the command that shows it again.
+func write(page *strings.Builder, clause clauses.Clause, entry verdict.ExpectedFailure, again string) {
 	fmt.Fprintf(page, "\n### %s\n\n", clause.ID)
 	fmt.Fprintf(page, "> %s: %s\n\n", clause.Level, clause.Text)
 	page.WriteString(strings.TrimSpace(entry.Reason) + "\n")
 	if entry.Race {
 		page.WriteString("\nA race inside the implementation decides whether it happens.\n")
 	}
-	fmt.Fprintf(page, "\n```\n%s\n```\n", command(entry, usual))
+	fmt.Fprintf(page, "\n```\n%s\n```\n", again)
 	if entry.Packets != "" {
 		fmt.Fprintf(page, "\nOn the wire:\n\n```\n%s\n```\n", strings.TrimRight(entry.Packets, "\n"))
 	}
 }
 
-// command shows an entry again.
-func command(entry verdict.ExpectedFailure, usual string) string {
-	words := "ibnbd-conformance run"
+// command shows an entry again; it begins with run.
+func command(run string, entry verdict.ExpectedFailure, usual string) string {
+	words := run
 	if name := strings.TrimSuffix(entry.Subject, "-*"); name != usual {
 		words += fmt.Sprintf(" --%s %s", entry.Role, name)
 	}

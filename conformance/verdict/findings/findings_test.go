@@ -18,16 +18,26 @@ import (
 
 var update = flag.Bool("update", false, "write the document instead of comparing with it")
 
-// The document says what the baseline says.
-func TestDocumentIsCurrent(t *testing.T) {
-	const document, baselineFile = "../../../docs/findings.md", "../../ibnbd/baselines/mainline.yaml"
-	catalogue := clausestest.Catalogue()
-	baseline, err := verdict.LoadBaseline(baselineFile, catalogue)
-	if err != nil {
-		t.Fatal(err)
+// parts are the baselines that come with the program.
+func parts(t *testing.T) []findings.Part {
+	t.Helper()
+	var all []findings.Part
+	for _, p := range []findings.Part{{Protocol: "ibnbd", Title: "IBNBD"}, {Protocol: "srp", Title: "SRP"}} {
+		var err error
+		if p.Baseline, err = verdict.LoadBaseline("../../"+p.Protocol+"/baselines/mainline.yaml", clausestest.Catalogue()); err != nil {
+			t.Fatal(err)
+		}
+		p.Usual = "mainline"
+		all = append(all, p)
 	}
+	return all
+}
+
+// The document says what the baselines say.
+func TestDocumentIsCurrent(t *testing.T) {
+	const document = "../../../docs/findings.md"
 	var page strings.Builder
-	if err := findings.Markdown(&page, catalogue, baseline, "mainline"); err != nil {
+	if err := findings.Markdown(&page, clausestest.Catalogue(), parts(t)...); err != nil {
 		t.Fatal(err)
 	}
 	if *update {
@@ -45,20 +55,20 @@ func TestDocumentIsCurrent(t *testing.T) {
 }
 
 // timelineLine is a line of a timeline, as 'audit --timeline' and the evidence of a spec have it.
-var timelineLine = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{6}  session \S+, path \S+ to \S+[,:] .*  \[rail\d+#\d+( rail\d+#\d+)*\]$`)
+var timelineLine = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{6}  (session \S+, path|SRP) \S+ to \S+[,:] .*  \[rail\d+#\d+( rail\d+#\d+)*\]$`)
 
 // What an entry shows are lines of a timeline, in order, and all of them are in the document.
 func TestPacketsAreLinesOfTimelines(t *testing.T) {
-	baseline, err := verdict.LoadBaseline("../../ibnbd/baselines/mainline.yaml", clausestest.Catalogue())
-	if err != nil {
-		t.Fatal(err)
-	}
 	document, err := os.ReadFile("../../../docs/findings.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown := 0
-	for _, entry := range baseline.Expected {
+	var entries []verdict.ExpectedFailure
+	for _, p := range parts(t) {
+		entries = append(entries, p.Baseline.Expected...)
+	}
+	for _, entry := range entries {
 		for line := range strings.Lines(entry.Packets) {
 			shown++
 			if line = strings.TrimSuffix(line, "\n"); !timelineLine.MatchString(line) {
@@ -78,7 +88,7 @@ func TestPacketsAreLinesOfTimelines(t *testing.T) {
 func TestUnknownClause(t *testing.T) {
 	catalogue := clausestest.Catalogue()
 	bad := &verdict.Baseline{Expected: []verdict.ExpectedFailure{{Clause: "IBNBD-IO-999", Subject: "mainline-*"}}}
-	if err := findings.Markdown(&strings.Builder{}, catalogue, bad, "mainline"); err == nil || !strings.Contains(err.Error(), "IBNBD-IO-999") {
+	if err := findings.Markdown(&strings.Builder{}, catalogue, findings.Part{Baseline: bad, Usual: "mainline"}); err == nil || !strings.Contains(err.Error(), "IBNBD-IO-999") {
 		t.Fatalf("error %v: must name the clause", err)
 	}
 }

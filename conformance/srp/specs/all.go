@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package specs gathers all specs of SRP: a program that imports it can run them.
+package specs
+
+import (
+	_ "github.com/ibnbd/ibnbd/conformance/srp/specs/target" // what initiators do to a target that it must endure
+)
