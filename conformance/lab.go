@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
@@ -30,8 +31,11 @@ type LabRun struct {
 	MTU        int    // of the guests' network cards in bytes, vm.MinMTU to vm.MaxMTU; 0 stands for vm.LargeMTU
 	IOMMU      bool   // have the guests' devices reach memory through an IOMMU
 	StaticKeys bool   // run the target without key refresh
-	Workers    int    // labs side by side; 0 stands for one
-	Seed       int64  // of the order of the specs; 0 chooses one
+	// TargetSettings and InitiatorSettings are what the implementations are started with, if they let a run set something; a setting
+	// that is not there has its default.
+	TargetSettings, InitiatorSettings foreign.Configuration
+	Workers                           int   // labs side by side; 0 stands for one
+	Seed                              int64 // of the order of the specs; 0 chooses one
 	Settings
 }
 
@@ -80,6 +84,12 @@ func (l LabRun) Options() (runner.Options, error) {
 	target, _ := implementation.Named(known, l.Target)
 	initiator, _ := implementation.Named(known, l.Initiator)
 	pair := []implementation.Facts{target, initiator}
+	if err := checkSettings("TargetSettings", target, clauses.Target, l.TargetSettings); err != nil {
+		return runner.Options{}, err
+	}
+	if err := checkSettings("InitiatorSettings", initiator, clauses.Initiator, l.InitiatorSettings); err != nil {
+		return runner.Options{}, err
+	}
 	return runner.Options{
 		Settings:        l.Settings,
 		Subjects:        l.subjects(target, initiator),
@@ -89,6 +99,7 @@ func (l LabRun) Options() (runner.Options, error) {
 		Kit: kit.Config{
 			Protocol: p.Name, Lab: vm.Config{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
 			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),
+			Settings: map[clauses.Role][]string{clauses.Target: l.TargetSettings, clauses.Initiator: l.InitiatorSettings},
 		},
 		Workers: l.Workers, Seed: l.Seed,
 	}, nil
@@ -112,9 +123,26 @@ func (l LabRun) abilities() map[clauses.Ability]bool {
 // subjects describes what is under test for the record.
 func (l LabRun) subjects(target, initiator implementation.Facts) []verdict.Subject {
 	return []verdict.Subject{
-		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.Tool, l.Kernel)},
-		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.Tool, l.Kernel)},
+		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.Tool, l.Kernel), Configuration: l.TargetSettings.String()},
+		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.Tool, l.Kernel), Configuration: l.InitiatorSettings.String()},
 	}
+}
+
+// checkSettings refuses settings that an implementation cannot be started with.
+func checkSettings(field string, f implementation.Facts, role clauses.Role, settings foreign.Configuration) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	if err := settings.Check(); err != nil {
+		return refuse(field, "%v", err)
+	}
+	if f.CheckSettings == nil {
+		return refuse(field, "%s: %s has nothing that a run can set", settings, f.Name)
+	}
+	if err := f.CheckSettings(role, settings); err != nil {
+		return refuse(field, "%s: %v", settings, err)
+	}
+	return nil
 }
 
 // MostWorkers is more labs than any machine has memory for.

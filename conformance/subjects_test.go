@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 )
 
@@ -40,6 +42,35 @@ func TestSubjects(t *testing.T) {
 					t.Errorf("subject %d is %s %q", i, o.Subjects[i].Role, o.Subjects[i].Name)
 				}
 			}
+		}
+	}
+}
+
+// TestSettingsOfALab: they reach the implementations and the report, and nothing is started with one that makes no sense.
+func TestSettingsOfALab(t *testing.T) {
+	run := LabRun{Target: "reference", Initiator: "reference", Settings: Settings{ReportDir: "x"}}
+	run.TargetSettings, run.InitiatorSettings = []string{"queue-depth=2"}, []string{"reconnect-delay=1s"}
+	o, err := run.Options()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[clauses.Role][]string{clauses.Target: {"queue-depth=2"}, clauses.Initiator: {"reconnect-delay=1s"}}
+	if diff := cmp.Diff(want, o.Kit.Settings); diff != "" || o.Subjects[0].Configuration != "queue-depth=2" {
+		t.Errorf("subjects %v, settings (-want +got):\n%s", o.Subjects, diff)
+	}
+	for _, c := range []struct {
+		target   string
+		settings []string
+		want     string
+	}{
+		{"reference", []string{"queue-depth"}, "NAME=VALUE"},
+		{"reference", []string{"queue-depth=2", "queue-depth=3"}, "twice"},
+		{"reference", []string{"queue-depth=0"}, "outside 1 to 65535"},
+		{"mainline", []string{"queue-depth=2"}, "mainline has nothing that a run can set"},
+	} {
+		run.Target, run.TargetSettings = c.target, c.settings
+		if _, err := run.Options(); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "TargetSettings") {
+			t.Errorf("%s with %s: %v, want %q", c.target, c.settings, err, c.want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ type Configuration []string
 // ParseConfiguration reads NAME=VALUE[,NAME=VALUE...].
 func ParseConfiguration(text string) (Configuration, error) {
 	c := Configuration(strings.Split(text, ","))
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -25,7 +25,8 @@ func ParseConfiguration(text string) (Configuration, error) {
 // String is the form that ParseConfiguration reads.
 func (c Configuration) String() string { return strings.Join(c, ",") }
 
-func (c Configuration) check() error {
+// Check refuses what is not of the form NAME=VALUE, and a name that is there twice.
+func (c Configuration) Check() error {
 	var names []string
 	for _, setting := range c {
 		name, value, ok := strings.Cut(setting, "=")
@@ -50,7 +51,7 @@ func CheckConfigurations(all []Configuration, hook Hook) error {
 		if len(c) == 0 {
 			return errors.New("one of them has no setting")
 		}
-		if err := c.check(); err != nil {
+		if err := c.Check(); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(all[:i], func(other Configuration) bool { return slices.Equal(other, c) }) {

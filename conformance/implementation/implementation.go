@@ -25,6 +25,9 @@ type Facts struct {
 	Modules []string
 	// Sources of kernel modules of its own, which are built for its hosts; nil if it has none.
 	Sources fs.FS
+	// CheckSettings refuses settings, of the form NAME=VALUE, that the implementation does not have in a role, or whose values make
+	// no sense; nil if a run can set nothing.
+	CheckSettings func(role clauses.Role, settings []string) error
 	// Build compiles its programs into a directory; nil if it has none. It works inside a checkout of the project alone.
 	Build func(ctx context.Context, dir string) error
 }

@@ -16,16 +16,17 @@ import (
 
 // Config says what is under test, and where.
 type Config struct {
-	Protocol  string                   // name of the protocol that the subjects speak
-	Lab       vm.Config                // the two hosts and their rails
-	Target    string                   // name of an implementation of the protocol
-	Initiator string                   // the same for the initiator
-	Programs  string                   // directory with what was compiled of these implementations
-	Version   string                   // of the implementations of this project
-	Abilities map[clauses.Ability]bool // that the target is to have, or to lack, where its owner can choose
-	ReportDir string                   // where evidence goes
-	KeepAll   bool                     // keep the evidence of specs that passed, too
-	Mutants   map[string]string        // by the name of a spec: the mutant that it has to do with; see [Protocol]
+	Protocol  string                    // name of the protocol that the subjects speak
+	Lab       vm.Config                 // the two hosts and their rails
+	Target    string                    // name of an implementation of the protocol
+	Initiator string                    // the same for the initiator
+	Programs  string                    // directory with what was compiled of these implementations
+	Version   string                    // of the implementations of this project
+	Abilities map[clauses.Ability]bool  // that the target is to have, or to lack, where its owner can choose
+	Settings  map[clauses.Role][]string // that the implementations are started with, of the form NAME=VALUE
+	ReportDir string                    // where evidence goes
+	KeepAll   bool                      // keep the evidence of specs that passed, too
+	Mutants   map[string]string         // by the name of a spec: the mutant that it has to do with; see [Protocol]
 }
 
 // environment is what this process has: one testbed with its subjects.

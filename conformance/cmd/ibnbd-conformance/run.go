@@ -38,6 +38,7 @@ const runExamples = `  ibnbd-conformance run
   ibnbd-conformance run --smoke
   ibnbd-conformance run --extended --focus 'four paths|long outage'
   ibnbd-conformance run --target reference --initiator mainline --static-keys
+  ibnbd-conformance run --target reference --initiator reference --target-settings queue-depth=2,heartbeat-interval=200ms --area IBNBD-IO
   ibnbd-conformance run --iommu --smoke
   ibnbd-conformance run --clause IBNBD-SYSFS-021,IBNBD-SYSFS-022
   ibnbd-conformance run --area IBTRS-MP --workers 1
@@ -66,6 +67,8 @@ type runFlags struct {
 	mtu               int
 	iommu             bool
 	staticKeys        bool
+	targetSettings    string
+	initiatorSettings string
 	keepAll           bool
 	dryRun            bool
 	quiet             bool
@@ -109,6 +112,8 @@ func newRun(a *app) *cobra.Command {
 	flags.StringVar(&f.target, "target", implementations()[0], "what is under test as the target: "+strings.Join(implementations(), ", ")+"; or a foreign one, ip:ADDRESS[:PORT][,...]")
 	flags.StringVar(&f.initiator, "initiator", implementations()[0], "implementation under test as the initiator: "+strings.Join(implementations(), ", "))
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
+	flags.StringVar(&f.targetSettings, "target-settings", "", "NAME=VALUE[,NAME=VALUE...]: what the target is started with; of the reference, flags of its server")
+	flags.StringVar(&f.initiatorSettings, "initiator-settings", "", "the same for the initiator")
 	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
 	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
 	flags.BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory; see docs/architecture.md for what that shows")
@@ -201,6 +206,7 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 		run = conformance.LabRun{
 			Protocol: f.protocolOf().Name, Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
 			Workers: f.workers, Seed: f.seed, Settings: settings,
+			TargetSettings: settingsOf(f.targetSettings), InitiatorSettings: settingsOf(f.initiatorSettings),
 		}
 	}
 	prepared, err := run.Prepare()
@@ -251,6 +257,7 @@ func (a *app) settings(f runFlags) (s conformance.Settings, err error) {
 // flagOf maps the fields of a run to the flags by which users say the same.
 var flagOf = map[string]string{
 	"Target": "--target", "Initiator": "--initiator", "Kernel": "--kernel", "MTU": "--mtu", "Workers": "--workers",
+	"TargetSettings": "--target-settings", "InitiatorSettings": "--initiator-settings",
 	"Settings.ReportDir": "--report", "Config.Dialect": "--dialect", "Config.Hook": "--control",
 	"Config.Seed": "--seed", "Config.Sequence": "--replay",
 }
@@ -353,7 +360,20 @@ func (f runFlags) rerun() string {
 	if f.staticKeys {
 		words = append(words, "--static-keys")
 	}
+	for _, set := range []struct{ flag, text string }{{"--target-settings", f.targetSettings}, {"--initiator-settings", f.initiatorSettings}} {
+		if set.text != "" {
+			words = append(words, set.flag, strings.ReplaceAll(set.text, "%", "%%"))
+		}
+	}
 	return strings.Join(words, " ") + " --spec '%s'"
+}
+
+// settingsOf are those of a text that has commas between them.
+func settingsOf(text string) foreign.Configuration {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 // baselineFor finds the expected failures.

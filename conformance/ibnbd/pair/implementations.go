@@ -5,6 +5,7 @@ package pair
 import (
 	"fmt"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/vm"
@@ -16,7 +17,7 @@ func newTarget(t *kit.Testbed, c kit.Config) (subject.Target, error) {
 	if !ok || known.NewTarget == nil {
 		return nil, fmt.Errorf("there is no target %q", c.Target)
 	}
-	return known.NewTarget(placeOf(c, t.TargetHost)), nil
+	return known.NewTarget(environmentOf(c, clauses.Target, t.TargetHost)), nil
 }
 
 // newInitiator makes the initiator of a configuration.
@@ -25,9 +26,11 @@ func newInitiator(t *kit.Testbed, c kit.Config) (subject.Initiator, error) {
 	if !ok || known.NewInitiator == nil {
 		return nil, fmt.Errorf("there is no initiator %q", c.Initiator)
 	}
-	return known.NewInitiator(placeOf(c, t.InitiatorHost)), nil
+	return known.NewInitiator(environmentOf(c, clauses.Initiator, t.InitiatorHost)), nil
 }
 
-func placeOf(c kit.Config, host *vm.Host) subject.Environment {
-	return subject.Environment{Host: host, Release: c.Lab.Image.Manifest.Release, Programs: c.Programs, Version: c.Version}
+func environmentOf(c kit.Config, role clauses.Role, host *vm.Host) subject.Environment {
+	return subject.Environment{
+		Host: host, Release: c.Lab.Image.Manifest.Release, Programs: c.Programs, Version: c.Version, Settings: c.Settings[role],
+	}
 }

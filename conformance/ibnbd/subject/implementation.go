@@ -21,9 +21,10 @@ type Implementation struct {
 // Environment is where an implementation is put under test.
 type Environment struct {
 	Host     *vm.Host
-	Release  string // of the host's kernel
-	Programs string // directory with what Build has compiled
-	Version  string // of this project
+	Release  string   // of the host's kernel
+	Programs string   // directory with what Build has compiled
+	Version  string   // of this project
+	Settings []string // of the implementation in its role, which its CheckSettings has taken
 }
 
 // Implementations are all that there are. The first is the one under test where nothing else is asked for.

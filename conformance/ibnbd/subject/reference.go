@@ -20,10 +20,10 @@ var Reference = Implementation{
 		for _, nic := range p.Host.NICs() {
 			listen = append(listen, nic.IPv4.Addr(), nic.IPv6.Addr())
 		}
-		return NewReferenceTarget(p.Host, machine.Programs{Dir: p.Programs, Version: p.Version}, listen)
+		return NewReferenceTarget(p.Host, machine.Programs{Dir: p.Programs, Version: p.Version}, listen, p.Settings...)
 	},
 	NewInitiator: func(p Environment) Initiator {
-		return NewReferenceInitiator(p.Host, machine.Programs{Dir: p.Programs, Version: p.Version})
+		return NewReferenceInitiator(p.Host, machine.Programs{Dir: p.Programs, Version: p.Version}, p.Settings...)
 	},
 }
 
@@ -35,8 +35,9 @@ var reference = implementation.Facts{
 		clauses.Sysfs: false, clauses.KernelModule: false, clauses.IOMode: true, clauses.FeatureMarker: true,
 		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.GIDAddressing: false,
 	},
-	AsTarget: map[clauses.Ability]bool{clauses.LegacyClients: true, clauses.VersionOne: true},
-	Build:    BuildReference,
+	AsTarget:      map[clauses.Ability]bool{clauses.LegacyClients: true, clauses.VersionOne: true},
+	CheckSettings: checkReference,
+	Build:         BuildReference,
 }
 
 // The programs of the reference.

@@ -24,9 +24,10 @@ import (
 // ReferenceInitiator is the reference's client in userspace, over verbs: one program for each session. Its devices become
 // block devices of the machine through the kernel's NBD driver.
 type ReferenceInitiator struct {
-	host     Host
-	programs machine.Programs
-	said     machine.Transcript
+	host       Host
+	programs   machine.Programs
+	configured referenceConfiguration
+	said       machine.Transcript
 
 	driver nbdDriver // of its disks
 
@@ -36,9 +37,9 @@ type ReferenceInitiator struct {
 	sessions  map[string]*referenceSession
 }
 
-// NewReferenceInitiator makes the initiator on a machine.
-func NewReferenceInitiator(h LayeredHost, p machine.Programs) *ReferenceInitiator {
-	return &ReferenceInitiator{host: h, programs: p, driver: nbdDriver{host: h}}
+// NewReferenceInitiator makes the initiator on a machine. Settings are flags of its program, of the form NAME=VALUE.
+func NewReferenceInitiator(h LayeredHost, p machine.Programs, settings ...string) *ReferenceInitiator {
+	return &ReferenceInitiator{host: h, programs: p, configured: mustConfigure(clauses.Initiator, settings), driver: nbdDriver{host: h}}
 }
 
 // Info describes the initiator.
@@ -46,8 +47,8 @@ func (i *ReferenceInitiator) Info() Info {
 	return info(reference, clauses.Initiator, i.programs.Version)
 }
 
-// Timers are the client's defaults.
-func (i *ReferenceInitiator) Timers() Timers { return ReferenceTimers }
+// Timers are those that the clients are configured with.
+func (i *ReferenceInitiator) Timers() Timers { return i.configured.timers }
 
 // TakeLog gives what the client has said since it was last asked.
 func (i *ReferenceInitiator) TakeLog() []byte { return i.said.Take() }
@@ -144,7 +145,7 @@ func (i *ReferenceInitiator) Map(ctx context.Context, r MapRequest) (Device, err
 
 func (i *ReferenceInitiator) mapExport(ctx context.Context, r MapRequest) (*referenceSession, error) {
 	if s, err := i.session(r.Session); err == nil {
-		return s, i.tell(ctx, s, mapArgs(r)...)
+		return s, i.tell(ctx, s, i.mapArgs(r)...)
 	}
 	s, err := i.startClient(ctx, r)
 	if err != nil {
@@ -162,8 +163,9 @@ func (i *ReferenceInitiator) mapExport(ctx context.Context, r MapRequest) (*refe
 const ackTimeout = 19
 
 // mapArgs are the arguments of the command that maps a device.
-func mapArgs(r MapRequest) []string {
+func (i *ReferenceInitiator) mapArgs(r MapRequest) []string {
 	args := []string{"map", "--disk", "--provider", "verbs", "--verbose", "--ack-timeout", strconv.Itoa(ackTimeout)}
+	args = append(args, i.configured.args...)
 	for _, p := range r.Paths {
 		args = append(args, "--path", pathArg(p))
 	}

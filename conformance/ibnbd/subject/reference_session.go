@@ -51,7 +51,7 @@ func (i *ReferenceInitiator) startClient(ctx context.Context, r MapRequest) (*re
 	s := &referenceSession{name: r.Session, news: make(chan struct{})}
 	var early bytes.Buffer
 	serving := false // read and written where the output is, one piece after the other
-	c := machine.Command(clientProgram, append(mapArgs(r), "--json", "--session", r.Session)...)
+	c := machine.Command(clientProgram, append(i.mapArgs(r), "--json", "--session", r.Session)...)
 	c.Stdout = &machine.Lines{Do: func(line []byte) { serving = true; s.take(line) }}
 	c.Stderr = io.MultiWriter(&i.said, &machine.Lines{Do: func(line []byte) {
 		if !serving {

@@ -19,15 +19,17 @@ import (
 type ReferenceTarget struct {
 	nullBlk
 	machine.Server
-	listen []netip.Addr
-	opts   TargetOptions
+	listen     []netip.Addr
+	configured referenceConfiguration
+	opts       TargetOptions
 }
 
-// NewReferenceTarget makes the target on a machine, which will listen on the given addresses of it.
-func NewReferenceTarget(h Host, p machine.Programs, listen []netip.Addr) *ReferenceTarget {
+// NewReferenceTarget makes the target on a machine, which will listen on the given addresses of it. Settings are flags of its
+// program, of the form NAME=VALUE.
+func NewReferenceTarget(h Host, p machine.Programs, listen []netip.Addr, settings ...string) *ReferenceTarget {
 	return &ReferenceTarget{
 		nullBlk: nullBlk{h}, Server: machine.Server{Host: h, Programs: p, Program: serverProgram}, listen: listen,
-		opts: TargetOptions{Keys: KeysRefreshed},
+		configured: mustConfigure(clauses.Target, settings), opts: TargetOptions{Keys: KeysRefreshed},
 	}
 }
 
@@ -38,8 +40,8 @@ func (t *ReferenceTarget) Info() Info {
 	return i
 }
 
-// Timers are the server's defaults.
-func (t *ReferenceTarget) Timers() Timers { return ReferenceTimers }
+// Timers are those that the server is configured with.
+func (t *ReferenceTarget) Timers() Timers { return t.configured.timers }
 
 // Start starts the server and waits until it listens.
 func (t *ReferenceTarget) Start(ctx context.Context, opts TargetOptions) error {
@@ -51,7 +53,7 @@ func (t *ReferenceTarget) Start(ctx context.Context, opts TargetOptions) error {
 }
 
 func (t *ReferenceTarget) args() []string {
-	args := []string{"--provider", "verbs", "--host-devices", "--verbose"}
+	args := append([]string{"--provider", "verbs", "--host-devices", "--verbose"}, t.configured.args...)
 	for _, addr := range t.listen {
 		args = append(args, "--listen", addr.String())
 	}
