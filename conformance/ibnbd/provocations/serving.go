@@ -39,6 +39,7 @@ func serving() []Provocation {
 		g       ibtrs.Geometry
 	}{
 		{"a server has chunks of 8 KiB", []string{"IBTRS-IO-028", "IBNBD-LIM-002"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 4096, MaxHeaderSize: 4096}},
+		{"a server has 2048 chunks", []string{"IBTRS-IO-028", "IBNBD-LIM-001"}, ibtrs.Geometry{QueueDepth: 2048, MaxIOSize: 4096, MaxHeaderSize: 4096}},
 		{"a server has chunks of 128 KiB", []string{"IBTRS-IO-028", "IBNBD-LIM-002"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 126976, MaxHeaderSize: 4096}},
 		{"a server has headers of 64 KiB", []string{"IBTRS-IO-028", "IBNBD-LIM-003"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536, MaxHeaderSize: 65536}},
 		{"a server has 288 bytes for headers", []string{"IBTRS-IO-028"}, ibtrs.Geometry{QueueDepth: 16, MaxIOSize: 65536 - 288, MaxHeaderSize: 288}},
