@@ -39,6 +39,9 @@ func (i *Initiator) Add(ctx context.Context, cfg PortConfig) (*RemotePort, error
 	if err = p.firstLogin(ctx); err == nil {
 		err = p.firstScan(ctx)
 	}
+	if err != nil && i.cfg.Rules.KeepHalf {
+		return nil, err
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.Delete())
 	}

@@ -94,9 +94,13 @@ func newInitiatorChannel(n *nexus, number int) (*initiatorChannel, error) {
 			return c, fmt.Errorf("memory of a channel: %w", err)
 		}
 	}
+	room := cfg.receiveSize()
+	if p.rules().SmallReceives {
+		room = leastReceive / 2
+	}
 	for i := range receives {
 		c.receives = append(c.receives, rdma.RecvWR{
-			ID: doneReceive | uint64(i), Local: []rdma.SGE{{Region: c.received, Offset: i * cfg.receiveSize(), Length: cfg.receiveSize()}},
+			ID: doneReceive | uint64(i), Local: []rdma.SGE{{Region: c.received, Offset: i * cfg.receiveSize(), Length: room}},
 		})
 		c.answering = append(c.answering, rdma.SendWR{
 			ID: doneAnswer | uint64(i), Op: rdma.OpSend, Local: []rdma.SGE{{Region: c.answers, Offset: i * MinIUSize, Length: MinIUSize}}, Signaled: true,
@@ -146,7 +150,7 @@ func (c *initiatorChannel) agree(m *LoginRsp) error {
 	title := loginRspLayout.Title
 	least := CmdSize + maxExtraCDB + MemoryDescriptorSize
 	switch {
-	case m.RequestLimitDelta < leastCredits:
+	case m.RequestLimitDelta < leastCredits && !c.port.rules().AnyLimit:
 		return layout.Illegal(title, "request_limit_delta", 4, m.RequestLimitDelta, fmt.Sprintf("at least %d", leastCredits))
 	case m.MaxInitiatorIULength < MinIULength:
 		return layout.Illegal(title, "max_initiator_iu_length", 16, m.MaxInitiatorIULength, fmt.Sprintf("at least %d", MinIULength))
@@ -187,7 +191,7 @@ func (c *initiatorChannel) serve() {
 				c.once.Do(func() { close(c.loggedOut) })
 			}
 		}
-		if err != nil {
+		if err != nil && !(c.number > 0 && c.port.rules().KeepOtherChannel) {
 			c.port.lose(c.nexus, err)
 		}
 		c.port.unlock()
@@ -204,7 +208,7 @@ func (c *initiatorChannel) progress(done []rdma.Completion) {
 		if d := &done[i]; d.Status == rdma.StatusSuccess {
 			c.heard = now
 			c.complete(d)
-		} else if d.Status != rdma.StatusFlushed { // why it was flushed another completion tells, or Poll
+		} else if d.Status != rdma.StatusFlushed && !(c.number > 0 && c.port.rules().KeepOtherChannel) { // why it was flushed another completion tells, or Poll
 			c.port.lose(c.nexus, d.Err())
 		}
 		if c.nexus.ended {
@@ -249,7 +253,15 @@ func (c *initiatorChannel) repost(receive int) {
 // arrived deals with a unit. It reports whether an answer was posted, whose completion gives the receive back.
 func (c *initiatorChannel) arrived(receive, length int) (answering bool) {
 	at := receive * c.port.cfg.receiveSize()
+	if c.port.rules().ReadBehindUnit {
+		length = c.port.cfg.receiveSize()
+	}
 	unit := c.received.Bytes()[at : at+length]
+	if edit := c.port.rules().EditReceived; edit != nil {
+		if unit = edit(unit); unit == nil {
+			return false
+		}
+	}
 	kind, err := IUType(unit)
 	if err != nil {
 		c.port.strange("a unit of the target is too short", err)
@@ -277,6 +289,9 @@ func (c *initiatorChannel) arrived(receive, length int) (answering bool) {
 		c.port.event(&m)
 		return c.answer(receive, TypeAERRsp, m.Tag) // Clause SRP-CRED-007
 	case TypeTLogout:
+		if c.port.rules().IgnoreLogout {
+			return false
+		}
 		m, _ := ParseTLogout(unit)
 		c.port.lose(c.nexus, fmt.Errorf("%w: %s", errTargetLogout, m.Reason)) // Clause SRP-LOGOUT-003
 	default:
@@ -307,7 +322,10 @@ func (c *initiatorChannel) response(unit []byte) {
 	if err != nil {
 		c.port.strange("SRP_RSP is wrong", err)
 	}
-	c.credits.Add(m.RequestLimitDelta) // Clause SRP-CRED-005
+	c.addCredits(m.RequestLimitDelta) // Clause SRP-CRED-005
+	if c.port.rules().AnyTag && c.oldest != nil && !c.waits(m.Tag) {
+		m.Tag = c.oldest.tag
+	}
 	number := m.Tag.Number() & manageNumber
 	if number == manageNumber && len(c.tasks) > 0 && c.tasks[0].sent && c.tasks[0].tag == m.Tag {
 		c.taskAnswered(&m)
@@ -330,6 +348,25 @@ func (c *initiatorChannel) response(unit []byte) {
 	}
 	c.port.answered(cmd, &m, in)
 	c.retire(s)
+}
+
+// addCredits applies a request limit delta.
+func (c *initiatorChannel) addCredits(delta int32) {
+	if c.port.rules().WrapCredits {
+		c.credits.limit += delta
+		return
+	}
+	c.credits.Add(delta)
+}
+
+// waits tells whether a command or task management with a tag is not answered.
+func (c *initiatorChannel) waits(tag Tag) bool {
+	for s := c.oldest; s != nil; s = s.newer {
+		if s.tag == tag {
+			return true
+		}
+	}
+	return len(c.tasks) > 0 && c.tasks[0].sent && c.tasks[0].tag == tag
 }
 
 // arm makes the timer fire not later than at. It is called with the lock held.
@@ -379,10 +416,11 @@ type deadline struct {
 func (c *initiatorChannel) deadlines() [4]deadline {
 	var d [4]deadline
 	t := &c.port.timers
-	if c.oldest != nil {
+	r := c.port.rules()
+	if c.oldest != nil && !r.NoCommandLimit {
 		d[0] = deadline{c.oldest.sentAt.Add(t.ProbeDeadline), func(c *initiatorChannel, now time.Time) { c.overdue(now) }}
 	}
-	if len(c.tasks) > 0 {
+	if len(c.tasks) > 0 && !r.NoTaskLimit {
 		d[1] = deadline{c.tasks[0].asked.Add(c.port.cfg.TaskTimeout), func(c *initiatorChannel, _ time.Time) {
 			c.port.lose(c.nexus, fmt.Errorf("%s is not answered within %s", c.tasks[0].function, c.port.cfg.TaskTimeout)) // Clause SRP-TM-007
 		}}

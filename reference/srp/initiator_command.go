@@ -177,7 +177,9 @@ func (p *RemotePort) Submit(c *Command) error {
 	defer p.unlock()
 	switch p.state {
 	case PortFailFast:
-		return ErrOffline
+		if !p.rules().HoldOffline {
+			return ErrOffline
+		}
 	case PortLost:
 		return ErrDeleted
 	}
@@ -272,7 +274,7 @@ func (p *RemotePort) unlock() {
 
 // answered takes the response to a command. It is called with the lock held, when the command has left its slot.
 func (p *RemotePort) answered(c *Command, m *Rsp, in []byte) {
-	if code, ok := m.ResponseCode(); ok && code != ResponseOK { // Clause SRP-RSP-010
+	if code, ok := m.ResponseCode(); ok && code != ResponseOK && !p.rules().IgnoreCode { // Clause SRP-RSP-010
 		p.finish(c, fmt.Errorf("the target refuses the command, response code %d: %w", code, syscall.EREMOTEIO))
 		return
 	}
@@ -282,7 +284,8 @@ func (p *RemotePort) answered(c *Command, m *Rsp, in []byte) {
 		return
 	}
 	c.InResidual, c.OutResidual = len(c.In), len(c.Out)
-	if !m.Flags.both(DataInUnder) {
+	r := p.rules()
+	if !m.Flags.both(DataInUnder) || r.IgnoreResidual || r.BoundedResidual && uint64(m.DataInResidual) > uint64(len(c.In)) {
 		c.InResidual = 0
 	}
 	if !m.Flags.both(DataOutUnder) {
@@ -291,6 +294,9 @@ func (p *RemotePort) answered(c *Command, m *Rsp, in []byte) {
 	c.InResidual = int(min(uint64(c.InResidual), uint64(m.DataInResidual))) // Clause SRP-RSP-009
 	c.OutResidual = int(min(uint64(c.OutResidual), uint64(m.DataOutResidual)))
 	copy(c.In[:len(c.In)-c.InResidual], in)
+	if r.EditData != nil {
+		r.EditData(c.In)
+	}
 	p.finish(c, nil)
 }
 

@@ -20,6 +20,7 @@ type InitiatorConfig struct {
 	// Transition, if set, is called for each change of a port's state, in order. It must neither wait nor call the initiator.
 	Transition func(p *RemotePort, from, to PortState)
 	Log        *slog.Logger
+	Rules      InitiatorRules
 }
 
 // DefaultInitiatorConfig logs nothing.

@@ -18,6 +18,7 @@ import (
 type nexus struct {
 	port     *RemotePort
 	channels []*initiatorChannel
+	again    bool // not the first login
 	ended    bool // nothing is posted any more; guarded by the port's lock
 	next     int  // channel for the next command; guarded by the port's lock
 }
@@ -63,7 +64,7 @@ var cmHints = map[uint16]string{
 }
 
 // loginError explains why a connection was not made.
-func loginError(err error) error {
+func loginError(err error, r *InitiatorRules) error {
 	var reject *rdma.RejectError
 	if !errors.As(err, &reject) {
 		return err
@@ -73,11 +74,13 @@ func loginError(err error) error {
 		return e
 	}
 	m, err := ParseLoginRej(reject.PrivateData)
-	if err != nil { // Clause SRP-LOGIN-022
+	if err != nil && !r.TrustReject { // Clause SRP-LOGIN-022
 		e.Err = fmt.Errorf("malformed reject: %w", err)
 		return e
 	}
-	e.Reason = m.Reason
+	if !r.HideReason {
+		e.Reason = m.Reason
+	}
 	return e
 }
 
@@ -90,14 +93,14 @@ func noRoom(err error) bool {
 // login makes all channels. A further channel that fails is done without at the first login, and later if the target has no room for it
 // (Clauses SRP-CH-005, SRP-CH-006).
 func (p *RemotePort) login(ctx context.Context, again bool) (*nexus, error) {
-	n := &nexus{port: p}
+	n := &nexus{port: p, again: again}
 	for number := range p.cfg.channels() {
 		c, err := n.dial(ctx, number)
 		if err == nil {
 			n.channels = append(n.channels, c)
 			continue
 		}
-		if number > 0 && (!again || noRoom(err)) {
+		if number > 0 && (!again || noRoom(err)) && !p.rules().AllChannels {
 			p.log.Warn("the port has fewer channels than were wanted", "channels", number, "wanted", p.cfg.channels(), "error", err)
 			break
 		}
@@ -111,7 +114,7 @@ func (n *nexus) dial(ctx context.Context, number int) (*initiatorChannel, error)
 	for {
 		c, err := n.dialOnce(ctx, number)
 		var refused *LoginError
-		if !errors.As(err, &refused) || refused.CM != cmStale {
+		if !errors.As(err, &refused) || refused.CM != cmStale || n.port.rules().NoStaleRetry {
 			return c, err
 		}
 		timer := time.NewTimer(n.port.initiator.cfg.Gap)
@@ -131,14 +134,23 @@ func (n *nexus) dialOnce(ctx context.Context, number int) (*initiatorChannel, er
 		return nil, errors.Join(err, c.close())
 	}
 	request := cfg.login(number == 0)
+	if edit := n.port.rules().EditLogin; edit != nil {
+		edit(&request)
+	}
 	data, _ := request.AppendBinary(nil)
 	c.conn, err = cfg.Device.Dial(ctx, cfg.Login.Dest, c.connConfig(), data, c.receives...)
 	if err != nil {
-		return nil, errors.Join(loginError(err), c.close())
+		return nil, errors.Join(loginError(err, n.port.rules()), c.close())
 	}
 	m, err := ParseLoginRsp(c.conn.PeerData()) // Clause SRP-LOGIN-024
+	if n.port.rules().AnyReply {
+		err = nil
+	}
 	if err == nil && m.Tag != request.Tag {
 		err = layout.Illegal(loginRspLayout.Title, "tag", 8, m.Tag, "that of the request, "+request.Tag.String())
+	}
+	if n.again && number == 0 && n.port.rules().WantsOldSession && m.Flags&3 == ChannelsNone {
+		err = errors.Join(err, syscall.ECONNRESET)
 	}
 	if err == nil {
 		err = c.agree(&m)

@@ -204,8 +204,13 @@ func (p *RemotePort) up(n *nexus) error {
 		return errors.Join(errDeletedMeanwhile, n.close())
 	}
 	defer p.unlock()
-	p.stopTimers()
-	p.nexus, p.failures, p.starved = n, 0, time.Time{}
+	if !p.rules().KeepLossTimer {
+		p.stopTimers()
+	}
+	if !p.rules().KeepFailures {
+		p.failures = 0
+	}
+	p.nexus, p.starved = n, time.Time{}
 	p.setState(PortRunning)
 	n.start(time.Now())
 	p.pump()
@@ -334,13 +339,13 @@ func (p *RemotePort) lose(n *nexus, cause error) {
 		return
 	}
 	p.lost = time.Now()
-	if p.timers.FastIOFail == 0 {
+	if p.timers.FastIOFail == 0 || p.rules().FailAtOnce {
 		p.failFast()
 	} else {
 		p.setState(PortBlocked)
 	}
 	p.armTimers()
-	if rd := p.timers.ReconnectDelay; rd > 0 {
+	if rd := p.timers.ReconnectDelay; rd > 0 && !p.rules().NoReconnect {
 		p.initiator.gate.put(&p.turn, p.lost.Add(rd)) // Clause SRP-RECON-010
 	}
 }
@@ -353,6 +358,10 @@ func (p *RemotePort) takeBack(n *nexus) {
 		}
 		for c.newest != nil { // the newest first, since each goes to the front
 			cmd := c.detach(c.newest)
+			if p.rules().DropOnLoss {
+				p.finish(cmd, nil)
+				continue
+			}
 			if cmd.given != nil {
 				p.finish(cmd, cmd.given)
 				continue
@@ -404,8 +413,15 @@ func (p *RemotePort) onFailTimer() {
 	p.mu.Lock()
 	defer p.unlock()
 	ff := p.timers.FastIOFail
-	if p.state == PortBlocked && ff >= 0 && !time.Now().Before(p.lost.Add(ff)) {
-		p.failFast()
+	if p.state != PortBlocked || ff < 0 || time.Now().Before(p.lost.Add(ff)) || p.rules().NeverFail {
+		return
+	}
+	if p.reconnecting && p.rules().WaitForAttempt {
+		return // failed looks again
+	}
+	p.failFast()
+	if p.rules().RemoveOnFail {
+		p.end(ErrDeleted)
 	}
 }
 
@@ -413,7 +429,8 @@ func (p *RemotePort) onFailTimer() {
 func (p *RemotePort) onLossTimer() {
 	p.mu.Lock()
 	dl := p.timers.DevLoss
-	gone := (p.state == PortBlocked || p.state == PortFailFast) && dl >= 0 && !time.Now().Before(p.lost.Add(dl))
+	lost := p.state == PortBlocked || p.state == PortFailFast || p.rules().KeepLossTimer
+	gone := lost && dl >= 0 && !time.Now().Before(p.lost.Add(dl))
 	if gone {
 		p.end(fmt.Errorf("dev_loss_tmo has passed: %w", ErrDeleted))
 	}
@@ -427,7 +444,7 @@ func (p *RemotePort) onLossTimer() {
 
 // SetTimers changes the timers, also of a lost port. Combinations that cannot be are refused, and the old ones stay (Clause SRP-TMO-002).
 func (p *RemotePort) SetTimers(t Timers) error {
-	if err := t.Validate(); err != nil {
+	if err := t.Validate(); err != nil && !p.rules().AnyTimers {
 		return fmt.Errorf("timers of %s: %w", p, err)
 	}
 	p.mu.Lock()
@@ -439,7 +456,7 @@ func (p *RemotePort) SetTimers(t Timers) error {
 			c.arm(c.heard.Add(t.Probe))
 		}
 	}
-	if p.state != PortBlocked && p.state != PortFailFast {
+	if p.state != PortBlocked && p.state != PortFailFast || p.rules().FixedTimers {
 		return nil
 	}
 	if p.state == PortBlocked && t.FastIOFail == 0 {
@@ -480,7 +497,14 @@ func (p *RemotePort) reconnect() {
 	most := p.timers.AttemptMax
 	p.mu.Unlock()
 	defer p.attempts.Done()
-	ctx, cancel := context.WithTimeout(p.alive, most)
+	if p.rules().NoAttemptLimit {
+		most = forever
+	}
+	alive := p.alive
+	if p.rules().NoCancel {
+		alive = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(alive, most)
 	defer cancel()
 	n, err := p.login(ctx, true)
 	if err == nil {
@@ -511,10 +535,25 @@ func (p *RemotePort) failed(err error) {
 	p.stats.Attempts++
 	p.cause = err
 	p.log.Warn("reconnect failed", "attempt", p.failures, "error", err)
-	if p.timers.ReconnectDelay > 0 {
-		p.initiator.gate.put(&p.turn, time.Now().Add(p.timers.Pause(p.failures)))
+	if p.timers.ReconnectDelay > 0 && !p.givesUp(err) {
+		p.initiator.gate.put(&p.turn, time.Now().Add(p.timers.Pause(p.failures)+p.rules().Pause))
+	}
+	if p.rules().WaitForAttempt && p.state == PortBlocked && p.timers.FastIOFail >= 0 && !time.Now().Before(p.lost.Add(p.timers.FastIOFail)) {
+		p.failFast()
 	}
 }
+
+// givesUp tells whether the port is not tried again.
+func (p *RemotePort) givesUp(err error) bool {
+	r := p.rules()
+	var rejected *LoginError
+	return r.NoReconnect || r.MostAttempts > 0 && p.failures >= r.MostAttempts || r.GiveUpOnReject && errors.As(err, &rejected)
+}
+
+// forever is an attempt's time without a limit.
+const forever = time.Hour
+
+func (p *RemotePort) rules() *InitiatorRules { return &p.initiator.cfg.Rules }
 
 // end makes the port lost for ever: all commands end. It is called with the lock held, and gives the nexus that is left.
 func (p *RemotePort) end(err error) *nexus {
