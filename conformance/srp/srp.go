@@ -5,8 +5,9 @@
 //   - Package catalogue has the clauses.
 //   - Package tester is the initiator that the suite itself plays; attacks is what it does.
 //   - Package subject has the implementations under test in a lab; package pair is what specs get, and below specs are the specs.
-//   - Package foreign judges targets that somebody else runs.
-//   - Package loopback puts the reference's target where such a run can reach it.
+//   - Package script is the target that the suite itself plays; provocations is what it does.
+//   - Package foreign judges targets and initiators that somebody else runs.
+//   - Package loopback puts the reference's target and initiator where they can be judged.
 //   - The passive judge reads captures; below mutants is what must be found broken.
 //   - Package baselines has expected failures.
 package srp

@@ -20,7 +20,17 @@ import (
 )
 
 func foreignHelp() string {
-	return targetHelp + "\n\n" + ownersHelp() + initiatorHelp + usual().Foreign.Initiators.Help + initiatorHelpEnd
+	return targetHelp + "\n\n" + ownersHelp() + initiatorHelp + usual().Foreign.Initiators.Help + initiatorHelpEnd + furtherInitiatorsHelp()
+}
+
+// furtherInitiatorsHelp says what the hooks of initiators have to do, by protocol, beside the one under test.
+func furtherInitiatorsHelp() (text string) {
+	for _, p := range conformance.Protocols()[1:] {
+		if p.Foreign != nil && p.Foreign.Initiators.Help != "" {
+			text += "\n\n" + strings.TrimSpace(p.Foreign.Initiators.Help)
+		}
+	}
+	return text
 }
 
 // ownersHelp says what the owners of targets may have done, by protocol.

@@ -21,7 +21,8 @@ const (
 
 None may be answered from a cache. An action that fails ends with a status other than 0 and 127; where the last line on standard
 error is the name of an error number, such as EIO, clauses about error numbers are judged, too. What some known initiator did not
-survive is tried with --allow-outage alone. ci/hooks has examples: one for ibnbd-client, and one for mainline's rnbd-client.`
+survive is tried with --allow-outage alone. ci/hooks has examples: for ibnbd-client,
+for mainline's rnbd-client, and for srp-initiator.`
 )
 
 // targetNames are flags that speak of a target.

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package foreign has what runs against somebody else's target of SRP need: how to use it as an ordinary initiator, and the specs. It
-// is handed to the engine, package conformance/foreign, as [Protocol].
+// Package foreign has what runs against somebody else's target or initiator of SRP need: how to use it as an ordinary peer, and the
+// specs. It is handed to the engine, package conformance/foreign, as [Protocol].
+//
+// # Targets
 //
 // An export is a logical unit, named by its number. The first contact logs in over each address, reads the size and the begin of
 // each unit, and writes nothing. The specs are every attack of package attacks, and what needs a timer. A [tester.Limit] made of
 // the owner's consent keeps each unit of the tester within what is allowed.
+//
+// # Initiators
+//
+// An initiator is used through its control hook. The specs are the provocations of package provocations, whose scripted targets listen on
+// the own addresses.
 package foreign
 
 import (
@@ -19,6 +26,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/foreign"
 	"github.com/ibnbd/ibnbd/conformance/srp/attacks"
 	"github.com/ibnbd/ibnbd/conformance/srp/judge"
+	"github.com/ibnbd/ibnbd/conformance/srp/provocations"
 	"github.com/ibnbd/ibnbd/conformance/srp/tester"
 	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
@@ -43,6 +51,10 @@ func Protocol() *foreign.Protocol {
 			},
 			Owners:  owners,
 			Contact: contact, Serves: serves, Serving: attacks.Survival,
+		},
+		Initiators: foreign.Initiators{
+			Specs: InitiatorSpecs, Patience: provocations.DefaultPatience, OrdinaryPort: provocations.OrdinaryPort, Use: use,
+			Serving: provocations.Survival, Help: initiatorHelp,
 		},
 		Packets: foreign.Packets{Judge: judge.Protocol.JudgeConfigured, Timeline: judge.Protocol.WriteTimeline},
 	}

@@ -3,6 +3,8 @@
 package mutants
 
 import (
+	"slices"
+
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
@@ -56,7 +58,7 @@ func table(name string, c recording.Capture, p *audit.Protocol, rows []mutation)
 
 // Set is what the suite has of mutants of SRP.
 func Set() mutant.Set {
-	return mutant.Set{InProcess: append(targets(), recording.Mutants(tables)...), Excuses: excuses}
+	return mutant.Set{InProcess: slices.Concat(targets(), initiators(), recording.Mutants(tables)), Excuses: excuses}
 }
 
 // isUnit matches SENDs that begin with a type of information unit.
