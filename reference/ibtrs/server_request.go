@@ -156,9 +156,18 @@ func (r *ServerRequest) Respond(errno Errno) {
 		return
 	}
 	if f := r.path.server.cfg.Rules.Intercept; f != nil {
-		f(r.path, r.chunk, errno, func() { r.send(errno) })
+		f(r.path, r.chunk, errno, func() { r.sendHeld(errno) })
 	} else {
 		r.send(errno)
 	}
 	r.path.inflight.done()
+}
+
+// sendHeld sends a response that was held back. When the path has gone meanwhile, so has its memory.
+func (r *ServerRequest) sendHeld(errno Errno) {
+	r.path.inflight.add() // before the question, so that a path which closes after it waits
+	defer r.path.inflight.done()
+	if !r.Abandoned() {
+		r.send(errno)
+	}
 }
