@@ -79,12 +79,23 @@ func (t *terminal) colored(v verdict.Verdict, s string) string {
 	return colors.EscapeSeq() + s + text.EscapeReset
 }
 
+// hanging writes text behind a lead of so many columns. What does not fit into the line goes on below itself.
+func (t *terminal) hanging(lead string, columns int, content string) {
+	for _, line := range strings.Split(text.WrapSoft(content, t.options.Width-columns), "\n") {
+		t.line("%s%s", lead, strings.TrimRight(line, " "))
+		lead = strings.Repeat(" ", columns)
+	}
+}
+
+// field writes what a run was, behind a word for it.
+func (t *terminal) field(word, content string) { t.hanging(fmt.Sprintf("%-10s ", word), 11, content) }
+
 func (t *terminal) header(o *verdict.Outcome) {
 	for _, s := range o.Header.Subjects {
-		t.line("%-10s %s", s.Role, subjectLine(s))
+		t.field(string(s.Role), subjectLine(s))
 	}
 	if where := machine(o.Header.Environment); where != "" {
-		t.line("%-10s %s", placeWord(o.Header.Environment), where)
+		t.field(placeWord(o.Header.Environment), where)
 	}
 	when := o.Header.Start.UTC().Format("2006-01-02 15:04:05 MST")
 	if took := o.Took(); took > 0 {
@@ -93,9 +104,9 @@ func (t *terminal) header(o *verdict.Outcome) {
 	if o.Header.Seed != 0 {
 		when += fmt.Sprintf(", seed %d", o.Header.Seed)
 	}
-	t.line("%-10s %s", "run", when)
+	t.field("run", when)
 	if !o.Header.Complete() {
-		t.line("%-10s %s", "selection", o.Header.Chosen())
+		t.field("selection", o.Header.Chosen())
 	}
 	t.line("")
 }
@@ -176,9 +187,8 @@ func (t *terminal) timings(o *verdict.Outcome) {
 	}
 }
 
-// timing writes one measured time. What does not fit into the line goes on below itself.
+// timing writes one measured time.
 func (t *terminal) timing(row timed) {
-	const before = "%10s  %s  "
 	mark := t.colored(verdict.Pass, "ok  ")
 	switch {
 	case !row.Within():
@@ -186,20 +196,13 @@ func (t *terminal) timing(row timed) {
 	case row.AtLeast == 0 && row.AtMost == 0:
 		mark = "    "
 	}
-	const indent = 18
-	for i, line := range strings.Split(text.WrapSoft(row.Spec, t.options.Width-indent), "\n") {
-		if i == 0 {
-			t.line(before+"%s", seconds(row.Value), mark, strings.TrimRight(line, " "))
-			continue
-		}
-		t.line("%*s%s", indent, "", strings.TrimRight(line, " "))
-	}
+	t.hanging(fmt.Sprintf("%10s  %s  ", seconds(row.Value), mark), 18, row.Fault())
 }
 
 // attention has the most urgent last, where a person looks first.
 func (t *terminal) attention(o *verdict.Outcome) {
 	for _, g := range slices.Backward(groups(o)) {
-		t.line("%s. %s", t.colored(g.Verdict, g.Title), g.Why)
+		t.hanging(t.colored(g.Verdict, g.Title)+". ", len(g.Title)+2, g.Why)
 		for _, clause := range g.Clauses {
 			t.clause(clause)
 		}
@@ -245,7 +248,10 @@ func (t *terminal) evidence(files []verdict.Evidence) {
 			named = dir
 			continue
 		}
-		t.line("      see %s", evidenceLine(e))
+		t.line("      see %s", evidenceFile(e)) // whole, to be copied
+		if e.Note != "" {
+			t.wrapped("        ", e.Note)
+		}
 	}
 }
 

@@ -60,14 +60,18 @@ func timingLine(t verdict.Timing) string {
 }
 
 func evidenceLine(e verdict.Evidence) string {
-	line := e.Path
-	if len(e.Frames) > 0 {
-		line += fmt.Sprintf(" frames %s", frames(e.Frames))
+	if e.Note == "" {
+		return evidenceFile(e)
 	}
-	if e.Note != "" {
-		line += " (" + e.Note + ")"
+	return evidenceFile(e) + " (" + e.Note + ")"
+}
+
+// evidenceFile names a file and the frames in it.
+func evidenceFile(e verdict.Evidence) string {
+	if len(e.Frames) == 0 {
+		return e.Path
 	}
-	return line
+	return fmt.Sprintf("%s frames %s", e.Path, frames(e.Frames))
 }
 
 func frames(numbers []int) string {
@@ -131,6 +135,12 @@ func machine(e verdict.Environment) string {
 type timed struct {
 	Clause, Spec string
 	verdict.Timing
+}
+
+// Fault is the part of the spec's name that says what was done; what must hold then stands behind a colon.
+func (t timed) Fault() string {
+	fault, _, _ := strings.Cut(t.Spec, ": ")
+	return fault
 }
 
 // timings returns every measured time of the run. Results of several clauses by one spec measure the same thing: it is
