@@ -175,12 +175,10 @@ func (p *RemotePort) Submit(c *Command) error {
 	}
 	p.mu.Lock()
 	defer p.unlock()
-	switch p.state {
-	case PortFailFast:
-		if !p.rules().HoldOffline {
-			return ErrOffline
-		}
-	case PortLost:
+	switch r := p.rules(); {
+	case p.state == PortFailFast && !r.HoldOffline, p.state == PortBlocked && r.RefuseBlocked, p.offline && r.KeepOffline:
+		return ErrOffline
+	case p.state == PortLost:
 		return ErrDeleted
 	}
 	c.Err, c.Status, c.InResidual, c.OutResidual, c.senseLength = nil, 0, 0, 0, 0

@@ -61,6 +61,7 @@ type RemotePort struct {
 	failTimer    *time.Timer
 	lossTimer    *time.Timer
 	reconnecting bool
+	offline      bool // it has failed once
 	failures     int
 	cause        error // of the last loss, or failed attempt
 	stats        PortStats
@@ -346,7 +347,7 @@ func (p *RemotePort) lose(n *nexus, cause error) {
 	}
 	p.armTimers()
 	if rd := p.timers.ReconnectDelay; rd > 0 && !p.rules().NoReconnect {
-		p.initiator.gate.put(&p.turn, p.lost.Add(rd)) // Clause SRP-RECON-010
+		p.initiator.gate.put(&p.turn, p.lost.Add(rd+p.rules().Pause)) // Clause SRP-RECON-010
 	}
 }
 
@@ -386,6 +387,7 @@ func (p *RemotePort) failAll(err error) {
 
 func (p *RemotePort) failFast() {
 	p.setState(PortFailFast)
+	p.offline = true
 	p.failAll(ErrFailFast)
 }
 
@@ -450,6 +452,9 @@ func (p *RemotePort) SetTimers(t Timers) error {
 	p.mu.Lock()
 	defer p.unlock()
 	was := p.timers
+	if p.rules().IgnoreTimers {
+		return nil
+	}
 	p.timers = t
 	if p.nexus != nil && t.Probe > 0 {
 		for _, c := range p.nexus.channels {

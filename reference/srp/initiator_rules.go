@@ -44,13 +44,16 @@ type InitiatorRules struct {
 	MostAttempts   int           // gives up after so many failures; 0: never
 	GiveUpOnReject bool          // does not log in again after a reject
 	NoAttemptLimit bool          // waits for the answer to a login for ever
-	Pause          time.Duration // longer between attempts than is configured
+	Pause          time.Duration // longer in front of each attempt than is configured
 	WaitForAttempt bool          // fast_io_fail_tmo waits for an attempt that is being made
 	FailAtOnce     bool          // fails I/O without waiting for fast_io_fail_tmo
 	NeverFail      bool          // fast_io_fail_tmo has no effect
 	HoldOffline    bool          // holds I/O when fast_io_fail_tmo has passed
 	RemoveOnFail   bool          // removes the port when fast_io_fail_tmo has passed
 	KeepLossTimer  bool          // dev_loss_tmo goes on when the port is back
+	RefuseBlocked  bool          // refuses I/O while a port is lost, instead of holding it
+	KeepOffline    bool          // refuses I/O also when the port is back, once it has failed
+	IgnoreTimers   bool          // does not take timers that are set
 	KeepHalf       bool          // leaves a port behind that could not be added
 	DropOnLoss     bool          // takes commands for done that were sent when the port is lost
 	KeepFailures   bool          // does not count failures from 0 after a success

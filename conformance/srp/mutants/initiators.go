@@ -5,14 +5,17 @@ package mutants
 import (
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // initiators are all mutants of the reference's initiator.
 func initiators() []mutant.Mutant {
-	return slices.Concat(initiatorLogins(), initiatorUnits())
+	return slices.Concat(initiatorLogins(), initiatorUnits(), initiatorLosses(), initiatorReturns())
 }
 
 func initiatorLogins() []mutant.Mutant {
@@ -109,5 +112,77 @@ func initiatorUnits() []mutant.Mutant {
 				return unit
 			}
 		}),
+	}
+}
+
+// Names of provocations that must find mutants which others find by another clause.
+const (
+	outage, failing, twoTargets = "a target rejects twenty logins", "a target is away for longer than fast_io_fail_tmo",
+		"one of two targets does not answer logins"
+)
+
+func initiatorLosses() []mutant.Mutant {
+	removes := func(r *srp.InitiatorRules) { r.RemoveOnFail = true }
+	offline := func(r *srp.InitiatorRules) { r.KeepOffline = true }
+	return []mutant.Mutant{
+		breaks("srp-lost-not-failed", "is lost when it should be fail-fast", "SRP-STATE-001", removes, failing),
+		breaks("srp-never-blocked", "fails at once instead of being blocked", "SRP-STATE-002", func(r *srp.InitiatorRules) { r.FailAtOnce = true }),
+		breaks("srp-fails-early", "fails I/O before fast_io_fail_tmo", "SRP-TMO-011", func(r *srp.InitiatorRules) { r.FailAtOnce = true }, failing),
+		breaks("srp-never-fails", "does not fail I/O at fast_io_fail_tmo", "SRP-TMO-004", func(r *srp.InitiatorRules) { r.NeverFail = true }, failing),
+		breaks("srp-holds-offline", "holds I/O of a port that is fail-fast", "SRP-STATE-014", func(r *srp.InitiatorRules) { r.HoldOffline = true }),
+		breaks("srp-offline-for-ever", "has disks offline when the port is back", "SRP-STATE-005", offline),
+		breaks("srp-fails-for-ever", "fails I/O when the port is back", "SRP-STATE-007", offline),
+		breaks("srp-other-disk", "does not have the same disk after an outage", "SRP-STATE-006", offline),
+		breaks("srp-waits-for-attempt", "does not fail I/O while it logs in", "SRP-TMO-010", func(r *srp.InitiatorRules) { r.WaitForAttempt = true }),
+		breaks("srp-refuses-blocked", "refuses I/O while it is blocked", "SRP-STATE-015", func(r *srp.InitiatorRules) { r.RefuseBlocked = true }),
+		breaks("srp-removes-later", "goes by dev_loss_tmo after it has come back", "SRP-STATE-011", func(r *srp.InitiatorRules) { r.KeepLossTimer = true }),
+		timed("srp-dev-loss", "removes ports by default", "SRP-STATE-010", func(cfg *srp.PortConfig) { cfg.Timers.DevLoss = time.Minute }),
+		breaks("srp-removes-port", "removes ports that are lost", "SRP-STATE-008", removes, outage),
+		breaks("srp-removes-disks", "removes disks that are lost", "SRP-STATE-009", removes, outage),
+		breaks("srp-completes-lost", "completes commands that were lost", "SRP-RECON-022", func(r *srp.InitiatorRules) { r.DropOnLoss = true }),
+		breaks("srp-forgets-data", "does not read what was written before", "SRP-RECON-021", forgetful),
+		timed("srp-never-probes-target", "does not notice a loss while it is idle", "SRP-TMO-013", func(cfg *srp.PortConfig) { cfg.Timers.Probe = srp.Off }),
+		breaks("srp-waits-for-answers", "waits for answers to commands for ever", "SRP-TM-008", func(r *srp.InitiatorRules) { r.NoCommandLimit = true }),
+		patient("srp-waits-for-abort", "waits for the answer to an abort for ever", "SRP-TM-007", func(r *srp.InitiatorRules) { r.NoTaskLimit = true }),
+		timed("srp-long-logout", "waits a minute for the answer to a logout", "SRP-LOGOUT-008", func(cfg *srp.PortConfig) { cfg.LogoutTime = time.Minute }),
+	}
+}
+
+// forgetful loses what was written before the loss, when it is read again after the read that was in flight.
+func forgetful(r *srp.InitiatorRules) {
+	const before = 5 // of the stamps
+	var reads atomic.Int64
+	r.EditData = func(data []byte) {
+		if len(data) < stamp.Sector {
+			return
+		}
+		if s, _, err := stamp.Read(data[:stamp.Sector]); err == nil && s.Sequence == before && reads.Add(1) > 1 {
+			clear(data)
+		}
+	}
+}
+
+func initiatorReturns() []mutant.Mutant {
+	noLimit := func(r *srp.InitiatorRules) { r.NoAttemptLimit = true }
+	return []mutant.Mutant{
+		breaks("srp-no-reconnect", "does not log in again", "SRP-RECON-001", func(r *srp.InitiatorRules) { r.NoReconnect = true }),
+		breaks("srp-gives-up-on-shut", "does not log in again where nobody listened", "SRP-RECON-016", func(r *srp.InitiatorRules) { r.GiveUpOnReject = true }),
+		breaks("srp-ten-attempts", "gives up after ten attempts", "SRP-RECON-002", func(r *srp.InitiatorRules) { r.MostAttempts = 10 }),
+		breaks("srp-gives-up-on-reject", "does not log in again after a reject", "SRP-RECON-014", func(r *srp.InitiatorRules) { r.GiveUpOnReject = true }, outage),
+		breaks("srp-late-attempt", "begins the first attempt a minute late", "SRP-RECON-010", func(r *srp.InitiatorRules) { r.Pause = time.Minute }, outage),
+		timed("srp-growing-pause", "pauses for longer and longer", "SRP-RECON-006", func(cfg *srp.PortConfig) { cfg.Timers.ReconnectDelayMax = time.Hour }),
+		timed("srp-longer-pause", "pauses for longer than reconnect_delay_max", "SRP-RECON-029", func(cfg *srp.PortConfig) { cfg.Timers.ReconnectDelayMax = time.Hour }),
+		breaks("srp-old-session", "logs in again only where its session is known", "SRP-RECON-015", func(r *srp.InitiatorRules) { r.WantsOldSession = true }),
+		breaks("srp-loses-in-login", "completes commands that are lost right after a login", "SRP-RECON-019", func(r *srp.InitiatorRules) { r.DropOnLoss = true }),
+		breaks("srp-no-cancel", "does not cancel an attempt upon a delete", "SRP-RECON-018", func(r *srp.InitiatorRules) { r.NoCancel, r.NoAttemptLimit = true, true }),
+		breaks("srp-endless-attempt", "waits for the answer to a login for ever", "SRP-RECON-009", noLimit),
+		breaks("srp-attempt-limit", "does not end an attempt in time", "SRP-RECON-030", noLimit),
+		breaks("srp-delays-others", "lets one target keep another from its attempt", "SRP-RECON-007", noLimit, twoTargets),
+		breaks("srp-no-turn", "gives no turn to a target behind one that does not answer", "SRP-RECON-008", noLimit, twoTargets),
+		breaks("srp-three-attempts", "gives up after three attempts", "SRP-RECON-011", func(r *srp.InitiatorRules) { r.MostAttempts = 3 }),
+		breaks("srp-counts-on", "does not count failures from 0 after a success", "SRP-RECON-023", func(r *srp.InitiatorRules) { r.KeepFailures = true }),
+		breaks("srp-fixed-timers", "does not change the timer of a port that is lost", "SRP-TMO-017", func(r *srp.InitiatorRules) { r.FixedTimers = true }),
+		breaks("srp-any-timers", "takes any combination of timers", "SRP-TMO-002", func(r *srp.InitiatorRules) { r.AnyTimers = true }),
+		breaks("srp-ignores-timers", "does not take timers that are set", "SRP-TMO-001", func(r *srp.InitiatorRules) { r.IgnoreTimers = true }),
 	}
 }

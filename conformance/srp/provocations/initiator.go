@@ -86,6 +86,8 @@ var (
 	ErrNoFailures error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells how many attempts have failed", Survived: true}
 	// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell.
 	ErrNoNumber error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the number of the error", Survived: true}
+	// ErrNoAbort is that of an initiator that aborts nothing that its user gives up.
+	ErrNoAbort error = &finding.Undecided{Reason: verdict.NoTool, Text: "the initiator aborts no command that its user gives up", Survived: true}
 	// ErrNoSilence is that of a device on this side whose packets cannot be kept back.
 	ErrNoSilence error = &finding.Undecided{Reason: verdict.NoTool, Text: "the packets of this side's RDMA device cannot be kept back", Survived: true}
 )
