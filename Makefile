@@ -42,6 +42,15 @@ kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an
 	cp -r kmod/. $(BUILD)/kmod/
 	$(MAKE) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
+.PHONY: deb
+deb: setup ## build the Debian packages ibnbd and ibnbd-dkms into build/deb
+	rm -rf $(BUILD)/deb
+	@ci/deb $(BUILD)/deb
+
+.PHONY: deb-test
+deb-test: deb ## install and remove them in an overlay of this machine's root; needs root and apt
+	@ci/deb-test $(BUILD)/deb
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 	@ci/lint
