@@ -97,7 +97,7 @@ func initiatorUnits() []mutant.Mutant {
 		breaks("srp-short-response", "reads behind the end of a response", "SRP-RSP-013", func(r *srp.InitiatorRules) { r.ReadBehindUnit = true }),
 		breaks("srp-foreign-tags", "completes commands upon tags of others", "SRP-ROB-003", func(r *srp.InitiatorRules) { r.AnyTag = true },
 			"responses have foreign tags, wrong lengths and unknown types"),
-		patient("srp-ignores-logout", "does nothing when the target logs out", "SRP-LOGOUT-003", func(r *srp.InitiatorRules) { r.IgnoreLogout = true }),
+		patient("srp-deaf-to-logout", "does nothing when the target logs out", "SRP-LOGOUT-003", func(r *srp.InitiatorRules) { r.IgnoreLogout = true }),
 		breaks("srp-ignores-credits", "sends commands without credits", "SRP-CRED-003", func(r *srp.InitiatorRules) { r.IgnoreCredits = true }),
 		breaks("srp-never-fewer", "does not let its credits be taken away", "SRP-CRED-005", editResponses(func(m *srp.Rsp) {
 			m.RequestLimitDelta = max(m.RequestLimitDelta, 0)
