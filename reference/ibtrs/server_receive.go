@@ -103,6 +103,9 @@ func (p *ServerPath) request(c *serverChannel, imm Immediate) error {
 // keepsKey reports whether a chunk keeps its key, against the rules.
 func (p *ServerPath) keepsKey(chunk uint32) bool {
 	rules := &p.server.cfg.Rules
+	if f := rules.KeepKeyOf; f != nil && p.requests[chunk].parse() == nil && f(p.requests[chunk].Header) {
+		return true
+	}
 	return rules.KeepChunkKey || rules.LastKeyStays && int(chunk) == len(p.requests)-1
 }
 

@@ -33,23 +33,24 @@ type ServerRules struct {
 
 	// Of requests.
 
-	AnyChunk          bool // answers EINVAL to a chunk or offset out of range instead of closing the path
-	AnyType           bool // answers EINVAL to an unknown transport type instead of closing the path
-	LongHeaderCloses  bool // closes the path for a header longer than the offset
-	AnyDescriptor     bool // does not compare descriptor and data, and so may tell stale bytes
-	NeverInvalidate   bool // does not take the client's key back, and says so
-	PretendInvalidate bool // does not take the client's key back, and says it did
-	AlwaysInvalidated bool // takes the key of every read back, asked or not
-	DataOnError       bool // writes the data of a failed read
-	ResponseFirst     bool // responds, then writes the data
-	LastKeyStays      bool // with key refresh: keeps the key of the last chunk, as KeepChunkKey does that of all
-	KeepChunkKey      bool // with key refresh: never takes a chunk's key back, and tells the old one
-	StaleLongKey      bool // with key refresh: tells the old key after a long write
-	WrongResponseForm bool // answers in the form of the other key mode
-	ForgetInflight    bool // does not wait for requests in flight when a path closes
-	FixedID           bool // responds to chunk 0 whatever the request
-	AnnounceOther     bool // announces the other key mode than it uses
-	OutliveConnection bool // goes on with the other connections when one is lost
+	AnyChunk          bool                     // answers EINVAL to a chunk or offset out of range instead of closing the path
+	AnyType           bool                     // answers EINVAL to an unknown transport type instead of closing the path
+	LongHeaderCloses  bool                     // closes the path for a header longer than the offset
+	AnyDescriptor     bool                     // does not compare descriptor and data, and so may tell stale bytes
+	NeverInvalidate   bool                     // does not take the client's key back, and says so
+	PretendInvalidate bool                     // does not take the client's key back, and says it did
+	AlwaysInvalidated bool                     // takes the key of every read back, asked or not
+	DataOnError       bool                     // writes the data of a failed read
+	ResponseFirst     bool                     // responds, then writes the data
+	LastKeyStays      bool                     // with key refresh: keeps the key of the last chunk, as KeepChunkKey does that of all
+	KeepKeyOf         func(header []byte) bool // with key refresh: keeps the key of a chunk in which such a request has come; nil: of none
+	KeepChunkKey      bool                     // with key refresh: never takes a chunk's key back, and tells the old one
+	StaleLongKey      bool                     // with key refresh: tells the old key after a long write
+	WrongResponseForm bool                     // answers in the form of the other key mode
+	ForgetInflight    bool                     // does not wait for requests in flight when a path closes
+	FixedID           bool                     // responds to chunk 0 whatever the request
+	AnnounceOther     bool                     // announces the other key mode than it uses
+	OutliveConnection bool                     // goes on with the other connections when one is lost
 
 	// Of the heartbeat.
 

@@ -66,7 +66,7 @@ var ErrInapplicable error = &finding.Undecided{Reason: verdict.AbilityMissing, T
 
 // All are all attacks.
 func All() []Attack {
-	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume())
+	return slices.Concat(connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume(), together())
 }
 
 // Execute lets a conforming bystander use the target, attacks it, and then looks whether the bystander, and a new client, are

@@ -19,8 +19,11 @@ type fullQueue struct {
 	path   *tester.Path
 	batch  *tester.Batch
 	device uint32
+	block  uint32 // of the device, in bytes
 	size   uint32 // of each, in bytes
 	blocks int    // different ranges of that size, which are used in turn
+
+	sequence uint64 // of what is written
 }
 
 const (
@@ -78,7 +81,7 @@ func newFullQueue(ctx context.Context, t *tester.Tester) (*fullQueue, error) {
 	size := min(uint32(min(room/depth, fullQueueSize)), largestIO(path, opened, block))
 	size = max(size/block*block, block)
 	batch, err := path.NewBatch(int(depth), int(size))
-	return &fullQueue{path, batch, opened.DeviceID, size, int(room / uint64(size))}, err
+	return &fullQueue{path: path, batch: batch, device: opened.DeviceID, block: block, size: size, blocks: int(room / uint64(size)), sequence: 20}, err
 }
 
 // sector is where request i is about.
@@ -86,8 +89,7 @@ func (c *fullQueue) sector(i int) uint64 { return uint64(i%c.blocks) * uint64(c.
 
 // content is what is written there.
 func (c *fullQueue) content(i int) []byte {
-	const sequence = 20
-	return tester.Stamped(c.sector(i), int(c.size), sequence)
+	return tester.Stamped(c.sector(i), int(c.size), c.sequence)
 }
 
 func (c *fullQueue) write(i int) tester.Request {

@@ -61,6 +61,9 @@ func (p *Path) Dial(ctx context.Context, cid uint16) (*Conn, error) {
 		p.Conns = make(map[uint16]*Conn)
 	}
 	p.Conns[cid], c.CID = c, cid
+	if p.Session.Deaf && cid > 0 {
+		return c, nil
+	}
 	return c, c.post(p.rail.Device, int(p.Geometry.QueueDepth), p.Session.Outstanding)
 }
 

@@ -16,6 +16,8 @@ type Session struct {
 	// Outstanding is how many requests are sent on each connection of a path before answers are looked at, beside the few that
 	// every connection has room for.
 	Outstanding int
+	// Deaf paths have no receives on the connections for I/O.
+	Deaf bool
 
 	tester *Tester
 	paths  int
