@@ -31,6 +31,11 @@ int session_info(struct ibnbd_session *sess)
 		return -ENOMEM;
 	memcpy(msg.marker, IBNBD_MARKER, IBNBD_MARKER_SIZE);
 	err = admin_exchange(sess, IBTRS_READ, &msg, sizeof(msg), rsp, sizeof(*rsp), NULL);
+	if (!err && le16_to_cpu(rsp->type) != IBNBD_MSG_SESS_INFO_RSP) {
+		pr_err("ibnbd_client: %s: SESS_INFO answered with type %u\n", sess->name,
+		       le16_to_cpu(rsp->type));
+		err = -EINVAL;
+	}
 	if (!err) {
 		sess->version = min_t(u8, rsp->version, IBNBD_VERSION);
 		sess->marker = rsp->version >= IBNBD_VERSION &&

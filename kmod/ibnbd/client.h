@@ -28,6 +28,7 @@
 #include <linux/mutex.h>
 
 #include "../include/ibtrs_client.h"
+#include "../include/ibtrs_order.h"
 #include "../include/wire.h"
 
 #define MAX_MAP_PATHS	6
@@ -77,6 +78,7 @@ struct ibnbd_device {
 	enum ibnbd_io_mode	io_mode;	/* asked for */
 	char			path[IBNBD_PATH_SIZE];
 	char			*link;		/* name below ctl/devices */
+	struct ibtrs_order	order;		/* of what changes blocks */
 };
 
 /* What was written to map_device. */

@@ -34,6 +34,7 @@ static struct ibnbd_device *device_new(struct ibnbd_session *sess, const struct 
 		return NULL;
 	kref_init(&dev->ref);
 	mutex_init(&dev->mutex);
+	ibtrs_order_init(&dev->order);
 	dev->sess = sess;
 	dev->state = DEVICE_INIT;
 	dev->index = -1;

@@ -71,6 +71,7 @@ struct io {
 	struct ibtrs_request rq;
 	struct ibnbd_io msg;
 	int err;
+	struct ibtrs_place place;
 	struct sg_table table;
 	struct scatterlist first[INLINE_SEGMENTS];
 };
@@ -86,6 +87,20 @@ static bool io_still(struct ibtrs_request *rq)
 	return true;
 }
 
+/*
+ * Takes a request that has ended out of the order, and has the block layer bring those that have
+ * waited for it.
+ */
+static void leave_order(struct ibnbd_device *dev, struct io *io)
+{
+	struct io *next, *after;
+	LIST_HEAD(ready);
+
+	ibtrs_order_leave(&dev->order, &io->place, &ready);
+	list_for_each_entry_safe(next, after, &ready, place.ready)
+		blk_mq_requeue_request(blk_mq_rq_from_pdu(next), true);
+}
+
 static void io_done(struct ibtrs_request *rq, int err)
 {
 	struct io *io = container_of(rq, struct io, rq);
@@ -94,6 +109,7 @@ static void io_done(struct ibtrs_request *rq, int err)
 
 	/* Whoever unmaps by force has been told that what is in progress fails. */
 	io->err = READ_ONCE(dev->state) == DEVICE_UNMAPPED ? -EIO : err;
+	leave_order(dev, io);
 	blk_mq_complete_request(request);
 }
 
@@ -168,6 +184,25 @@ static blk_status_t map_data(struct request *rq, struct io *io)
 	return BLK_STS_OK;
 }
 
+/*
+ * Puts what changes blocks into the order of its device, when it comes for the first time.
+ *
+ * Return: whether it may leave. If not, it comes again.
+ */
+static bool enter_order(struct ibnbd_device *dev, struct request *rq, struct io *io, int op)
+{
+	if (rq->rq_flags & RQF_DONTPREP)
+		return true;
+	rq->rq_flags |= RQF_DONTPREP;
+	io->place.listed = false;
+	if (op == IBNBD_OP_READ || op == IBNBD_OP_FLUSH || !blk_rq_bytes(rq))
+		return true;
+	io->place.write = true;
+	io->place.start = blk_rq_pos(rq) << SECTOR_SHIFT;
+	io->place.last = io->place.start + blk_rq_bytes(rq) - 1;
+	return ibtrs_order_enter(&dev->order, &io->place);
+}
+
 static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_queue_data *bd)
 {
 	struct request *rq = bd->rq;
@@ -180,6 +215,8 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 	if (op < 0)
 		return BLK_STS_NOTSUPP;
 	blk_mq_start_request(rq);
+	if (!enter_order(dev, rq, io, op))
+		return BLK_STS_OK;
 	io->rq = (struct ibtrs_request){
 		/* A flush is a read of nothing (Clause IBNBD-IO-005). */
 		.direction = op == IBNBD_OP_READ || op == IBNBD_OP_FLUSH ? IBTRS_READ : IBTRS_WRITE,
@@ -199,7 +236,10 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 		return BLK_STS_OK;
 	unmap_data(io);
 	/* All permits are in use: the block layer comes again. */
-	return err == -EBUSY ? BLK_STS_RESOURCE : BLK_STS_IOERR;
+	if (err == -EBUSY)
+		return BLK_STS_RESOURCE;
+	leave_order(dev, io);
+	return BLK_STS_IOERR;
 }
 
 static const struct blk_mq_ops mq_ops = { .queue_rq = queue_rq, .complete = complete_rq };
@@ -214,7 +254,7 @@ int session_create_tags(struct ibnbd_session *sess)
 	ibtrs_get_limits(sess->ibtrs, &limits);
 	tags->ops = &mq_ops;
 	tags->nr_hw_queues = num_online_cpus();
-	tags->queue_depth = min(limits.queue_depth, (u32)BLK_MQ_MAX_DEPTH);
+	tags->queue_depth = min_t(u32, limits.queue_depth, BLK_MQ_MAX_DEPTH);
 	tags->numa_node = NUMA_NO_NODE;
 	tags->cmd_size = sizeof(struct io);
 	tags->flags = BLK_MQ_F_SHOULD_MERGE | BLK_MQ_F_TAG_HCTX_SHARED;

@@ -15,7 +15,7 @@
  *	sess->mutex	opening and closing devices of the session; sess->devices is read without
  *			it, under rcu_read_lock()
  *	targets_mutex	targets, their devices, all of sysfs
- *	target->lock	the order of writes; taken in any context
+ *	target->order	the order of writes; taken in any context
  */
 #ifndef IBNBD_SERVER_H
 #define IBNBD_SERVER_H
@@ -32,6 +32,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "../include/ibtrs_order.h"
 #include "../include/ibtrs_server.h"
 #include "../include/wire.h"
 
@@ -61,10 +62,7 @@ struct target {
 	char			name[BDEVNAME_SIZE];
 	u32			users, writers;
 	enum ibnbd_io_mode	io_mode;	/* of all users */
-	spinlock_t		lock;
-	struct rb_root_cached	order;		/* operations that have not ended */
-	u64			sequence;
-	u32			writes;		/* in @order */
+	struct ibtrs_order	order;
 };
 
 struct server_device {
@@ -84,25 +82,13 @@ struct server_device {
 	struct rcu_head		rcu;
 };
 
-/* Where an operation stands among those that touch the same blocks. */
-struct place {
-	struct rb_node	node;
-	u64		start, last;	/* bytes of the device */
-	u64		subtree_last;
-	u64		sequence;
-	u32		blockers;	/* earlier writes that touch its blocks */
-	bool		write;
-	bool		listed;
-	struct list_head ready;
-};
-
 /* One request, in the scratch memory of the transport. */
 struct operation {
 	struct ibtrs_server_request *rq;
 	struct server_session	*sess;
 	struct server_device	*dev;
 	struct work_struct	work;
-	struct place		place;
+	struct ibtrs_place	place;
 	enum ibnbd_op		op;
 	u32			flags;
 	u16			priority;
@@ -130,9 +116,6 @@ void device_put(struct server_device *dev);
 /* server_io.c */
 void io_begin(struct server_session *sess, struct ibtrs_server_request *rq);
 
-/* server_order.c */
-bool order_enter(struct target *target, struct place *place);
-void order_leave(struct target *target, struct place *place, struct list_head *ready);
 
 /* server_sysfs.c */
 extern struct mutex targets_mutex;

@@ -88,8 +88,7 @@ static struct target *create_target(struct block_device *bdev, enum ibnbd_io_mod
 	target->dev = bdev->bd_dev;
 	target->io_mode = io_mode;
 	snprintf(target->name, sizeof(target->name), "%pg", bdev);
-	spin_lock_init(&target->lock);
-	target->order = RB_ROOT_CACHED;
+	ibtrs_order_init(&target->order);
 	err = target_show(target, bdev);
 	if (err) {
 		kobject_put(&target->kobj);

@@ -95,7 +95,7 @@ static void finish(struct operation *io, int err)
 		pr_info_ratelimited("ibnbd_server: %s: %s: operation %u of %u bytes at sector %llu failed: %d\n",
 				    io->sess->name, dev->target->name, io->op, io->size, io->sector,
 				    err);
-	order_leave(dev->target, &io->place, &ready);
+	ibtrs_order_leave(&dev->target->order, &io->place, &ready);
 	/* The others have uses of their devices; ours may be the last of its own. */
 	ibtrs_server_respond(io->rq, err);
 	device_put(dev);
@@ -297,7 +297,8 @@ void io_begin(struct server_session *sess, struct ibtrs_server_request *rq)
 	io->place.write = changes_blocks(io->op);
 	io->place.start = io->sector << SECTOR_SHIFT;
 	io->place.last = io->place.start + io->size - 1;
-	if (io->size && io->op != IBNBD_OP_FLUSH && !order_enter(io->dev->target, &io->place))
+	if (io->size && io->op != IBNBD_OP_FLUSH &&
+	    !ibtrs_order_enter(&io->dev->target->order, &io->place))
 		return; /* an earlier write begins it */
 	if (waits(io))
 		queue_work(ibnbd_server_wq, &io->work);

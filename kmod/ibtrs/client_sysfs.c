@@ -139,7 +139,7 @@ static const struct attribute_group session_group = { .attrs = session_attrs };
 	{                                                                                         \
 		u32 value;                                                                        \
 		int err = kstrtou32(buf, 10, &value);                                             \
-                                                                                                  \
+												  \
 		if (err)                                                                          \
 			return err;                                                               \
 		if (value < (_least) || value > (_most)) {                                        \
