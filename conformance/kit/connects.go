@@ -16,6 +16,7 @@ import (
 type ConnectRequest struct {
 	At      time.Time // when the rail got it
 	Service roce.ServiceID
+	ID      uint32 // of the connection, which its sender has chosen; all retransmissions have it
 }
 
 // WatchConnectRequests notes the connection requests on all rails from now on, until the spec ends, and gives those seen so far,
@@ -56,6 +57,19 @@ func (t *Testbed) CountStaleConnections() (count func() int64) {
 	return stale.Load
 }
 
+// CountConnectReplies counts the replies (CM REP) on all rails from now on, by which connections are accepted.
+func (t *Testbed) CountConnectReplies() (count func() int64) {
+	var replies atomic.Int64
+	for _, rail := range t.Lab.Rails() {
+		t.AtEnd(rail.Hook(func(f *fabric.Frame) {
+			if _, ok := connectMessage(f.Data).(*roce.CMRep); ok {
+				replies.Add(1)
+			}
+		}))
+	}
+	return replies.Load
+}
+
 func (t *Testbed) watchConnectRequests(rails ...int) func() []ConnectRequest {
 	var mu sync.Mutex
 	var seen []ConnectRequest
@@ -64,7 +78,7 @@ func (t *Testbed) watchConnectRequests(rails ...int) func() []ConnectRequest {
 			if request, ok := connectMessage(f.Data).(*roce.CMReq); ok {
 				mu.Lock()
 				defer mu.Unlock()
-				seen = append(seen, ConnectRequest{f.At, request.ServiceID})
+				seen = append(seen, ConnectRequest{f.At, request.ServiceID, request.LocalCommID})
 			}
 		}))
 	}

@@ -159,46 +159,58 @@ func (t *Testbed) MaxIO(ctx context.Context, d BlockDevice) int {
 	return kib << 10
 }
 
-// Reads are reads that were started together.
-type Reads struct {
+// Started are reads or writes that were started together.
+type Started struct {
 	done sync.WaitGroup
 	errs []error
 }
 
 // StartReads starts count reads of size bytes, side by side, and returns when all of them are submitted. No two of them touch, or the
 // kernel might make one request of two.
-func (t *Testbed) StartReads(ctx context.Context, d BlockDevice, count, size int) *Reads {
+func (t *Testbed) StartReads(ctx context.Context, d BlockDevice, count, size int) *Started {
+	ginkgo.GinkgoHelper()
+	return t.start(ctx, d, count, size, "read", (*agent.File).ReadAt)
+}
+
+// StartWrites does so with writes, of zeros.
+func (t *Testbed) StartWrites(ctx context.Context, d BlockDevice, count, size int) *Started {
+	ginkgo.GinkgoHelper()
+	return t.start(ctx, d, count, size, "write", (*agent.File).WriteAt)
+}
+
+func (t *Testbed) start(ctx context.Context, d BlockDevice, count, size int, what string,
+	do func(*agent.File, context.Context, []byte, int64) (int, error)) *Started {
 	ginkgo.GinkgoHelper()
 	disk := t.Open(ctx, d)
 	blocks := int(t.Size(ctx, d)) / size
-	r := &Reads{errs: make([]error, count)}
+	s := &Started{errs: make([]error, count)}
 	var submitted sync.WaitGroup
 	for i := range count {
-		r.done.Add(1)
+		s.done.Add(1)
 		submitted.Add(1)
 		go func() {
-			defer r.done.Done()
+			defer s.done.Done()
 			buf := make([]byte, size)
 			submitted.Done()
-			n, err := disk.file.ReadAt(ctx, buf, int64(2*i%blocks*size))
-			r.errs[i] = wholly("read", n, size, err)
+			n, err := do(disk.file, ctx, buf, int64(2*i%blocks*size))
+			s.errs[i] = wholly(what, n, size, err)
 		}()
 	}
 	submitted.Wait()
-	return r
+	return s
 }
 
-// Wait waits for all reads and gives their errors.
-func (r *Reads) Wait(ctx context.Context) []error {
+// Wait waits for all of them and gives their errors.
+func (s *Started) Wait(ctx context.Context) []error {
 	ginkgo.GinkgoHelper()
 	finished := make(chan struct{})
-	go func() { r.done.Wait(); close(finished) }()
+	go func() { s.done.Wait(); close(finished) }()
 	select {
 	case <-finished:
 	case <-ctx.Done():
-		ginkgo.Fail("reads did not end: " + ctx.Err().Error())
+		ginkgo.Fail("I/Os did not end: " + ctx.Err().Error())
 	}
-	return r.errs
+	return s.errs
 }
 
 // Fio runs fio on a device, with direct I/O and the given options, and expects it to succeed.

@@ -21,6 +21,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
 	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
+	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
 // Protocol is what the kit has to know of SRP.
@@ -197,6 +198,13 @@ func (p *Pair) Tested() tester.Target {
 		t.LUNs[n] = lun
 	}
 	return t
+}
+
+// LoseRDMA drops every packet of RDMA on a rail, until heal is called. Addresses are still resolved, so that an attempt to connect waits for
+// an answer as long as its initiator lets it.
+func (p *Pair) LoseRDMA(rail int) (heal func(context.Context)) {
+	ginkgo.GinkgoHelper()
+	return p.Inject(rail, fabric.Fault{Match: fabric.IsRoCE(), Action: fabric.Drop{}})
 }
 
 // Login is a good one, over a rail.

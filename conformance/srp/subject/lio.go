@@ -117,9 +117,9 @@ func (t *LIO) steps(ctx context.Context) ([]step, error) {
 			lun := path.Join(group, "lun", lioLUN(n))
 			steps = append(steps, step{name: lun}, step{name: path.Join(lun, "unit"), link: lioDisk(n)})
 		}
-		// ib_srpt calls an initiator by the address that it has connected to, whoever it is.
+		// ib_srpt calls an initiator by the address that it has connected to, written in full, whoever it is.
 		for _, addr := range []netip.Addr{nic.IPv4.Addr(), nic.IPv6.Addr()} {
-			acl := path.Join(group, lioACL, addr.String())
+			acl := path.Join(group, lioACL, addr.StringExpanded())
 			steps = append(steps, step{name: acl})
 			for n := range Units {
 				mapped := path.Join(acl, lioLUN(n))

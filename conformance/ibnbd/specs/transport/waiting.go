@@ -51,7 +51,7 @@ var _ = Describe("while one device has all permits of its session and nothing el
 		return device
 	}
 	// fill has the slow disk hold as many reads as there are permits.
-	fill := func(ctx SpecContext, device subject.Device) *kit.Reads {
+	fill := func(ctx SpecContext, device subject.Device) *kit.Started {
 		GinkgoHelper()
 		reads := p.StartReads(ctx, device, depth, 4096)
 		p.AwaitInFlight(ctx, slow, depth)

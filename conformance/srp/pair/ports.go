@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pair
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/gomega"
+
+	"github.com/ibnbd/ibnbd/conformance/srp/subject"
+	"github.com/ibnbd/ibnbd/conformance/verdict"
+	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/reference/srp"
+)
+
+// retries of a queue pair that gives up. With 7, which is usual, soft-RoCE repeats for ever.
+const retries = 5
+
+// Breaks is the option by which a queue pair gives up.
+var Breaks = Retries(retries)
+
+// Retries is the option by which a queue pair repeats so often.
+func Retries(n int) string { return fmt.Sprintf("tl_retry_count=%d", n) }
+
+// ackTimeout is the code of the local ACK timeout that Linux 6.12 uses on RoCE, T_ack its time.
+const (
+	ackTimeout = 17
+	ackTime    = 4096 * time.Nanosecond << ackTimeout
+)
+
+// Detection is the longest time from a loss until a queue pair that was connected with [Breaks] gives up, if something is outstanding.
+func (p *Pair) Detection() verdict.Bound { return detection(retries) }
+
+func detection(retries int) verdict.Bound {
+	return verdict.Bound{
+		Limit:   4 * time.Duration(retries+1) * ackTime,
+		Formula: fmt.Sprintf("4 x (retries %d + 1) x T_ack %s", retries, ackTime.Round(time.Millisecond)),
+	}
+}
+
+// FailBound is the longest time from a loss to the failure of I/O that was outstanding then, for a queue pair with so many retries.
+func (p *Pair) FailBound(retries int, t subject.Timers) verdict.Bound {
+	const work = 500 * time.Millisecond
+	b := detection(retries)
+	b.Limit += t.FastIOFail + work
+	b.Formula = fmt.Sprintf("detection %s + fast_io_fail_tmo %s + %s", b.Formula, t.FastIOFail, work)
+	return b
+}
+
+// Identity is the part of a login string that names the target port.
+func (p *Pair) Identity() string {
+	extension, guid := subject.TargetPort.Split(srp.IOClassRev16a)
+	return fmt.Sprintf("id_ext=%016x,ioc_guid=%016x", extension, guid)
+}
+
+// Look gives the states of a port and its disks.
+func (p *Pair) Look(ctx context.Context, port subject.Port) subject.Look {
+	ginkgo.GinkgoHelper()
+	look, err := p.Initiator.Look(ctx, port)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return look
+}
+
+// AllDisks is every disk of a port, in a state.
+func (p *Pair) AllDisks(port subject.Port, state string) map[string]string {
+	all := make(map[string]string)
+	for _, d := range port.Disks {
+		all[d.Name] = state
+	}
+	return all
+}
+
+// GoneWith says whether a port is gone, with its disks.
+func (p *Pair) GoneWith(ctx context.Context, port subject.Port) bool {
+	ginkgo.GinkgoHelper()
+	look := p.Look(ctx, port)
+	return look.Port == subject.Gone && len(look.Disks) == 0
+}
+
+// Left lists the ports, hosts and disks that the initiator has.
+func (p *Pair) Left(ctx context.Context) []string {
+	ginkgo.GinkgoHelper()
+	var all []string
+	for _, dir := range []string{"/sys/class/srp_remote_ports", "/sys/class/srp_host", "/sys/class/scsi_device"} {
+		all = append(all, p.Client.Names(ctx, dir)...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Timers sets those of a port.
+func (p *Pair) Timers(ctx context.Context, port subject.Port, t subject.Timers) {
+	ginkgo.GinkgoHelper()
+	gomega.Expect(p.Initiator.SetTimers(ctx, port, t)).To(gomega.Succeed())
+}
+
+// FailedReconnects is how many attempts have failed since the last that did not.
+func (p *Pair) FailedReconnects(ctx context.Context, port subject.Port) int {
+	ginkgo.GinkgoHelper()
+	n, err := strconv.Atoi(p.Client.Word(ctx, path.Join(port.Dir(), "failed_reconnects")))
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return n
+}
+
+// CommandTimers are the times that commands of the disks of a port have.
+func (p *Pair) CommandTimers(ctx context.Context, port subject.Port) []time.Duration {
+	ginkgo.GinkgoHelper()
+	var all []time.Duration
+	for _, d := range port.Disks {
+		seconds, err := strconv.Atoi(p.Client.Word(ctx, path.Join(d.DeviceDir(), "timeout")))
+		gomega.Expect(err).NotTo(gomega.HaveOccurred())
+		all = append(all, time.Duration(seconds)*time.Second)
+	}
+	return all
+}
+
+// Expect ends the spec, as one that has seen a clause broken, unless something holds. Other clauses that the spec claims stay undecided.
+func (p *Pair) Expect(clause string, holds bool, format string, args ...any) {
+	ginkgo.GinkgoHelper()
+	if !holds {
+		witness.BrokeClause(clause, verdict.AssertionFailed, format, args...)
+	}
+}
