@@ -48,6 +48,14 @@ func (p *Pair) Resize(ctx context.Context, e subject.Export, sizeMiB int) {
 	gomega.Expect(p.Target.Resize(ctx, e, sizeMiB)).To(gomega.Succeed())
 }
 
+// WriteBeside writes zeros to an export's disk on the target's own machine, past the target and past the page cache, and flushes nothing.
+func (p *Pair) WriteBeside(ctx context.Context, e subject.Export, offset, size int64) {
+	ginkgo.GinkgoHelper()
+	_, err := p.TargetHost.Agent().Output(ctx, "dd", "if=/dev/zero", "of=/dev/"+e.Disk, "oflag=direct", "conv=notrunc",
+		"bs="+strconv.FormatInt(size, 10), "seek="+strconv.FormatInt(offset/size, 10), "count=1")
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+}
+
 // SetReadOnly makes an export's disk refuse writes on the target.
 func (p *Pair) SetReadOnly(ctx context.Context, e subject.Export) {
 	ginkgo.GinkgoHelper()
