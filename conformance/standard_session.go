@@ -21,14 +21,15 @@ reliable connections (RC), made by RDMA/CM, port space TCP, port 1234 (IBTRS-CON
    header of RDMA/CM for IP addresses in front, and behind it the 56 bytes of the connection request: zero at 0 and 1, magic at 2, version at 4, cid
    at 6, N at 8, incarnation at 10, path UUID at 12, group UUID at 28, first-connection flag at 44.
 2. The server accepts with the 56 bytes of the connection response: queue depth at 6, max IO size at 8, max header size at 12, flags at 16. Or it rejects, reason
-   28, with a negative error number at 4 (IBTRS-CONN-021 and those behind it). Chunk size is max IO size + max header size.
+   28, with the same 56 bytes, of which the error number at 4 is negative and all behind it is zero (IBTRS-CONN-021 and those behind it); a reject with
+   another reason has none. Chunk size is max IO size + max header size.
 3. When cid 0 is established the client asks for cid 1 to N-1, one after the other, with the same N, incarnation and UUIDs (IBTRS-CONN-009,
    IBTRS-CONN-059). It takes depth, sizes and flags from the accept of cid 0.
 
 A group UUID is drawn for each session, a path UUID for each path; both stay as long as session and path exist (IBTRS-CONN-011,
 IBTRS-CONN-012). The incarnation begins with 1 and grows with each build of the path (IBTRS-PATH-004). The flag is set in all requests of the first path
 of a new session, clear in that for cid 0 of a further path, and set from then on in all requests of a path whose cid 0 was once established
-(IBTRS-CONN-013, IBTRS-CONN-058). While another path is connected it may be clear for cid 0, so that no target that has forgotten the session makes
+(IBTRS-CONN-013, IBTRS-CONN-058, IBTRS-CONN-063). While another path is connected it may be clear for cid 0, so that no target that has forgotten the session makes
 another one.
 
 For example, cid 0 of 3, incarnation 1, path UUID 10 to 1f, group UUID a0 to af:
@@ -67,7 +68,8 @@ bytes, the client sends one RDMA WRITE with immediate, on any I/O connection of 
 | transport read with data | user header, read message, descriptor of the client's memory | chunk address + D | 8 + 16 |
 | transport read without data | user header, read message | chunk address | 8 |
 
-Address and key of the chunk are those that this path has announced last. The immediate is (chunk << s) | (D + U), with s = 28 - bits(depth - 1),
+The parts follow each other without a gap, and none is aligned. The chunk has the same number on all paths; its address and key are those that this path
+has announced last. The immediate is (chunk << s) | (D + U), with s = 28 - bits(depth - 1),
 most significant byte first (IBTRS-IMM-001, IBTRS-IMM-002): chunk 3 of 512, a read of 4096 bytes with a header of 32, is 3 << 19 | 4128 = 00 18 10 20. The server
 takes U from the message, and D as the difference (IBTRS-IO-004). A descriptor names memory of D bytes that the server may write to; flag bit 0 of
 the read message asks it to take the key back.
@@ -95,8 +97,9 @@ IBTRS-IO-016, IBTRS-INV-007). A response that answers nothing is ignored (IBTRS-
 | I/O | IO, 32 bytes: device id at 4, sector at 8, operation and flags at 16, bytes at 20 | a read with data as transport read, D bytes; a write as transport write, D bytes; a flush as transport read, all others as transport write, D = 0 | the response alone, or data |
 | in the end | CLOSE, 8 bytes: device id at 4 | transport write, D = 0 | the response alone |
 
-See IBNBD-MSG-001 to IBNBD-MSG-008, IBNBD-OPEN-001 and those behind it, IBNBD-IO-001 to IBNBD-IO-012, IBNBD-IO-027. Sectors are of 512 bytes, always. The operation is the low 8
-bits at 16. A device has one writer; access mode migration lets a second in (IBNBD-OPEN-007 to IBNBD-OPEN-011). What the bytes that versions do not agree on mean
+See IBNBD-MSG-001 to IBNBD-MSG-008, IBNBD-OPEN-001 and those behind it, IBNBD-IO-001 to IBNBD-IO-012, IBNBD-IO-027. Sectors are of 512 bytes, always; sector and bytes are whole logical
+blocks of the device. D is the bytes of a read or a write, and the bytes of a flush are 0. A device id is good on every path of the session. An IO message of version
+1 ends behind the bytes, at 24 (IBNBD-MSG-005). The operation is the low 8 bits at 16. A device has one writer; access mode migration lets a second in (IBNBD-OPEN-007 to IBNBD-OPEN-011). What the bytes that versions do not agree on mean
 is in IBNBD-COMPAT: a client that shows no marker reads bytes 44 and 45 of OPEN_RSP as mainline does, 45 being the cache.
 
 Errors are numbers of Linux without their sign:

@@ -18,7 +18,7 @@ import (
 // baseCase is one of the re-encoded captures that this project did not write.
 const baseCase = "../../audit/testdata/cases/base.pcap.gz"
 
-func TestEncodings(t *testing.T) { tests.Encodings(t, tests.Load(t, baseCase), 81) }
+func TestEncodings(t *testing.T) { tests.Encodings(t, tests.Load(t, baseCase), 82) }
 
 // completeCaptures are captures and recordings that are complete.
 func completeCaptures() map[string]func(testing.TB) capture {

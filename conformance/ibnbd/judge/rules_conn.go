@@ -42,8 +42,9 @@ var connRules = []rule{
 	{"IBTRS-CONN-012", on(audit.ConnectionRequest), ofPath(checkSameUUIDs)},
 	{"IBTRS-CONN-013", on(audit.ConnectionRequest), ofPath(checkFirstFlag)},
 	{"IBTRS-CONN-014", on(audit.ConnectionRequest), ofRequest(func(e *Event, r *audit.Ruling) {
-		if !r.Kept(e.ConnRequest.Reserved == [11]byte{}) {
-			r.Breaks("bytes 45 to 55 of the connection request are % x", e.ConnRequest.Reserved)
+		flags, reserved := e.ConnRequest.FirstConnection&^ibtrs.FirstConnection, e.ConnRequest.Reserved
+		if !r.Kept(flags == 0 && reserved == [11]byte{}) {
+			r.Breaks("of the connection request, byte 44 is %#02x and bytes 45 to 55 are % x", e.ConnRequest.FirstConnection, reserved)
 		}
 	})},
 	{"IBTRS-CONN-015", on(audit.ConnectionReply), func(e *Event, r *audit.Ruling) {
@@ -132,6 +133,7 @@ var connRules = []rule{
 	})},
 	{"IBTRS-CONN-059", on(audit.ConnectionRequest), ofPath(checkConnectionOrder)},
 	{"IBTRS-CONN-061", on(audit.ConnectionReply), ofPath(ofAccept(checkSameDepth))},
+	{"IBTRS-CONN-063", on(audit.ConnectionRequest), ofPath(checkFurtherFlags)},
 }
 
 // ofRequest lets only connection requests pass that are long enough to be read.
@@ -333,19 +335,25 @@ func checkSameUUIDs(e *Event, r *audit.Ruling) {
 	}
 }
 
-// checkFirstFlag: once connection 0 is established, every later request of the path may create the session; so may
-// connection 0 of the first path.
+// checkFirstFlag: connection 0 of the first path creates the session.
 func checkFirstFlag(e *Event, r *audit.Ruling) {
-	flag := e.ConnRequest.FirstConnection
-	switch {
-	case flag == ibtrs.FirstConnection:
+	if e.ConnRequest.CID != 0 || !e.NewPath || len(e.Session.paths) != 1 {
+		return
+	}
+	if e.ConnRequest.FirstConnection&ibtrs.FirstConnection != 0 {
 		r.Holds()
-	case flag != 0:
-		r.Breaks("byte 44 of the connection request is %#02x", flag)
-	case e.ConnRequest.CID > 0:
+		return
+	}
+	r.BreaksIfSawAll("the first path of the session is asked for without the first-connection flag")
+}
+
+// checkFurtherFlags: when the other connections of a path are asked for, its connection 0 is established.
+func checkFurtherFlags(e *Event, r *audit.Ruling) {
+	if e.ConnRequest.CID == 0 {
+		return
+	}
+	if !r.Kept(e.ConnRequest.FirstConnection&ibtrs.FirstConnection != 0) {
 		r.Breaks("connection %d is asked for without the first-connection flag", e.ConnRequest.CID)
-	case e.NewPath && len(e.Session.paths) == 1:
-		r.BreaksIfSawAll("the first path of the session is asked for without the first-connection flag")
 	}
 }
 

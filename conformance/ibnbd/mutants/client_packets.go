@@ -37,7 +37,7 @@ func clientPackets() []row {
 			})),
 		clientWith(ordinary, "new-path-uuid-on-reconnect", "gives a path another UUID when it connects it again", "IBTRS-CONN-012",
 			transportRule(func(r *ibtrs.ClientRules) { r.NewPathUUID = true })),
-		clientWith(anyoneCreates, "never-first-connection", "never sets the first-connection flag", "IBTRS-CONN-013",
+		clientWith(anyoneCreates, "never-first-connection", "never sets the first-connection flag", "IBTRS-CONN-063",
 			transportRule(func(r *ibtrs.ClientRules) { r.NeverFirst = true })),
 		clientWith(ordinary, "info-request-twice", "sends the INFO request twice", "IBTRS-INFO-001",
 			transportRule(func(r *ibtrs.ClientRules) { r.DoubleInfo = true })),

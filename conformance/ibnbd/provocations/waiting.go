@@ -65,7 +65,7 @@ func allQuiet(ctx context.Context, p *Execution) error {
 func unanswered(ctx context.Context, p *Execution, s script.Script) error {
 	const clause = "IBTRS-CONN-045"
 	begin := time.Now()
-	if err := refused(ctx, p, clause, s, ibtrs.ETIMEDOUT); err != nil {
+	if err := refused(ctx, p, clause, s); err != nil {
 		return err
 	}
 	timers := p.setup.Initiator.Timers()

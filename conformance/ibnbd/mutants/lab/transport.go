@@ -22,6 +22,8 @@ var (
 	clientPath  = path.Join(session, "paths", "*")
 	targetPath  = path.Join(path.Dir(path.Dir(session)), subject.RNBD.TransportServer, "*", "paths", "*")
 	rdmaCounter = path.Join(clientPath, "stats", "rdma")
+
+	reconnectCounter = path.Join(clientPath, "stats", "reconnects")
 )
 
 // sessions are those that show sessions otherwise, or let them be set otherwise.
@@ -195,7 +197,11 @@ func swapped() agent.FileHop {
 func statistics() []row {
 	return []row{
 		initiator("counts-the-first-connect", "stats/reconnects counts the first connect",
-			shows(path.Join(clientPath, "stats", "reconnects"), always("1 0\n")), "IBTRS-SYSFS-013"),
+			shows(reconnectCounter, always("1 0\n")), "IBTRS-SYSFS-013"),
+		initiator("counts-no-reconnect", "the first number of stats/reconnects stays 0",
+			shows(reconnectCounter, stays(0)), "IBTRS-SYSFS-022"),
+		initiator("counts-no-failed-attempt", "the second number of stats/reconnects stays 0",
+			shows(reconnectCounter, stays(1)), "IBTRS-SYSFS-023"),
 		initiator("five-counters", "stats/rdma has no sixth number",
 			shows(rdmaCounter, func(line string) string { return strings.Join(strings.Fields(line)[:5], " ") + "\n" }), "IBTRS-SYSFS-014"),
 		initiator("counts-for-ever", "a statistics file cannot be reset",
@@ -206,6 +212,17 @@ func statistics() []row {
 			logs(2000), "IBNBD-FAIL-034").by("twenty quick flaps of a path that the target ends leave it connected when it is told to reconnect"),
 		initiator("counts-no-failover", "the sixth value of stats/rdma stays 0",
 			shows(rdmaCounter, func(line string) string { return strings.Join(append(strings.Fields(line)[:5], "0"), " ") + "\n" }), "IBTRS-PATH-014"),
+	}
+}
+
+// stays has a number of a line be 0 for ever.
+func stays(number int) func(string) string {
+	return func(line string) string {
+		fields := strings.Fields(line)
+		if number < len(fields) {
+			fields[number] = "0"
+		}
+		return strings.Join(fields, " ") + "\n"
 	}
 }
 

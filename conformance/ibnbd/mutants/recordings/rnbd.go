@@ -68,6 +68,11 @@ var rnbdMutations = []mutation{
 		e.ConnectAgain(0, 40*time.Second, func(b, _ []byte) { b[28] ^= 0x55; b[10] = 2 })
 	}, []string{"IBTRS-CONN-012"}},
 	{"first path without flag", requestOf(func(b, _ []byte) { b[44] = 0 }), []string{"IBTRS-CONN-013"}},
+	{"second connection without flag", func(e *editor) {
+		e.ConnectAgain(0, time.Second, func(b, _ []byte) { fresh(b) })
+		e.ConnectAgain(0, 2*time.Second, func(b, _ []byte) { fresh(b); b[6], b[44] = 1, 0 })
+	}, []string{"IBTRS-CONN-063"}},
+	{"an unknown flag of the request", requestOf(func(b, _ []byte) { b[44] |= 0x80 }), []string{"IBTRS-CONN-014"}},
 	{"reserved bytes of the request", requestOf(func(b, _ []byte) { b[50] = 7 }), []string{"IBTRS-CONN-014"}},
 	{"errno in an accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+4, 0x98, 0xFF) }, []string{"IBTRS-CONN-015"}},
 	{"other depth in the second accept", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+7, 1) }, []string{"IBTRS-CONN-016"}},

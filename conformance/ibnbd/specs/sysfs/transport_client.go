@@ -3,6 +3,7 @@
 package sysfs
 
 import (
+	"fmt"
 	"path"
 	"strings"
 	"syscall"
@@ -137,6 +138,25 @@ var _ = Describe("a session on the client", pair.Sysfs(clauses.Initiator), func(
 
 		It("counts no reconnects after the first connect", claim.Clauses("IBTRS-SYSFS-013"), func(ctx SpecContext) {
 			Expect(p.Client.Word(ctx, pathFile("stats/reconnects"))).To(Equal("0 0"))
+		})
+
+		It("counts in stats/reconnects each time that it is connected again", claim.Clauses("IBTRS-SYSFS-022"), func(ctx SpecContext) {
+			for again := range 2 {
+				Expect(p.Initiator.DisconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
+				Expect(p.Initiator.ReconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
+				Expect(p.Client.Word(ctx, pathFile("stats/reconnects"))).To(Equal(fmt.Sprint(again+1, " 0")))
+			}
+		})
+
+		It("counts in stats/reconnects each attempt that failed, by itself", claim.Clauses("IBTRS-SYSFS-023"), func(ctx SpecContext) {
+			Expect(p.Initiator.DisconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
+			p.StopTarget(ctx)
+			DeferCleanup(p.StartTarget)
+			for failed := range 2 {
+				Expect(p.Initiator.ReconnectPath(ctx, device.Session, p.Path(0))).NotTo(Succeed())
+				Expect(p.Client.Word(ctx, pathFile("stats/reconnects"))).To(Equal(fmt.Sprint("0 ", failed+1)))
+				Expect(p.Initiator.DisconnectPath(ctx, device.Session, p.Path(0))).To(Succeed())
+			}
 		})
 
 		It("has six numbers in stats/rdma, which count the I/O", claim.Clauses("IBTRS-SYSFS-014"), func(ctx SpecContext) {
