@@ -111,6 +111,7 @@ func (j Judge) Damage(t *testing.T, whole Capture) {
 	known := Failures(j.Judged(t, whole))
 	for i, d := range append(damages, damage{"everything", everything}) {
 		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
 			for round := range rounds() {
 				seed := uint64(i)<<32 | round
 				c := d.do(rand.New(rand.NewPCG(seed, 1)), whole.Clone())

@@ -38,7 +38,10 @@ func onEach(t *testing.T, test func(*testing.T, capture), names ...string) {
 		if audittest.RaceDetector && i > 0 {
 			return
 		}
-		t.Run(name, func(t *testing.T) { test(t, completeCaptures()[name](t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, completeCaptures()[name](t))
+		})
 	}
 }
 
