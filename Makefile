@@ -40,7 +40,7 @@ kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an
 	@[ -n "$(KDIR)" ] || { echo "no headers of a Debian kernel in /usr/src: run ci/setup" >&2; exit 1; }
 	mkdir -p $(BUILD)/kmod
 	cp -r kmod/. $(BUILD)/kmod/
-	$(MAKE) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
+	$(MAKE) -j$(shell nproc) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 .PHONY: deb
 deb: setup ## build the Debian packages ibnbd and ibnbd-dkms into build/deb
@@ -59,12 +59,16 @@ lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 # the damaged captures.
 SERIAL := $(addprefix ./conformance/,ibnbd/judge srp/judge)
 
+# Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time,
+# and four parallel tests of each. Vet is left out because ci/lint does it for every file.
+UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1) -parallel $(shell expr 2 \* $$(nproc))
+
 .PHONY: unit
 unit: ## unit tests, under the race detector where anything is concurrent
-	go test -timeout 15m $(SERIAL)
-	go test -race -timeout 15m $$(go list ./... | grep -vE '/conformance/(ibnbd|srp)/judge$$')
-	go test -race -tags verbs ./reference/rdma/verbs/...
-	GOEXPERIMENT=cgocheck2 go test -tags verbs ./reference/rdma/verbs/...
+	go test $(UNITFLAGS) $(SERIAL)
+	go test $(UNITFLAGS) -race $$(go list ./... | grep -vE '/conformance/(ibnbd|srp)/judge$$')
+	go test $(UNITFLAGS) -race -tags verbs ./reference/rdma/verbs/...
+	GOEXPERIMENT=cgocheck2 go test $(UNITFLAGS) -tags verbs ./reference/rdma/verbs/...
 
 .PHONY: fuzz-short
 fuzz-short: ## run each fuzz target on some 20,000 inputs
