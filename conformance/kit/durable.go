@@ -12,7 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/disk"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -57,6 +57,6 @@ func (t *Testbed) CheckIOMMU(ctx context.Context) {
 	disk := t.Server.Exists(ctx, "/sys/block/"+DurableDisk+"/device"+of)
 	card := t.Client.Exists(ctx, "/sys/class/net/"+t.InitiatorHost.NIC(0).Interface+"/device"+of)
 	if want := t.Lab.Config().IOMMU; disk != want || card != want {
-		witness.Broke(verdict.SetupFailed, "the lab is to have an IOMMU: %t; the target's disk is behind one: %t; the initiator's card: %t", want, disk, card)
+		specreport.Broke(verdict.SetupFailed, "the lab is to have an IOMMU: %t; the target's disk is behind one: %t; the initiator's card: %t", want, disk, card)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -110,7 +110,7 @@ func (e *evidence) keep(hosts ...*vm.Host) error {
 }
 
 func (e *evidence) show(kind verdict.EvidenceKind, file, note string) {
-	witness.Showed(verdict.Evidence{Kind: kind, Path: filepath.ToSlash(filepath.Join(e.dir, file)), Note: note})
+	specreport.Showed(verdict.Evidence{Kind: kind, Path: filepath.ToSlash(filepath.Join(e.dir, file)), Note: note})
 }
 
 func (e *evidence) keepKernelLog(h *vm.Host) error {

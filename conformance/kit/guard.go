@@ -14,7 +14,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm"
 	"github.com/ibnbd/ibnbd/vm/agent"
 )
@@ -32,14 +32,14 @@ func checkKernelLog(ctx context.Context, host *vm.Host, from vm.Mark) {
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	records, err := host.KernelLog().Between(from, to)
 	if err != nil {
-		witness.Broke(verdict.KernelLogReport, "%s: the kernel log is not whole: %v", host.Name(), err)
+		specreport.Broke(verdict.KernelLogReport, "%s: the kernel log is not whole: %v", host.Name(), err)
 	}
 	for _, record := range records {
 		if record.Lost > 0 {
-			witness.Broke(verdict.KernelLogReport, "%s: %d records of the kernel log are missing", host.Name(), record.Lost)
+			specreport.Broke(verdict.KernelLogReport, "%s: %d records of the kernel log are missing", host.Name(), record.Lost)
 		}
 		if alarming.MatchString(record.Text) {
-			witness.Broke(verdict.KernelLogReport, "%s: kernel log: %s", host.Name(), record)
+			specreport.Broke(verdict.KernelLogReport, "%s: kernel log: %s", host.Name(), record)
 		}
 	}
 }
@@ -102,7 +102,7 @@ func awaitBaseline(ctx context.Context, host *vm.Host, baseline resources) {
 		select {
 		case <-sample.C:
 		case <-deadline.C:
-			witness.Broke(verdict.LeftBehind, "%s: %s after %s", host.Name(), strings.Join(now.differences(baseline), ", "), leakTime)
+			specreport.Broke(verdict.LeftBehind, "%s: %s after %s", host.Name(), strings.Join(now.differences(baseline), ", "), leakTime)
 		case <-ctx.Done():
 			ginkgo.Fail("RDMA resources: " + context.Cause(ctx).Error())
 		}

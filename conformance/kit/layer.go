@@ -8,7 +8,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -24,7 +24,7 @@ func (t *Testbed) unpack(ctx context.Context, host *vm.Host, layer string) {
 		return
 	}
 	if err := client.Unpack(ctx, t.Lab.Config().Image.Layers[layer]); err != nil {
-		witness.Broke(verdict.SetupFailed, "layer %s: %v", layer, err)
+		specreport.Broke(verdict.SetupFailed, "layer %s: %v", layer, err)
 	}
 	t.unpacked[client][layer] = true
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/agent/ioprobe"
 )
@@ -181,7 +181,7 @@ func (pr *Probe) checkClock(ctx context.Context) {
 	now, err := pr.client.Clock(ctx)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	if drift := now.Boot.Sub(pr.clock.Boot).Abs(); drift > clockTolerance {
-		witness.Inconclusive(verdict.ClocksApart, "the initiator's clock moved by %s against the host's while the probe ran", drift)
+		specreport.Inconclusive(verdict.ClocksApart, "the initiator's clock moved by %s against the host's while the probe ran", drift)
 	}
 }
 
@@ -269,7 +269,7 @@ func (t *Testbed) Plot(o IOs) {
 		for second := range last + 1 {
 			series.Points = append(series.Points, verdict.Point{At: time.Duration(second) * time.Second, Value: counts[second]})
 		}
-		witness.Plotted(series)
+		specreport.Plotted(series)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
@@ -120,7 +120,7 @@ func takeDown(ctx ginkgo.SpecContext) {
 	t.disks, t.written, t.ends = nil, nil, nil
 	if err := errors.Join(errs...); err != nil {
 		env.broken = true
-		witness.Broke(verdict.LeftBehind, "what the spec made cannot be taken down: %v", err)
+		specreport.Broke(verdict.LeftBehind, "what the spec made cannot be taken down: %v", err)
 	}
 }
 
@@ -131,12 +131,12 @@ func guard(ctx ginkgo.SpecContext) {
 	env.broken = true
 	for _, h := range t.hosts() {
 		if dead(h) {
-			witness.Broke(verdict.SubjectDead, "%s died: %v", h.Name(), h.Err())
+			specreport.Broke(verdict.SubjectDead, "%s died: %v", h.Name(), h.Err())
 		}
 		checkKernelLog(ctx, h, env.evidence.kernelFrom[h])
 	}
 	for _, died := range env.subjects.Died() {
-		witness.Broke(verdict.SubjectDead, "%v", died)
+		specreport.Broke(verdict.SubjectDead, "%v", died)
 	}
 	for _, h := range t.hosts() {
 		awaitBaseline(ctx, h, env.baselines[h])

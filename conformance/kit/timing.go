@@ -10,7 +10,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // AtOnce is the longest time that still counts as "at once": shorter than the shortest timer of the protocols, so that
@@ -31,7 +31,7 @@ func (t *Testbed) Mark(what string) time.Time {
 
 // Happened puts an event on the timeline of the spec.
 func (t *Testbed) Happened(at time.Time, where, what string) {
-	witness.Happened(verdict.Event{At: at.Sub(t.began), Where: where, What: what})
+	specreport.Happened(verdict.Event{At: at.Sub(t.began), Where: where, What: what})
 }
 
 // Measure states a time beside its bound. A time beyond it fails the spec's clauses when the spec has ended, so that every
@@ -42,7 +42,7 @@ func (t *Testbed) Measure(name string, value time.Duration, bound verdict.Bound)
 
 func (t *Testbed) measured(m verdict.Timing) {
 	t.exceeded = t.exceeded || !m.Within()
-	witness.Measured(m)
+	specreport.Measured(m)
 }
 
 // Until waits until something is so, looking every sample period, and fails the spec when it takes longer than limit.
@@ -57,7 +57,7 @@ func (t *Testbed) Until(ctx context.Context, what string, limit time.Duration, s
 		select {
 		case <-sample.C:
 		case <-deadline.C:
-			witness.Broke(verdict.BoundExceeded, "%s: not within %s", what, limit)
+			specreport.Broke(verdict.BoundExceeded, "%s: not within %s", what, limit)
 		case <-ctx.Done():
 			ginkgo.Fail(fmt.Sprintf("%s: not after %s: %v", what, time.Since(begin).Round(time.Second), context.Cause(ctx)))
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses/claim"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // WorkerArgument is the only argument of a program that was started as a worker, and has to call [Work].
@@ -109,7 +109,7 @@ func tell(out *sender, o orders) {
 		if !mine {
 			return
 		}
-		results := kit.MarkInconclusive(witness.Results(r))
+		results := kit.MarkInconclusive(specreport.Results(r))
 		if len(results) == 0 {
 			return
 		}

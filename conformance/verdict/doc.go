@@ -35,6 +35,6 @@
 // [ExitCodes] is the table; [Outcome].Exit holds the code and the sentence that explains it. A proven violation comes
 // before a doubt: 1, then 3, 5, 4, 0.
 //
-// Sub-packages: report renders an outcome (terminal, JSON, JUnit, KTAP, HTML); witness is what a running Ginkgo spec
+// Sub-packages: report renders an outcome (terminal, JSON, JUnit, KTAP, HTML); specreport is what a running Ginkgo spec
 // says, and how its report becomes results.
 package verdict

@@ -15,7 +15,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // defaultExportMiB is the size of an export that asks for none.
@@ -32,7 +32,7 @@ func (p *Pair) Export(ctx context.Context, spec subject.ExportSpec) subject.Expo
 	}
 	e, err := p.Target.Provide(ctx, spec)
 	if err != nil {
-		witness.Broke(verdict.SetupFailed, "%v", err)
+		specreport.Broke(verdict.SetupFailed, "%v", err)
 	}
 	p.exports = append(p.exports, e)
 	return e

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 const sysfsPrefix = "sysfs:"
@@ -41,6 +41,6 @@ func (p *Pair) NeedSysfs(role clauses.Role) {
 		info = p.Target.Info()
 	}
 	if !info.Sysfs {
-		witness.Skip(verdict.AbilityMissing, "the %s %s is not administered through sysfs", role, info.Name)
+		specreport.Skip(verdict.AbilityMissing, "the %s %s is not administered through sysfs", role, info.Name)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
 	"github.com/ibnbd/ibnbd/conformance/srp/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/scsi"
 	"github.com/ibnbd/ibnbd/reference/srp"
 	"github.com/ibnbd/ibnbd/vm/fabric"
@@ -87,7 +87,7 @@ var OfInitiator = ginkgo.Label(needsInitiator)
 func (p *Pair) Begin(labels []string) {
 	for _, label := range labels {
 		if label == needsInitiator && p.Initiator == nil {
-			witness.Skip(verdict.AbilityMissing, "this implementation has no initiator for the lab")
+			specreport.Skip(verdict.AbilityMissing, "this implementation has no initiator for the lab")
 		}
 	}
 }

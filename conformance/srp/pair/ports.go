@@ -15,7 +15,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
@@ -124,6 +124,6 @@ func (p *Pair) CommandTimers(ctx context.Context, port subject.Port) []time.Dura
 func (p *Pair) Expect(clause string, holds bool, format string, args ...any) {
 	ginkgo.GinkgoHelper()
 	if !holds {
-		witness.BrokeClause(clause, verdict.AssertionFailed, format, args...)
+		specreport.BrokeClause(clause, verdict.AssertionFailed, format, args...)
 	}
 }

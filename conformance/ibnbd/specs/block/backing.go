@@ -14,7 +14,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 )
 
@@ -46,7 +46,7 @@ var _ = Describe("the disk behind an export", func() {
 		export := p.Export(ctx, subject.ExportSpec{Cache: true})
 		device := p.Map(ctx, p.Request(export))
 		if p.Queue(ctx, device, "fua") != "1" {
-			witness.Skip(verdict.AbilityMissing, "%s does not take FUA writes", device.Disk)
+			specreport.Skip(verdict.AbilityMissing, "%s does not take FUA writes", device.Disk)
 		}
 		before := p.Flushes(ctx, export)
 		Expect(p.WriteDurably(ctx, device, make([]byte, 4096), 8192)).To(Succeed())

@@ -12,7 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // This project's implementations beside mainline's.
@@ -20,7 +20,7 @@ import (
 var _ = Describe("a disk between this project and mainline", func() {
 	mixed := func(own, other subject.Info) {
 		if !own.Own || other.Own {
-			witness.Skip(verdict.NotSelected, "the %s is %s and the %s is %s", own.Role, own.Name, other.Role, other.Name)
+			specreport.Skip(verdict.NotSelected, "the %s is %s and the %s is %s", own.Role, own.Name, other.Role, other.Name)
 		}
 	}
 	inBothModes := func(ctx SpecContext, p *pair.Pair) {

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // someIOs are enough to show that I/O goes on over each of two paths.
@@ -72,7 +72,7 @@ func (a *application) expectWhole(ctx context.Context) {
 			continue
 		}
 		if lost := a.pair.LostWrites(ctx, ios, a.device); len(lost) > 0 {
-			witness.BrokeClause(writesKept, verdict.AssertionFailed, "blocks of acknowledged writes: %s", strings.Join(lost, "; "))
+			specreport.BrokeClause(writesKept, verdict.AssertionFailed, "blocks of acknowledged writes: %s", strings.Join(lost, "; "))
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 // What an initiator finds changed when the target comes back.
@@ -22,7 +22,7 @@ var _ = Describe("a target that comes back", kit.Takes(40), func() {
 	It("with a larger export gives its disk the new size", claim.Clauses("IBNBD-FAIL-003"), func(ctx SpecContext) {
 		p := pair.Current()
 		if !p.Initiator.Info().Sysfs {
-			witness.Skip(verdict.NoTool, "the disk stands behind NBD, whose size is fixed while it is connected")
+			specreport.Skip(verdict.NoTool, "the disk stands behind NBD, whose size is fixed while it is connected")
 		}
 		export := p.Export(ctx, subject.ExportSpec{SizeMiB: 16})
 		device := p.Map(ctx, p.Request(export))

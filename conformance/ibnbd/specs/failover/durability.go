@@ -12,7 +12,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 var _ = Describe("a target that loses power, and the cache of its disk", kit.Takes(25), func() {
@@ -32,7 +32,7 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 		p.Until(ctx, "the device is open again", timers.Reconnect().Limit+slack, func() bool { return allAre("open", watch) })
 		p.VerifyStamped(ctx, d)
 		if forgotten == 0 {
-			witness.Skip(verdict.NothingLost, "the target's disk forgot nothing, not even a write that was neither flushed nor FUA")
+			specreport.Skip(verdict.NothingLost, "the target's disk forgot nothing, not even a write that was neither flushed nor FUA")
 		}
 	}
 
@@ -59,7 +59,7 @@ var _ = Describe("a target that loses power, and the cache of its disk", kit.Tak
 	It("has what was written in file mode", claim.Clauses("IBNBD-IO-030"), func(ctx SpecContext) {
 		p := pair.Current()
 		if p.Initiator.Info().Dialect != catalogue.IBNBD {
-			witness.Skip(verdict.AbilityMissing, "the initiator can ask for no I/O mode")
+			specreport.Skip(verdict.AbilityMissing, "the initiator can ask for no I/O mode")
 		}
 		r := p.Request(p.DurableExport())
 		r.IOMode = "fileio"

@@ -14,7 +14,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
@@ -31,7 +31,7 @@ var _ = Describe("failover with a wire that keeps what was sent", func() {
 	It("lands no old write after a newer one", kit.Takes(70), claim.Clauses("IBNBD-FAIL-020"), func(ctx SpecContext) {
 		p := pair.Current()
 		if own := p.Target.Info().Own; own != p.Initiator.Info().Own {
-			witness.Skip(verdict.AbilityMissing, "both sides together keep old writes off, and these two are not of one project")
+			specreport.Skip(verdict.AbilityMissing, "both sides together keep old writes off, and these two are not of one project")
 		}
 		device := mapOver(ctx, p, 2)
 		timers := p.Initiator.Timers()

@@ -16,7 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm/agent"
 	"github.com/ibnbd/ibnbd/vm/agent/ioprobe"
 )
@@ -184,7 +184,7 @@ func beginConnected(ctx context.Context, p *pair.Pair, d subject.Device) leaver 
 	GinkgoHelper()
 	initiator, can := p.Initiator.(subject.Connector)
 	if !can {
-		witness.Skip(verdict.AbilityMissing, "applications have no connections to the initiator %s", p.Initiator.Info().Name)
+		specreport.Skip(verdict.AbilityMissing, "applications have no connections to the initiator %s", p.Initiator.Info().Name)
 	}
 	connected, err := initiator.Connect(ctx, d, requestTime)
 	Expect(err).NotTo(HaveOccurred())

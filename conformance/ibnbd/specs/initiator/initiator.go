@@ -10,7 +10,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/provocations"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 var _ = Describe(provocations.Group, func() {
@@ -26,7 +26,7 @@ func endure(ctx SpecContext, c provocations.Provocation) {
 	if finding.Of(err).Breaks(c.Survives()) {
 		p.InitiatorHost.Machine().Kill()
 	}
-	witness.Conclude(err, c.Survives())
+	specreport.Conclude(err, c.Survives())
 }
 
 // DeadlyLabel marks provocations that are known to have killed an initiator.

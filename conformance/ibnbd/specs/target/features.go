@@ -15,7 +15,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -48,7 +48,7 @@ var _ = Describe("a target that knows the feature marker", func() {
 		answer, err := sayHello(ctx, path, ibnbd.NewSessInfo(features))
 		Expect(err).NotTo(HaveOccurred())
 		if answer.Marker != ibnbd.Marker || answer.Features&features != features {
-			witness.Skip(verdict.AbilityMissing, "the target does not agree on features %#x", features)
+			specreport.Skip(verdict.AbilityMissing, "the target does not agree on features %#x", features)
 		}
 		return path
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/roce"
@@ -61,7 +61,7 @@ var _ = Describe("a target whose disk is at work", kit.Takes(8), func() {
 	It("has taken back the key of the chunk", claim.Clauses("IBNBD-FAIL-016"), func(ctx SpecContext) {
 		path, device := ready(ctx, client)
 		if !path.KeyRefresh() {
-			witness.Skip(verdict.AbilityMissing, "the target keeps its keys")
+			specreport.Skip(verdict.AbilityMissing, "the target keeps its keys")
 		}
 		Expect(path.Post(writeOf(path, device, 0, 1))).To(Succeed())
 		p.AwaitInFlight(ctx, export, 1)

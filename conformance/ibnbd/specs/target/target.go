@@ -16,7 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -45,7 +45,7 @@ func endure(ctx SpecContext, a attacks.Attack) {
 	if killed = finding.Of(err).Breaks(a.Survives()); killed {
 		p.TargetHost.Machine().Kill() // nobody need wait for what it will not answer any more
 	}
-	witness.Conclude(err, a.Survives())
+	specreport.Conclude(err, a.Survives())
 }
 
 // DeadlyLabel marks attacks that are known to have killed a target.

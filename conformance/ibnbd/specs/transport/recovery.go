@@ -18,7 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
 
@@ -135,7 +135,7 @@ var _ = Describe("recovery", func() {
 
 	It("survives the removal of the RDMA device below a path", kit.Takes(35), claim.Clauses("IBTRS-PATH-022"), func(ctx SpecContext) {
 		if p.Initiator.Info().Userland {
-			witness.Skip(verdict.AbilityMissing, "soft-RoCE lets no device go that a program has open")
+			specreport.Skip(verdict.AbilityMissing, "soft-RoCE lets no device go that a program has open")
 		}
 		d := mapSlow(ctx, 0, p.Path(0), p.Path(1))
 		probe := p.Probe(ctx, d, kit.ProbeOptions{Write: true})

@@ -18,7 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/srp/pair"
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
@@ -31,7 +31,7 @@ var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
 		GinkgoHelper()
 		err := p.Target.Control(ctx, attacks.Disable)
 		if errors.Is(err, foreign.ErrNotSupported) {
-			witness.Skip(verdict.NoHook, "%v", err)
+			specreport.Skip(verdict.NoHook, "%v", err)
 		}
 		Expect(err).NotTo(HaveOccurred())
 		done := false
@@ -146,7 +146,7 @@ var _ = Describe("disks are kept", pair.OfInitiator, func() {
 			return time.Since(struck) > outage || watch.Now().Port == subject.Gone
 		})
 		if watch.Now().Port == subject.Gone {
-			witness.Skip(verdict.NotReached, "the removal was over before the wire was whole again")
+			specreport.Skip(verdict.NotReached, "the removal was over before the wire was whole again")
 		}
 		replies := p.CountConnectReplies()
 		healed := p.Mark("heal")

@@ -16,7 +16,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/srp/pair"
 	"github.com/ibnbd/ibnbd/conformance/srp/tester"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 var _ = Describe(attacks.Group, func() {
@@ -33,7 +33,7 @@ func endure(ctx SpecContext, a attacks.Attack) {
 	if finding.Of(err).Breaks(attacks.Survival) {
 		p.TargetHost.Machine().Kill() // nobody need wait for what it will not answer any more
 	}
-	witness.Conclude(err, attacks.Survival)
+	specreport.Conclude(err, attacks.Survival)
 }
 
 // How long a target may take for what it does by itself.
@@ -53,5 +53,5 @@ var _ = Describe("a target, by itself,", kit.Extended, func() {
 func await(ctx SpecContext, within time.Duration, run func(context.Context, *tester.Tester, time.Duration) error) {
 	t := tester.New(pair.Current().Tested())
 	err := run(ctx, t, within)
-	witness.Conclude(errors.Join(err, t.Close()), "")
+	specreport.Conclude(errors.Join(err, t.Close()), "")
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package witness_test
+package specreport_test
 
 import (
 	"encoding/json"
@@ -17,7 +17,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/clauses/clausestest"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
-	"github.com/ibnbd/ibnbd/conformance/verdict/witness"
+	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
 const clause = "IBTRS-CONN-021"
@@ -30,50 +30,50 @@ var _ = ReportAfterSuite("keep the report", func(r Report) { ended = r })
 var _ = Describe("a spec", claim.Clauses(clause), func() {
 	It("passes", func() {})
 	It("fails", func() { Fail("want 1, got 2") })
-	It("fails for a stated reason", func() { witness.Broke(verdict.SubjectDead, "no answer to %d probes", 3) })
-	It("blames the suite", func() { witness.Broke(verdict.SuiteBug, "two configurations at once") })
+	It("fails for a stated reason", func() { specreport.Broke(verdict.SubjectDead, "no answer to %d probes", 3) })
+	It("blames the suite", func() { specreport.Broke(verdict.SuiteBug, "two configurations at once") })
 	It("panics", func() { panic("oh") })
-	It("skips", func() { witness.Skip(verdict.NoHook, "needs %s", "restart") })
-	It("is inconclusive", func() { witness.Inconclusive(verdict.TransportFailed, "rping lost") })
+	It("skips", func() { specreport.Skip(verdict.NoHook, "needs %s", "restart") })
+	It("is inconclusive", func() { specreport.Inconclusive(verdict.TransportFailed, "rping lost") })
 	It("skips without a reason", func() { Skip("just so") })
-	It("skips with a reason that is none", func() { witness.Skip("whim", "just so") })
+	It("skips with a reason that is none", func() { specreport.Skip("whim", "just so") })
 	It("times out", func(ctx SpecContext) { <-ctx.Done() }, NodeTimeout(10*time.Millisecond))
 	PIt("is pending", func() {})
 
 	It("measures within bounds", func() {
-		witness.Measured(verdict.Timing{Name: "stall", Value: time.Second, AtMost: 2 * time.Second, Formula: "a + b"})
+		specreport.Measured(verdict.Timing{Name: "stall", Value: time.Second, AtMost: 2 * time.Second, Formula: "a + b"})
 	})
 	It("measures beyond a bound", func() {
-		witness.Measured(verdict.Timing{Name: "stall", Value: 3 * time.Second, AtMost: 2 * time.Second, Formula: "a + b"})
+		specreport.Measured(verdict.Timing{Name: "stall", Value: 3 * time.Second, AtMost: 2 * time.Second, Formula: "a + b"})
 	})
 	It("measures too little", func() {
-		witness.Measured(verdict.Timing{Name: "delay", Value: time.Second, AtLeast: 2 * time.Second, Formula: "d"})
+		specreport.Measured(verdict.Timing{Name: "delay", Value: time.Second, AtLeast: 2 * time.Second, Formula: "d"})
 	})
 	It("tells everything", func() {
-		witness.Happened(verdict.Event{At: time.Second, Where: "rail0", What: "carrier lost"})
-		witness.Plotted(verdict.Series{Name: "I/O", Unit: "1/s", Points: []verdict.Point{{At: 1, Value: 2}}})
-		witness.Showed(verdict.Evidence{Kind: verdict.Packets, Path: "rail0.pcapng", Frames: []int{4}})
+		specreport.Happened(verdict.Event{At: time.Second, Where: "rail0", What: "carrier lost"})
+		specreport.Plotted(verdict.Series{Name: "I/O", Unit: "1/s", Points: []verdict.Point{{At: 1, Value: 2}}})
+		specreport.Showed(verdict.Evidence{Kind: verdict.Packets, Path: "rail0.pcapng", Frames: []int{4}})
 	})
 
-	It("concludes with nothing", func() { witness.Conclude(nil, clause) })
-	It("concludes with a violation", func() { witness.Conclude(finding.Broken(clause, "answered"), "") })
-	It("concludes with a death", func() { witness.Conclude(finding.Broken(clause, "answered"), clause) })
+	It("concludes with nothing", func() { specreport.Conclude(nil, clause) })
+	It("concludes with a violation", func() { specreport.Conclude(finding.Broken(clause, "answered"), "") })
+	It("concludes with a death", func() { specreport.Conclude(finding.Broken(clause, "answered"), clause) })
 	It("concludes with what was not tried", func() {
-		witness.Conclude(&finding.Undecided{Reason: verdict.NoHook, Text: "no action"}, clause)
+		specreport.Conclude(&finding.Undecided{Reason: verdict.NoHook, Text: "no action"}, clause)
 	})
 	It("concludes with what was not seen", func() {
-		witness.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, "")
+		specreport.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, "")
 	})
 	It("concludes with what was not seen, and lived on", func() {
-		witness.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, clause)
+		specreport.Conclude(&finding.Undecided{Reason: verdict.NoTool, Text: "no number", Survived: true}, clause)
 	})
 	It("concludes with two violations", func() {
-		witness.Conclude(errors.Join(finding.Broken("IBNBD-FAIL-027", "gone"), finding.Broken(clause, "answered")), "")
+		specreport.Conclude(errors.Join(finding.Broken("IBNBD-FAIL-027", "gone"), finding.Broken(clause, "answered")), "")
 	})
-	It("concludes with any error", func() { witness.Conclude(errors.New("no answer"), clause) })
+	It("concludes with any error", func() { specreport.Conclude(errors.New("no answer"), clause) })
 	It("concludes with an error too late", func(ctx SpecContext) {
 		<-ctx.Done()
-		witness.Conclude(ctx.Err(), clause)
+		specreport.Conclude(ctx.Err(), clause)
 	}, NodeTimeout(10*time.Millisecond))
 
 	Context("with a set-up that fails", func() {
@@ -85,13 +85,13 @@ var _ = Describe("a spec", claim.Clauses(clause), func() {
 		It("is not tried", func() {})
 	})
 	Context("with a set-up that the subject breaks", func() {
-		BeforeEach(func() { witness.Broke(verdict.SubjectDead, "does not map") })
+		BeforeEach(func() { specreport.Broke(verdict.SubjectDead, "does not map") })
 		It("is not tried", func() {})
 	})
 	Context("with a guard that fails", func() {
-		AfterEach(func() { witness.Broke(verdict.KernelLogReport, "WARNING in the log") })
+		AfterEach(func() { specreport.Broke(verdict.KernelLogReport, "WARNING in the log") })
 		It("passes", func() {})
-		It("skips", func() { witness.Skip(verdict.NoHook, "needs restart") })
+		It("skips", func() { specreport.Skip(verdict.NoHook, "needs restart") })
 	})
 })
 
@@ -111,7 +111,7 @@ func TestResults(t *testing.T) {
 		message string
 	}{
 		"passes":                            {verdict.Pass, "", ""},
-		"fails":                             {verdict.Fail, verdict.AssertionFailed, "want 1, got 2 (witness_test.go:"},
+		"fails":                             {verdict.Fail, verdict.AssertionFailed, "want 1, got 2 (specreport_test.go:"},
 		"fails for a stated reason":         {verdict.Fail, verdict.SubjectDead, "no answer to 3 probes"},
 		"blames the suite":                  {verdict.SuiteError, verdict.SuiteBug, "two configurations"},
 		"panics":                            {verdict.SuiteError, verdict.Panicked, "oh"},
@@ -125,13 +125,13 @@ func TestResults(t *testing.T) {
 		"measures too little":               {verdict.Fail, verdict.BoundExceeded, "delay took 1s, at least 2s is due (d)"},
 		"tells everything":                  {verdict.Pass, "", ""},
 		"concludes with nothing":            {verdict.Pass, "", ""},
-		"concludes with a violation":        {verdict.Fail, verdict.ProtocolViolation, "IBTRS-CONN-021: answered (witness_test.go:"},
-		"concludes with two violations":     {verdict.Fail, verdict.ProtocolViolation, "ibnbd-fail-027: gone IBTRS-CONN-021: answered (witness_test.go:"},
-		"concludes with a death":            {verdict.Fail, verdict.SubjectDead, "IBTRS-CONN-021: answered (witness_test.go:"},
+		"concludes with a violation":        {verdict.Fail, verdict.ProtocolViolation, "IBTRS-CONN-021: answered (specreport_test.go:"},
+		"concludes with two violations":     {verdict.Fail, verdict.ProtocolViolation, "ibnbd-fail-027: gone IBTRS-CONN-021: answered (specreport_test.go:"},
+		"concludes with a death":            {verdict.Fail, verdict.SubjectDead, "IBTRS-CONN-021: answered (specreport_test.go:"},
 		"concludes with what was not tried": {verdict.Skip, verdict.NoHook, "no action"},
 		"concludes with what was not seen":  {verdict.Skip, verdict.NoTool, "no number"},
 		"concludes with what was not seen, and lived on":     {verdict.Pass, "", ""},
-		"concludes with any error":                           {verdict.Fail, verdict.AssertionFailed, "no answer (witness_test.go:"},
+		"concludes with any error":                           {verdict.Fail, verdict.AssertionFailed, "no answer (specreport_test.go:"},
 		"concludes with an error too late":                   {verdict.Fail, verdict.SpecTimedOut, "timeout"},
 		"with a set-up that fails is not tried":              {verdict.SuiteError, verdict.SetupFailed, "no machine"},
 		"with a set-up that panics is not tried":             {verdict.SuiteError, verdict.Panicked, "oh"},
@@ -141,7 +141,7 @@ func TestResults(t *testing.T) {
 	}
 	got := make(map[string]verdict.Result)
 	for _, spec := range ended.SpecReports {
-		for _, r := range witness.Results(spec) {
+		for _, r := range specreport.Results(spec) {
 			if r.Clause == clause {
 				got[strings.TrimPrefix(r.Spec, "a spec ")] = r
 			}
@@ -164,38 +164,38 @@ func TestResults(t *testing.T) {
 
 func TestStatementsTiedToAClause(t *testing.T) {
 	const other = "IBTRS-CONN-022"
-	spec := func(state types.SpecState, said ...witness.Statement) types.SpecReport {
+	spec := func(state types.SpecState, said ...specreport.Statement) types.SpecReport {
 		report := types.SpecReport{
 			LeafNodeType: types.NodeTypeIt, LeafNodeLabels: claim.Clauses(clause, other), LeafNodeText: "x",
 			State: state, StartTime: time.Unix(1, 0), NumAttempts: 1,
 		}
 		for _, s := range said {
-			report.ReportEntries = append(report.ReportEntries, types.ReportEntry{Name: "witness", Value: types.WrapEntryValue(s)})
+			report.ReportEntries = append(report.ReportEntries, types.ReportEntry{Name: "specreport", Value: types.WrapEntryValue(s)})
 		}
 		return report
 	}
 	slow := &verdict.Timing{Name: "stall", Value: 3, AtMost: 2, Clauses: []string{other}}
-	broken := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: other}
-	elsewhere := &witness.Finding{Reason: verdict.SubjectDead, Message: "gone"}
-	undecided := &witness.Finding{Reason: verdict.NoTool, Message: "no such tool", Clause: other}
+	broken := &specreport.Finding{Reason: verdict.SubjectDead, Message: "gone", Clause: other}
+	elsewhere := &specreport.Finding{Reason: verdict.SubjectDead, Message: "gone"}
+	undecided := &specreport.Finding{Reason: verdict.NoTool, Message: "no such tool", Clause: other}
 	tests := []struct {
 		name        string
 		report      types.SpecReport
 		first, last verdict.Reason // of clause and of other
 	}{
-		{"timing", spec(types.SpecStatePassed, witness.Statement{Timing: slow}), "", verdict.BoundExceeded},
-		{"failure", spec(types.SpecStateFailed, witness.Statement{Finding: broken}), verdict.NotReached, verdict.SubjectDead},
-		{"failure of both", spec(types.SpecStateFailed, witness.Statement{Finding: &witness.Finding{Reason: verdict.ProtocolViolation, Clause: clause}},
-			witness.Statement{Finding: broken}), verdict.ProtocolViolation, verdict.SubjectDead},
-		{"failure of one, and of a guard", spec(types.SpecStateFailed, witness.Statement{Finding: broken},
-			witness.Statement{Finding: &witness.Finding{Reason: verdict.LeftBehind}}), verdict.LeftBehind, verdict.LeftBehind},
-		{"what is undecided", spec(types.SpecStatePassed, witness.Statement{Finding: undecided}), "", verdict.NoTool},
-		{"a failure of all beside what is undecided", spec(types.SpecStateFailed, witness.Statement{Finding: undecided}, witness.Statement{Finding: elsewhere}),
+		{"timing", spec(types.SpecStatePassed, specreport.Statement{Timing: slow}), "", verdict.BoundExceeded},
+		{"failure", spec(types.SpecStateFailed, specreport.Statement{Finding: broken}), verdict.NotReached, verdict.SubjectDead},
+		{"failure of both", spec(types.SpecStateFailed, specreport.Statement{Finding: &specreport.Finding{Reason: verdict.ProtocolViolation, Clause: clause}},
+			specreport.Statement{Finding: broken}), verdict.ProtocolViolation, verdict.SubjectDead},
+		{"failure of one, and of a guard", spec(types.SpecStateFailed, specreport.Statement{Finding: broken},
+			specreport.Statement{Finding: &specreport.Finding{Reason: verdict.LeftBehind}}), verdict.LeftBehind, verdict.LeftBehind},
+		{"what is undecided", spec(types.SpecStatePassed, specreport.Statement{Finding: undecided}), "", verdict.NoTool},
+		{"a failure of all beside what is undecided", spec(types.SpecStateFailed, specreport.Statement{Finding: undecided}, specreport.Statement{Finding: elsewhere}),
 			verdict.SubjectDead, verdict.SubjectDead},
-		{"failure of all", spec(types.SpecStateFailed, witness.Statement{Finding: elsewhere}), verdict.SubjectDead, verdict.SubjectDead},
+		{"failure of all", spec(types.SpecStateFailed, specreport.Statement{Finding: elsewhere}), verdict.SubjectDead, verdict.SubjectDead},
 	}
 	for _, test := range tests {
-		results := witness.Results(test.report)
+		results := specreport.Results(test.report)
 		if len(results) != 2 || results[0].Reason != test.first || results[1].Reason != test.last {
 			t.Errorf("%s: %+v; want reasons %q and %q", test.name, results, test.first, test.last)
 		}
@@ -207,7 +207,7 @@ func TestStatementsTiedToAClause(t *testing.T) {
 	}
 	// What is broken beside the claims has a result of its own.
 	const beside = "IBNBD-FAIL-027"
-	results := witness.Results(spec(types.SpecStateFailed, witness.Statement{Finding: &witness.Finding{Reason: verdict.SubjectDead, Clause: beside}}))
+	results := specreport.Results(spec(types.SpecStateFailed, specreport.Statement{Finding: &specreport.Finding{Reason: verdict.SubjectDead, Clause: beside}}))
 	if len(results) != 3 || results[0].Reason != verdict.NotReached || results[2].Clause != beside || results[2].Reason != verdict.SubjectDead {
 		t.Errorf("a failure of what is not claimed: %+v", results)
 	}
@@ -231,8 +231,8 @@ func TestStatementsOfAnotherProcess(t *testing.T) {
 		LeafNodeType: types.NodeTypeIt, LeafNodeLabels: claim.Clauses(clause), LeafNodeText: "x",
 		State: types.SpecStatePassed, StartTime: time.Unix(1, 0), NumAttempts: 1,
 		ReportEntries: types.ReportEntries{{
-			Name:  "witness",
-			Value: types.WrapEntryValue(witness.Statement{Timing: &verdict.Timing{Name: "stall", Value: 7}}),
+			Name:  "specreport",
+			Value: types.WrapEntryValue(specreport.Statement{Timing: &verdict.Timing{Name: "stall", Value: 7}}),
 		}},
 	}
 	line, err := json.Marshal(sent)
@@ -243,7 +243,7 @@ func TestStatementsOfAnotherProcess(t *testing.T) {
 	if err := json.Unmarshal(line, &arrived); err != nil {
 		t.Fatal(err)
 	}
-	results := witness.Results(arrived)
+	results := specreport.Results(arrived)
 	if len(results) != 1 || len(results[0].Timings) != 1 || results[0].Timings[0].Value != 7 {
 		t.Errorf("results %+v", results)
 	}
@@ -253,7 +253,7 @@ func TestEndsFromOutside(t *testing.T) {
 	for state, want := range map[types.SpecState]verdict.Reason{
 		types.SpecStateInterrupted: verdict.Interrupted, types.SpecStateAborted: verdict.Interrupted,
 	} {
-		results := witness.Results(types.SpecReport{
+		results := specreport.Results(types.SpecReport{
 			LeafNodeType: types.NodeTypeIt, LeafNodeLabels: claim.Clauses(clause, "IBTRS-CONN-022"), State: state,
 			StartTime: time.Unix(1, 0), NumAttempts: 1,
 		})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package witness
+package specreport
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 )
 
 // entryName marks the report entries of this package.
-const entryName = "witness"
+const entryName = "specreport"
 
 // Statement is one thing that a spec said; exactly one field is set. It is exported for the encoding only.
 type Statement struct {

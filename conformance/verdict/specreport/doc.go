@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package witness is what a running Ginkgo spec says for the record, and how Ginkgo's report of the spec becomes results.
+// Package specreport is what a running Ginkgo spec reports, and how Ginkgo's report of the spec becomes results.
 //
 // While it runs, a spec states what it measured ([Measured]), what happened when ([Happened]), where the evidence lies
 // ([Showed]), and, if it cannot decide or wants to name the kind of failure, why ([Skip], [Inconclusive], [Broke]).
@@ -25,4 +25,4 @@
 // result of its own.
 //
 // A spec that ends with an error of package finding hands it to [Conclude].
-package witness
+package specreport
