@@ -59,9 +59,9 @@ lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 # the damaged captures.
 SERIAL := $(addprefix ./conformance/,ibnbd/judge srp/judge)
 
-# Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time,
-# and four parallel tests of each. Vet is left out because ci/lint does it for every file.
-UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1) -parallel $(shell expr 2 \* $$(nproc))
+# Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time.
+# Vet is left out because ci/lint does it for every file. (Ginkgo refuses -parallel: a package whose tests wait sets it in TestMain.)
+UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1)
 
 .PHONY: unit
 unit: ## unit tests, under the race detector where anything is concurrent
