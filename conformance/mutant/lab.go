@@ -169,7 +169,7 @@ func (r *labRun) passed() map[judgement]bool {
 	return passed
 }
 
-// rows are the fates, in the order of the mutants. One that was not found where some spec could not judge is unsound.
+// rows are those of the kill matrix, in the order of the mutants. One that was not found where some spec could not judge is unsound.
 func (r *labRun) rows(chosen []Mutant) []matrix.Row {
 	tallies := make(map[string]*tally)
 	for _, m := range chosen {
@@ -184,8 +184,8 @@ func (r *labRun) rows(chosen []Mutant) []matrix.Row {
 		t := tallies[m.Name]
 		doubt := t.Message
 		t.Message = ""
-		if t.settle(false); t.Fate != matrix.Killed && doubt != "" {
-			t.Fate, t.Message = matrix.Unsound, doubt
+		if t.settle(false); t.Status != matrix.Killed && doubt != "" {
+			t.Status, t.Message = matrix.Unsound, doubt
 		}
 		t.Duration = t.Duration.Round(time.Millisecond)
 		rows = append(rows, t.Row)

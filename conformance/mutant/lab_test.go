@@ -69,8 +69,8 @@ func TestPairNames(t *testing.T) {
 	}
 }
 
-// TestLabFates gives specs their results, and looks at what becomes of the mutant.
-func TestLabFates(t *testing.T) {
+// TestLabStatuses gives specs their results, and looks at what becomes of the mutant.
+func TestLabStatuses(t *testing.T) {
 	const mine, other, spec = "A-1", "A-2", "a spec"
 	result := func(clause string, v verdict.Verdict, reason verdict.Reason) verdict.Result {
 		return verdict.Result{Clause: clause, Spec: spec, Verdict: v, Reason: reason, Message: "seen"}
@@ -80,7 +80,7 @@ func TestLabFates(t *testing.T) {
 		name    string
 		control []verdict.Result
 		results []verdict.Result
-		want    matrix.Fate
+		want    matrix.Status
 	}{
 		{"found", good, []verdict.Result{result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
 		{"found beside another clause", good, []verdict.Result{result(other, verdict.Fail, verdict.ProtocolViolation), result(mine, verdict.Fail, verdict.ProtocolViolation)}, matrix.Killed},
@@ -99,8 +99,8 @@ func TestLabFates(t *testing.T) {
 			rounds:   []round{{map[string]string{spec: m.Name}, c.results}},
 		}
 		row := r.rows([]Mutant{m})[0]
-		if row.Fate != c.want || (row.Fate == matrix.Killed) != (row.Message == "") {
-			t.Errorf("%s: %s, %q; want %s", c.name, row.Fate, row.Message, c.want)
+		if row.Status != c.want || (row.Status == matrix.Killed) != (row.Message == "") {
+			t.Errorf("%s: %s, %q; want %s", c.name, row.Status, row.Message, c.want)
 		}
 	}
 }

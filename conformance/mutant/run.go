@@ -87,7 +87,7 @@ type run struct {
 func (r *run) row(ctx context.Context, m Mutant) *matrix.Row {
 	start := time.Now()
 	t := r.try(ctx, m, ShortWait)
-	if t.Fate != matrix.Killed && m.Kind != matrix.Wire && ctx.Err() == nil {
+	if t.Status != matrix.Killed && m.Kind != matrix.Wire && ctx.Err() == nil {
 		t = r.try(ctx, m, LongWait)
 	}
 	if ctx.Err() != nil {
@@ -107,7 +107,7 @@ func (r *run) try(ctx context.Context, m Mutant, patience time.Duration) *tally 
 	t := newTally(m)
 	specs := m.Trial.Specs(m.Clauses())
 	if len(specs) == 0 {
-		t.Fate, t.Message = matrix.Survived, "no spec decides what it breaks"
+		t.Status, t.Message = matrix.Survived, "no spec decides what it breaks"
 		return t
 	}
 	exact := false
@@ -117,7 +117,7 @@ func (r *run) try(ctx context.Context, m Mutant, patience time.Duration) *tally 
 		}
 		exact = exact || s.Exact
 		if err := r.runSpec(ctx, s, t, patience); err != nil {
-			t.Fate, t.Message = matrix.Unsound, fmt.Sprintf("%s: %v", s.Name, err)
+			t.Status, t.Message = matrix.Unsound, fmt.Sprintf("%s: %v", s.Name, err)
 			return t
 		}
 	}

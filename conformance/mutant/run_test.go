@@ -25,13 +25,13 @@ func ends(broken, control Findings, err error) Spec {
 	}}
 }
 
-// TestFates gives specs their findings, and looks at what becomes of the mutant.
-func TestFates(t *testing.T) {
+// TestStatuses gives specs their findings, and looks at what becomes of the mutant.
+func TestStatuses(t *testing.T) {
 	exactly := func(s Spec) Spec { s.Exact = true; return s }
 	for _, c := range []struct {
 		name  string
 		specs staged
-		want  matrix.Fate
+		want  matrix.Status
 		says  string
 	}{
 		{"found", staged{ends(Findings{"A-1": "x"}, nil, nil)}, matrix.Killed, ""},
@@ -49,8 +49,8 @@ func TestFates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := m.Rows[0]; r.Fate != c.want || !strings.Contains(r.Message, c.says) || (c.says == "") != (r.Message == "") {
-			t.Errorf("%s: %s, %q; want %s, %q", c.name, r.Fate, r.Message, c.want, c.says)
+		if r := m.Rows[0]; r.Status != c.want || !strings.Contains(r.Message, c.says) || (c.says == "") != (r.Message == "") {
+			t.Errorf("%s: %s, %q; want %s, %q", c.name, r.Status, r.Message, c.want, c.says)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func TestCoverage(t *testing.T) {
 	if len(c.Excused) != 2 || c.Excused[0].Reason != "nobody has tried" || !slices.Equal(c.Excused[1].Clauses, []string{inLab}) {
 		t.Errorf("excused %+v", c.Excused)
 	}
-	dead := &matrix.Matrix{Rows: []matrix.Row{{Fate: matrix.Killed}}}
+	dead := &matrix.Matrix{Rows: []matrix.Row{{Status: matrix.Killed}}}
 	if r := matrix.NewReport(dead, &c); r.Exit.Code != verdict.ExitFails {
 		t.Errorf("exit %+v", r.Exit)
 	}

@@ -39,7 +39,7 @@ func (t *tally) missing() []string {
 	return left
 }
 
-// settle decides the fate when all specs were run. With exact, nothing may have been found beside what the mutant breaks.
+// settle decides the status when all specs were run. With exact, nothing may have been found beside what the mutant breaks.
 func (t *tally) settle(exact bool) {
 	slices.SortFunc(t.Kills, func(a, b matrix.Detection) int {
 		return slices.Index(t.Breaks, a.Clause) - slices.Index(t.Breaks, b.Clause)
@@ -48,11 +48,11 @@ func (t *tally) settle(exact bool) {
 	missing := t.missing()
 	switch {
 	case len(missing) == 0 && (!exact || len(t.Others) == 0):
-		t.Fate = matrix.Killed
+		t.Status = matrix.Killed
 	case len(t.Kills)+len(t.Others) == 0:
-		t.Fate, t.Message = matrix.Survived, "no spec has found it"
+		t.Status, t.Message = matrix.Survived, "no spec has found it"
 	default:
-		t.Fate, t.Message = matrix.Mistaken, t.mistake(missing)
+		t.Status, t.Message = matrix.Mistaken, t.mistake(missing)
 	}
 }
 

@@ -38,8 +38,8 @@ func (c *countdown) row(r matrix.Row) {
 	if c.terminal {
 		fmt.Fprint(c.out, wipe)
 	}
-	if r.Fate != matrix.Killed {
-		fmt.Fprintf(c.out, "%s %s: %s\n", r.Mutant, r.Fate, r.Message)
+	if r.Status != matrix.Killed {
+		fmt.Fprintf(c.out, "%s %s: %s\n", r.Mutant, r.Status, r.Message)
 	}
 	if c.terminal {
 		fmt.Fprintf(c.out, "%d of %d mutants were tried", c.tried, c.most)

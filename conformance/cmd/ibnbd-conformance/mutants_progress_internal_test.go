@@ -18,8 +18,8 @@ func TestCountdown(t *testing.T) {
 		var out bytes.Buffer
 		c := newCountdown(&out, 2)
 		c.terminal = terminal
-		c.row(matrix.Row{Mutant: "any-magic", Fate: matrix.Killed})
-		c.row(matrix.Row{Mutant: "deaf", Fate: matrix.Survived, Message: "nobody saw it"})
+		c.row(matrix.Row{Mutant: "any-magic", Status: matrix.Killed})
+		c.row(matrix.Row{Mutant: "deaf", Status: matrix.Survived, Message: "nobody saw it"})
 		c.end()
 		if out.String() != want {
 			t.Errorf("terminal %t: %q, want %q", terminal, out.String(), want)

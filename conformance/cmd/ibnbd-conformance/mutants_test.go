@@ -27,7 +27,7 @@ func TestMutants(t *testing.T) {
 	}
 	defer file.Close()
 	r, err := matrix.ReadJSON(file)
-	if err != nil || len(r.Matrix.Rows) != 2 || r.Matrix.Rows[0].Fate != matrix.Killed || r.Coverage != nil {
+	if err != nil || len(r.Matrix.Rows) != 2 || r.Matrix.Rows[0].Status != matrix.Killed || r.Coverage != nil {
 		t.Errorf("report.json has %+v, %v", r, err)
 	}
 	run := filepath.Join(dir, "run")

@@ -18,8 +18,8 @@ func TestMatrix(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range m.Rows {
-		if r.Fate != matrix.Killed {
-			t.Errorf("%s %s: %s", r.Mutant, r.Fate, r.Message)
+		if r.Status != matrix.Killed {
+			t.Errorf("%s %s: %s", r.Mutant, r.Status, r.Message)
 		}
 	}
 	t.Logf("%s in %s", m.Exit().Sentence, m.Duration)
@@ -36,7 +36,7 @@ func TestSurvivors(t *testing.T) {
 		server("no-spec", "breaks a clause that no attack decides", "IBTRS-CONN-001", func(*brokenServer) {}),
 		client("good-client", "does everything right", "IBTRS-CONN-037", nil),
 	}
-	want := map[string]matrix.Fate{
+	want := map[string]matrix.Status{
 		"good-server": matrix.Survived, "another-clause": matrix.Survived, "one-of-two": matrix.Mistaken, "no-spec": matrix.Survived,
 		"good-client": matrix.Survived,
 	}
@@ -49,8 +49,8 @@ func TestSurvivors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range m.Rows {
-		if r.Fate != want[r.Mutant] || r.Message == "" {
-			t.Errorf("%s %s, want %s: %q", r.Mutant, r.Fate, want[r.Mutant], r.Message)
+		if r.Status != want[r.Mutant] || r.Message == "" {
+			t.Errorf("%s %s, want %s: %q", r.Mutant, r.Status, want[r.Mutant], r.Message)
 		}
 	}
 	if exit := m.Exit(); exit.Code != verdict.ExitFails {

@@ -21,8 +21,8 @@ func TestMatrix(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, r := range m.Rows {
-				if r.Fate != matrix.Killed {
-					t.Errorf("%s %s: %s", r.Mutant, r.Fate, r.Message)
+				if r.Status != matrix.Killed {
+					t.Errorf("%s %s: %s", r.Mutant, r.Status, r.Message)
 				}
 			}
 			t.Logf("%s in %s", m.Exit().Sentence, m.Duration)

@@ -24,15 +24,15 @@ const (
 	Lab    Kind = "lab"    // a pair in guests whose files, packets or arguments are altered on their way, judged by the specs of the lab
 )
 
-// Fate is what became of a mutant.
-type Fate string
+// Status is what became of a mutant.
+type Status string
 
-// The fates.
+// The statuses.
 const (
-	Killed   Fate = "killed"   // every clause that it breaks was found broken by a spec that claims it
-	Survived Fate = "survived" // nothing was found: the suite does not see the violation
-	Mistaken Fate = "mistaken" // something was found, but not what it breaks, or more than that
-	Unsound  Fate = "unsound"  // a spec could not be run, or blames the control as well
+	Killed   Status = "killed"   // every clause that it breaks was found broken by a spec that claims it
+	Survived Status = "survived" // nothing was found: the suite does not see the violation
+	Mistaken Status = "mistaken" // something was found, but not what it breaks, or more than that
+	Unsound  Status = "unsound"  // a spec could not be run, or blames the control as well
 )
 
 // Detection is a broken clause as a spec has seen it.
@@ -47,8 +47,8 @@ type Row struct {
 	Mutant   string        `json:"mutant"`
 	Kind     Kind          `json:"kind"`
 	What     string        `json:"what"`
-	Breaks   []string      `json:"breaks"` // ids of clauses, each with a role behind it where the judge tells both sides apart
-	Fate     Fate          `json:"fate"`
+	Breaks   []string      `json:"breaks"`  // ids of clauses, each with a role behind it where the judge tells both sides apart
+	Status   Status        `json:"fate"`    // the key of all reports so far
 	Kills    []Detection   `json:"kills"`   // of what it breaks, in the order of Breaks
 	Others   []Detection   `json:"others"`  // of what it should not break
 	Message  string        `json:"message"` // why it is not dead; "" otherwise
@@ -79,11 +79,11 @@ type Matrix struct {
 	Rows     []Row         `json:"rows"`
 }
 
-// Count counts the rows of each fate.
-func (m *Matrix) Count() map[Fate]int {
-	counts := make(map[Fate]int)
+// Count counts the rows of each status.
+func (m *Matrix) Count() map[Status]int {
+	counts := make(map[Status]int)
 	for _, row := range m.Rows {
-		counts[row.Fate]++
+		counts[row.Status]++
 	}
 	return counts
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
 )
 
-func rows(fates ...matrix.Fate) *matrix.Matrix {
+func rows(statuses ...matrix.Status) *matrix.Matrix {
 	m := &matrix.Matrix{Start: time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC), Duration: time.Second}
-	for _, fate := range fates {
+	for _, status := range statuses {
 		m.Rows = append(m.Rows, matrix.Row{
-			Mutant: "m", Breaks: []string{"TEST-WIRE-001 target"}, Fate: fate, Kills: []matrix.Detection{}, Others: []matrix.Detection{},
+			Mutant: "m", Breaks: []string{"TEST-WIRE-001 target"}, Status: status, Kills: []matrix.Detection{}, Others: []matrix.Detection{},
 		})
 	}
 	return m

@@ -30,10 +30,10 @@ var page = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
 	"segments": segments,
 	"shown":    shown,
 
-	"brief":     brief,
-	"fate":      fateClass,
-	"coverage":  coverageSentence,
-	"uncovered": uncovered,
+	"brief":       brief,
+	"statusClass": statusClass,
+	"coverage":    coverageSentence,
+	"uncovered":   uncovered,
 }).ParseFS(pages, "*.html.tmpl"))
 
 // view is what the page shows.
@@ -103,8 +103,8 @@ func headline(code verdict.ExitCode) (word, class string) {
 // verdictClass is the style class of a verdict.
 func verdictClass(v verdict.Verdict) string { return "v-" + strings.ToLower(string(v)) }
 
-// fateClass is the style class of what became of a mutant.
-func fateClass(f matrix.Fate) string {
+// statusClass is the style class of what became of a mutant.
+func statusClass(f matrix.Status) string {
 	switch f {
 	case matrix.Killed:
 		return verdictClass(verdict.Pass)

@@ -32,9 +32,9 @@ func MatrixText(w io.Writer, r *matrix.Report, width int) error {
 		{Number: 4, Align: text.AlignRight},
 		{Number: 5, WidthMax: max(30, width-others), WidthMaxEnforcer: text.WrapSoft},
 	})
-	t.AppendHeader(table.Row{"Fate", "Mutant", "Breaks", "Time", "Caught by"})
+	t.AppendHeader(table.Row{"Status", "Mutant", "Breaks", "Time", "Caught by"})
 	for _, row := range r.Matrix.Rows {
-		t.AppendRow(table.Row{string(row.Fate), row.Mutant, strings.Join(row.Breaks, ", "), brief(row.Duration), caught(row)})
+		t.AppendRow(table.Row{string(row.Status), row.Mutant, strings.Join(row.Breaks, ", "), brief(row.Duration), caught(row)})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", t.Render())
@@ -48,7 +48,7 @@ func MatrixText(w io.Writer, r *matrix.Report, width int) error {
 
 // caught says who has found the mutant, or why nobody has.
 func caught(r matrix.Row) string {
-	if r.Fate != matrix.Killed {
+	if r.Status != matrix.Killed {
 		return r.Message
 	}
 	return strings.Join(r.Specs(), "; ")

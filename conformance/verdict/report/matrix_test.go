@@ -15,11 +15,11 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
 )
 
-// kills is a matrix with every fate.
+// kills is a matrix with every status.
 func kills() *matrix.Report {
-	row := func(name string, kind matrix.Kind, fate matrix.Fate, message string, clauses ...string) matrix.Row {
-		r := matrix.Row{Mutant: name, Kind: kind, What: "does <this>", Breaks: clauses, Fate: fate, Message: message, Duration: 21 * time.Millisecond}
-		if fate == matrix.Killed {
+	row := func(name string, kind matrix.Kind, status matrix.Status, message string, clauses ...string) matrix.Row {
+		r := matrix.Row{Mutant: name, Kind: kind, What: "does <this>", Breaks: clauses, Status: status, Message: message, Duration: 21 * time.Millisecond}
+		if status == matrix.Killed {
 			for _, id := range clauses {
 				r.Kills = append(r.Kills, matrix.Detection{Clause: id, Spec: "a target lives on", Saw: id + ": \"odd\" & late"})
 			}
