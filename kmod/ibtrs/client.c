@@ -15,15 +15,19 @@ static struct timers defaults = {
 	.heartbeat = 250,
 	.misses = 3,
 	.connect = 2000,
+	.answer = 250,
 	.packet_lifetime = 400,
 	.reconnect_delay = 1000,
-	.reconnect_spread = 500,
+	.reconnect_spread = 250,
 };
 
 module_param_named(heartbeat_ms, defaults.heartbeat, uint, 0444);
 MODULE_PARM_DESC(heartbeat_ms, "milliseconds between two looks at the peer (default 250)");
 module_param_named(heartbeat_misses, defaults.misses, uint, 0444);
 MODULE_PARM_DESC(heartbeat_misses, "looks at a silent peer that are forgiven (default 3)");
+module_param_named(answer_ms, defaults.answer, uint, 0444);
+MODULE_PARM_DESC(answer_ms,
+		 "Milliseconds that an attempt to reconnect may wait for the first answer, or four times what it took the last time if that is longer (default 250)");
 module_param_named(connect_ms, defaults.connect, uint, 0444);
 MODULE_PARM_DESC(
 	connect_ms,
@@ -36,7 +40,7 @@ MODULE_PARM_DESC(reconnect_delay_ms,
 		 "milliseconds before each attempt to reconnect a path (default 1000)");
 module_param_named(reconnect_spread_ms, defaults.reconnect_spread, uint, 0444);
 MODULE_PARM_DESC(reconnect_spread_ms,
-		 "largest random addition in milliseconds to that (default 500)");
+		 "largest random addition in milliseconds to that (default 250)");
 
 struct workqueue_struct *ibtrs_lost_wq;
 struct workqueue_struct *ibtrs_reconnect_wq;
@@ -257,6 +261,7 @@ static int check_defaults(void)
 
 	return check_default("heartbeat_ms", defaults.heartbeat, 1, day)		     ?:
 		       check_default("heartbeat_misses", defaults.misses, 1, 1000)	     ?:
+		       check_default("answer_ms", defaults.answer, 1, day)		     ?:
 		       check_default("connect_ms", defaults.connect, 1, day)		     ?:
 		       check_default("packet_lifetime_ms", defaults.packet_lifetime, 0, day) ?:
 		       check_default("reconnect_delay_ms", defaults.reconnect_delay, 0, day) ?:

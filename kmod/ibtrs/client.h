@@ -87,6 +87,7 @@ struct timers {
 	u32 heartbeat;
 	u32 misses;
 	u32 connect;
+	u32 answer;
 	u32 packet_lifetime;
 	u32 reconnect_delay;
 	u32 reconnect_spread;
@@ -171,7 +172,8 @@ struct build {
 	wait_queue_head_t	wait;		/* for @err, steps of connections, and their ends */
 	int			err;		/* what has ended the attempt */
 	bool			removed;	/* the device goes away */
-	unsigned long		deadline;	/* of the attempt, in jiffies */
+	unsigned long		begun;		/* in jiffies */
+	unsigned long		deadline;	/* of the attempt, or of its first answer, in jiffies */
 	struct ib_cqe		info_recv;
 	struct ib_cqe		info_send;
 	struct ibtrs_info_response *info;
@@ -202,6 +204,7 @@ struct ibtrs_path {
 	bool			hopeless;	/* the server's queue depth has changed */
 	u16			incarnation;
 	u16			queue_depth;	/* of the last accept; 0 before the first */
+	u32			answered;	/* ms, of the last connection 0; 0 before the first */
 	int			attempts;
 	atomic_t		interrupts;	/* who wants @mutex, and no attempt to hold it up */
 	struct work_struct	lost;
@@ -260,6 +263,7 @@ void build_fail(struct build *build, int err, const char *cause);
 
 /* client_build.c */
 struct build *build_create(struct ibtrs_path *path);
+u32 path_answer_limit(const struct ibtrs_path *path);
 int build_connect(struct build *build);
 void build_disconnect(struct build *build);
 void build_wait_gone(struct build *build, u32 timeout_ms);

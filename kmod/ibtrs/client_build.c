@@ -592,6 +592,24 @@ static int exchange_info(struct build *build)
 
 /* The whole */
 
+/**
+ * path_answer_limit - how long an attempt waits for the first answer
+ * @path:	path
+ *
+ * The connection manager repeats a request only after seconds, so an attempt that began before the
+ * network was whole again is in vain, and must not last. A path that has been connected before waits
+ * for @answer ms, but for at least four times what its server took the last time.
+ *
+ * Return: milliseconds.
+ */
+u32 path_answer_limit(const struct ibtrs_path *path)
+{
+	const struct timers *t = &path->sess->timers;
+	u32 took = READ_ONCE(path->answered);
+
+	return took ? min(t->connect, max(t->answer, 4 * took)) : t->connect;
+}
+
 struct build *build_create(struct ibtrs_path *path)
 {
 	struct build *build = kzalloc(sizeof(*build), GFP_KERNEL);
@@ -608,16 +626,26 @@ struct build *build_create(struct ibtrs_path *path)
 	}
 	init_waitqueue_head(&build->wait);
 	ibtrs_heartbeat_init(&build->heartbeat);
-	build->deadline = jiffies + msecs_to_jiffies(path->sess->timers.connect);
+	build->begun = jiffies;
+	build->deadline = build->begun + msecs_to_jiffies(path_answer_limit(path));
 	return build;
+}
+
+/* The server has answered: the rest of the attempt has the rest of its time. */
+static void note_answer(struct build *build)
+{
+	u32 took = jiffies_to_msecs(jiffies - build->begun);
+
+	WRITE_ONCE(build->path->answered, max(took, 1U));
+	build->deadline = build->begun + msecs_to_jiffies(build->sess->timers.connect);
 }
 
 /**
  * build_connect - establish all connections, one after the other, and exchange INFO
  * @build:	new build of a path that is CONNECTING
  *
- * All of it within the connect timeout of the session. Whatever the outcome, build_destroy() takes
- * the build apart.
+ * All of it within the connect timeout of the session, and the first answer sooner. Whatever the
+ * outcome, build_destroy() takes the build apart.
  */
 int build_connect(struct build *build)
 {
@@ -628,6 +656,8 @@ int build_connect(struct build *build)
 		err = connect_con(build, cid);
 		if (err)
 			return err;
+		if (cid == 0)
+			note_answer(build);
 	}
 	INIT_IB_EVENT_HANDLER(&build->events, build->dev, device_event);
 	ib_register_event_handler(&build->events);

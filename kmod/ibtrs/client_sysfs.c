@@ -153,6 +153,7 @@ static const struct attribute_group session_group = { .attrs = session_attrs };
 
 TIMER(heartbeat_ms, heartbeat, 1, DAY_MS);
 TIMER(heartbeat_misses, misses, 1, 1000);
+TIMER(answer_ms, answer, 1, DAY_MS);
 TIMER(connect_ms, connect, 1, DAY_MS);
 TIMER(packet_lifetime_ms, packet_lifetime, 0, DAY_MS);
 TIMER(reconnect_delay_ms, reconnect_delay, 0, DAY_MS);
@@ -187,21 +188,24 @@ static ssize_t worst_error_ms_show(struct device *dev, struct device_attribute *
 static DEVICE_ATTR_RO(worst_error_ms);
 
 /*
- * From a wire that is whole again to a connected path. The loss may not have been noticed yet. An
- * attempt that began just before is in vain; and attempts are made one at a time, so each other
- * path of the session has its turn before the one that succeeds. Lost paths of other sessions have
- * theirs, too, and are not counted here: how many there will be nobody knows. If the pause is so
- * short that the server may not have noticed the loss, it refuses one more.
+ * From a wire that is whole again to a connected path. At most the time of detection after that,
+ * both sides know of the loss; the attempt that is under way then is in vain, and so may be that of
+ * each other path of the session, for attempts are made one at a time. Lost paths of other sessions
+ * have theirs, too, and are not counted here: how many there will be nobody knows.
  */
-static u64 reconnect_ms(const struct ibtrs_session *sess)
+static u64 reconnect_ms(struct ibtrs_session *sess)
 {
 	const struct timers *t = &sess->timers;
-	u64 pause = (u64)t->packet_lifetime + t->reconnect_delay;
-	u32 pauses = pause < t->heartbeat ? 3 : 2;
-	u32 paths = READ_ONCE(sess->nr_paths);
+	u64 in_vain = 0;
+	struct ibtrs_path *path;
 
+	rcu_read_lock();
+	list_for_each_entry_rcu(path, &sess->paths, entry)
+		in_vain += path_answer_limit(path);
+	rcu_read_unlock();
 	return late((u64)t->heartbeat * (t->misses + 2)) +
-	       late(pauses * (pause + t->reconnect_spread) + (paths + 1ULL) * t->connect);
+	       late((u64)t->packet_lifetime + t->reconnect_delay + t->reconnect_spread + in_vain +
+		    t->connect);
 }
 
 static ssize_t worst_reconnect_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
@@ -213,6 +217,7 @@ static DEVICE_ATTR_RO(worst_reconnect_ms);
 static struct attribute *timer_attrs[] = {
 	&dev_attr_heartbeat_ms.attr,
 	&dev_attr_heartbeat_misses.attr,
+	&dev_attr_answer_ms.attr,
 	&dev_attr_connect_ms.attr,
 	&dev_attr_packet_lifetime_ms.attr,
 	&dev_attr_reconnect_delay_ms.attr,

@@ -32,11 +32,7 @@ func TestProgramSteersTheKernel(t *testing.T) {
 		}
 	}
 	must("compile", BuildReference(ctx, programs.Dir))
-	img, err := image.Build(ctx, image.Config{Modules: mainline.Modules, Sources: map[string]fs.FS{"kmod": kmod.Sources}}, func(step string) { t.Log(step) })
-	must("build the image", err)
-	lab, err := vm.Start(ctx, vm.Config{Hosts: []string{"server", "client"}, Image: img})
-	must("start the lab", err)
-	t.Cleanup(func() { must("close the lab", lab.Close()) })
+	lab, img := newKernelLab(ctx, t)
 	server, client := lab.Hosts()[0], lab.Hosts()[1]
 	target := newKModTarget(Environment{Host: server})
 	must("start the target", target.Start(ctx, TargetOptions{Keys: KeysRefreshed}))
@@ -57,6 +53,25 @@ func TestProgramSteersTheKernel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newKernelLab boots hosts that have this project's modules and mainline's.
+func newKernelLab(ctx context.Context, t *testing.T) (*vm.Lab, *image.Image) {
+	t.Helper()
+	img, err := image.Build(ctx, image.Config{Modules: mainline.Modules, Sources: map[string]fs.FS{"kmod": kmod.Sources}}, func(step string) { t.Log(step) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := vm.Start(ctx, vm.Config{Hosts: []string{"server", "client"}, Image: img})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return lab, img
 }
 
 // steered is a client in the kernel that the program steers.

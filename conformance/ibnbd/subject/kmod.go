@@ -46,6 +46,9 @@ var kmodTimers = func() Timers {
 	return t
 }()
 
+// kmodAnswer is how long an attempt to reconnect waits for the first answer.
+const kmodAnswer = 5 * time.Second
+
 // kmodInitiator is the client.
 type kmodInitiator struct{ kernelInitiator }
 
@@ -107,6 +110,7 @@ func kmodParameters(t Timers) []string {
 		milliseconds("heartbeat_ms", t.HeartbeatInterval),
 		fmt.Sprintf("heartbeat_misses=%d", t.HeartbeatMisses),
 		milliseconds("connect_ms", t.Connect),
+		milliseconds("answer_ms", kmodAnswer),
 		milliseconds("packet_lifetime_ms", t.PacketLifetime),
 		milliseconds("reconnect_delay_ms", t.ReconnectDelay+t.ReconnectSettle),
 		milliseconds("reconnect_spread_ms", t.ReconnectSpread),
