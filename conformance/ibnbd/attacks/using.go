@@ -28,7 +28,7 @@ func using() []Attack {
 		}, Run: share},
 		{Name: "CLOSE while a write is under way", Does: Writes, Clauses: []string{"IBNBD-OPEN-023"}, Run: closeBesideWrite},
 		{Name: "session name and device path of the greatest length", Clauses: []string{"IBNBD-LIM-004"}, Run: longNames},
-		{Name: "SESS_INFO with and without a marker", Clauses: []string{"IBNBD-COMPAT-006"}, Run: marker},
+		{Name: "SESS_INFO with and without a marker", Clauses: []string{"IBNBD-COMPAT-006", "IBNBD-COMPAT-012"}, Run: marker},
 		{Name: "OPEN in the other I/O mode of a device that is open", Clauses: []string{"IBNBD-OPEN-025"}, Run: bothIOModes},
 		{Name: "requests that take turns in two chunks", Clauses: []string{"IBTRS-IMM-003"}, Run: takeTurns},
 		{Name: "new incarnation of a path that is there", Clauses: []string{"IBNBD-FAIL-014"}, Run: comeBack},
@@ -237,7 +237,7 @@ func marker(ctx context.Context, t *tester.Tester) error {
 			return err
 		}
 		if answer.Marker == ibnbd.Marker && answer.Features&^offer != 0 {
-			return tester.Broken("IBNBD-COMPAT-006", "features %#x were offered, and %#x are answered", offer, answer.Features)
+			return tester.Broken("IBNBD-COMPAT-012", "features %#x were offered, and %#x are answered", offer, answer.Features)
 		}
 	}
 	return nil

@@ -112,7 +112,7 @@ func using() []row {
 		}),
 		server("marker-for-everybody", "answers the marker to everybody", "IBNBD-COMPAT-006",
 			rule(func(r *ibnbd.ServerRules) { r.AlwaysMarker = true })),
-		server("all-features", "answers features that were not offered", "IBNBD-COMPAT-006", func(b *brokenServer) {
+		server("all-features", "answers features that were not offered", "IBNBD-COMPAT-012", func(b *brokenServer) {
 			features := of(ibnbd.Layout, "sess_info_rsp", "features")
 			b.alterSentReplies(ibnbd.SessInfoSize, func(m []byte) {
 				if nonzero(sessMarker, m) {

@@ -58,7 +58,7 @@ var _ = Describe("a target that knows the feature marker", func() {
 		return path.OpenRaw(ctx, tester.Marshal(request))
 	}
 
-	It("answers it only when asked, with the features of both", claim.Clauses("IBNBD-COMPAT-006"), func(ctx SpecContext) {
+	It("answers it only when asked, with the features of both", claim.Clauses("IBNBD-COMPAT-006", "IBNBD-COMPAT-012"), func(ctx SpecContext) {
 		path := connect(ctx)
 		plain := ibnbd.NewSessInfo(ibnbd.AllFeatures)
 		plain.Marker = [8]byte{}

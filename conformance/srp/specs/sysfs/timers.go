@@ -78,7 +78,7 @@ var _ = Describe("the timers of a port", pair.OfInitiator, func() {
 		}
 	})
 
-	It("have a port reconnected by default", claim.Clauses("SRP-RECON-001"), func(ctx SpecContext) {
+	It("have a port reconnected by default", claim.Clauses("SRP-RECON-031"), func(ctx SpecContext) {
 		port := p.Connect(ctx, 0, "")
 		Expect(p.Client.Word(ctx, path.Join(port.Dir(), reconnect))).NotTo(Equal("off"))
 	})
