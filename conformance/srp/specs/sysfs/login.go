@@ -232,6 +232,8 @@ var _ = Describe("the files of a port", pair.OfInitiator, func() {
 	It("may all be there when the initiator is unloaded", kit.Takes(8), claim.Clauses("SRP-SYSFS-021"), func(ctx SpecContext) {
 		p.Connect(ctx, 0, "")
 		p.Connect(ctx, 1, "")
+		// The kernel may have disks open still that it has just found, to look for partitions.
+		Eventually(func() string { return p.Client.Word(ctx, "/sys/module/ib_srp/refcnt") }).WithContext(ctx).Should(Equal("0"), "users of the module")
 		begin := time.Now()
 		Expect(p.Initiator.Stop(ctx)).To(Succeed())
 		p.Measure("unload with two connected ports", time.Since(begin), verdict.Bound{Limit: 5 * time.Second, Formula: "how the clause is decided"})
