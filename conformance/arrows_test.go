@@ -89,7 +89,7 @@ var parts = []part{
 	{
 		name: "the command", dirs: []string{"conformance/cmd"},
 		may:   []string{"the facade", engine, "vm", "version", "documents"},
-		tests: []string{"protocol IBNBD", "ibnbd", "ibtrs", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
+		tests: []string{"protocol IBNBD", "protocol SRP", "ibnbd", "ibtrs", "srp", "backend", "rdma", "soft", "roce"}, // of which vendors' implementations are made
 	},
 	{
 		name: "somebody else's module", dirs: []string{"conformance/testdata/vendor"},

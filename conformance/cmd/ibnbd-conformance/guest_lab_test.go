@@ -186,7 +186,7 @@ func TestGuestAsInitiator(t *testing.T) {
 	}))
 	const fails, grows, renumbered = "a read fails with EIO", "a server returns with a larger disk", "a server returns with another device id"
 	const added, forbidden = "a path is added and the other is lost", "an accept has queue depth 0"
-	args := []string{"--role", "initiator", "--source", strings.Join(judges, ","), "--patience", "20s"}
+	args := []string{"--dialect", "rnbd", "--role", "initiator", "--source", strings.Join(judges, ","), "--patience", "20s"}
 	for _, spec := range []string{fails, grows, renumbered, added, forbidden} {
 		args = append(args, "--spec", lives(spec))
 	}
@@ -271,7 +271,7 @@ func TestGuestAsTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	const exports, endless = "dev/one,dev/two", "session name without a NUL"
-	got, outcome := s.judge(t, here, serveHook(t, owner(s.do)), "--target", "ip:10.0.0.1", "--export", exports, "--allow-data-loss", exports,
+	got, outcome := s.judge(t, here, serveHook(t, owner(s.do)), "--dialect", "rnbd", "--target", "ip:10.0.0.1", "--export", exports, "--allow-data-loss", exports,
 		"--allow-outage", "--focus", attackSpecs)
 	if got.code != int(verdict.ExitFails) {
 		t.Errorf("exit code %d: %s\n%s", got.code, got.stderr, got.stdout)
@@ -299,7 +299,7 @@ func TestGuestAsTarget(t *testing.T) {
 func (g *guest) judge(t *testing.T, here machine, env []string, args ...string) (ended, verdict.Outcome) {
 	t.Helper()
 	dir := t.TempDir()
-	words := append(strings.Fields(here.on()), binary, "run", "--report", dir, "--control", os.Args[0], "--dialect", "rnbd", "--name", "mainline-vendor")
+	words := append(strings.Fields(here.on()), binary, "run", "--report", dir, "--control", os.Args[0], "--name", "mainline-vendor")
 	words = append(words, args...)
 	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), env...)
