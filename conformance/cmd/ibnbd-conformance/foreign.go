@@ -95,7 +95,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 		f.identity[w.Name] = flags.String(w.Name, "", w.Usage)
 	}
 	flags.StringSliceVar(&f.units, "lun", nil, "the same as --export, of a target whose exports have numbers")
-	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a conforming bystander")
+	flags.StringSliceVar(&f.exports, "export", nil, "exports of the foreign target: one, or a second for a conforming bystander; of different sizes, so that taking one for the other shows")
 	flags.StringVar(&f.provider, "provider", foreign.Soft, "RDMA provider on this side: "+strings.Join(foreign.Providers, ", "))
 	flags.StringVar(&f.netdev, "netdev", "", "network interface on this side; by default the one of the route to the target")
 	flags.StringSliceVar(&f.sources, "source", nil, "own addresses, one for each of the target, or those that wait for an initiator; with --netdev and a prefix length, addresses that this machine has not")

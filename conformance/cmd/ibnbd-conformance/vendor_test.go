@@ -132,8 +132,8 @@ func newVendor(t *testing.T, server string) vendor {
 	dir := t.TempDir()
 	v := vendor{here: here, disk: filepath.Join(dir, "disk")}
 	other := filepath.Join(dir, "other")
-	for _, name := range []string{v.disk, other} {
-		if err := os.WriteFile(name, make([]byte, diskSize), 0o600); err != nil {
+	for name, size := range map[string]int{v.disk: diskSize, other: diskSize + 1<<20} {
+		if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -178,3 +178,60 @@ func similarNames(ctx context.Context, t *tester.Tester) error {
 	}
 	return nil
 }
+
+// errAlike says that the owner has not given what would show one export being taken for the other.
+var errAlike error = &finding.Undecided{
+	Reason: verdict.NoDevice, Survived: true,
+	Text: "both exports have the same size, blocks and cache, so that what is told of one for the other would not show: give exports of different sizes",
+}
+
+// told are fields of an OPEN response, with the clause that says what they are.
+var told = []struct {
+	clause, what string
+	of           func(ibnbd.OpenResponse) any
+}{
+	{capacity, "sectors", func(r ibnbd.OpenResponse) any { return r.Capacity }},
+	{"IBNBD-OPEN-002", "bytes in a logical and a physical block", func(r ibnbd.OpenResponse) any { return [2]uint16{r.LogicalBlockSize, r.PhysicalBlockSize} }},
+	{"IBNBD-COMPAT-004", "rotational, cache policy", func(r ibnbd.OpenResponse) any { return [2]uint8{r.Rotational, uint8(r.CachePolicy)} }},
+}
+
+// tellApart opens each export in a session of its own, and both in one, in either order: what is told of an export is always the same.
+func tellApart(ctx context.Context, t *tester.Tester) error {
+	exports := t.Target().Exports
+	if exports[0] == exports[1] {
+		return errOneExport
+	}
+	var alone [2]ibnbd.OpenResponse
+	for i, export := range exports {
+		var err error
+		if _, alone[i], err = t.NewSession().Ready(ctx, export, ibnbd.ReadOnly); err != nil {
+			return err
+		}
+	}
+	differ := false
+	for _, field := range told {
+		differ = differ || field.of(alone[0]) != field.of(alone[1])
+	}
+	if !differ {
+		return errAlike
+	}
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		p, _, err := t.NewSession().Ready(ctx, exports[order[0]], ibnbd.ReadOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range []int{order[1], order[0]} {
+			opened, err := p.Open(ctx, exports[i], ibnbd.ReadOnly)
+			if err != nil {
+				return fmt.Errorf("open %s: %w", exports[i], err)
+			}
+			for _, field := range told {
+				if is, must := field.of(opened), field.of(alone[i]); is != must {
+					return tester.Broken(field.clause, "%s: %v of %s in a session that opened %s first, and %v in one of its own",
+						field.what, is, exports[i], exports[order[0]], must)
+				}
+			}
+		}
+	}
+	return nil
+}

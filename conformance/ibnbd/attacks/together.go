@@ -24,6 +24,7 @@ func together() []Attack {
 		{Name: "every chunk on one path after another was lost with requests in them", Rails: 2, Does: Writes, Clauses: []string{everyChunk}, Run: chunksOfLostPath},
 		{Name: "keys of chunks whose requests are refused", Clauses: []string{"IBTRS-INV-005"}, Run: keysOfRefused},
 		{Name: "reads to addresses that fit no block", Clauses: []string{wholeAnswer}, Run: unalignedReads},
+		{Name: "OPENs of two different devices in one session", Clauses: []string{capacity, "IBNBD-OPEN-002", "IBNBD-COMPAT-004"}, Run: tellApart},
 		{Name: "client that has no room for answers", Run: noRoomForAnswers},
 	}
 }

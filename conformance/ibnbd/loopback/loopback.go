@@ -62,13 +62,14 @@ func Start(change func(*ibnbd.ServerConfig)) (*Loopback, error) {
 	return l, nil
 }
 
-// configuration is that of a server with two exports of a size and without devices.
+// configuration is that of a server without devices and with two exports: the first has the size, and the second a little more, so that
+// taking one for the other shows.
 func configuration(size int64) (ibnbd.ServerConfig, error) {
 	cfg := ibnbd.DefaultServerConfig()
 	cfg.Transport.Geometry = Geometry
 	cfg.Workers = 2
-	for _, name := range []string{Attacked, Bystander} {
-		memory, err := backend.NewMemory(size, blockSize)
+	for i, name := range []string{Attacked, Bystander} {
+		memory, err := backend.NewMemory(size+int64(i)*64<<10, blockSize)
 		if err != nil {
 			return cfg, fmt.Errorf("export %s: %w", name, err)
 		}

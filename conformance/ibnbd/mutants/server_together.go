@@ -37,6 +37,8 @@ func together() []row {
 				binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(d)&^511)
 			}
 		})).by("reads to addresses that fit no block"),
+		server("capacity-of-the-first", "tells the capacity of the device that a session has opened first", "IBNBD-OPEN-001", firstCapacity).
+			by("OPENs of two different devices in one session"),
 		server("waits-for-the-deaf", "answers nobody while a client has no room for its answer", attacks.Survival, waitsForTheDeaf).
 			by("client that has no room for answers"),
 	}
@@ -113,6 +115,22 @@ func forgetsChunks(b *brokenServer) {
 			}
 		}
 	}
+}
+
+// firstCapacity has the replies to a client tell the capacity of its first.
+func firstCapacity(b *brokenServer) {
+	capacity := of(ibnbd.Layout, "open_rsp", "capacity")
+	first := make(map[uint32]uint64) // by queue pair of the client
+	match := func(p *soft.Packet) bool {
+		return p.OpCode() == roce.RCWriteOnly && len(p.Data()) == ibnbd.OpenResponseSize
+	}
+	b.alterSent(match, func(p *soft.Packet) {
+		if told, known := first[p.DestQP()]; known {
+			capacity.set(p.Data(), told)
+		} else {
+			first[p.DestQP()] = capacity.get(p.Data())
+		}
+	})
 }
 
 // waitsForTheDeaf answers nobody when a client has lately said that it is not ready to receive.
