@@ -25,7 +25,7 @@ func neighbours(path string) []string {
 
 // otherSpellings are those of a device path in which runs of slashes stand for one.
 func otherSpellings(path string) []string {
-	var all []string
+	all := []string{"/" + path, "//" + path} // behind the search path and a slash
 	for _, slashes := range []string{"//", "///"} {
 		if inner := strings.ReplaceAll(path, "/", slashes); inner != path {
 			all = append(all, inner)

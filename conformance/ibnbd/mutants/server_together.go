@@ -4,6 +4,7 @@ package mutants
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,17 @@ func together() []row {
 		})).by("reads to addresses that fit no block"),
 		server("capacity-of-the-first", "tells the capacity of the device that a session has opened first", "IBNBD-OPEN-001", firstCapacity).
 			by("OPENs of two different devices in one session"),
+		server("one-id-for-all", "tells id 0 for every device", "IBNBD-OPEN-014", says(ibnbd.OpenResponseSize, func(reply []byte) { replyDeviceID.set(reply, 0) })).
+			by("writes to two devices of a session by turns"),
+		server("no-slash-in-front", "finds no device by a path that begins with a slash", "IBNBD-OPEN-016", func(b *brokenServer) {
+			b.answerOdd(ibtrs.ENOENT, func(w *request) bool { return w.is(ibnbd.TypeOpen) && strings.HasPrefix(w.devicePath(), "/") })
+		}).by("device paths that are almost the same"),
+		server("refuses-the-largest", "answers EINVAL to a write of the largest size", "IBTRS-IO-027", func(b *brokenServer) {
+			b.answerOdd(ibtrs.EINVAL, func(w *request) bool {
+				op, io := w.op()
+				return io && op == ibnbd.OpWrite && ioSize.get(w.header) == uint64(b.Transport.Geometry.MaxIOSize)
+			})
+		}).by("writes and reads of sizes up to the largest between other blocks"),
 		server("waits-for-the-deaf", "answers nobody while a client has no room for its answer", attacks.Survival, waitsForTheDeaf).
 			by("client that has no room for answers"),
 	}
