@@ -11,16 +11,16 @@ import (
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
-// knock is a connection request with one thing wrong.
-type knock struct {
+// changedRequest is a connection request with one field changed.
+type changedRequest struct {
 	name   string
 	clause string
 	change func(*ibtrs.ConnRequest)
 	want   ibtrs.Errno // 0: it is accepted
 }
 
-// strangers are requests for a session that does not exist.
-var strangers = []knock{
+// changedRequests are requests for a session that does not exist.
+var changedRequests = []changedRequest{
 	{"connection request with another magic", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic++ }, ibtrs.ECONNRESET},
 	{"connection request with its magic in the other byte order", "IBTRS-CONN-021", func(r *ibtrs.ConnRequest) { r.Magic = 0xBD1B }, ibtrs.ECONNRESET},
 	{"connection request of major version 1", "IBTRS-CONN-022", func(r *ibtrs.ConnRequest) { r.Version = 0x0100 }, ibtrs.ECONNRESET},
@@ -39,30 +39,30 @@ var strangers = []knock{
 	{"connection request with zero UUIDs", "IBTRS-CONN-055", func(r *ibtrs.ConnRequest) { r.PathUUID, r.GroupUUID = ibtrs.UUID{}, ibtrs.UUID{} }, 0},
 }
 
-// attack makes a request of a stranger.
-func (k knock) attack() Attack {
-	return Attack{Name: k.name, Clauses: []string{k.clause}, Run: func(ctx context.Context, t *tester.Tester) error {
+// attack makes such a request.
+func (q changedRequest) attack() Attack {
+	return Attack{Name: q.name, Clauses: []string{q.clause}, Run: func(ctx context.Context, t *tester.Tester) error {
 		p := t.NewSession().NewPath(0)
-		k.change(&p.Request)
-		return k.judge(ctx, p)
+		q.change(&p.Request)
+		return q.judge(ctx, p)
 	}}
 }
 
 // judge sends the request of a path as it is.
-func (k knock) judge(ctx context.Context, p *tester.Path) error {
+func (q changedRequest) judge(ctx context.Context, p *tester.Path) error {
 	c, err := p.DialRaw(ctx, tester.Marshal(p.Request))
 	if c != nil {
 		p.Keep(c)
 	}
-	if k.want == 0 {
-		return succeeded(k.clause, err)
+	if q.want == 0 {
+		return succeeded(q.clause, err)
 	}
-	return rejected(k.clause, err, k.want)
+	return rejected(q.clause, err, q.want)
 }
 
 func connecting() []Attack {
 	var all []Attack
-	for _, k := range strangers {
+	for _, k := range changedRequests {
 		all = append(all, k.attack())
 	}
 	return append(all,
@@ -151,7 +151,7 @@ func sameAddresses(ctx context.Context, t *tester.Tester) error {
 	if err := s.NewPath(0).Connect(ctx); err != nil {
 		return err
 	}
-	return knock{"", "IBTRS-CONN-033", nil, ibtrs.EEXIST}.judge(ctx, s.NewPath(0))
+	return changedRequest{"", "IBTRS-CONN-033", nil, ibtrs.EEXIST}.judge(ctx, s.NewPath(0))
 }
 
 func secondPath(ctx context.Context, t *tester.Tester) error {

@@ -24,35 +24,35 @@ func crediting() []Provocation {
 	}
 }
 
-// crowd is many reads at once, of which a target with few credits holds all that come.
-type crowd struct {
+// readBurst is many reads at once, of which a target with few credits holds all that come.
+type readBurst struct {
 	e     *Execution
 	v     *script.Target
 	reads []<-chan error
 	held  []*script.Command // that are not answered, in order
-	came  int               // reads of the crowd that have come
+	came  int               // reads of the burst that have come
 	asked int               // requests of the target
 }
 
-// Numbers of a crowd. An initiator may keep a credit for task management, so that one read more or less can come.
+// Numbers of a burst. An initiator may keep a credit for task management, so that one read more or less can come.
 const (
-	crowdReads  = 12
-	crowdLimit  = 4
-	crowdAtOnce = crowdLimit - 1
+	burstReads  = 12
+	burstLimit  = 4
+	burstAtOnce = burstLimit - 1
 )
 
-// newCrowd begins the reads, and waits until all have come for which there are credits.
-func (e *Execution) newCrowd(ctx context.Context) (*crowd, error) {
-	v, d, err := e.begin(ctx, script.Script{Limit: crowdLimit})
+// newReadBurst begins the reads, and waits until all have come for which there are credits.
+func (e *Execution) newReadBurst(ctx context.Context) (*readBurst, error) {
+	v, d, err := e.begin(ctx, script.Script{Limit: burstLimit})
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(v, crowdReads); err != nil {
+	if err := prepare(v, burstReads); err != nil {
 		return nil, err
 	}
-	w := &crowd{e: e, v: v}
+	w := &readBurst{e: e, v: v}
 	places := make(map[int64]bool)
-	for i := range crowdReads {
+	for i := range burstReads {
 		places[placeOf(i)] = true
 	}
 	v.Do(func() {
@@ -67,21 +67,21 @@ func (e *Execution) newCrowd(ctx context.Context) (*crowd, error) {
 			c.Answer()
 		}
 	})
-	for i := range crowdReads {
+	for i := range burstReads {
 		w.reads = append(w.reads, async(func() error { return readBack(ctx, d, placeOf(i), 1) }))
 	}
-	return w, w.arrive(ctx, Survival, crowdAtOnce)
+	return w, w.arrive(ctx, Survival, burstAtOnce)
 }
 
 // arrive judges that so many reads come in all.
-func (w *crowd) arrive(ctx context.Context, clause string, n int) error {
+func (w *readBurst) arrive(ctx context.Context, clause string, n int) error {
 	ctx, cancel := w.e.patient(ctx)
 	defer cancel()
-	return broken(clause, w.v.Await(ctx, fmt.Sprintf("%d of %d reads have come", n, crowdReads), func() bool { return w.came >= n }))
+	return broken(clause, w.v.Await(ctx, fmt.Sprintf("%d of %d reads have come", n, burstReads), func() bool { return w.came >= n }))
 }
 
 // settle waits until the initiator has seen what was sent to it: it answers two requests one after the other.
-func (w *crowd) settle(ctx context.Context, clause string) error {
+func (w *readBurst) settle(ctx context.Context, clause string) error {
 	for range 2 {
 		w.asked++
 		w.v.Do(func() { last(w.v).GiveCredits(0, srp.TagOf(uint64(w.asked))) })
@@ -93,7 +93,7 @@ func (w *crowd) settle(ctx context.Context, clause string) error {
 }
 
 // atMost judges that no more reads have come in all.
-func (w *crowd) atMost(ctx context.Context, clause string, n int) error {
+func (w *readBurst) atMost(ctx context.Context, clause string, n int) error {
 	if err := w.settle(ctx, clause); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (w *crowd) atMost(ctx context.Context, clause string, n int) error {
 }
 
 // answer answers the oldest read, with a number of credits.
-func (w *crowd) answer(delta int32) {
+func (w *readBurst) answer(delta int32) {
 	w.v.Do(func() {
 		c := w.held[0]
 		w.held = w.held[1:]
@@ -117,7 +117,7 @@ func (w *crowd) answer(delta int32) {
 }
 
 // end gives enough credits for all, and judges that each read ends well.
-func (w *crowd) end(ctx context.Context, clause string) error {
+func (w *readBurst) end(ctx context.Context, clause string) error {
 	w.v.Do(func() {
 		w.v.Script.Serve = nil
 		for _, c := range w.held {
@@ -125,7 +125,7 @@ func (w *crowd) end(ctx context.Context, clause string) error {
 		}
 		w.held = nil
 		w.asked++
-		last(w.v).GiveCredits(2*crowdReads, srp.TagOf(uint64(w.asked)))
+		last(w.v).GiveCredits(2*burstReads, srp.TagOf(uint64(w.asked)))
 	})
 	ctx, cancel := w.e.patient(ctx)
 	defer cancel()
@@ -139,17 +139,17 @@ func (w *crowd) end(ctx context.Context, clause string) error {
 // usedUp answers all that have come without a credit.
 func usedUp(ctx context.Context, e *Execution) error {
 	const clause = "SRP-CRED-003"
-	w, err := e.newCrowd(ctx)
+	w, err := e.newReadBurst(ctx)
 	if err != nil {
 		return err
 	}
-	if err := w.atMost(ctx, clause, crowdLimit); err != nil {
+	if err := w.atMost(ctx, clause, burstLimit); err != nil {
 		return err
 	}
-	for range crowdAtOnce {
+	for range burstAtOnce {
 		w.answer(0)
 	}
-	if err := w.atMost(ctx, clause, crowdLimit); err != nil {
+	if err := w.atMost(ctx, clause, burstLimit); err != nil {
 		return err
 	}
 	return w.end(ctx, clause)
@@ -158,18 +158,18 @@ func usedUp(ctx context.Context, e *Execution) error {
 // givesAndTakes gives three credits more than one, and then takes three away that it gives by a request.
 func givesAndTakes(ctx context.Context, e *Execution) error {
 	const clause, some = "SRP-CRED-005", 3
-	w, err := e.newCrowd(ctx)
+	w, err := e.newReadBurst(ctx)
 	if err != nil {
 		return err
 	}
 	w.answer(some)
-	if err := w.arrive(ctx, clause, crowdAtOnce+some); err != nil {
+	if err := w.arrive(ctx, clause, burstAtOnce+some); err != nil {
 		return err
 	}
 	w.answer(-some)
 	w.asked++
 	w.v.Do(func() { last(w.v).GiveCredits(some, srp.TagOf(uint64(w.asked))) })
-	if err := w.atMost(ctx, clause, crowdLimit+some); err != nil {
+	if err := w.atMost(ctx, clause, burstLimit+some); err != nil {
 		return err
 	}
 	return w.end(ctx, clause)
@@ -177,12 +177,12 @@ func givesAndTakes(ctx context.Context, e *Execution) error {
 
 func strangeCredits(ctx context.Context, e *Execution) error {
 	const clause, some = "SRP-RSP-011", 3
-	w, err := e.newCrowd(ctx)
+	w, err := e.newReadBurst(ctx)
 	if err != nil {
 		return err
 	}
 	w.v.Do(func() { last(w.v).Respond(srp.Rsp{Type: srp.TypeRsp, Tag: strange, RequestLimitDelta: some}) })
-	if err := w.arrive(ctx, clause, crowdAtOnce+some); err != nil {
+	if err := w.arrive(ctx, clause, burstAtOnce+some); err != nil {
 		return err
 	}
 	return w.end(ctx, clause)
@@ -191,20 +191,20 @@ func strangeCredits(ctx context.Context, e *Execution) error {
 // cutOff sends an SRP_CRED_REQ and SRP_AER_REQs of which a part is missing, each with credits.
 func cutOff(ctx context.Context, e *Execution) error {
 	const clause = "SRP-CRED-010"
-	w, err := e.newCrowd(ctx)
+	w, err := e.newReadBurst(ctx)
 	if err != nil {
 		return err
 	}
 	w.v.Do(func() {
 		c := last(w.v)
-		credits, _ := srp.CredReq{Type: srp.TypeCredReq, RequestLimitDelta: crowdReads, Tag: strange}.AppendBinary(nil)
+		credits, _ := srp.CredReq{Type: srp.TypeCredReq, RequestLimitDelta: burstReads, Tag: strange}.AppendBinary(nil)
 		c.Send(credits[:srp.CredReqSize-4])
 		sense := scsi.Sense{Key: scsi.UnitAttention, Code: scsi.ReportedLUNsChanged}.AppendFixed(nil)
-		event, _ := srp.AERReq{Type: srp.TypeAERReq, RequestLimitDelta: crowdReads, Tag: strange, SenseLength: uint32(len(sense)), Body: sense}.AppendBinary(nil)
+		event, _ := srp.AERReq{Type: srp.TypeAERReq, RequestLimitDelta: burstReads, Tag: strange, SenseLength: uint32(len(sense)), Body: sense}.AppendBinary(nil)
 		c.Send(event[:srp.AERReqSize-4])
 		c.Send(event[:srp.AERReqSize+4])
 	})
-	if err := w.atMost(ctx, clause, crowdLimit); err != nil {
+	if err := w.atMost(ctx, clause, burstLimit); err != nil {
 		return err
 	}
 	answers := 0

@@ -17,10 +17,10 @@ import (
 
 func TestMain(m *testing.M) { conformancetest.Main(m) }
 
-// The target serves on one loopback address, and is visited from the other.
+// The target serves on one loopback address, and is reached from the other.
 var (
 	service = netip.MustParseAddrPort("127.45.0.66:1234")
-	visitor = netip.MustParsePrefix("127.45.0.1/8")
+	own     = netip.MustParsePrefix("127.45.0.1/8")
 )
 
 func TestTarget(t *testing.T) {
@@ -29,7 +29,7 @@ func TestTarget(t *testing.T) {
 		Config: foreign.Config{
 			Name: "acme-1", Dialect: conformance.IBNBD,
 			Targets: []netip.AddrPort{service}, Exports: []string{"ram0"},
-			Place:   foreign.Place{Source: []netip.Prefix{visitor}},
+			Place:   foreign.Place{Source: []netip.Prefix{own}},
 			Consent: foreign.Consent{Loss: []string{"ram0"}}, Patience: 20 * time.Second,
 		},
 		Settings: conformance.Settings{

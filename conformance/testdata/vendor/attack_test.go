@@ -15,7 +15,7 @@ import (
 // TestReadBeyondTheEnd is an attack of this vendor's own, by a client that may only read.
 func TestReadBeyondTheEnd(t *testing.T) {
 	serve(t)
-	link, err := soft.OpenUDP(visitor.Addr())
+	link, err := soft.OpenUDP(own.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
