@@ -56,7 +56,7 @@ func (i *Initiator) insert(p *RemotePort) error {
 		return fmt.Errorf("add %s: the initiator is closed: %w", p, syscall.ENODEV)
 	}
 	for _, o := range i.ports {
-		if o.cfg.InitiatorPort() == p.cfg.InitiatorPort() && o.cfg.Login.TargetPort() == p.cfg.Login.TargetPort() {
+		if !i.cfg.Rules.AddTwice && o.cfg.InitiatorPort() == p.cfg.InitiatorPort() && o.cfg.Login.TargetPort() == p.cfg.Login.TargetPort() {
 			return fmt.Errorf("add %s: target port %s is connected already, with initiator_ext %x: %w", p, p.cfg.Login.TargetPort(), p.cfg.Login.InitiatorExt, syscall.EEXIST)
 		}
 	}

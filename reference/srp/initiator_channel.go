@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/reference/layout"
 	"github.com/ibnbd/ibnbd/reference/rdma"
+	"github.com/ibnbd/ibnbd/reference/scsi"
 )
 
 // initiatorChannel is one connection of a nexus. One goroutine, serve, polls it.
@@ -449,6 +450,12 @@ func (c *initiatorChannel) overdue(now time.Time) {
 
 // probe writes nothing to the target, which its device has to acknowledge; keys are not looked at (Clause SRP-TMO-014).
 func (c *initiatorChannel) probe(now time.Time) {
+	if c.port.rules().ProbeByCommand {
+		c.heard = now
+		c.arm(now.Add(c.port.timers.Probe))
+		go func() { _ = c.port.Submit(&Command{CDB: scsi.TestUnitReady.New(), Done: func(*Command) {}}) }() // not with the lock
+		return
+	}
 	c.probed = now
 	c.port.stats.Probes++
 	if err := c.conn.PostSend(probing...); err != nil {

@@ -215,6 +215,9 @@ func (p *RemotePort) give(c *Command, why error) {
 	case commandSent:
 		if c.given == nil {
 			c.given = why
+			if p.rules().FreeGivenUp {
+				c.slot.release(&c.slot.in)
+			}
 			c.slot.channel.abort(c.slot)
 		}
 	}

@@ -70,7 +70,7 @@ func loginError(err error, r *InitiatorRules) error {
 		return err
 	}
 	e := &LoginError{CM: reject.Reason, Err: err}
-	if reject.Reason != rdma.ReasonConsumer { // Clause SRP-LOGIN-021
+	if reject.Reason != rdma.ReasonConsumer && !r.AnyReject { // Clause SRP-LOGIN-021
 		return e
 	}
 	m, err := ParseLoginRej(reject.PrivateData)

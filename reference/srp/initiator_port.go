@@ -175,7 +175,7 @@ func (p *RemotePort) firstLogin(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(p.alive, cancel)()
 	first := &attempt{urgent: true, run: func() {
-		ctx, cancel := context.WithTimeout(ctx, p.cfg.Timers.AttemptMax)
+		ctx, cancel := context.WithTimeout(ctx, p.attemptMax(p.cfg.Timers.AttemptMax))
 		defer cancel()
 		n, err := p.login(ctx, false)
 		if err == nil {
@@ -493,7 +493,7 @@ func (p *RemotePort) ReconnectNow() error {
 // reconnect makes one attempt, when it is the port's turn. The network is waited for without the lock, and what follows does not wait.
 func (p *RemotePort) reconnect() {
 	p.mu.Lock()
-	if p.state != PortBlocked && p.state != PortFailFast {
+	if p.state != PortBlocked && p.state != PortFailFast && !p.rules().NoCancel {
 		p.mu.Unlock()
 		return
 	}
@@ -502,14 +502,11 @@ func (p *RemotePort) reconnect() {
 	most := p.timers.AttemptMax
 	p.mu.Unlock()
 	defer p.attempts.Done()
-	if p.rules().NoAttemptLimit {
-		most = forever
-	}
 	alive := p.alive
 	if p.rules().NoCancel {
 		alive = context.Background()
 	}
-	ctx, cancel := context.WithTimeout(alive, most)
+	ctx, cancel := context.WithTimeout(alive, p.attemptMax(most))
 	defer cancel()
 	n, err := p.login(ctx, true)
 	if err == nil {
@@ -555,8 +552,13 @@ func (p *RemotePort) givesUp(err error) bool {
 	return r.NoReconnect || r.MostAttempts > 0 && p.failures >= r.MostAttempts || r.GiveUpOnReject && errors.As(err, &rejected)
 }
 
-// forever is an attempt's time without a limit.
-const forever = time.Hour
+// attemptMax is how long an attempt may take, by the timer for that.
+func (p *RemotePort) attemptMax(timer time.Duration) time.Duration {
+	if p.rules().NoAttemptLimit {
+		return time.Hour
+	}
+	return timer
+}
 
 func (p *RemotePort) rules() *InitiatorRules { return &p.initiator.cfg.Rules }
 
@@ -587,7 +589,9 @@ func (p *RemotePort) Delete() error {
 		n := p.end(ErrDeleted)
 		p.unlock()
 		p.kill()
-		p.initiator.gate.drop(&p.turn)
+		if !p.rules().NoCancel {
+			p.initiator.gate.drop(&p.turn)
+		}
 		if n != nil {
 			n.logout()
 			p.deleted = n.close()

@@ -12,6 +12,7 @@ type InitiatorRules struct {
 	AnyReply        bool // takes what is no answer to a login for one
 	AnyLimit        bool // takes any request limit
 	TrustReject     bool // does not look at the type of a reject
+	AnyReject       bool // takes a reason of the target from any reject
 	HideReason      bool // does not tell the reason of a reject
 	NoStaleRetry    bool // gives up when the target takes a connection for an old one
 	AllChannels     bool // does not do with fewer channels than it wants
@@ -29,6 +30,10 @@ type InitiatorRules struct {
 	IgnoreCode       bool // takes a command that was refused for one that has succeeded
 	IgnoreResidual   bool // takes all data for moved, whatever a response says
 	BoundedResidual  bool // takes a residual that is larger than the buffer for none
+	KeepKeys         bool // takes keys back when it needs them again
+	FreeGivenUp      bool // uses the memory of a command again that was given up
+	ProbeByCommand   bool // probes an idle channel by a command, which takes a credit
+	AddTwice         bool // adds a target port that is connected already
 	IgnoreLogout     bool // does nothing when the target logs out
 	KeepOtherChannel bool // goes on with the other channels when one is lost
 	NoTaskLimit      bool // waits for the answer to task management for ever
@@ -59,5 +64,5 @@ type InitiatorRules struct {
 	KeepFailures   bool          // does not count failures from 0 after a success
 	FixedTimers    bool          // does not change the timers of a lost port
 	AnyTimers      bool          // takes any combination of timers
-	NoCancel       bool          // does not cancel an attempt upon a delete
+	NoCancel       bool          // does not cancel attempts upon a delete
 }

@@ -33,6 +33,7 @@ type transfer struct {
 	access rdma.Access
 	window rdma.Window // for keys of its own
 	bound  bool
+	kept   bool // the key was not taken back
 	runs   []run
 	table  run // of an indirect list
 	list   MemoryDescriptors
@@ -80,6 +81,10 @@ func (s *slot) key(t *transfer) MemoryDescriptor {
 	d := MemoryDescriptor{Address: c.data.Addr() + uint64(r.offset), RKey: c.data.Key(), Length: uint32(r.length)}
 	if t.window == nil {
 		return d
+	}
+	if t.kept {
+		s.work = append(s.work, rdma.SendWR{Op: rdma.OpInvalidate, Window: t.window})
+		t.kept = false
 	}
 	d.RKey = t.window.NextKey()
 	t.bound = true
@@ -238,6 +243,10 @@ func (c *initiatorChannel) retire(s *slot) {
 	s.over = true
 	s.work = s.work[:0]
 	for _, t := range []*transfer{&s.out, &s.in} {
+		if t.bound && c.port.rules().KeepKeys {
+			t.kept = true
+			continue
+		}
 		if t.bound {
 			s.work = append(s.work, rdma.SendWR{ID: doneInvalidate | uint64(s.number), Op: rdma.OpInvalidate, Window: t.window, Signaled: true})
 		}

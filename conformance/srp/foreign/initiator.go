@@ -36,8 +36,8 @@ owner's command has it come; times are in seconds, or off, or default, which lea
 
   add LOGIN FAST_IO_FAIL DEV_LOSS RECONNECT_DELAY
                                     logs in with what ib_srp takes as add_target, sets the timers of the port, and says the node of
-                                    the disk under number 0; if it fails, the last line on standard error is what the initiator
-                                    tells its user or its log, with the reason of a reject
+                                    the disk under number 0; if it fails, the last line on standard error is the name of the error
+                                    number, and behind it what the initiator tells its user or its log, with the reason of a reject
   delete NODE                       deletes the port
   port NODE                         says on lines NAME=VALUE the state of the port (state: running, blocked, fail-fast, or lost, also
                                     if it is not there) and, where it can, failed_reconnects, fast_io_fail_tmo, dev_loss_tmo and
@@ -87,9 +87,10 @@ var numbers = sync.OnceValue(func() map[string]syscall.Errno {
 	return all
 })
 
-// numberOf is the error number whose name a line is, or ErrNoNumber.
+// numberOf is the error number whose name a line begins with, or ErrNoNumber.
 func numberOf(line string) error {
-	if n, known := numbers()[strings.TrimSpace(line)]; known {
+	name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if n, known := numbers()[name]; known {
 		return n
 	}
 	return provocations.ErrNoNumber

@@ -20,6 +20,7 @@ type Initiator struct {
 	initiator *srp.Initiator
 	timers    provocations.Timers
 	change    func(*srp.PortConfig)
+	parse     func(string) (srp.LoginString, error)
 	hub       *soft.Hub
 	device    *soft.Device
 	stations  []rdma.Device
@@ -32,18 +33,19 @@ type Initiator struct {
 // InitiatorSettings are what an initiator is started with.
 type InitiatorSettings struct {
 	srp.InitiatorConfig
-	Port func(*srp.PortConfig) // may change what each port is added with
+	Port  func(*srp.PortConfig)                      // may change what each port is added with
+	Login func(text string) (srp.LoginString, error) // reads a login string
 }
 
 // StartInitiator makes an initiator and so many devices for scripted targets. Its settings can be changed before; change may be nil.
 func StartInitiator(stations int, change func(*InitiatorSettings)) (*Initiator, error) {
 	i := &Initiator{hub: soft.NewHub(), news: make(chan struct{})}
-	s := InitiatorSettings{InitiatorConfig: srp.DefaultInitiatorConfig(), Port: func(*srp.PortConfig) {}}
+	s := InitiatorSettings{InitiatorConfig: srp.DefaultInitiatorConfig(), Port: func(*srp.PortConfig) {}, Login: srp.ParseLoginString}
 	if change != nil {
 		change(&s)
 	}
 	s.Transition = func(*srp.RemotePort, srp.PortState, srp.PortState) { i.changed() }
-	i.change = s.Port
+	i.change, i.parse = s.Port, s.Login
 	i.initiator = srp.NewInitiator(s.InitiatorConfig)
 	var err error
 	if i.device, err = i.open(1); err != nil {
@@ -109,7 +111,7 @@ func (i *Initiator) Close() error {
 func (i *Initiator) Add(ctx context.Context, login string, t provocations.Times) (provocations.Disk, error) {
 	cfg := i.config()
 	var err error
-	if cfg.Login, err = srp.ParseLoginString(login); err != nil {
+	if cfg.Login, err = i.parse(login); err != nil {
 		return nil, err
 	}
 	apply(&cfg.Timers, t)

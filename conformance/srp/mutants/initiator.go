@@ -75,12 +75,12 @@ func (t initiatorTrial) Specs(clauses []string) []mutant.Spec {
 }
 
 // second is the unit of the timers that provocations set.
-const second = 150 * time.Millisecond
+const second = 300 * time.Millisecond
 
 // scaled makes the timers of a port as much shorter.
 func scaled(cfg *srp.PortConfig) {
 	t := &cfg.Timers
-	t.Probe, t.ProbeDeadline, t.AttemptMax, t.ReconnectDelayMax = 5*second, 10*second, 5*second, 4*second
+	t.Probe, t.ProbeDeadline, t.AttemptMax, t.ReconnectDelayMax = 3*second, 15*second, 10*second, 2*second
 	cfg.TaskTimeout, cfg.LogoutTime = 5*second, second
 }
 

@@ -5,17 +5,19 @@ package mutants
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/mutant"
+	"github.com/ibnbd/ibnbd/conformance/srp/loopback"
 	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // initiators are all mutants of the reference's initiator.
 func initiators() []mutant.Mutant {
-	return slices.Concat(initiatorLogins(), initiatorUnits(), initiatorLosses(), initiatorReturns())
+	return slices.Concat(initiatorLogins(), initiatorUnits(), initiatorLosses(), initiatorReturns(), initiatorLoginStrings(), initiatorKeys())
 }
 
 func initiatorLogins() []mutant.Mutant {
@@ -184,5 +186,56 @@ func initiatorReturns() []mutant.Mutant {
 		breaks("srp-fixed-timers", "does not change the timer of a port that is lost", "SRP-TMO-017", func(r *srp.InitiatorRules) { r.FixedTimers = true }),
 		breaks("srp-any-timers", "takes any combination of timers", "SRP-TMO-002", func(r *srp.InitiatorRules) { r.AnyTimers = true }),
 		breaks("srp-ignores-timers", "does not take timers that are set", "SRP-TMO-001", func(r *srp.InitiatorRules) { r.IgnoreTimers = true }),
+	}
+}
+
+// lax makes a mutant that reads login strings otherwise: words of it are replaced before.
+func lax(name, what, clause string, replace ...string) mutant.Mutant {
+	return initiator(name, what, clause, func(s *loopback.InitiatorSettings) {
+		s.Login = func(text string) (srp.LoginString, error) {
+			for i := 0; i < len(replace); i += 2 {
+				if strings.HasSuffix(text, replace[i]) {
+					text = strings.TrimSuffix(text, replace[i]) + replace[i+1]
+				}
+			}
+			return srp.ParseLoginString(text)
+		}
+	})
+}
+
+func initiatorLoginStrings() []mutant.Mutant {
+	return []mutant.Mutant{
+		lax("srp-unknown-parameter", "takes a parameter that it does not know", "SRP-SYSFS-004", ",color=blue", ""),
+		lax("srp-value-out-of-range", "takes values that cannot be", "SRP-SYSFS-003", ",queue_size=0", ""),
+		initiator("srp-no-guid", "makes up what a login string lacks", "SRP-SYSFS-005", func(s *loopback.InitiatorSettings) {
+			s.Login = func(text string) (srp.LoginString, error) {
+				if !strings.Contains(text, "ioc_guid=") {
+					text += ",ioc_guid=1"
+				}
+				return srp.ParseLoginString(text)
+			}
+		}),
+		initiator("srp-usual-port", "takes the usual port where none is given", "SRP-SYSFS-006", func(s *loopback.InitiatorSettings) {
+			s.Login = func(text string) (srp.LoginString, error) {
+				if _, dest, _ := strings.Cut(text, "dest="); dest != "" && !strings.Contains(dest, ":") {
+					text += ":5555"
+				}
+				return srp.ParseLoginString(text)
+			}
+		}),
+		breaks("srp-adds-twice", "adds a target that is connected already", "SRP-SYSFS-007", func(r *srp.InitiatorRules) { r.AddTwice = true }),
+		breaks("srp-endless-add", "waits for the answer to the first login for ever", "SRP-SYSFS-009", func(r *srp.InitiatorRules) { r.NoAttemptLimit = true }),
+		breaks("srp-attempt-after-delete", "logs in after a delete", "SRP-SYSFS-013", func(r *srp.InitiatorRules) { r.NoCancel = true }),
+	}
+}
+
+func initiatorKeys() []mutant.Mutant {
+	return []mutant.Mutant{
+		breaks("srp-keeps-keys", "does not take keys back", "SRP-DATA-004", func(r *srp.InitiatorRules) { r.KeepKeys = true }),
+		breaks("srp-frees-given-up", "uses memory again before the response", "SRP-DATA-005", func(r *srp.InitiatorRules) { r.FreeGivenUp = true }),
+		breaks("srp-any-reject", "takes any reject for one of the target", "SRP-LOGIN-021", func(r *srp.InitiatorRules) { r.AnyReject = true }),
+		breaks("srp-no-stale-retry", "gives up when its connection is taken for an old one", "SRP-LOGIN-034", func(r *srp.InitiatorRules) { r.NoStaleRetry = true }),
+		breaks("srp-probes-by-command", "probes by a command", "SRP-TMO-014", func(r *srp.InitiatorRules) { r.ProbeByCommand = true }),
+		breaks("srp-one-keeps-all", "lets a target that does not answer keep all others away", "SRP-RECON-012", func(r *srp.InitiatorRules) { r.NoAttemptLimit = true }),
 	}
 }

@@ -39,7 +39,7 @@ const Survival = "SRP-ROB-001"
 
 // All are all provocations.
 func All() []Provocation {
-	return slices.Concat(connecting(), responding(), crediting(), losing(), returning())
+	return slices.Concat(connecting(), responding(), crediting(), losing(), returning(), asking(), keying())
 }
 
 // limit is how long one thing may take that the initiator is asked for: longer than any timer of a single attempt, so that who reaches

@@ -199,6 +199,15 @@ func (c *Channel) LogOut(reason srp.LogoutReason) {
 // WriteNothing sends an RDMA WRITE without data, to address 0 with key 0.
 func (c *Channel) WriteNothing() { c.post(rdma.SendWR{Op: rdma.OpWrite}, nil) }
 
+// Write writes bytes to the initiator's memory; then is told how that ended.
+func (c *Channel) Write(address uint64, key uint32, data []byte, then func(rdma.Completion)) {
+	at := c.sent % outboxUnits * outboxUnit
+	c.sent++
+	n := copy(c.outbox.Bytes()[at:at+outboxUnit], data)
+	local := []rdma.SGE{{Region: c.outbox, Offset: at, Length: n}}
+	c.post(rdma.SendWR{Op: rdma.OpWrite, RemoteAddr: address, RemoteKey: key, Local: local}, then)
+}
+
 // post sends work; then, unless nil, is told how that ended. On a connection that is over it does nothing.
 func (c *Channel) post(wr rdma.SendWR, then func(rdma.Completion)) {
 	c.next++

@@ -71,8 +71,8 @@ func (r *Command) room(n int) {
 	c.memory += n
 }
 
-// pieces are the parts of the initiator's memory that a buffer has.
-func pieces(b srp.Buffer) (all []srp.MemoryDescriptor) {
+// Pieces are the parts of the initiator's memory that a buffer has.
+func Pieces(b srp.Buffer) (all []srp.MemoryDescriptor) {
 	switch b.Format {
 	case srp.Direct:
 		return []srp.MemoryDescriptor{b.Memory}
@@ -90,7 +90,7 @@ func (r *Command) fetch() {
 	if r.Out.Format == srp.Immediate {
 		r.Data = r.Out.Data
 	}
-	all := pieces(r.Out)
+	all := Pieces(r.Out)
 	n := 0
 	for _, d := range all {
 		n += int(d.Length)
@@ -207,7 +207,7 @@ func (r *Command) Place(data []byte) {
 	r.room(len(data))
 	at := r.memory
 	copy(c.data.Bytes()[at:], data)
-	for _, d := range pieces(r.In) {
+	for _, d := range Pieces(r.In) {
 		n := min(int(d.Length), len(data))
 		if n == 0 {
 			return
