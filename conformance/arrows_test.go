@@ -60,7 +60,8 @@ var parts = []part{
 	{
 		name: engine,
 		dirs: []string{
-			"conformance/audit", "conformance/clauses", "conformance/disk", "conformance/foreign", "conformance/implementation",
+			"conformance/audit", "conformance/clauses", "conformance/disk", "conformance/eventloop", "conformance/foreign",
+			"conformance/implementation",
 			"conformance/kit", "conformance/mutant", "conformance/prompt", "conformance/protocol",
 			"conformance/runner", "conformance/stamp", "conformance/standard", "conformance/verdict",
 		},

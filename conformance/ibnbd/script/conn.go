@@ -37,14 +37,14 @@ func (c *Conn) poll() {
 	for {
 		done := make([]rdma.Completion, pollBatch)
 		n, err := c.conn.Poll(context.Background(), done)
-		v.post(event{do: func() {
+		v.Post(func() {
 			for _, d := range done[:n] {
 				c.handle(d)
 			}
 			if err != nil {
 				c.Lost, c.Cause = true, err
 			}
-		}})
+		})
 		if err != nil {
 			return
 		}

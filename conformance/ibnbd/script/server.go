@@ -10,12 +10,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/eventloop"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
 
 // Server is a target that follows a script. Its fields belong to its event loop, see the package comment.
 type Server struct {
+	*eventloop.Loop
+
 	Script       Script     // may be changed at any time
 	Disk         *Disk      // what is served
 	Paths        []*Path    // every build of a path that was begun, in order
@@ -29,18 +32,6 @@ type Server struct {
 	running   sync.WaitGroup // listening, polling and disconnecting goroutines
 	ctx       context.Context
 	cancel    context.CancelFunc
-
-	mu    sync.Mutex // guards the rest
-	queue []event
-	wake  chan struct{} // one token: the queue is not empty
-	news  chan struct{} // closed, and replaced, after something has happened
-	ended chan struct{} // the event loop has ended
-}
-
-// event is something to do in the event loop.
-type event struct {
-	do     func()
-	silent bool // it only looks, and is no news
 }
 
 // partingTime is how long a client may take to confirm that a closing server disconnects.
@@ -53,10 +44,9 @@ func Listen(s Script, devices ...rdma.Device) (*Server, error) {
 	}
 	v := &Server{
 		Script: s, Disk: NewDisk(s.Geometry),
-		wake: make(chan struct{}, 1), news: make(chan struct{}), ended: make(chan struct{}),
+		Loop: eventloop.New(),
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
-	go v.loop()
 	for _, d := range devices {
 		l, err := d.Listen(ibtrs.DefaultPort)
 		if err != nil {
@@ -79,70 +69,7 @@ func (v *Server) listen(d rdma.Device, l rdma.Listener) {
 		if err != nil {
 			return
 		}
-		v.post(event{do: func() { v.connRequest(d, r) }})
-	}
-}
-
-// loop is the event loop.
-func (v *Server) loop() {
-	defer close(v.ended)
-	for range v.wake {
-		v.mu.Lock()
-		queue := v.queue
-		v.queue = nil
-		v.mu.Unlock()
-		news := false
-		for _, e := range queue {
-			e.do()
-			news = news || !e.silent
-		}
-		if news {
-			v.mu.Lock()
-			close(v.news)
-			v.news = make(chan struct{})
-			v.mu.Unlock()
-		}
-	}
-}
-
-// post has something done in the event loop.
-func (v *Server) post(e event) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.queue = append(v.queue, e)
-	select {
-	case v.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Do runs a function in the event loop and returns when it has ended. It must not be called there, nor after Close.
-func (v *Server) Do(do func()) { v.await(event{do: do}) }
-
-func (v *Server) await(e event) {
-	done := make(chan struct{})
-	do := e.do
-	e.do = func() { do(); close(done) }
-	v.post(e)
-	<-done
-}
-
-// Await waits until something is so. It looks in the event loop, whenever something has happened there.
-func (v *Server) Await(ctx context.Context, what string, so func() bool) error {
-	for {
-		v.mu.Lock()
-		news := v.news
-		v.mu.Unlock()
-		is := false
-		v.await(event{do: func() { is = so() }, silent: true})
-		if is {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
-		}
+		v.Post(func() { v.connRequest(d, r) })
 	}
 }
 
@@ -207,7 +134,6 @@ func (v *Server) Close() error {
 		}
 		errs = append(errs, v.failures...)
 	})
-	close(v.wake)
-	<-v.ended
+	v.Loop.Close()
 	return errors.Join(append(errs, err)...)
 }

@@ -76,14 +76,14 @@ func (c *Channel) poll() {
 	for {
 		done := make([]rdma.Completion, pollBatch)
 		n, err := c.conn.Poll(context.Background(), done)
-		c.target.post(event{do: func() {
+		c.target.Post(func() {
 			for _, d := range done[:n] {
 				c.handle(d)
 			}
 			if err != nil && !c.Lost {
 				c.Lost, c.LostAt, c.Cause = true, time.Now(), err
 			}
-		}})
+		})
 		if err != nil {
 			return
 		}
@@ -97,11 +97,11 @@ func (c *Channel) begin() {
 	case <-c.conn.Lost():
 		return
 	}
-	c.target.post(event{do: func() {
+	c.target.Post(func() {
 		if f := c.target.Script.Begin; f != nil {
 			f(c)
 		}
-	}})
+	})
 }
 
 // handle deals with one completion.

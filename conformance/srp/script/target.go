@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/eventloop"
 	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/rdma"
 	"github.com/ibnbd/ibnbd/reference/scsi"
@@ -16,6 +17,8 @@ import (
 
 // Target is a target that follows a script. Its fields belong to its event loop, see the package comment.
 type Target struct {
+	*eventloop.Loop
+
 	Script   Script     // may be changed at any time
 	Disk     *Disk      // what is served, as logical unit 0
 	Logins   []*Login   // every one that came, in order
@@ -35,18 +38,6 @@ type Target struct {
 	running   sync.WaitGroup // polling and disconnecting goroutines
 	ctx       context.Context
 	cancel    context.CancelFunc
-
-	mu    sync.Mutex // guards the rest
-	queue []event
-	wake  chan struct{} // one token: the queue is not empty
-	news  chan struct{} // closed, and replaced, after something has happened
-	ended chan struct{} // the event loop has ended
-}
-
-// event is something to do in the event loop.
-type event struct {
-	do     func()
-	silent bool // it only looks, and is no news
 }
 
 // Disk is a disk in memory.
@@ -71,10 +62,9 @@ const partingTime = 3 * time.Second
 func Listen(s Script, at Place, disk *Disk) (*Target, error) {
 	v := &Target{
 		Script: s, Disk: disk, Place: at, device: at.Device, luns: scsi.NewLUNs(),
-		wake: make(chan struct{}, 1), news: make(chan struct{}), ended: make(chan struct{}),
+		Loop: eventloop.New(),
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
-	go v.loop()
 	if err := v.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("scripted target on %s: %w", at.Device.Name(), err), v.Close())
 	}
@@ -126,70 +116,7 @@ func (v *Target) listen(l rdma.Listener) {
 		if err != nil {
 			return
 		}
-		v.post(event{do: func() { v.login(r) }})
-	}
-}
-
-// loop is the event loop.
-func (v *Target) loop() {
-	defer close(v.ended)
-	for range v.wake {
-		v.mu.Lock()
-		queue := v.queue
-		v.queue = nil
-		v.mu.Unlock()
-		news := false
-		for _, e := range queue {
-			e.do()
-			news = news || !e.silent
-		}
-		if news {
-			v.mu.Lock()
-			close(v.news)
-			v.news = make(chan struct{})
-			v.mu.Unlock()
-		}
-	}
-}
-
-// post has something done in the event loop.
-func (v *Target) post(e event) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.queue = append(v.queue, e)
-	select {
-	case v.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Do runs a function in the event loop and returns when it has ended. It must not be called there, nor after Close.
-func (v *Target) Do(do func()) { v.await(event{do: do}) }
-
-func (v *Target) await(e event) {
-	done := make(chan struct{})
-	do := e.do
-	e.do = func() { do(); close(done) }
-	v.post(e)
-	<-done
-}
-
-// Await waits until something is so. It looks in the event loop, whenever something has happened there.
-func (v *Target) Await(ctx context.Context, what string, so func() bool) error {
-	for {
-		v.mu.Lock()
-		news := v.news
-		v.mu.Unlock()
-		is := false
-		v.await(event{do: func() { is = so() }, silent: true})
-		if is {
-			return nil
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
-		}
+		v.Post(func() { v.login(r) })
 	}
 }
 
@@ -247,7 +174,6 @@ func (v *Target) Close() error {
 	if v.nexus != nil {
 		v.nexus.Close()
 	}
-	close(v.wake)
-	<-v.ended
+	v.Loop.Close()
 	return errors.Join(errs...)
 }
