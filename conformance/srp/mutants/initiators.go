@@ -119,7 +119,7 @@ func initiatorUnits() []mutant.Mutant {
 
 // Names of provocations that must find mutants which others find by another clause.
 const (
-	outage, failing, twoTargets = "a target rejects twenty logins", "a target is away for longer than fast_io_fail_tmo",
+	outage, failing, twoTargets = "a target rejects twelve logins", "a target is away for longer than fast_io_fail_tmo",
 		"one of two targets does not answer logins"
 )
 

@@ -25,7 +25,7 @@ func losing() []Provocation {
 		{Name: "a target is back before fast_io_fail_tmo", Clauses: []string{"SRP-STATE-015", "SRP-TMO-011"}, Takes: 2 * time.Second, Run: waitsWhileBlocked},
 		{Name: "dev_loss_tmo passes while a target is back", Clauses: []string{"SRP-STATE-011"}, Takes: 6 * time.Second, Run: lossCancelled},
 		{Name: "dev_loss_tmo is left as it is", Clauses: []string{"SRP-STATE-010"}, Run: lossOff},
-		{Name: "a target rejects twenty logins", Takes: 22 * time.Second, Run: longOutage, Clauses: []string{
+		{Name: "a target rejects twelve logins", Takes: 45 * time.Second, Run: longOutage, Clauses: []string{
 			"SRP-RECON-002", "SRP-RECON-014", "SRP-RECON-006", "SRP-RECON-029", "SRP-RECON-010", "SRP-STATE-008", "SRP-STATE-009", "SRP-STATE-006",
 		}},
 		{Name: "commands are in flight while a target disconnects", Clauses: []string{"SRP-RECON-022", "SRP-RECON-021"}, Takes: 2 * time.Second, Run: inFlight},
@@ -229,7 +229,7 @@ func lossOff(ctx context.Context, e *Execution) error {
 }
 
 // outage is how many logins are rejected in a long one: more than those after which some initiator pauses for longer.
-const outage = 20
+const outage = 12
 
 // longOutage rejects logins, and judges when they come.
 func longOutage(ctx context.Context, e *Execution) error {
