@@ -65,14 +65,19 @@ type Channel struct {
 	answered  bool // something was answered
 	epoch     uint32
 	blind     uint32
-	credReqs  []srp.Tag // requests of the target that wait for their response
+	credReqs  []srp.Tag // requests of the target that wait for their response, at most maxCredReqs
+	forgotten bool      // there were more requests of the target than that
 	loggedOut audit.Side
 	up        bool
+	cutOff    bool // it ended before its commands were answered
 	lastMoved *Command
 	past      [8][]memory // of the commands answered last
 	pastNext  int
 	ghosts    []Move // RDMA for commands that were not seen
 }
+
+// maxCredReqs bounds what is kept of a target that asks without end.
+const maxCredReqs = 64
 
 // Connection returns the channel's connection.
 func (c *Channel) Connection() *audit.Connection { return c.conn }
@@ -132,6 +137,14 @@ func (n *nexus) live() int {
 	return live
 }
 
+// disturbed says that a channel has ended by its target, or with work that was not done: what its initiator does then is no removal
+// in order.
+func (n *nexus) disturbed() bool {
+	return slices.ContainsFunc(n.channels, func(ch *Channel) bool {
+		return ch.conn.Closer == audit.Target || ch.loggedOut == audit.Target || ch.cutOff || len(ch.commands) > 0
+	})
+}
+
 func (t *follower) leaveNexus(c *conversation) {
 	ch := c.channel
 	if ch == nil {
@@ -177,6 +190,7 @@ func (t *follower) rejectChannel(c *conversation, e *Event) {
 }
 
 func (t *follower) closeChannel(ch *Channel) {
+	ch.cutOff = len(ch.commands) > 0
 	for tag, cmd := range ch.commands {
 		e := t.fresh(CommandUnanswered)
 		e.setConnection(ch.conn, audit.Nobody)

@@ -424,6 +424,7 @@ func checkCreditAnswer(e *Event, r *audit.Ruling) {
 	switch {
 	case e.Again:
 		r.Holds()
+	case e.Channel.forgotten: // it may answer one of those
 	case e.Flow.Back() != nil && e.Flow.Back().Started():
 		r.BreaksUnlessMissed([]audit.Stream{e.Flow.Back()}, audit.Always, "%v to a request that the target did not make", e.Kind)
 	}
@@ -440,10 +441,14 @@ func checkLateData(e *Event, r *audit.Ruling) {
 	}
 }
 
-// checkOrderlyLogout: an initiator that ends a channel that works says so first.
+// checkOrderlyLogout: an initiator that ends a channel that works says so first. Behind a logout of the target it must not, and a
+// port that has lost a channel closes the others without.
 func checkOrderlyLogout(e *Event, r *audit.Ruling) {
 	c, ch := e.Connection, e.Channel
-	if ch == nil || !ch.up || c.Closer != audit.Initiator || len(ch.commands) > 0 {
+	if ch == nil || !ch.up || c.Closer != audit.Initiator || len(ch.commands) > 0 || ch.loggedOut == audit.Target {
+		return
+	}
+	if ch.nexus != nil && ch.nexus.disturbed() {
 		return
 	}
 	if since, known := r.Elapsed(c.ClosedAt); !known || since > time.Second {

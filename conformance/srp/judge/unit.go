@@ -263,8 +263,10 @@ func (t *follower) takeTargetRequest(f *audit.Flow, ch *Channel, m *audit.Messag
 	if len(m.Data) >= srp.CredReqSize {
 		r, _ := srp.ParseCredReq(m.Data) // an SRP_AER_REQ begins alike
 		ch.limit += int64(r.RequestLimitDelta)
-		if len(ch.credReqs) < 64 {
+		if len(ch.credReqs) < maxCredReqs {
 			ch.credReqs = append(ch.credReqs, r.Tag)
+		} else {
+			ch.forgotten = true
 		}
 	}
 	t.emitUnit(f, m, event)
