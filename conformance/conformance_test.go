@@ -98,14 +98,13 @@ func TestRefusals(t *testing.T) {
 		`Config.Place: provider "siw"`:            without(func(c *foreign.Config) { c.Place.Provider = "siw" }),
 		"Settings.ReportDir is empty":             conformance.Foreign{Config: known},
 		"Config.Hook is missing":                  conformance.ForeignInitiator{Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD}, Settings: conformance.Settings{ReportDir: t.TempDir()}},
-		`Config.Dialect "srp" has no specs for initiators`: conformance.ForeignInitiator{
-			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.SRP, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
+		`Config.Dialect "smb" is not one of`: conformance.ForeignInitiator{
+			Config: foreign.InitiatorConfig{Name: "a", Dialect: "smb", Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
 		"Config.Place: no own address": conformance.ForeignInitiator{
 			Config: foreign.InitiatorConfig{Name: "a", Dialect: conformance.RNBD, Hook: foreign.Hook{"true"}}, Settings: conformance.Settings{ReportDir: t.TempDir()},
 		},
 		`Protocol "nvme" is not one`:  inLab(func(l *conformance.LabRun) { l.Protocol = "nvme" }),
-		`Protocol "srp" is not one`:   inLab(func(l *conformance.LabRun) { l.Protocol = "srp" }),
 		`Target "acme" is not one of`: inLab(func(l *conformance.LabRun) { l.Target = "acme" }),
 		`Kernel "2.6" is not one of`:  inLab(func(l *conformance.LabRun) { l.Kernel = "2.6" }),
 		"MTU 100 is outside":          inLab(func(l *conformance.LabRun) { l.MTU = 100 }),

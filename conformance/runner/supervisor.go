@@ -72,9 +72,15 @@ func (s *share) run(ctx context.Context) error {
 	return nil
 }
 
+// errNested keeps a program that does not know what it was started for from starting itself again and again.
+var errNested = errors.New("the program was itself started as a worker; it must call conformance.Worker before anything else")
+
 // start starts the worker: its orders are on its standard input, what it prints goes to its log, its messages come through
 // a pipe of their own.
 func (s *share) start(ctx context.Context) (worker *exec.Cmd, messages *os.File, err error) {
+	if len(os.Args) == 2 && os.Args[1] == WorkerArgument {
+		return nil, nil, errNested
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err

@@ -25,6 +25,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/report"
+	"github.com/ibnbd/ibnbd/vm"
 )
 
 // fakeRun is a run of fake workers.
@@ -227,6 +228,18 @@ func TestInterruptedWorkerThatDoesNotStop(t *testing.T) {
 	s := testFakeRun(t, []string{neverStops})
 	if err := s.carryOut(ctx, t, limits{silence: time.Minute, stop: time.Second}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+// TestWorkersStartNoWorkers: a program that runs a lab and does not call conformance.Worker would start itself without end.
+func TestWorkersStartNoWorkers(t *testing.T) {
+	given := os.Args
+	defer func() { os.Args = given }()
+	os.Args = []string{given[0], WorkerArgument}
+	var environment *vm.EnvironmentError
+	err := (&share{}).run(t.Context())
+	if !errors.As(err, &environment) || !errors.Is(err, errNested) {
+		t.Errorf("a worker starts a worker: %v", err)
 	}
 }
 
