@@ -91,6 +91,9 @@ func parseSequence(saved []byte) (steps []step, broken string, err error) {
 	if clauses := append([]string{Survival}, sequenceClauses...); !slices.Contains(clauses, s.Broken) {
 		return nil, "", fmt.Errorf("broken %q is not one of %s", s.Broken, strings.Join(clauses, ", "))
 	}
+	if len(s.Steps) == 0 {
+		return nil, "", errors.New("it has no steps")
+	}
 	for i, saved := range s.Steps {
 		step, err := saved.step()
 		if err != nil {

@@ -66,6 +66,7 @@ func TestWrongSequence(t *testing.T) {
 		{right, "{", `it is no saved sequence: its format must be "ibnbd-conformance sequence"`},
 		{"ibnbd-conformance sequence", "other", `it is no saved sequence: its format must be "ibnbd-conformance sequence"`},
 		{`"version": 1`, `"version": 7`, `its version is 7, and this program runs sequences of version 1`},
+		{`{"does": "connects", "client": 0, "path": 1, "device": 1, "access": "ro", "block": 4}`, "", "it has no steps"},
 		{`"seed"`, `"sed"`, `it cannot be read: json: unknown field "sed"`},
 		{"IBNBD-OPEN-007", "IBNBD-OPEN-7", `broken "IBNBD-OPEN-7" is not one of `},
 		{"connects", "dances", `step 1: does "dances" is not one of connects, disconnects, `},
