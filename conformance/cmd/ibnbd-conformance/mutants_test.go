@@ -63,7 +63,7 @@ func TestMutantsUsage(t *testing.T) {
 // TestExplainMutants asks for the mutants of a clause that has one, and of one that has a reason instead.
 func TestExplainMutants(t *testing.T) {
 	for clause, want := range map[string]string{
-		"IBTRS-CONN-021": "mutants    any-magic", "SRP-SYSFS-007": "mutants    none: what specs see of an initiator",
+		"IBTRS-CONN-021": "mutants    any-magic", "SRP-MP-001": "mutants    none: what specs see of an initiator",
 	} {
 		if got := command(t, "explain", clause); !strings.Contains(got.stdout, want) {
 			t.Errorf("%s: no %q in\n%s", clause, want, got.stdout)

@@ -17,7 +17,7 @@ func TestNothingSelectedSaysWhy(t *testing.T) {
 	target := []string{"--target", "ip:127.0.0.9", "--export", "a"}
 	initiator := []string{"--role", "initiator", "--source", "127.0.0.9", "--control", "true"}
 	const passive = `IBTRS-CONN-004 (decided by the passive judge alone, from the packets of whatever specs are run, or of a capture: 'audit')`
-	files := len(conformance.Catalogue().Select(clauses.Filter{Areas: []string{"SRP-SYSFS"}}))
+	rules := len(conformance.Catalogue().Select(clauses.Filter{Areas: []string{"SRP-MP"}}))
 	for name, tc := range map[string]struct {
 		args []string
 		want string
@@ -26,7 +26,7 @@ func TestNothingSelectedSaysWhy(t *testing.T) {
 		"several":                       {[]string{"--clause", "IBTRS-CONN-004,IBTRS-CONN-003"}, "IBTRS-CONN-003 (nobody can decide it: Native addresses"},
 		"nobody":                        {[]string{"--clause", "ibtrs-conn-003"}, "IBTRS-CONN-003 (nobody can decide it: Native addresses"},
 		"another flag":                  {[]string{"--clause", "IBNBD-SYSFS-001", "--focus", "nosuch"}, "IBNBD-SYSFS-001 (specs of it are left out by other flags)"},
-		"another protocol, many":        {[]string{"--area", "SRP-SYSFS", "--protocol", "ibnbd"}, fmt.Sprintf("SRP-SYSFS-001, SRP-SYSFS-002, SRP-SYSFS-003 and %d more (does not apply: does not hold for dialect rnbd)", files-3)},
+		"another protocol, many":        {[]string{"--area", "SRP-MP", "--protocol", "ibnbd"}, fmt.Sprintf("SRP-MP-001, SRP-MP-002, SRP-MP-003 and %d more (does not apply: does not hold for dialect rnbd)", rules-3)},
 		"role of a foreign initiator":   {append(initiator, "--clause", "IBTRS-CONN-001"), "(does not apply: judges the target, the subject is the initiator; specs of it are for the lab)"},
 		"lab alone, of an initiator":    {append(initiator, "--clause", "IBNBD-SYSFS-021"), "(no spec of it is for this kind of run; specs of it are for the lab)"},
 		"lab alone, of a target":        {append(target, "--clause", "IBNBD-SYSFS-030"), "(no spec of it is for this kind of run; specs of it are for the lab)"},

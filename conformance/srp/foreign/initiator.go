@@ -31,8 +31,8 @@ const (
 )
 
 // initiatorHelp says what a control hook has to do for an initiator.
-const initiatorHelp = `For an initiator of SRP (--protocol srp), scripted targets wait on the addresses of --source (two for all specs), and the
-owner's command has it come; times are in seconds, or off, or default, which leaves them as they are:
+const initiatorHelp = `For an initiator of SRP (--protocol srp), scripted targets wait on the addresses of --source (two for nearly
+all specs, four for all), and the owner's command has it come; times are in seconds, or off, or default, which leaves them as they are:
 
   add LOGIN FAST_IO_FAIL DEV_LOSS RECONNECT_DELAY
                                     logs in with what ib_srp takes as add_target, sets the timers of the port, and says the node of
