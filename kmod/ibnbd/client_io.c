@@ -244,7 +244,12 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 
 static const struct blk_mq_ops mq_ops = { .queue_rq = queue_rq, .complete = complete_rq };
 
-/* All devices of a session share its permits, so they share their tags as well. */
+/*
+ * All devices of a session share its permits, so they share their tags as well.
+ *
+ * None has an I/O scheduler: with one, a request that comes again has no tag until then. A write in
+ * the order would lack the tag that it needs to end, while those that wait for it hold all of them.
+ */
 int session_create_tags(struct ibnbd_session *sess)
 {
 	struct blk_mq_tag_set *tags = &sess->tags;
@@ -257,7 +262,7 @@ int session_create_tags(struct ibnbd_session *sess)
 	tags->queue_depth = min_t(u32, limits.queue_depth, BLK_MQ_MAX_DEPTH);
 	tags->numa_node = NUMA_NO_NODE;
 	tags->cmd_size = sizeof(struct io);
-	tags->flags = BLK_MQ_F_SHOULD_MERGE | BLK_MQ_F_TAG_HCTX_SHARED;
+	tags->flags = BLK_MQ_F_SHOULD_MERGE | BLK_MQ_F_TAG_HCTX_SHARED | BLK_MQ_F_NO_SCHED;
 	err = blk_mq_alloc_tag_set(tags);
 	sess->has_tags = !err;
 	return err;
