@@ -201,26 +201,42 @@ func printKernelSession(out io.Writer, client *sysfs.Client, session string) err
 	return printJSON(out, status{Session: session, Kernel: client.Family()})
 }
 
-// unmapInKernel unmaps a device in the session of the options, or in the first that has it.
+// unmapInKernel unmaps a device in the session of the options, or in the one that has it.
 func (k *kernelOptions) unmapInKernel(out io.Writer, o *steerOptions, path string, force bool) error {
 	found, err := k.find()
 	if err != nil {
 		return err
 	}
+	var fit []*sysfs.Device
 	for _, client := range found {
 		devices, err := client.Devices()
 		if err != nil {
 			return err
 		}
 		for _, d := range devices {
-			if d.Path != path || (o.session != "" && o.session != d.Session) {
-				continue
+			if d.Path == path && (o.session == "" || o.session == d.Session) {
+				fit = append(fit, d)
 			}
-			if err := d.Unmap(force); err != nil || !o.json {
-				return err
-			}
-			return printKernelSession(out, client, d.Session)
 		}
 	}
-	return notMapped(path)
+	if len(fit) == 0 {
+		return notMapped(path)
+	}
+	if len(fit) > 1 {
+		return ambiguous(path, fit)
+	}
+	d := fit[0]
+	if err := d.Unmap(force); err != nil || !o.json {
+		return err
+	}
+	return printKernelSession(out, d.Client(), d.Session)
+}
+
+// ambiguous refuses to choose one of several devices of the same path.
+func ambiguous(path string, devices []*sysfs.Device) error {
+	var all []string
+	for _, d := range devices {
+		all = append(all, fmt.Sprintf("%s (session %s, client %s)", d.Node(), d.Session, d.Client().Family()))
+	}
+	return program.Usagef("device %q is mapped more than once: choose %s with --session or --kernel=FAMILY", path, strings.Join(all, " or "))
 }

@@ -64,6 +64,28 @@ func ours() tree {
 	return t
 }
 
+// twice is a sysfs in which dev/sda is mapped in two sessions of one client.
+func twice() tree {
+	t := ours()
+	t["class/ibnbd-client/ctl/devices/dev!sda@lead"] = "-> ../../../../block/ibnbd1"
+	for name, text := range ours() {
+		if file, ok := strings.CutPrefix(name, "block/ibnbd0/"); ok {
+			t["block/ibnbd1/"+file] = text
+		}
+	}
+	t["block/ibnbd1/ibnbd_client/session"] = "lead\n"
+	return t
+}
+
+// both is a sysfs in which this project's client and that of mainline have mapped dev/sda.
+func both() tree {
+	t := mainline()
+	for name, text := range ours() {
+		t[name] = text
+	}
+	return t
+}
+
 func mainline() tree { return tree{}.add("rnbd", "rtrs", "rnbd", "rnbd3", "dev!sda@gold") }
 
 // run runs the program on a tree.
@@ -120,10 +142,6 @@ func TestKernelShows(t *testing.T) {
 }
 
 func TestKernelObeys(t *testing.T) {
-	both := mainline()
-	for name, text := range ours() {
-		both[name] = text
-	}
 	for name, c := range map[string]struct {
 		tree             tree
 		args, file, want string
@@ -137,16 +155,17 @@ func TestKernelObeys(t *testing.T) {
 			"sessname=gold dest_port=99 path=ip:fd00::1 device_path=dev/sda access_mode=rw",
 		},
 		"map with mainline of two": {
-			both, "map --kernel=rnbd --session gold dev/sda", "class/rnbd-client/ctl/map_device",
+			both(), "map --kernel=rnbd --session gold dev/sda", "class/rnbd-client/ctl/map_device",
 			"sessname=gold dest_port=1234 device_path=dev/sda access_mode=rw",
 		},
 		"leave the policy of a session that is there": {
 			ours(), "map --kernel --session gold --policy min-latency dev/sda", "class/ibtrs-client/gold/mpath_policy", "round-robin (RR: 0)\n",
 		},
-		"unmap":             {ours(), "unmap --kernel dev/sda", "block/ibnbd0/ibnbd_client/unmap_device", "normal"},
-		"unmap by force":    {mainline(), "unmap --kernel -f dev/sda", "block/rnbd3/rnbd/unmap_device", "force"},
-		"unmap in session":  {ours(), "unmap --kernel --session gold dev/sda", "block/ibnbd0/ibnbd_client/unmap_device", "normal"},
-		"unmap only of one": {both, "unmap --kernel=ibnbd dev/sda", "block/rnbd3/rnbd/unmap_device", ""},
+		"unmap":                        {ours(), "unmap --kernel dev/sda", "block/ibnbd0/ibnbd_client/unmap_device", "normal"},
+		"unmap by force":               {mainline(), "unmap --kernel -f dev/sda", "block/rnbd3/rnbd/unmap_device", "force"},
+		"unmap in session":             {ours(), "unmap --kernel --session gold dev/sda", "block/ibnbd0/ibnbd_client/unmap_device", "normal"},
+		"unmap in that session of two": {twice(), "unmap --kernel --session lead dev/sda", "block/ibnbd1/ibnbd_client/unmap_device", "normal"},
+		"unmap only of one":            {both(), "unmap --kernel=ibnbd dev/sda", "block/rnbd3/rnbd/unmap_device", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := c.tree.make(t)
@@ -174,6 +193,8 @@ func TestKernelRefuses(t *testing.T) {
 		"URI":             {ours(), []string{"list", "--kernel", "--uri"}, 2, "--uri"},
 		"no such device":  {ours(), []string{"unmap", "--kernel", "dev/sdb"}, 1, `"dev/sdb" is not mapped`},
 		"no such session": {ours(), []string{"unmap", "--kernel", "--session", "lead", "dev/sda"}, 1, `"dev/sda" is not mapped`},
+		"two sessions":    {twice(), []string{"unmap", "--kernel", "dev/sda"}, 2, "/dev/ibnbd0 (session gold, client ibnbd) or /dev/ibnbd1 (session lead, client ibnbd)"},
+		"two clients":     {both(), []string{"unmap", "--kernel", "--session", "gold", "dev/sda"}, 2, "/dev/ibnbd0 (session gold, client ibnbd) or /dev/rnbd3 (session gold, client rnbd)"},
 		"a blank":         {ours(), []string{"map", "--kernel", "dev/s da"}, 2, `"dev/s da" has a blank`},
 		"file mode":       {mainline(), []string{"map", "--kernel", "--io-mode", "fileio", "dev/sda"}, 2, "--io-mode fileio"},
 		"a timer":         {ours(), []string{"map", "--kernel", "--heartbeat-interval", "1s", "dev/sda"}, 2, "--heartbeat-interval"},

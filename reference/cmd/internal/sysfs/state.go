@@ -27,6 +27,9 @@ type Device struct {
 	Block, MaxIO                 int
 }
 
+// Client is the client that has mapped it.
+func (d *Device) Client() *Client { return d.client }
+
 // Node is its block device.
 func (d *Device) Node() string { return "/dev/" + d.Disk }
 
