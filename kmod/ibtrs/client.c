@@ -27,7 +27,7 @@ module_param_named(heartbeat_misses, defaults.misses, uint, 0444);
 MODULE_PARM_DESC(heartbeat_misses, "looks at a silent peer that are forgiven (default 3)");
 module_param_named(answer_ms, defaults.answer, uint, 0444);
 MODULE_PARM_DESC(answer_ms,
-		 "Milliseconds that an attempt to reconnect may wait for the first answer, or four times what it took the last time if that is longer (default 250)");
+		 "Milliseconds that an attempt to reconnect may wait for the first answer, or four times what it took the last time if that is longer; every fourth in a row waits for connect_ms (default 250)");
 module_param_named(connect_ms, defaults.connect, uint, 0444);
 MODULE_PARM_DESC(
 	connect_ms,

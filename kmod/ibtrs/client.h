@@ -263,7 +263,6 @@ void build_fail(struct build *build, int err, const char *cause);
 
 /* client_build.c */
 struct build *build_create(struct ibtrs_path *path);
-u32 path_answer_limit(const struct ibtrs_path *path);
 int build_connect(struct build *build);
 void build_disconnect(struct build *build);
 void build_wait_gone(struct build *build, u32 timeout_ms);

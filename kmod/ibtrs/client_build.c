@@ -592,22 +592,27 @@ static int exchange_info(struct build *build)
 
 /* The whole */
 
-/**
- * path_answer_limit - how long an attempt waits for the first answer
- * @path:	path
+/* So many attempts in a row that get no answer are cut short but one. */
+#define PATIENT_EVERY	4
+
+/*
+ * How long an attempt waits for the first answer, in milliseconds.
  *
  * The connection manager repeats a request only after seconds, so an attempt that began before the
  * network was whole again is in vain, and must not last. A path that has been connected before waits
  * for @answer ms, but for at least four times what its server took the last time.
  *
- * Return: milliseconds.
+ * Some attempts are patient: one that is cut short does not tell how long a server takes that has
+ * become slower.
  */
-u32 path_answer_limit(const struct ibtrs_path *path)
+static u32 answer_limit(const struct ibtrs_path *path)
 {
 	const struct timers *t = &path->sess->timers;
-	u32 took = READ_ONCE(path->answered);
+	u32 took = path->answered;
 
-	return took ? min(t->connect, max(t->answer, 4 * took)) : t->connect;
+	if (!took || path->attempts % PATIENT_EVERY == 0)
+		return t->connect;
+	return min(t->connect, max(t->answer, 4 * took));
 }
 
 struct build *build_create(struct ibtrs_path *path)
@@ -627,7 +632,7 @@ struct build *build_create(struct ibtrs_path *path)
 	init_waitqueue_head(&build->wait);
 	ibtrs_heartbeat_init(&build->heartbeat);
 	build->begun = jiffies;
-	build->deadline = build->begun + msecs_to_jiffies(path_answer_limit(path));
+	build->deadline = build->begun + msecs_to_jiffies(answer_limit(path));
 	return build;
 }
 
@@ -636,7 +641,7 @@ static void note_answer(struct build *build)
 {
 	u32 took = jiffies_to_msecs(jiffies - build->begun);
 
-	WRITE_ONCE(build->path->answered, max(took, 1U));
+	build->path->answered = max(took, 1U);
 	build->deadline = build->begun + msecs_to_jiffies(build->sess->timers.connect);
 }
 

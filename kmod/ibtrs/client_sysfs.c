@@ -189,23 +189,19 @@ static DEVICE_ATTR_RO(worst_error_ms);
 
 /*
  * From a wire that is whole again to a connected path. At most the time of detection after that,
- * both sides know of the loss; the attempt that is under way then is in vain, and so may be that of
- * each other path of the session, for attempts are made one at a time. Lost paths of other sessions
- * have theirs, too, and are not counted here: how many there will be nobody knows.
+ * both sides know of the loss; the attempt that is under way then is in vain, and each other path of
+ * the session may have one before the next, for attempts are made one at a time. Any of them may
+ * last for the connect timeout: a patient one, and one whose server has answered. Lost paths of
+ * other sessions have theirs, too, and are not counted here: how many there will be nobody knows.
  */
 static u64 reconnect_ms(struct ibtrs_session *sess)
 {
 	const struct timers *t = &sess->timers;
-	u64 in_vain = 0;
-	struct ibtrs_path *path;
+	u64 attempts = (u64)READ_ONCE(sess->nr_paths) + 1;
 
-	rcu_read_lock();
-	list_for_each_entry_rcu(path, &sess->paths, entry)
-		in_vain += path_answer_limit(path);
-	rcu_read_unlock();
 	return late((u64)t->heartbeat * (t->misses + 2)) +
-	       late((u64)t->packet_lifetime + t->reconnect_delay + t->reconnect_spread + in_vain +
-		    t->connect);
+	       late((u64)t->packet_lifetime + t->reconnect_delay + t->reconnect_spread +
+		    attempts * t->connect);
 }
 
 static ssize_t worst_reconnect_ms_show(struct device *dev, struct device_attribute *attr, char *buf)
