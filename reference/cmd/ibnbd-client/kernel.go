@@ -149,14 +149,16 @@ func (k *kernelOptions) mapInKernel(out io.Writer, flags *pflag.FlagSet, o *sess
 			return &program.UsageError{Err: err}
 		}
 	}
+	var mapped []string
 	for _, mapping.Device = range paths {
 		d, err := client.Map(&mapping)
 		if err != nil {
-			return err
+			return stillMapped(err, mapped)
 		}
+		mapped = append(mapped, fmt.Sprintf("%s as %s", d.Path, d.Node()))
 		if fresh {
 			if err := setUp(client, flags, o); err != nil {
-				return err
+				return stillMapped(err, mapped)
 			}
 		}
 		fresh = false
@@ -168,6 +170,14 @@ func (k *kernelOptions) mapInKernel(out io.Writer, flags *pflag.FlagSet, o *sess
 		return printKernelSession(out, client, mapping.Session)
 	}
 	return nil
+}
+
+// stillMapped adds to an error what stays mapped despite it.
+func stillMapped(err error, mapped []string) error {
+	if len(mapped) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; still mapped: %s", err, strings.Join(mapped, ", "))
 }
 
 // setUp gives a session that is new what was chosen for it. The others keep what they have.

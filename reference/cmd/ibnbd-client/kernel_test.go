@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,6 +196,8 @@ func TestKernelRefuses(t *testing.T) {
 		"no such session": {ours(), []string{"unmap", "--kernel", "--session", "lead", "dev/sda"}, 1, `"dev/sda" is not mapped`},
 		"two sessions":    {twice(), []string{"unmap", "--kernel", "dev/sda"}, 2, "/dev/ibnbd0 (session gold, client ibnbd) or /dev/ibnbd1 (session lead, client ibnbd)"},
 		"two clients":     {both(), []string{"unmap", "--kernel", "--session", "gold", "dev/sda"}, 2, "/dev/ibnbd0 (session gold, client ibnbd) or /dev/rnbd3 (session gold, client rnbd)"},
+		"a second device": {ours(), []string{"map", "--kernel", "--session", "gold", "dev/sda", "dev/sdb"}, 1, "is gone again: no such device; still mapped: dev/sda as /dev/ibnbd0"},
+		"no policy file":  {without(ours(), "class/ibtrs-client/gold/"), []string{"map", "--kernel", "--session", "gold", "--policy", "min-latency", "dev/sda"}, 1, "still mapped: dev/sda as /dev/ibnbd0"},
 		"a blank":         {ours(), []string{"map", "--kernel", "dev/s da"}, 2, `"dev/s da" has a blank`},
 		"file mode":       {mainline(), []string{"map", "--kernel", "--io-mode", "fileio", "dev/sda"}, 2, "--io-mode fileio"},
 		"a timer":         {ours(), []string{"map", "--kernel", "--heartbeat-interval", "1s", "dev/sda"}, 2, "--heartbeat-interval"},
@@ -214,6 +217,11 @@ func TestKernelRefuses(t *testing.T) {
 
 func with(t tree, name, text string) tree {
 	t[name] = text
+	return t
+}
+
+func without(t tree, dir string) tree {
+	maps.DeleteFunc(t, func(name, _ string) bool { return strings.HasPrefix(name, dir) })
 	return t
 }
 
