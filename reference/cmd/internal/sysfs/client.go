@@ -105,6 +105,13 @@ func (c *Client) Check(m *Mapping) error {
 	if strings.HasSuffix(m.Device, "\t") {
 		return fmt.Errorf("device %q ends with a tabulator, which the kernel's client cuts off", m.Device)
 	}
+	for _, p := range m.Paths {
+		for _, end := range []netip.Addr{p.Source, p.Server} {
+			if strings.ContainsAny(end.Zone(), " \t\n,@") {
+				return fmt.Errorf("address %q: its interface has a blank, tabulator, line feed, comma or @, which the kernel's client takes for the end of the address", end)
+			}
+		}
+	}
 	if !c.ioMode && m.IOMode != "blockio" {
 		return fmt.Errorf("--io-mode %s: the client %s in the kernel knows no other than blockio", m.IOMode, c.family)
 	}
