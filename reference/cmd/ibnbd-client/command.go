@@ -55,7 +55,7 @@ what they are, and the command returns.
 
 With --kernel, the client in the kernel maps the devices, as block devices, and the command returns. It needs no --path where it
 has the session.`,
-		Example: "  ibnbd-client map --disk --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: cobra.MinimumNArgs(1),
+		Example: "  ibnbd-client map --disk --path 10.0.0.2@10.0.0.1 --path 10.0.1.2@10.0.1.1 disk0 disk1", Args: k.args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := m.check(&o, args); err != nil {
 				return err
@@ -82,7 +82,7 @@ func newListCommand() *cobra.Command {
 	uri := false
 	var k kernelOptions
 	c := &cobra.Command{
-		Use: "list [DEVICE]", Short: "List the mapped devices of all running clients", Args: cobra.MaximumNArgs(1),
+		Use: "list [DEVICE]", Short: "List the mapped devices of all running clients", Args: k.args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: k.completeDevice(new(string)),
 		RunE: func(c *cobra.Command, args []string) error {
 			return runList(c.Context(), c.OutOrStdout(), &k, uri, args)
@@ -98,7 +98,7 @@ func newUnmapCommand() *cobra.Command {
 	var o steerOptions
 	var k kernelOptions
 	c := &cobra.Command{
-		Use: "unmap DEVICE", Short: "Unmap a device; the client that mapped it ends with its last one", Args: cobra.ExactArgs(1),
+		Use: "unmap DEVICE", Short: "Unmap a device; the client that mapped it ends with its last one", Args: k.args(cobra.ExactArgs(1)),
 		ValidArgsFunction: k.completeDevice(&o.session),
 		RunE: func(c *cobra.Command, args []string) error {
 			if k.chosen() {
@@ -180,7 +180,7 @@ has a line for the first failure, and one every 10 seconds for all that follow.
 Of NBD: connections, those that ended in the middle of something (aborted), and commands that no device was offered for.
 
 The kernel's client counts no failed requests, and its bounds are those that it promises itself.`,
-		Args: cobra.NoArgs,
+		Args: k.args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return runStat(c.Context(), c.OutOrStdout(), &k, json) },
 	}
 	k.addFlags(c)

@@ -38,6 +38,16 @@ func (k *kernelOptions) addFlags(c *cobra.Command) {
 	must(c.RegisterFlagCompletionFunc("kernel", cobra.FixedCompletions(append(sysfs.Families(), anyFamily), cobra.ShellCompDirectiveNoFileComp)))
 }
 
+// args checks the arguments of a command. A family behind --kernel and a blank is one of them.
+func (k *kernelOptions) args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if k.family == anyFamily && len(args) > 0 && slices.Contains(append(sysfs.Families(), anyFamily), args[0]) {
+			return program.Usagef("%q stands behind --kernel and a blank: write --kernel=%[1]s, or --kernel=FAMILY if it is a device", args[0])
+		}
+		return check(c, args)
+	}
+}
+
 // must is for what only a mistake in this program makes fail.
 func must(err error) {
 	if err != nil {
