@@ -528,7 +528,7 @@ func (p *RemotePort) back(n *nexus) error {
 // failed puts the port behind all that wait, for a pause that grows (Clauses SRP-RECON-002, SRP-RECON-006, SRP-RECON-023).
 func (p *RemotePort) failed(err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.reconnecting = false
 	if p.state == PortLost {
 		return
