@@ -4,6 +4,7 @@ package provocations
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/verdict"
@@ -84,13 +85,15 @@ var (
 	ErrNoTimes error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the timers of a port", Survived: true}
 	// ErrNoFailures is that of an initiator whose control hook does not tell how many attempts have failed.
 	ErrNoFailures error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells how many attempts have failed", Survived: true}
-	// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell.
-	ErrNoNumber error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the number of the error", Survived: true}
 	// ErrNoAbort is that of an initiator that aborts nothing that its user gives up.
 	ErrNoAbort error = &finding.Undecided{Reason: verdict.NoTool, Text: "the initiator aborts no command that its user gives up", Survived: true}
 	// ErrNoSilence is that of a device on this side whose packets cannot be kept back.
 	ErrNoSilence error = &finding.Undecided{Reason: verdict.NoTool, Text: "the packets of this side's RDMA device cannot be kept back", Survived: true}
 )
+
+// ErrNoNumber is wrapped by an error of the initiator whose number its control hook does not tell. By itself it is an error like others:
+// only where a number decides, it leaves something undecided.
+var ErrNoNumber = errors.New("nobody tells the number of the error")
 
 // Setup is where initiator and scripted targets meet.
 type Setup struct {

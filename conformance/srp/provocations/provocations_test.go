@@ -14,14 +14,22 @@ import (
 )
 
 // run provokes an initiator of its own, in a time of its own: what waits for timers takes none.
-func run(t *testing.T, c provocations.Provocation, change func(*loopback.InitiatorSettings)) (err error) {
+func run(t *testing.T, c provocations.Provocation, change func(*loopback.InitiatorSettings)) error {
+	t.Helper()
+	return runAs(t, c, change, func(i provocations.Initiator) provocations.Initiator { return i })
+}
+
+// runAs is run with an initiator that is seen otherwise.
+func runAs(t *testing.T, c provocations.Provocation, change func(*loopback.InitiatorSettings), seen func(provocations.Initiator) provocations.Initiator) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		i, failed := loopback.StartInitiator(c.Needs(), change)
 		if failed != nil {
 			t.Fatal(failed)
 		}
-		err = provocations.Execute(context.Background(), i.Setup(), c)
+		on := i.Setup()
+		on.Initiator = seen(on.Initiator)
+		err = provocations.Execute(context.Background(), on, c)
 		if err := i.Close(); err != nil {
 			t.Errorf("something was left behind: %v", err)
 		}

@@ -150,6 +150,9 @@ func senseOutside(ctx context.Context, e *Execution) error {
 	if err := failed(clause, "a write that is answered with CHECK CONDITION", err); err != nil {
 		return err
 	}
+	if errors.Is(err, ErrNoNumber) {
+		return untold(err)
+	}
 	if errors.Is(err, syscall.ENOSPC) {
 		return finding.Broken(clause, "a write whose response says that it had sense data fails with what stood behind it in memory: %v", err)
 	}
