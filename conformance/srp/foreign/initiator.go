@@ -45,7 +45,7 @@ all specs, four for all), and the owner's command has it come; times are in seco
   set NODE NAME VALUE...            changes timers of the port, by these names; all of them or none
   reconnect NODE                    has a lost port log in now
   read NODE OFFSET SIZE             says what the disk has there, in bytes
-  write NODE OFFSET SIZE            writes what comes on standard input
+  write NODE OFFSET SIZE            writes what comes on standard input; both end upon SIGTERM, and give up what they have asked for
 `
 
 // hookInitiator is an initiator that is used through its owner's control hook, for the time of one spec.

@@ -176,7 +176,7 @@ func initiatorReturns() []mutant.Mutant {
 		timed("srp-longer-pause", "pauses for longer than reconnect_delay_max", "SRP-RECON-029", func(cfg *srp.PortConfig) { cfg.Timers.ReconnectDelayMax = time.Hour }),
 		breaks("srp-old-session", "logs in again only where its session is known", "SRP-RECON-015", func(r *srp.InitiatorRules) { r.WantsOldSession = true }),
 		breaks("srp-loses-in-login", "completes commands that are lost right after a login", "SRP-RECON-019", func(r *srp.InitiatorRules) { r.DropOnLoss = true }),
-		breaks("srp-no-cancel", "does not cancel an attempt upon a delete", "SRP-RECON-018", func(r *srp.InitiatorRules) { r.NoCancel, r.NoAttemptLimit = true, true }),
+		breaks("srp-no-cancel", "does not cancel an attempt upon a delete", "SRP-RECON-018", func(r *srp.InitiatorRules) { r.NoCancel = true }),
 		breaks("srp-endless-attempt", "waits for the answer to a login for ever", "SRP-RECON-009", noLimit),
 		breaks("srp-attempt-limit", "does not end an attempt in time", "SRP-RECON-030", noLimit),
 		breaks("srp-delays-others", "lets one target keep another from its attempt", "SRP-RECON-007", noLimit, twoTargets),

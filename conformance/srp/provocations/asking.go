@@ -12,6 +12,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/srp/script"
 	"github.com/ibnbd/ibnbd/conformance/verdict/finding"
+	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
 // loginString is one that must be refused. ID and HALF stand for what a target is called, ADDRESS and HOST for where it is.
@@ -126,6 +127,7 @@ func nothingAfterDelete(ctx context.Context, e *Execution) error {
 	if err != nil {
 		return err
 	}
+	v.Do(func() { v.Script.Login = func(l *script.Login) { l.Reject(srp.RejectNoResources) } }) // it stays blocked
 	e.hangup(ctx, v)
 	if err := e.awaitState(ctx, Survival, d, Blocked, 0); err != nil {
 		return err

@@ -155,6 +155,8 @@ func smallLimit(ctx context.Context, e *Execution, n int32) error {
 	switch {
 	case patience.Err() != nil:
 		return finding.Broken(clause, "the login does not end")
+	case err != nil && v.Asked() == 0:
+		return unasked(err)
 	case err != nil:
 		return e.abandoned(ctx, clause, v)
 	}
@@ -220,7 +222,10 @@ func oneChannelLost(ctx context.Context, e *Execution) error {
 			v.Channels[1].Hangup()
 		}
 	})
-	if channels != 2 {
+	switch {
+	case channels < 2:
+		return ErrFewChannels
+	case channels > 2:
 		return fmt.Errorf("the initiator has made %d channels, ch_count=2 asks for 2", channels)
 	}
 	patience, cancel := e.patient(ctx)
@@ -256,6 +261,9 @@ func fewerChannels(ctx context.Context, e *Execution) error {
 	if err != nil {
 		return finding.Broken(clause, "no login at a target that allows two channels: %v", err)
 	}
+	if v.Asked() < 3 {
+		return ErrFewChannels
+	}
 	return broken(clause, Usable(ctx, d))
 }
 
@@ -264,6 +272,9 @@ func fewerChannelsLater(ctx context.Context, e *Execution) error {
 	v, d, err := e.begin(ctx, script.Script{}, "ch_count=3")
 	if err != nil {
 		return err
+	}
+	if v.Asked() < 3 {
+		return ErrFewChannels
 	}
 	v.Do(func() { v.Script.Login = atMost(2) })
 	e.hangup(ctx, v)

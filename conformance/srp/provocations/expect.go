@@ -56,13 +56,16 @@ func reasonOf(err error) srp.RejectReason {
 func (e *Execution) refused(ctx context.Context, clause string, v *script.Target) (told, violation error) {
 	_, err := e.Add(ctx, v, e.usual())
 	if err != nil && v.Asked() == 0 {
-		return err, fmt.Errorf("the target was not asked for a login: %w", err)
+		return err, unasked(err)
 	}
 	if violation := failed(clause, "the login", err); violation != nil {
 		return err, violation
 	}
 	return err, e.abandoned(ctx, clause, v)
 }
+
+// unasked is for a login that has failed before it came.
+func unasked(err error) error { return fmt.Errorf("the target was not asked for a login: %w", err) }
 
 // abandoned judges that the initiator ends every channel that a target has accepted.
 func (e *Execution) abandoned(ctx context.Context, clause string, v *script.Target) error {

@@ -45,8 +45,8 @@ var DefaultTimers = Timers{
 // Disk is the disk of a target port, with the port. Offsets and sizes are bytes, multiples of 4096; errors have the errno that the
 // user sees.
 type Disk interface {
+	// Read and Write are those of an application of its own, which goes when ctx ends, and gives up what it has asked for.
 	Read(ctx context.Context, offset int64, size int) ([]byte, error)
-	// Write is that of an application of its own, which goes when ctx ends.
 	Write(ctx context.Context, offset int64, data []byte) error
 	// AwaitState waits until the port is in a state: Running, Blocked, FailFast, or Lost, which includes that it is not there.
 	AwaitState(ctx context.Context, state string) error
@@ -85,6 +85,8 @@ var (
 	ErrNoTimes error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells the timers of a port", Survived: true}
 	// ErrNoFailures is that of an initiator whose control hook does not tell how many attempts have failed.
 	ErrNoFailures error = &finding.Undecided{Reason: verdict.NoHook, Text: "nobody tells how many attempts have failed", Survived: true}
+	// ErrFewChannels is that of an initiator that makes fewer channels than it was asked for.
+	ErrFewChannels error = &finding.Undecided{Reason: verdict.AbilityMissing, Text: "the initiator makes fewer channels than it was asked for", Survived: true}
 	// ErrNoAbort is that of an initiator that aborts nothing that its user gives up.
 	ErrNoAbort error = &finding.Undecided{Reason: verdict.NoTool, Text: "the initiator aborts no command that its user gives up", Survived: true}
 	// ErrNoSilence is that of a device on this side whose packets cannot be kept back.

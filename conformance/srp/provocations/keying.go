@@ -23,7 +23,7 @@ func keying() []Provocation {
 		{Name: "data comes late for a read that was given up", Clauses: []string{"SRP-DATA-005"}, Run: lateData},
 		{Name: "a reject of the connection manager has the data of a reject of SRP", Clauses: []string{"SRP-LOGIN-021"}, Run: otherReject},
 		{Name: "a connection is taken for an old one", Clauses: []string{"SRP-LOGIN-034"}, Run: staleConnection},
-		{Name: "nothing is asked for a while", Clauses: []string{"SRP-TMO-014"}, Takes: 16 * time.Second, Run: idle},
+		{Name: "nothing is asked for a while", Clauses: []string{"SRP-TMO-014"}, Takes: 21 * time.Second, Run: idle},
 		{Name: "one of four targets does not answer logins", Targets: 4, Clauses: []string{"SRP-RECON-012"}, Takes: 12 * time.Second, Run: someUnreachable},
 	}
 }
@@ -116,16 +116,22 @@ func lateData(ctx context.Context, e *Execution) error {
 		return err
 	}
 	giveUp()
+	patience, cancel := e.patient(ctx)
+	defer cancel()
+	aborted := v.Await(patience, "the read is aborted", func() bool { return len(v.Managed) > 0 || v.Channels[0].Lost })
 	for i := range others {
 		if err := readBack(ctx, d, placeOf(i+1), 1); err != nil {
 			return finding.Broken(clause, "a read, while the data of another comes late: %v", err)
 		}
 	}
 	v.Do(func() { held.Answer() })
-	patience, cancel := e.patient(ctx)
+	patience, cancel = e.patient(ctx)
 	defer cancel()
 	if err := outcome(patience, read); patience.Err() != nil {
 		return err
+	}
+	if aborted != nil {
+		return ErrNoAbort
 	}
 	return nil
 }
@@ -198,28 +204,42 @@ func staleConnection(ctx context.Context, e *Execution) error {
 	return broken(clause, Usable(ctx, d))
 }
 
-// idle asks nothing of the initiator for three times the interval of its probe, and counts what it sends that takes a credit.
+// idle asks nothing of the initiator for three times the interval of its probe, and counts what it sends that takes a credit. Before, it
+// waits for one interval without a command, or at most for three commands: others may still look at a new disk.
 func idle(ctx context.Context, e *Execution) error {
 	const clause, intervals = "SRP-TMO-014", 3
 	v, d, err := e.begin(ctx, script.Script{})
 	if err != nil {
 		return err
 	}
-	if err := Usable(ctx, d); err != nil {
+	if err := prepare(v, 1); err != nil {
 		return err
 	}
-	sent := 0
-	v.Do(func() { sent = len(v.Seen) + len(v.Managed) })
-	patience, cancel := context.WithTimeout(ctx, intervals*e.setup.Initiator.Timers().Probe)
-	defer cancel()
-	err = v.Await(patience, "a command comes", func() bool { return len(v.Seen)+len(v.Managed) > sent })
-	if err == nil {
+	if err := readBack(ctx, d, probeOffset, 1); err != nil { // no write: behind the close of one, some look at the disk again
+		return err
+	}
+	probe := e.setup.Initiator.Timers().Probe
+	for range intervals {
+		if !commandComes(ctx, v, probe) {
+			break
+		}
+	}
+	if commandComes(ctx, v, intervals*probe) {
 		return finding.Broken(clause, "the initiator sends a request, which takes a credit, while nothing is asked of it")
 	}
 	if n := v.Asked(); n != 1 {
 		return finding.Broken(clause, "the initiator has logged in %d times, it must keep its channel", n)
 	}
 	return broken(clause, Usable(ctx, d))
+}
+
+// commandComes waits for a command, or a request of task management.
+func commandComes(ctx context.Context, v *script.Target, within time.Duration) bool {
+	sent := 0
+	v.Do(func() { sent = len(v.Seen) + len(v.Managed) })
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return v.Await(ctx, "a command comes", func() bool { return len(v.Seen)+len(v.Managed) > sent }) == nil
 }
 
 // someUnreachable loses four targets, of which one answers no login.

@@ -20,7 +20,7 @@ func losing() []Provocation {
 		{Name: "a target is away for longer than fast_io_fail_tmo", Takes: 6 * time.Second, Run: failedFast, Clauses: []string{
 			"SRP-STATE-001", "SRP-TMO-004", "SRP-TMO-011", "SRP-STATE-014", "SRP-STATE-005", "SRP-STATE-007",
 		}},
-		{Name: "fast_io_fail_tmo is 0", Clauses: []string{"SRP-TMO-004"}, Run: failsAtOnce},
+		{Name: "fast_io_fail_tmo is 1 s", Clauses: []string{"SRP-TMO-004"}, Run: failsSoon},
 		{Name: "a login is not answered while fast_io_fail_tmo passes", Clauses: []string{"SRP-TMO-010"}, Takes: 4 * time.Second, Run: failsWhileAttempting},
 		{Name: "a target is back before fast_io_fail_tmo", Clauses: []string{"SRP-STATE-015", "SRP-TMO-011"}, Takes: 2 * time.Second, Run: waitsWhileBlocked},
 		{Name: "dev_loss_tmo passes while a target is back", Clauses: []string{"SRP-STATE-011"}, Takes: 6 * time.Second, Run: lossCancelled},
@@ -121,8 +121,8 @@ func (e *Execution) seen(ctx context.Context, v *script.Target, offset int64) er
 	})
 }
 
-// failsAtOnce goes from an initiator whose fast_io_fail_tmo is as short as one can be that is told in whole seconds.
-func failsAtOnce(ctx context.Context, e *Execution) error {
+// failsSoon goes from an initiator whose fast_io_fail_tmo is a second.
+func failsSoon(ctx context.Context, e *Execution) error {
 	v, d, err := e.beginWith(ctx, script.Script{}, Times{FastIOFail: e.seconds(1), DevLoss: Off, ReconnectDelay: e.seconds(30)})
 	if err != nil {
 		return err
@@ -153,8 +153,22 @@ func failsWhileAttempting(ctx context.Context, e *Execution) error {
 	if err := failed(clause, fmt.Sprintf("a read at fast_io_fail_tmo, %s, while an attempt is made,", t.FastIOFail), bounded(patience, err), syscall.EIO, syscall.ENOLINK); err != nil {
 		return err
 	}
+	failedAt := time.Now()
 	if n := v.Asked(); n < 2 {
 		return errors.New("the initiator has not asked for another login before fast_io_fail_tmo")
+	}
+	return e.duringAttempt(clause, "a read at fast_io_fail_tmo, "+t.FastIOFail.String()+",", v, failedAt)
+}
+
+// duringAttempt judges that something has ended before the attempt to log in that came first after a loss, and that is not answered:
+// what waits for the attempt ends no sooner. The login has come a while after the attempt began, so that a second counts as its end.
+func (e *Execution) duringAttempt(clause, what string, v *script.Target, ended time.Time) error {
+	var began time.Time
+	v.Do(func() { began = v.Logins[1].At })
+	most := e.setup.Initiator.Timers().AttemptMax - e.seconds(1)
+	if took := ended.Sub(began); took > most {
+		return finding.Broken(clause, "%s ends %s after the login has come, it must not wait for the attempt, which may take %s",
+			what, took.Round(time.Millisecond), e.setup.Initiator.Timers().AttemptMax)
 	}
 	return nil
 }
@@ -196,9 +210,9 @@ func lossCancelled(ctx context.Context, e *Execution) error {
 	if err != nil {
 		return err
 	}
+	e.hangup(ctx, v)
 	passed := time.NewTimer(t.DevLoss + t.ReconnectDelay)
 	defer passed.Stop()
-	e.hangup(ctx, v)
 	if err := e.usableAgain(ctx, Survival, d); err != nil {
 		return err
 	}

@@ -60,8 +60,10 @@ func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 		return finding.NotReady(fmt.Errorf("before the provocation: %w", err))
 	}
 	e := &Execution{setup: on}
-	provoked := finding.NotReady(c.Run(ctx, e))
-	if err := e.close(ctx); errors.Is(provoked, errStuck) {
+	provoked := inTime(ctx, finding.NotReady(c.Run(ctx, e)))
+	if err := e.close(ctx); ctx.Err() != nil {
+		return errors.Join(provoked, context.Cause(ctx), err)
+	} else if errors.Is(provoked, errStuck) {
 		return errors.Join(finding.Broken(Survival, "%v", provoked), err)
 	} else if err != nil {
 		return errors.Join(finding.Broken(Survival, "afterwards: %v", err), provoked)
@@ -73,6 +75,15 @@ func Execute(ctx context.Context, on Setup, c Provocation) (err error) {
 		return errors.Join(finding.Broken(Survival, "the disk of a conforming target cannot be used: %v", err), provoked)
 	}
 	return provoked
+}
+
+// inTime leaves the error with which a provocation ends as it is, unless the time of the spec was over: then the initiator is not to
+// blame for what has not come, and the error says no more than that.
+func inTime(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", context.Cause(ctx), err.Error()) // without what it says of clauses
 }
 
 // ordinary starts a target that only serves, and has the initiator use its disk.

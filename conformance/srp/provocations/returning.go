@@ -77,7 +77,7 @@ func lostAtBegin(ctx context.Context, e *Execution) error {
 	return e.usableAgain(ctx, clause, d)
 }
 
-// deletedWhileAttempting deletes a port while an attempt to log in waits for its answer. Nothing more may come.
+// deletedWhileAttempting deletes a port while an attempt to log in waits for its answer.
 func deletedWhileAttempting(ctx context.Context, e *Execution) error {
 	const clause = "SRP-RECON-018"
 	v, d, err := e.begin(ctx, script.Script{})
@@ -94,7 +94,7 @@ func deletedWhileAttempting(ctx context.Context, e *Execution) error {
 	if err := outcome(patience, async(func() error { return e.delete(ctx, d) })); err != nil {
 		return finding.Broken(clause, "the deletion during an attempt takes more than %s and %s: %v", e.seconds(1), e.setup.Patience, err)
 	}
-	return nil
+	return e.duringAttempt(clause, "the deletion", v, time.Now())
 }
 
 // attemptsEnd leaves logins without an answer.
@@ -178,13 +178,14 @@ func failuresCounted(ctx context.Context, e *Execution) error {
 			return err
 		}
 		p, err := d.Port(ctx)
+		most := v.Asked() - before // attempts go on while the port is looked at
 		switch {
 		case err != nil:
 			return err
 		case p.Failures < 0:
 			return ErrNoFailures
-		case p.Failures < some || p.Failures > some+1:
-			return finding.Broken(clause, "%d failures are told, and %d attempts have failed since the last success", p.Failures, some)
+		case p.Failures < some || p.Failures > most:
+			return finding.Broken(clause, "%d failures are told, and %d to %d attempts have failed since the last success", p.Failures, some, most)
 		}
 		v.Do(func() { v.Script.Login = nil })
 		if err := e.usableAgain(ctx, Survival, d); err != nil {
