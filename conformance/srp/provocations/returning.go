@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,15 +55,21 @@ func lostAtBegin(ctx context.Context, e *Execution) error {
 	if err != nil {
 		return err
 	}
+	first := 0
+	v.Do(func() { first = len(v.Channels) })
+	// A command can come before it is known that its channel is established, so that the number of the channel decides.
+	goes := func(c *script.Channel) bool {
+		n := slices.Index(v.Channels, c)
+		return n >= first && n < first+times
+	}
 	v.Do(func() {
-		begun := 0
 		v.Script.Begin = func(c *script.Channel) {
-			if begun++; begun <= times {
+			if goes(c) {
 				c.Hangup()
 			}
 		}
 		v.Script.Serve = func(c *script.Command) {
-			if begun > times || !c.Writes(probeOffset) {
+			if !goes(c.Channel) || !c.Writes(probeOffset) {
 				c.Answer()
 			}
 		}
