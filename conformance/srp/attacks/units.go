@@ -20,6 +20,8 @@ func units() []Attack {
 	return []Attack{
 		{Name: "the commands by which a disk is found", Clauses: []string{unitServes}, Run: scan},
 		{Name: "writes and reads of all sizes and formats", Clauses: []string{unitServes}, Does: foreign.Writes, Run: allSizes},
+		{Name: "reads of blocks that a unit does not have", Clauses: []string{unitServes}, Run: readsOutside},
+		{Name: "writes of blocks that a unit does not have", Clauses: []string{unitServes}, Does: foreign.WritesAnywhere, Run: writesOutside},
 		{Name: "the identifier of a unit on two ports", Clauses: []string{"SRP-TGT-008"}, Rails: 2, Run: identifiers},
 	}
 }

@@ -95,6 +95,15 @@ func isCommand(unit []byte, codes ...byte) bool {
 	return unit[0] == srp.TypeCmd && len(unit) >= srp.CmdSize && slices.Contains(codes, unit[32])
 }
 
+// shortAddress clears the upper half of the addresses of a command.
+func shortAddress(code byte) func(*srp.TargetRules) {
+	return editUnit(srp.TypeCmd, func(unit []byte) {
+		if isCommand(unit, code) {
+			clear(unit[32+2 : 32+6])
+		}
+	})
+}
+
 func targetCommands() []mutant.Mutant {
 	return []mutant.Mutant{
 		rule("srp-refuses-reserved", "refuses commands with reserved bytes set", "SRP-LOGIN-005", editUnit(srp.TypeCmd, func(unit []byte) {
@@ -144,6 +153,10 @@ func targetCommands() []mutant.Mutant {
 				unit[32+9]++
 			}
 		}), "writes and reads of all sizes and formats"),
+		rule("srp-short-read-address", "reads at the lower 32 bits of an address", "SRP-TGT-004", shortAddress(scsi.OpRead16),
+			"reads of blocks that a unit does not have"),
+		rule("srp-short-write-address", "writes at the lower 32 bits of an address", "SRP-TGT-004", shortAddress(scsi.OpWrite16),
+			"writes of blocks that a unit does not have"),
 		rule("srp-no-disk", "is a tape", "SRP-TGT-004", editData(func(_ *srp.TargetChannel, unit, data []byte) {
 			if isCommand(unit, scsi.OpInquiry) {
 				data[0] = 1
