@@ -23,6 +23,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/pair"
 	_ "github.com/ibnbd/ibnbd/conformance/ibnbd/specs" // the specs
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
@@ -34,7 +35,7 @@ var Protocol = protocol.Protocol{
 	Name:            "ibnbd",
 	Clauses:         catalogue.Part,
 	Layouts:         []layout.Protocol{ibtrs.Layout, ibnbd.Layout},
-	Implementations: subject.Facts(),
+	Implementations: implementation.FactsOf(subject.Implementations),
 	Lab:             &pair.Protocol,
 	Foreign:         foreign.Protocol(),
 	Judge:           judge.Protocol,

@@ -74,13 +74,28 @@ func Names(all []Facts) []string {
 	return names
 }
 
+// Known is what has facts: they themselves, and what a protocol adds to them.
+type Known interface{ Known() Facts }
+
+// Known returns the facts.
+func (f Facts) Known() Facts { return f }
+
 // Named finds an implementation by its name.
-func Named(all []Facts, name string) (Facts, bool) {
-	i := slices.IndexFunc(all, func(f Facts) bool { return f.Name == name })
+func Named[T Known](all []T, name string) (found T, is bool) {
+	i := slices.IndexFunc(all, func(known T) bool { return known.Known().Name == name })
 	if i < 0 {
-		return Facts{}, false
+		return found, false
 	}
 	return all[i], true
+}
+
+// FactsOf are those of all of a protocol's implementations, in their order.
+func FactsOf[T Known](all []T) []Facts {
+	var facts []Facts
+	for _, known := range all {
+		facts = append(facts, known.Known())
+	}
+	return facts
 }
 
 // Modules are the module sets that any of the implementations needs, in the order of their first user. Hosts get all of

@@ -3,6 +3,7 @@
 package implementation
 
 import (
+	"slices"
 	"testing"
 	"testing/fstest"
 
@@ -60,6 +61,13 @@ func TestTables(t *testing.T) {
 	}
 	if _, ok := Named(all, "other"); ok {
 		t.Error("Named finds what is not there")
+	}
+	more := []struct{ Facts }{{Facts{Name: "first"}}, {Facts{Name: "second", Dialect: "srp"}}}
+	if found, ok := Named(more, "second"); !ok || found.Dialect != "srp" {
+		t.Errorf("of a protocol's own descriptions, Named(second) = %v, %v", found, ok)
+	}
+	if names := Names(FactsOf(more)); !slices.Equal(names, []string{"first", "second"}) {
+		t.Errorf("names of the facts: %v", names)
 	}
 }
 

@@ -5,6 +5,7 @@ package kit
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -63,6 +64,26 @@ func (t *Testbed) Until(ctx context.Context, what string, limit time.Duration, s
 		}
 	}
 	t.Happened(time.Now(), "spec", what)
+}
+
+// Follow looks at once, and then once in a period until the spec ends.
+func (t *Testbed) Follow(ctx context.Context, period time.Duration, look func(context.Context)) {
+	look(ctx)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				look(following)
+			case <-following.Done():
+				return
+			}
+		}
+	})
+	t.AtEnd(func() { stop(); ended.Wait() })
 }
 
 // WithinTime states how long something takes beside a limit.

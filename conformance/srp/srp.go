@@ -13,6 +13,7 @@
 package srp
 
 import (
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/protocol"
 	"github.com/ibnbd/ibnbd/conformance/srp/baselines"
 	"github.com/ibnbd/ibnbd/conformance/srp/catalogue"
@@ -31,7 +32,7 @@ var Protocol = protocol.Protocol{
 	Name:            "srp",
 	Clauses:         catalogue.Part,
 	Layouts:         []layout.Protocol{srp.Layout},
-	Implementations: subject.Facts(),
+	Implementations: implementation.FactsOf(subject.Implementations),
 	Lab:             &pair.Protocol,
 	Foreign:         foreign.Protocol(),
 	Judge:           judge.Protocol,

@@ -30,8 +30,6 @@ const (
 	Reconnect  foreign.Action = "reconnect"
 	AddPath    foreign.Action = "add-path"
 	RemovePath foreign.Action = "remove-path"
-	Read       foreign.Action = "read"
-	Write      foreign.Action = "write"
 	Flush      foreign.Action = "flush"
 	Size       foreign.Action = "size"
 )
@@ -113,11 +111,16 @@ func (i *ControlledInitiator) mapDisk(ctx context.Context, server netip.AddrPort
 
 // diskOf is the disk whose node a hook has told.
 func (i *ControlledInitiator) diskOf(action foreign.Action, says []byte) (provocations.Disk, error) {
-	words := strings.Fields(string(says))
-	if len(words) != 1 {
-		return nil, fmt.Errorf("control hook: %s says %q, and must say one word, the node of the disk", action, says)
+	node, err := foreign.NodeOf(action, says)
+	if err != nil {
+		return nil, err
 	}
-	return &controlledDisk{i, words[0]}, nil
+	return i.disk(node), nil
+}
+
+// disk is the one of a node.
+func (i *ControlledInitiator) disk(node string) *controlledDisk {
+	return &controlledDisk{foreign.HookDisk{Node: node, Call: i.call}, i}
 }
 
 // sessions counts the names that were given.
@@ -128,30 +131,17 @@ func sessionName() string { return fmt.Sprintf("conformance-%d-%d", os.Getpid(),
 
 // controlledDisk is a disk that the initiator has mapped.
 type controlledDisk struct {
+	foreign.HookDisk
 	initiator *ControlledInitiator
-	node      string
-}
-
-func (d *controlledDisk) Read(ctx context.Context, offset int64, size int) ([]byte, error) {
-	b, err := d.initiator.call(ctx, nil, Read, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(size))
-	if err == nil && len(b) != size {
-		return nil, fmt.Errorf("control hook: %s gives %d bytes, and was asked for %d", Read, len(b), size)
-	}
-	return b, err
-}
-
-func (d *controlledDisk) Write(ctx context.Context, offset int64, data []byte) error {
-	_, err := d.initiator.call(ctx, data, Write, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(len(data)))
-	return err
 }
 
 func (d *controlledDisk) Flush(ctx context.Context) error {
-	_, err := d.initiator.call(ctx, nil, Flush, d.node)
+	_, err := d.initiator.call(ctx, nil, Flush, d.Node)
 	return err
 }
 
 func (d *controlledDisk) Size(ctx context.Context) (int64, error) {
-	says, err := d.initiator.call(ctx, nil, Size, d.node)
+	says, err := d.initiator.call(ctx, nil, Size, d.Node)
 	if err != nil {
 		return 0, err
 	}
@@ -175,7 +165,7 @@ func (d *controlledDisk) AwaitState(ctx context.Context, want string) error {
 			return fmt.Errorf("%w: %w", last, context.Cause(ctx))
 		case <-pause.C:
 		}
-		says, err := d.initiator.call(ctx, nil, State, d.node)
+		says, err := d.initiator.call(ctx, nil, State, d.Node)
 		is := string(bytes.TrimSpace(says))
 		switch {
 		case err == nil && is == want:
@@ -190,7 +180,7 @@ func (d *controlledDisk) AwaitState(ctx context.Context, want string) error {
 }
 
 func (d *controlledDisk) Reconnect(ctx context.Context) error {
-	_, err := d.initiator.call(ctx, nil, Reconnect, d.node)
+	_, err := d.initiator.call(ctx, nil, Reconnect, d.Node)
 	return err
 }
 
@@ -201,19 +191,19 @@ func (d *controlledDisk) Promises(context.Context) (subject.Promises, error) {
 
 // AddPath adds a path to another address of a scripted server.
 func (d *controlledDisk) AddPath(ctx context.Context, server netip.Addr) error {
-	_, err := d.initiator.call(ctx, nil, AddPath, d.node, server.String(), strconv.Itoa(ibtrs.DefaultPort))
+	_, err := d.initiator.call(ctx, nil, AddPath, d.Node, server.String(), strconv.Itoa(ibtrs.DefaultPort))
 	return err
 }
 
 // RemovePath removes the path to an address of a scripted server.
 func (d *controlledDisk) RemovePath(ctx context.Context, server netip.Addr) error {
-	_, err := d.initiator.call(ctx, nil, RemovePath, d.node, server.String())
+	_, err := d.initiator.call(ctx, nil, RemovePath, d.Node, server.String())
 	return err
 }
 
 // MapAnother maps another disk over the session of this one.
 func (d *controlledDisk) MapAnother(ctx context.Context) (provocations.Disk, error) {
-	says, err := d.initiator.call(ctx, nil, MapAnother, d.node, anotherScripted)
+	says, err := d.initiator.call(ctx, nil, MapAnother, d.Node, anotherScripted)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +212,6 @@ func (d *controlledDisk) MapAnother(ctx context.Context) (provocations.Disk, err
 
 // Unmap also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.
 func (d *controlledDisk) Unmap(ctx context.Context) error {
-	_, err := d.initiator.call(context.WithoutCancel(ctx), nil, Unmap, d.node)
+	_, err := d.initiator.call(context.WithoutCancel(ctx), nil, Unmap, d.Node)
 	return err
 }

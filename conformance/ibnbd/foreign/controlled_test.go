@@ -26,7 +26,7 @@ func control(t *testing.T, script string) (*controlledDisk, *error) {
 	}
 	lacking := new(error)
 	i := &ControlledInitiator{hook: foreign.Hook{file}, giveUp: func(err error) { *lacking = err }}
-	return &controlledDisk{i, "nbd0"}, lacking
+	return i.disk("nbd0"), lacking
 }
 
 func TestControlledDisk(t *testing.T) {

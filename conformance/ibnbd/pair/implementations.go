@@ -7,13 +7,14 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/subject"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
 // newTarget makes the target of a configuration.
 func newTarget(t *kit.Testbed, c kit.Config) (subject.Target, error) {
-	known, ok := subject.Named(c.Target)
+	known, ok := implementation.Named(subject.Implementations, c.Target)
 	if !ok || known.NewTarget == nil {
 		return nil, fmt.Errorf("there is no target %q", c.Target)
 	}
@@ -22,7 +23,7 @@ func newTarget(t *kit.Testbed, c kit.Config) (subject.Target, error) {
 
 // newInitiator makes the initiator of a configuration.
 func newInitiator(t *kit.Testbed, c kit.Config) (subject.Initiator, error) {
-	known, ok := subject.Named(c.Initiator)
+	known, ok := implementation.Named(subject.Implementations, c.Initiator)
 	if !ok || known.NewInitiator == nil {
 		return nil, fmt.Errorf("there is no initiator %q", c.Initiator)
 	}

@@ -39,22 +39,7 @@ type change struct {
 func (p *Pair) Watch(ctx context.Context, d subject.Device) *Watch {
 	ginkgo.GinkgoHelper()
 	w := &Watch{pair: p, device: d, paths: make(map[subject.PathAddr][]change)}
-	w.sample(ctx)
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		tick := time.NewTicker(watchPeriod)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				w.sample(watching)
-			case <-watching.Done():
-				return
-			}
-		}
-	})
-	p.AtEnd(func() { stop(); ended.Wait() })
+	p.Follow(ctx, watchPeriod, w.sample)
 	return w
 }
 

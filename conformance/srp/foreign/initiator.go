@@ -26,8 +26,6 @@ const (
 	ShowPort  foreign.Action = "port"
 	Set       foreign.Action = "set"
 	Reconnect foreign.Action = "reconnect"
-	Read      foreign.Action = "read"
-	Write     foreign.Action = "write"
 )
 
 // initiatorHelp says what a control hook has to do for an initiator.
@@ -116,30 +114,17 @@ func (i *hookInitiator) Add(ctx context.Context, login string, t provocations.Ti
 	if err != nil {
 		return nil, err
 	}
-	words := strings.Fields(string(says))
-	if len(words) != 1 {
-		return nil, fmt.Errorf("control hook: %s says %q, and must say one word, the node of the disk", Add, says)
+	node, err := foreign.NodeOf(Add, says)
+	if err != nil {
+		return nil, err
 	}
-	return &hookDisk{i, words[0]}, nil
+	return &hookDisk{foreign.HookDisk{Node: node, Call: i.needed}, i}, nil
 }
 
 // hookDisk is the disk of a port.
 type hookDisk struct {
+	foreign.HookDisk
 	initiator *hookInitiator
-	node      string
-}
-
-func (d *hookDisk) Read(ctx context.Context, offset int64, size int) ([]byte, error) {
-	b, err := d.initiator.needed(ctx, nil, Read, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(size))
-	if err == nil && len(b) != size {
-		return nil, fmt.Errorf("control hook: %s gives %d bytes, and was asked for %d", Read, len(b), size)
-	}
-	return b, err
-}
-
-func (d *hookDisk) Write(ctx context.Context, offset int64, data []byte) error {
-	_, err := d.initiator.needed(ctx, data, Write, d.node, strconv.FormatInt(offset, 10), strconv.Itoa(len(data)))
-	return err
 }
 
 // samplePeriod is the pause between two looks at a port, of which hooks tell no event.
@@ -169,7 +154,7 @@ func (d *hookDisk) AwaitState(ctx context.Context, want string) error {
 }
 
 func (d *hookDisk) Port(ctx context.Context) (p provocations.Port, err error) {
-	says, err := d.initiator.needed(ctx, nil, ShowPort, d.node)
+	says, err := d.initiator.needed(ctx, nil, ShowPort, d.Node)
 	if err != nil {
 		return p, err
 	}
@@ -212,7 +197,7 @@ func duration(text string) (time.Duration, error) {
 
 // Set changes the timers that are not 0.
 func (d *hookDisk) Set(ctx context.Context, t provocations.Times) error {
-	arguments := []string{d.node}
+	arguments := []string{d.Node}
 	for _, name := range []string{"fast_io_fail_tmo", "dev_loss_tmo", "reconnect_delay"} {
 		if v := *names(&t)[name]; v != 0 {
 			arguments = append(arguments, name, seconds(v))
@@ -226,7 +211,7 @@ func (d *hookDisk) Set(ctx context.Context, t provocations.Times) error {
 }
 
 func (d *hookDisk) Reconnect(ctx context.Context) error {
-	_, err := d.initiator.call(ctx, nil, Reconnect, d.node)
+	_, err := d.initiator.call(ctx, nil, Reconnect, d.Node)
 	if errors.Is(err, foreign.ErrNotSupported) {
 		return provocations.ErrNoReconnect
 	}
@@ -235,7 +220,7 @@ func (d *hookDisk) Reconnect(ctx context.Context) error {
 
 // Delete also happens when the spec was given up: nothing of it shall stay on a machine of somebody else.
 func (d *hookDisk) Delete(ctx context.Context) error {
-	_, err := d.initiator.needed(context.WithoutCancel(ctx), nil, Delete, d.node)
+	_, err := d.initiator.needed(context.WithoutCancel(ctx), nil, Delete, d.Node)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/srp/judge"
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
@@ -50,11 +51,11 @@ func Current() *Pair {
 
 // newPair makes the pair of a configuration on a testbed.
 func newPair(t *kit.Testbed, c kit.Config) (kit.Subjects, error) {
-	target, known := subject.Named(c.Target)
+	target, known := implementation.Named(subject.Implementations, c.Target)
 	if !known || target.NewTarget == nil {
 		return nil, fmt.Errorf("there is no target %q", c.Target)
 	}
-	initiator, known := subject.Named(c.Initiator)
+	initiator, known := implementation.Named(subject.Implementations, c.Initiator)
 	if !known {
 		return nil, fmt.Errorf("there is no initiator %q", c.Initiator)
 	}
@@ -157,27 +158,25 @@ func (p *Pair) programs() map[string]program {
 	return all
 }
 
-// Stop takes both subjects down. That the initiator unloads is a clause.
+// Stop takes both subjects down. That it can be done proves no clause, for nothing is connected any more; that it cannot breaks one.
 func (p *Pair) Stop(ctx context.Context) (results []verdict.Result) {
 	if p.Initiator != nil {
-		const unloads = "SRP-SYSFS-021"
-		r := verdict.Result{
-			Clause: unloads, Role: clauses.Initiator, Spec: "the initiator unloads after all specs", Verdict: verdict.Pass, Start: time.Now().UTC(),
-		}
-		if err := p.Initiator.Stop(ctx); err != nil {
-			r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.LeftBehind, err.Error()
-		}
-		r.Duration = time.Since(r.Start)
-		results = append(results, r)
+		results = stopped(ctx, p.Initiator.Stop, "SRP-SYSFS-021", clauses.Initiator)
 	}
-	r := verdict.Result{
-		Clause: "SRP-TGT-001", Role: clauses.Target, Spec: "the target is taken down after all specs", Verdict: verdict.Pass, Start: time.Now().UTC(),
+	return append(results, stopped(ctx, p.Target.Stop, "SRP-TGT-001", clauses.Target)...)
+}
+
+// stopped takes a subject down, and lays it to a clause if that fails.
+func stopped(ctx context.Context, stop func(context.Context) error, clause string, role clauses.Role) []verdict.Result {
+	begin := time.Now().UTC()
+	err := stop(ctx)
+	if err == nil {
+		return nil
 	}
-	if err := p.Target.Stop(ctx); err != nil {
-		r.Verdict, r.Reason, r.Message = verdict.Fail, verdict.LeftBehind, err.Error()
-	}
-	r.Duration = time.Since(r.Start)
-	return append(results, r)
+	return []verdict.Result{{
+		Clause: clause, Role: role, Spec: "the " + string(role) + " is taken down after all specs", Verdict: verdict.Fail,
+		Reason: verdict.LeftBehind, Message: err.Error(), Start: begin, Duration: time.Since(begin),
+	}}
 }
 
 // Dest is where the target listens on a rail.

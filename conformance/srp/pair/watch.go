@@ -4,6 +4,7 @@ package pair
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -20,8 +21,10 @@ type Watch struct {
 	pair *Pair
 	port subject.Port
 
-	mu   sync.Mutex
-	seen []Seen
+	mu     sync.Mutex
+	seen   []Seen
+	looked time.Time // when it was last seen how things are
+	failed error     // of the looks since then
 }
 
 // Seen is what a watch saw from a moment on. It is late by at most a sample period.
@@ -34,34 +37,21 @@ type Seen struct {
 func (p *Pair) Watch(ctx context.Context, port subject.Port) *Watch {
 	ginkgo.GinkgoHelper()
 	w := &Watch{pair: p, port: port}
-	w.sample(ctx)
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		tick := time.NewTicker(kit.SamplePeriod)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				w.sample(watching)
-			case <-watching.Done():
-				return
-			}
-		}
-	})
-	p.AtEnd(func() { stop(); ended.Wait() })
+	p.Follow(ctx, kit.SamplePeriod, w.sample)
 	return w
 }
 
 // sample looks once. What cannot be seen just now, because it is being taken down, stays as it was.
 func (w *Watch) sample(ctx context.Context) {
 	look, err := w.pair.Initiator.Look(ctx, w.port)
-	if err != nil {
-		return
-	}
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.failed = err
+	if err != nil {
+		return
+	}
+	w.looked = now
 	var last subject.Look
 	if n := len(w.seen); n > 0 {
 		last = w.seen[n-1].Look
@@ -111,23 +101,31 @@ func (w *Watch) PortAfter(moment time.Time, state string) time.Time {
 	return w.After(moment, func(l subject.Look) bool { return l.Port == state }).At
 }
 
-// Keeps looks for a time whether the port that is watched stays, with its disks.
+// lookedAfter says whether it was seen behind a moment how things are; if not, why.
+func (w *Watch) lookedAfter(moment time.Time) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.looked.After(moment), w.failed
+}
+
+// Keeps looks for a time whether the port that is watched stays, with its disks. It goes on until a look has succeeded behind that.
 func (p *Pair) Keeps(ctx context.Context, w *Watch, so time.Duration) bool {
 	ginkgo.GinkgoHelper()
-	end := time.NewTimer(so)
-	defer end.Stop()
+	end := time.Now().Add(so)
 	look := time.NewTicker(kit.SamplePeriod)
 	defer look.Stop()
 	for {
 		if now := w.Now(); now.Port == subject.Gone || len(now.Disks) < len(w.port.Disks) {
 			return false
 		}
+		looked, err := w.lookedAfter(end)
+		if looked {
+			return true
+		}
 		select {
 		case <-look.C:
-		case <-end.C:
-			return true
 		case <-ctx.Done():
-			ginkgo.Fail(context.Cause(ctx).Error())
+			ginkgo.Fail(fmt.Sprintf("%v; the last look at %s: %v", context.Cause(ctx), w.port.Name, err))
 		}
 	}
 }

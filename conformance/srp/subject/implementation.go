@@ -3,8 +3,6 @@
 package subject
 
 import (
-	"slices"
-
 	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/vm"
 )
@@ -27,21 +25,3 @@ type Environment struct {
 
 // Implementations are all that there are. The first is the one under test where nothing else is asked for.
 var Implementations = []Implementation{Mainline, Reference}
-
-// Named finds an implementation.
-func Named(name string) (Implementation, bool) {
-	i := slices.IndexFunc(Implementations, func(known Implementation) bool { return known.Name == name })
-	if i < 0 {
-		return Implementation{}, false
-	}
-	return Implementations[i], true
-}
-
-// Facts are those of all implementations, as the engine wants to know them.
-func Facts() []implementation.Facts {
-	var all []implementation.Facts
-	for _, known := range Implementations {
-		all = append(all, known.Facts)
-	}
-	return all
-}
