@@ -138,6 +138,9 @@ func oneWriter(ctx context.Context, t *tester.Tester, paths []*tester.Path) erro
 	if len(writers) > 1 {
 		return tester.Broken(noWriter, "%d of %d sessions that ask at once may write", len(writers), len(paths))
 	}
+	if len(writers) == 0 {
+		return fmt.Errorf("none of %d sessions that ask at once may write: %w", len(paths), ibtrs.EPERM)
+	}
 	for _, giveBack := range writers {
 		if err := giveBack(); err != nil {
 			return err

@@ -127,10 +127,14 @@ var _ = Describe("disks are kept", pair.OfInitiator, func() {
 		watch := p.Watch(ctx, port)
 		removed := p.Mark("the RDMA device is removed")
 		putBack := p.RemoveRDMADevice(ctx, 0)
+		p.Until(ctx, "the loss is seen", kit.AtOnce, func() bool {
+			return watch.After(removed, func(l subject.Look) bool { return l.Port != subject.Running }).At.After(removed)
+		})
 		kept := p.Keeps(ctx, watch, kit.AtOnce)
 		putBack(ctx)
 		p.Expect("SRP-STATE-012", kept, "port and disks have gone %s after the RDMA device was removed", watch.Now().At.Sub(removed).Round(kit.SamplePeriod))
 		p.Until(ctx, "port and disks run again", slack, func() bool { return watch.Is(subject.Running, subject.Running) })
+		Expect(p.ReadAt(ctx, port.Disks[0], make([]byte, 4096), 0)).To(Succeed())
 	})
 
 	It("when the target comes back before the removal has begun", kit.Takes(75), kit.Extended, claim.Clauses("SRP-STATE-011"), func(ctx SpecContext) {
@@ -172,8 +176,11 @@ var _ = Describe("targets that are lost together", pair.OfInitiator, func() {
 		for _, port := range ports {
 			p.StartReads(ctx, port.Disks[0], 1, 4096)
 		}
-		// A connection request that is repeated shows that its attempt was unfinished until then.
-		p.Until(ctx, "a connection request is repeated", p.Detection().Limit+slack, func() bool { return len(overlap(requests())) > 0 || repeated(requests()) })
+		// A connection request that is repeated shows that its attempt was unfinished until then. As many attempts as there are ports show
+		// that there was more than one to make.
+		p.Until(ctx, "attempts overlap, or follow each other", p.Detection().Limit+slack, func() bool {
+			return len(overlap(requests())) > 0 || repeated(requests()) && attempts(requests()) >= len(ports)
+		})
 		seen := requests()
 		p.Mark("heal")
 		heal(ctx)
@@ -192,6 +199,15 @@ func repeated(requests []kit.ConnectRequest) bool {
 		seen[r.ID] = true
 		return before
 	})
+}
+
+// attempts counts the connections that were asked for.
+func attempts(requests []kit.ConnectRequest) int {
+	seen := make(map[uint32]bool)
+	for _, r := range requests {
+		seen[r.ID] = true
+	}
+	return len(seen)
 }
 
 // overlap lists how long after the first request of one connection those of others were first asked for, of which that one was asked for again

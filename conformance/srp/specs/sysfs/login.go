@@ -5,7 +5,6 @@
 package sysfs
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"path"
@@ -19,6 +18,7 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/srp/pair"
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
+	"github.com/ibnbd/ibnbd/conformance/stamp"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
@@ -44,13 +44,17 @@ var _ = Describe("a login string", pair.OfInitiator, func() {
 
 	BeforeEach(func() { p = pair.Current() })
 
+	written := uint64(0) // writes so far: each has contents of its own, for the target's disk keeps them
+
 	// expectWhole expects a port with both disks, which can be written and read.
 	expectWhole := func(ctx SpecContext, port subject.Port) {
 		GinkgoHelper()
 		Expect(port.Disks).To(HaveLen(subject.Units), "disks of %s", port.Name)
 		Expect(p.Look(ctx, port)).To(Equal(subject.Look{Port: subject.Running, Disks: p.AllDisks(port, subject.Running)}))
 		const size = 4096
-		text := bytes.Repeat([]byte{0xa5}, size)
+		written++
+		text := make([]byte, size)
+		stamp.Fill(text, 0, stamp.Stamp{Writer: uint64(GinkgoRandomSeed()), Sequence: written})
 		Expect(p.WriteAt(ctx, port.Disks[0], text, 0)).To(Succeed())
 		back := make([]byte, size)
 		Expect(p.ReadAt(ctx, port.Disks[0], back, 0)).To(Succeed())
