@@ -40,6 +40,7 @@ kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an
 	@[ -n "$(KDIR)" ] || { echo "no headers of a Debian kernel in /usr/src: run ci/setup" >&2; exit 1; }
 	mkdir -p $(BUILD)/kmod
 	cp -r kmod/. $(BUILD)/kmod/
+	rm -f $(BUILD)/kmod/*.go # they belong to the package kmod, not to another there
 	$(MAKE) -j$(shell nproc) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
 .PHONY: deb
