@@ -22,7 +22,7 @@ type row struct{ mutant.Mutant }
 func inProcess() []mutant.Mutant {
 	var all []mutant.Mutant
 	for _, r := range slices.Concat(
-		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume(), together(), serverSpecs(), liars(),
+		connecting(), information(), immediates(), requests(), keys(), messages(), opening(), blocks(), lives(), using(), volume(), together(), serverSpecs(), gated(), liars(),
 		clientConnecting(), clientResponses(), clientKeys(), clientPaths(), clientBlocks(), clientLimits(), clientRecovery(), clientWaits(),
 		serverPackets(), clientPackets(),
 	) {
