@@ -36,6 +36,7 @@ const (
 	ENODATA         Errno = 61
 	ENOLINK         Errno = 67
 	ECOMM           Errno = 70
+	EOVERFLOW       Errno = 75
 	EILSEQ          Errno = 84
 	EMSGSIZE        Errno = 90
 	EPROTONOSUPPORT Errno = 93
@@ -96,6 +97,8 @@ func (e Errno) name() string {
 		return "ENOLINK"
 	case ECOMM:
 		return "ECOMM"
+	case EOVERFLOW:
+		return "EOVERFLOW"
 	case EILSEQ:
 		return "EILSEQ"
 	case EMSGSIZE:

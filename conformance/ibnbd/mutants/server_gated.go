@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/attacks"
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
@@ -170,37 +173,110 @@ func (o gatedOp) request(p *tester.Path, device uint32) tester.Request {
 // hastyDisk says of some operations that they are done when they begin.
 type hastyDisk struct {
 	backend.Backend
-	flushes, fua, zeroes bool // which
+	flushes, fua, zeroes, discards bool // which
+
+	late *sync.WaitGroup // operations that are not done yet
 }
 
-func (d hastyDisk) Flush() error { return unless(d.flushes, d.Backend.Flush) }
+func (d hastyDisk) Flush() error { return d.unless(d.flushes, d.Backend.Flush) }
 
 func (d hastyDisk) WriteAt(p []byte, offset int64, fua bool) error {
 	data := p
 	if d.fua && fua {
 		data = bytes.Clone(p)
 	}
-	return unless(d.fua && fua, func() error { return d.Backend.WriteAt(data, offset, fua) })
+	return d.unless(d.fua && fua, func() error { return d.Backend.WriteAt(data, offset, fua) })
 }
 
 func (d hastyDisk) WriteZeroes(offset, length int64, keep bool) error {
-	return unless(d.zeroes, func() error { return d.Backend.WriteZeroes(offset, length, keep) })
+	return d.unless(d.zeroes, func() error { return d.Backend.WriteZeroes(offset, length, keep) })
+}
+
+func (d hastyDisk) Discard(offset, length int64) error {
+	return d.unless(d.discards, func() error { return d.Backend.Discard(offset, length) })
 }
 
 // unless does something, and waits for its end unless it is hasty.
-func unless(hasty bool, do func() error) error {
+func (d hastyDisk) unless(hasty bool, do func() error) error {
 	if !hasty {
 		return do()
 	}
-	go func() { _ = do() }() // a mutant tells nobody
+	d.late.Go(func() { _ = do() }) // a mutant tells nobody
 	return nil
 }
+
+// Close waits for what is not done yet, because the memory of the disk goes.
+func (d hastyDisk) Close() error {
+	d.late.Wait()
+	return d.Backend.Close()
+}
+
+// lateDisk takes a time for each operation.
+type lateDisk struct {
+	backend.Backend
+	latency time.Duration
+}
+
+func (d lateDisk) Properties() backend.Properties {
+	p := d.Backend.Properties()
+	p.Immediate = false
+	return p
+}
+
+func (d lateDisk) WriteAt(p []byte, offset int64, fua bool) error {
+	time.Sleep(d.latency) // the disk is at work
+	return d.Backend.WriteAt(p, offset, fua)
+}
+
+func (d lateDisk) Flush() error {
+	time.Sleep(d.latency)
+	return d.Backend.Flush()
+}
+
+func (d lateDisk) Discard(offset, length int64) error {
+	time.Sleep(d.latency)
+	return d.Backend.Discard(offset, length)
+}
+
+func (d lateDisk) WriteZeroes(offset, length int64, keep bool) error {
+	time.Sleep(d.latency)
+	return d.Backend.WriteZeroes(offset, length, keep)
+}
+
+// waitsForSlowDisk is the spec of the lab, where no disk can be held.
+var waitsForSlowDisk = serverSpec{"a target waits for a slow disk", func(ctx context.Context, start starter) error {
+	slow := attacks.SlowDisk{Latency: 50 * time.Millisecond}
+	_, target, err := start(func(cfg *ibnbd.ServerConfig) {
+		cfg.Exports[0].Backend = lateDisk{cfg.Exports[0].Backend, slow.Latency}
+	})
+	if err != nil {
+		return err
+	}
+	return slow.Run(ctx, target)
+}}
+
+// badDisk fails reads of its first sectors with one number, and writes with another.
+type badDisk struct{ backend.Backend }
+
+func (d badDisk) ReadAt([]byte, int64) error        { return ibtrs.EIO }
+func (d badDisk) WriteAt([]byte, int64, bool) error { return ibtrs.EOVERFLOW }
+
+// passesErrorsOn is the spec of the lab.
+var passesErrorsOn = serverSpec{"a target passes the errors of a bad disk on", func(ctx context.Context, start starter) error {
+	_, target, err := start(func(cfg *ibnbd.ServerConfig) { cfg.Exports[0].Backend = badDisk{cfg.Exports[0].Backend} })
+	if err != nil {
+		return err
+	}
+	return attacks.FailingDisk{
+		{Name: "read", Op: ibnbd.OpRead, Errno: ibtrs.EIO}, {Name: "write", Op: ibnbd.OpWrite, Errno: ibtrs.EOVERFLOW},
+	}.Run(ctx, target)
+}}
 
 // gated are mutants that are found by a disk that holds, or fails, what it is given.
 func gated() []row {
 	hasty := func(h hastyDisk) func(*brokenServer) {
 		return on(func(disk backend.Backend) backend.Backend {
-			h.Backend = disk
+			h.Backend, h.late = disk, new(sync.WaitGroup)
 			return h
 		})
 	}
@@ -211,6 +287,13 @@ func gated() []row {
 		judgedBy(waitsForDisk, "write-before-the-disk", "answers a write before it is executed", "IBTRS-IO-031",
 			rule(func(r *ibnbd.ServerRules) { r.AcknowledgeTooEarly = true })),
 		judgedBy(waitsForDisk, "every-error-is-eio", "answers every error of the disk with EIO", "IBTRS-IMM-004", func(b *brokenServer) {
+			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno { return min(errno, ibtrs.EIO) })
+		}),
+		judgedBy(waitsForSlowDisk, "flush-before-a-slow-disk", "answers a flush before a slow disk has done it", "IBNBD-IO-004", hasty(hastyDisk{flushes: true})),
+		judgedBy(waitsForSlowDisk, "fua-before-a-slow-disk", "answers a write with FUA before a slow disk has done it", "IBNBD-IO-009", hasty(hastyDisk{fua: true})),
+		judgedBy(waitsForSlowDisk, "zeroes-before-a-slow-disk", "answers write-zeroes before a slow disk has done it", "IBNBD-IO-007", hasty(hastyDisk{zeroes: true})),
+		judgedBy(waitsForSlowDisk, "discard-before-a-slow-disk", "answers a discard before a slow disk has done it", "IBNBD-IO-006", hasty(hastyDisk{discards: true})),
+		judgedBy(passesErrorsOn, "overflow-is-eio", "answers an EOVERFLOW of the disk with EIO", "IBTRS-IMM-004", func(b *brokenServer) {
 			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno { return min(errno, ibtrs.EIO) })
 		}),
 	}

@@ -17,6 +17,13 @@ import (
 // on Linux export them. What they cannot do is change their size; that loop devices can.
 type nullBlk struct{ host Host }
 
+// What a failing export fails: I/O to the block at BadSector with EIO, and writes to the second zone of so many sectors, while the
+// first is written to, with EOVERFLOW.
+const (
+	BadSector   = 1024
+	ZoneSectors = 2048
+)
+
 const nullBlkDir = "/sys/kernel/config/nullb"
 
 // Provide makes a device; see [Target].
@@ -51,6 +58,10 @@ func (n nullBlk) configure(ctx context.Context, spec ExportSpec) error {
 	}
 	if spec.Latency > 0 {
 		settings = append(settings, setting{"irqmode", "2"}, setting{"completion_nsec", strconv.FormatInt(spec.Latency.Nanoseconds(), 10)})
+	}
+	if spec.Failing {
+		settings = append(settings, setting{"zoned", "1"}, setting{"zone_size", strconv.Itoa(ZoneSectors >> 11)}, setting{"zone_max_active", "1"},
+			setting{"badblocks", fmt.Sprintf("+%d-%d", BadSector, BadSector+7)})
 	}
 	settings = append(settings, setting{"power", "1"})
 	for _, s := range settings {

@@ -117,6 +117,7 @@ type ExportSpec struct {
 	Cache     bool          // a volatile write cache, so that flush and FUA mean something
 	Discard   bool          // discard and write-zeroes are offered
 	Latency   time.Duration // added to each I/O, so that a spec can act while I/O is in flight; 0 means none
+	Failing   bool          // it fails I/O with several error numbers: see [BadSector] and [ZoneSectors]
 	Resizable bool          // its size can be changed while it is in use; it has blocks of 512 bytes and a cache then, and no latency
 }
 
