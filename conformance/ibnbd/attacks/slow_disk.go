@@ -4,7 +4,6 @@ package attacks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -46,9 +45,7 @@ func (SlowDisk) Clauses() []string {
 
 // Run does every operation that the target offers. The error of a broken clause is a *tester.Violation; what is not offered is left
 // undecided.
-func (s SlowDisk) Run(ctx context.Context, target tester.Target) (err error) {
-	t := tester.New(target)
-	defer func() { err = errors.Join(err, t.Close()) }()
+func (s SlowDisk) Run(ctx context.Context, t *tester.Tester) error {
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
 		return err
@@ -90,11 +87,12 @@ func (o slowOp) request(p *tester.Path, device uint32) tester.Request {
 	return p.Write(message, nil)
 }
 
-// DiskError is an operation that a disk fails.
+// DiskError is an operation, and what becomes of it on a disk that fails some.
 type DiskError struct {
 	Name   string
 	Op     ibnbd.Op // a read or a write
 	Sector uint64
+	Size   uint32      // in bytes
 	Errno  ibtrs.Errno // with which it fails; 0: it is done
 }
 
@@ -107,18 +105,16 @@ func (FailingDisk) Clauses() []string { return []string{diskErrno, "IBTRS-IMM-00
 const diskErrno = "IBTRS-IMM-004"
 
 // Run does the operations. The error of a broken clause is a *tester.Violation.
-func (f FailingDisk) Run(ctx context.Context, target tester.Target) (err error) {
-	t := tester.New(target)
-	defer func() { err = errors.Join(err, t.Close()) }()
+func (f FailingDisk) Run(ctx context.Context, t *tester.Tester) error {
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
 		return err
 	}
 	for _, e := range f {
-		message := tester.Marshal(ibnbd.NewIORequest(e.Op, 0, opened.DeviceID, e.Sector, slowSize))
-		r := p.Write(message, tester.Stamped(e.Sector, slowSize, 1))
+		message := tester.Marshal(ibnbd.NewIORequest(e.Op, 0, opened.DeviceID, e.Sector, e.Size))
+		r := p.Write(message, tester.Stamped(e.Sector, int(e.Size), 1))
 		if e.Op == ibnbd.OpRead {
-			r = p.Read(message, slowSize)
+			r = p.Read(message, e.Size)
 		}
 		_, err := p.Call(ctx, r, 0)
 		clause := diskErrno

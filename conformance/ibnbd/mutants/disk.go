@@ -30,6 +30,24 @@ func (d slowDisk) WriteAt(p []byte, offset int64, fua bool) error {
 	return d.Backend.WriteAt(p, offset, fua)
 }
 
+// lateDisk takes its time for all that changes it.
+type lateDisk struct{ slowDisk }
+
+func (d lateDisk) Flush() error {
+	time.Sleep(d.latency)
+	return d.Backend.Flush()
+}
+
+func (d lateDisk) Discard(offset, length int64) error {
+	time.Sleep(d.latency)
+	return d.Backend.Discard(offset, length)
+}
+
+func (d lateDisk) WriteZeroes(offset, length int64, keep bool) error {
+	time.Sleep(d.latency)
+	return d.Backend.WriteZeroes(offset, length, keep)
+}
+
 // forgetfulDisk loses every hundredth write.
 type forgetfulDisk struct {
 	backend.Backend

@@ -25,6 +25,10 @@ type gatedDisk struct {
 	open  chan struct{}    // closed: nothing is held any more
 }
 
+func newGatedDisk() *gatedDisk {
+	return &gatedDisk{begun: make(chan struct{}), ends: make(chan ibtrs.Errno), open: make(chan struct{})}
+}
+
 func (d *gatedDisk) Properties() backend.Properties {
 	p := d.Backend.Properties()
 	p.Immediate = false
@@ -92,7 +96,7 @@ var diskErrors = []ibtrs.Errno{
 
 // waitsForDisk is a spec in which the disk holds each operation, and ends it in every way.
 var waitsForDisk = serverSpec{"a target answers with what its disk has done", func(ctx context.Context, start starter) (err error) {
-	disk := &gatedDisk{begun: make(chan struct{}), ends: make(chan ibtrs.Errno), open: make(chan struct{})}
+	disk := newGatedDisk()
 	_, target, err := start(func(cfg *ibnbd.ServerConfig) {
 		disk.Backend = cfg.Exports[0].Backend
 		cfg.Exports[0].Backend = disk
@@ -173,7 +177,7 @@ func (o gatedOp) request(p *tester.Path, device uint32) tester.Request {
 // hastyDisk says of some operations that they are done when they begin.
 type hastyDisk struct {
 	backend.Backend
-	flushes, fua, zeroes, discards bool // which
+	flushes, fua, zeroes, discards bool // which of them
 
 	late *sync.WaitGroup // operations that are not done yet
 }
@@ -211,55 +215,42 @@ func (d hastyDisk) Close() error {
 	return d.Backend.Close()
 }
 
-// lateDisk takes a time for each operation.
-type lateDisk struct {
-	backend.Backend
-	latency time.Duration
-}
-
-func (d lateDisk) Properties() backend.Properties {
-	p := d.Backend.Properties()
-	p.Immediate = false
-	return p
-}
-
-func (d lateDisk) WriteAt(p []byte, offset int64, fua bool) error {
-	time.Sleep(d.latency) // the disk is at work
-	return d.Backend.WriteAt(p, offset, fua)
-}
-
-func (d lateDisk) Flush() error {
-	time.Sleep(d.latency)
-	return d.Backend.Flush()
-}
-
-func (d lateDisk) Discard(offset, length int64) error {
-	time.Sleep(d.latency)
-	return d.Backend.Discard(offset, length)
-}
-
-func (d lateDisk) WriteZeroes(offset, length int64, keep bool) error {
-	time.Sleep(d.latency)
-	return d.Backend.WriteZeroes(offset, length, keep)
-}
-
 // waitsForSlowDisk is the spec of the lab, where no disk can be held.
 var waitsForSlowDisk = serverSpec{"a target waits for a slow disk", func(ctx context.Context, start starter) error {
 	slow := attacks.SlowDisk{Latency: 50 * time.Millisecond}
 	_, target, err := start(func(cfg *ibnbd.ServerConfig) {
-		cfg.Exports[0].Backend = lateDisk{cfg.Exports[0].Backend, slow.Latency}
+		cfg.Exports[0].Backend = lateDisk{slowDisk{cfg.Exports[0].Backend, slow.Latency}}
 	})
 	if err != nil {
 		return err
 	}
-	return slow.Run(ctx, target)
+	return tried(ctx, target, slow.Run)
 }}
 
-// badDisk fails reads of its first sectors with one number, and writes with another.
+// badDisk has a bad block of 4096 bytes: reads of it fail with one number, and writes with another.
 type badDisk struct{ backend.Backend }
 
-func (d badDisk) ReadAt([]byte, int64) error        { return ibtrs.EIO }
-func (d badDisk) WriteAt([]byte, int64, bool) error { return ibtrs.EOVERFLOW }
+const badSector = 16
+
+// touched says whether a range has a part of the bad block.
+func (badDisk) touched(p []byte, offset int64) bool {
+	const begin, end = badSector * ibnbd.SectorSize, badSector*ibnbd.SectorSize + 4096
+	return offset < end && offset+int64(len(p)) > begin
+}
+
+func (d badDisk) ReadAt(p []byte, offset int64) error {
+	if d.touched(p, offset) {
+		return ibtrs.EIO
+	}
+	return d.Backend.ReadAt(p, offset)
+}
+
+func (d badDisk) WriteAt(p []byte, offset int64, fua bool) error {
+	if d.touched(p, offset) {
+		return ibtrs.EOVERFLOW
+	}
+	return d.Backend.WriteAt(p, offset, fua)
+}
 
 // passesErrorsOn is the spec of the lab.
 var passesErrorsOn = serverSpec{"a target passes the errors of a bad disk on", func(ctx context.Context, start starter) error {
@@ -267,10 +258,30 @@ var passesErrorsOn = serverSpec{"a target passes the errors of a bad disk on", f
 	if err != nil {
 		return err
 	}
-	return attacks.FailingDisk{
-		{Name: "read", Op: ibnbd.OpRead, Errno: ibtrs.EIO}, {Name: "write", Op: ibnbd.OpWrite, Errno: ibtrs.EOVERFLOW},
-	}.Run(ctx, target)
+	return tried(ctx, target, attacks.FailingDisk{
+		{Name: "read of a bad block", Op: ibnbd.OpRead, Sector: badSector, Size: 4096, Errno: ibtrs.EIO},
+		{Name: "read that ends with a bad block", Op: ibnbd.OpRead, Sector: badSector - 8, Size: 8192, Errno: ibtrs.EIO},
+		{Name: "read before a bad block", Op: ibnbd.OpRead, Sector: badSector - 8, Size: 4096},
+		{Name: "write of a bad block", Op: ibnbd.OpWrite, Sector: badSector, Size: 4096, Errno: ibtrs.EOVERFLOW},
+	}.Run)
 }}
+
+// tried runs an attack with a tester of its own.
+func tried(ctx context.Context, target tester.Target, attack func(context.Context, *tester.Tester) error) (err error) {
+	t := tester.New(target)
+	defer func() { err = errors.Join(err, t.Close()) }()
+	return attack(ctx, t)
+}
+
+// firstBlockDisk tells of a read what became of its first 4096 bytes.
+type firstBlockDisk struct{ backend.Backend }
+
+func (d firstBlockDisk) ReadAt(p []byte, offset int64) error {
+	first := min(len(p), 4096)
+	err := d.Backend.ReadAt(p[:first], offset)
+	_ = d.Backend.ReadAt(p[first:], offset+int64(first)) // a mutant tells nobody
+	return err
+}
 
 // gated are mutants that are found by a disk that holds, or fails, what it is given.
 func gated() []row {
@@ -280,21 +291,23 @@ func gated() []row {
 			return h
 		})
 	}
+	// onlyEIO makes a server that knows one number for all that goes wrong with a disk.
+	onlyEIO := func(b *brokenServer) {
+		b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno { return min(errno, ibtrs.EIO) })
+	}
 	return []row{
 		judgedBy(waitsForDisk, "flush-before-the-disk", "answers a flush before the disk has done it", "IBNBD-IO-004", hasty(hastyDisk{flushes: true})),
 		judgedBy(waitsForDisk, "fua-before-the-disk", "answers a write with FUA before the disk has done it", "IBNBD-IO-009", hasty(hastyDisk{fua: true})),
 		judgedBy(waitsForDisk, "zeroes-before-the-disk", "answers write-zeroes before the disk has done it", "IBNBD-IO-007", hasty(hastyDisk{zeroes: true})),
 		judgedBy(waitsForDisk, "write-before-the-disk", "answers a write before it is executed", "IBTRS-IO-031",
 			rule(func(r *ibnbd.ServerRules) { r.AcknowledgeTooEarly = true })),
-		judgedBy(waitsForDisk, "every-error-is-eio", "answers every error of the disk with EIO", "IBTRS-IMM-004", func(b *brokenServer) {
-			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno { return min(errno, ibtrs.EIO) })
-		}),
+		judgedBy(waitsForDisk, "every-error-is-eio", "answers every error of the disk with EIO", "IBTRS-IMM-004", onlyEIO),
 		judgedBy(waitsForSlowDisk, "flush-before-a-slow-disk", "answers a flush before a slow disk has done it", "IBNBD-IO-004", hasty(hastyDisk{flushes: true})),
 		judgedBy(waitsForSlowDisk, "fua-before-a-slow-disk", "answers a write with FUA before a slow disk has done it", "IBNBD-IO-009", hasty(hastyDisk{fua: true})),
 		judgedBy(waitsForSlowDisk, "zeroes-before-a-slow-disk", "answers write-zeroes before a slow disk has done it", "IBNBD-IO-007", hasty(hastyDisk{zeroes: true})),
 		judgedBy(waitsForSlowDisk, "discard-before-a-slow-disk", "answers a discard before a slow disk has done it", "IBNBD-IO-006", hasty(hastyDisk{discards: true})),
-		judgedBy(passesErrorsOn, "overflow-is-eio", "answers an EOVERFLOW of the disk with EIO", "IBTRS-IMM-004", func(b *brokenServer) {
-			b.editErrno(func(_ uint32, errno ibtrs.Errno) ibtrs.Errno { return min(errno, ibtrs.EIO) })
-		}),
+		judgedBy(passesErrorsOn, "overflow-is-eio", "answers an EOVERFLOW of the disk with EIO", "IBTRS-IMM-004", onlyEIO),
+		judgedBy(passesErrorsOn, "error-behind-the-first-block", "answers a read with what became of its first block", "IBTRS-IMM-004",
+			on(func(disk backend.Backend) backend.Backend { return firstBlockDisk{disk} })),
 	}
 }

@@ -3,7 +3,6 @@
 package mutants
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/ibnbd/tester"
 	"github.com/ibnbd/ibnbd/conformance/mutant"
 	"github.com/ibnbd/ibnbd/conformance/verdict/matrix"
-	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibnbd"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
@@ -105,7 +103,7 @@ var tooManyPaths = serverSpec{"a target rejects the 129th path of a session", fu
 
 // closesLater is a spec in which a server disconnects a path while a write is with its disk.
 var closesLater = serverSpec{"a target waits for the disk before a path ends", func(ctx context.Context, start starter) (err error) {
-	disk := &heldDisk{begun: make(chan struct{}, 1), release: make(chan struct{})}
+	disk := newGatedDisk()
 	gone := make(chan struct{}, 1)
 	l, target, err := start(func(cfg *ibnbd.ServerConfig) {
 		disk.Backend = cfg.Exports[0].Backend
@@ -121,7 +119,7 @@ var closesLater = serverSpec{"a target waits for the disk before a path ends", f
 	}
 	t := tester.New(target)
 	defer func() { err = errors.Join(err, t.Close()) }()
-	defer close(disk.release)
+	defer close(disk.open)
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
 		return err
@@ -153,26 +151,6 @@ var closesLater = serverSpec{"a target waits for the disk before a path ends", f
 		return nil
 	}
 }}
-
-// heldDisk keeps each write until it is released.
-type heldDisk struct {
-	backend.Backend
-	begun   chan struct{} // one token: a write has begun
-	release chan struct{} // closed
-}
-
-func (d *heldDisk) Properties() backend.Properties {
-	p := d.Backend.Properties()
-	p.Immediate = false
-	return p
-}
-
-func (d *heldDisk) WriteAt(p []byte, offset int64, fua bool) error {
-	data := bytes.Clone(p) // a server that does not wait unregisters the memory meanwhile
-	mark(d.begun)
-	<-d.release
-	return d.Backend.WriteAt(data, offset, fua)
-}
 
 // mark puts a token into a channel, unless there is one.
 func mark(c chan struct{}) {
