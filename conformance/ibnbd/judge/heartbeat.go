@@ -56,6 +56,13 @@ func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) Heartbeat
 	return beat
 }
 
+// hear takes a message of the peer.
+func (h *heartbeat) hear(at time.Time) {
+	if !h.peerHeard {
+		h.peerHeard, h.heardAt = true, at
+	}
+}
+
 func (t *follower) takeBeatAck(b *build, f *audit.Flow, m *audit.Message) HeartbeatFacts {
 	h := &b.beats[f.From().Other()]
 	beat := HeartbeatFacts{Connected: b.connected && !b.lost, Expected: h.waiting, HasSince: h.any}

@@ -104,7 +104,7 @@ func (c *conversation) Message(f *audit.Flow, m *audit.Message) {
 		return
 	}
 	b := l.build
-	defer func() { b.heard[f.From()] = m.LastAt; b.beats[f.From().Other()].peerHeard = true }()
+	defer func() { b.heard[f.From()] = m.LastAt; b.beats[f.From().Other()].hear(m.LastAt) }()
 	switch {
 	case m.HasImm && isHeartbeat(m):
 		c.takeHeartbeat(f, l, m)

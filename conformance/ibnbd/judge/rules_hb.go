@@ -123,7 +123,8 @@ func confirmLateAck(e *Event, interval time.Duration) {
 	}
 }
 
-// checkTrafficCounts: who gets I/O does not give up its peer for lack of acknowledgements.
+// checkTrafficCounts: who gets I/O does not give up its peer for lack of acknowledgements. What came for the first time within one
+// interval before the end may not have been taken yet.
 func checkTrafficCounts(e *Event, r *audit.Ruling) {
 	b := e.build
 	side := e.From
@@ -135,15 +136,15 @@ func checkTrafficCounts(e *Event, r *audit.Ruling) {
 		return
 	}
 	silence, known := r.Elapsed(h.lastAt)
-	deadAfter := r.Config().Heartbeats(side).Dead()
+	own := r.Config().Heartbeats(side)
 	heard := b.heard[side.Other()]
 	switch {
-	case !known || silence < deadAfter:
+	case !known || silence < own.Dead():
 	case e.Kind != audit.DisconnectRequest:
 		if !b.lost {
 			r.Holds() // it still works, as long after the heartbeat
 		}
-	case e.Connection.Closer == side && e.At.Sub(heard) < deadAfter/2 && b.lanes[0] != nil && cleanStreams(b, side, h.lastSeq):
+	case e.Connection.Closer == side && e.At.Sub(h.heardAt) > own.Interval && e.At.Sub(heard) < own.Dead()/2 && b.lanes[0] != nil && cleanStreams(b, side, h.lastSeq):
 		r.Breaks("the path is closed %s after a heartbeat without acknowledgement, although the peer was heard %s ago",
 			audit.ShortTime(silence), audit.ShortTime(e.At.Sub(heard)))
 	}

@@ -187,7 +187,8 @@ type heartbeat struct {
 	waiting   bool // for its acknowledgement
 	late      bool // it was held back, or may have been sent before
 	lastFrame audit.FrameID
-	peerHeard bool // a message of the peer came since
+	peerHeard bool      // a message of the peer came since
+	heardAt   time.Time // the first
 
 	acks     int       // acknowledgements that the side has sent since, of heartbeats that waited for them
 	ackedAt  time.Time // of the first

@@ -18,3 +18,11 @@ func TestReconnectInTime(t *testing.T) {
 		t.Errorf("%v, broken: %v", err, found)
 	}
 }
+
+// TestHeardTooLate: who closes a path for lack of acknowledgements need not have taken a message yet that came at that moment.
+func TestHeardTooLate(t *testing.T) {
+	found, err := table("rnbd", rnbd).Broken(t.Context(), recording.Mutation{Edit: func(e *editor) { giveUp(e) }})
+	if err != nil || len(found) > 0 {
+		t.Errorf("%v, broken: %v", err, found)
+	}
+}

@@ -67,17 +67,7 @@ var moreMutations = []mutation{
 		e.SendCM(reply, e.Frames[info].At.Sub(e.Frames[reply].At)+10*time.Millisecond, e.DisconnectOf(reply), nil)
 	}, []string{"IBTRS-INFO-013"}},
 	{"a path is given up although I/O comes", func(e *editor) {
-		first := e.Find(0, recording.From(client, beat(8)))
-		mine, theirs := toQP(e, first, beat(8)), recording.From(server, beat(9))
-		ack := e.Find(0, theirs)
-		toClient := toQP(e, ack, func(p *roce.Packet) bool { return beat(8)(p) || beat(9)(p) })
-		kept, _ := e.Packet(first)
-		psn := kept.BTH.PSN
-		e.RemoveAll(func(p *roce.Packet) bool { return mine(p) && p.BTH.PSN != psn })
-		e.RemoveAll(toQP(e, first, beat(9)))
-		e.RemoveAll(toClient)
-		last := e.Find(0, recording.From(client, initiatorRequest(5, 0)))
-		e.Delay(last, 31*time.Second)
+		e.Delay(e.FirstAfter(giveUp(e), recording.From(client, initiatorRequest(5, 0))), 6*time.Second)
 	}, []string{"IBTRS-HB-005 initiator"}},
 	{"the server refuses the key that it gave", func(e *editor) {
 		ask := e.Find(6, initiatorRequest(4, anyRead))
@@ -268,4 +258,21 @@ func freed(e *editor, request int, answers []int) (int, bool) {
 	answer, _ := e.Packet(last)
 	permit, _, _, _ := ibtrs.Immediate(answer.ImmDt.Value).Response()
 	return last, permit == ibtrs.Immediate(asks.ImmDt.Value).Payload()>>19
+}
+
+// giveUp lets the initiator send one heartbeat, which is not acknowledged. Behind 31 s of silence the target answers two CLOSE, and
+// the initiator gives the path up some milliseconds later. It gives the frame of the first CLOSE.
+func giveUp(e *editor) int {
+	first := e.Find(0, recording.From(client, beat(8)))
+	mine, theirs := toQP(e, first, beat(8)), recording.From(server, beat(9))
+	ack := e.Find(0, theirs)
+	toClient := toQP(e, ack, func(p *roce.Packet) bool { return beat(8)(p) || beat(9)(p) })
+	kept, _ := e.Packet(first)
+	psn := kept.BTH.PSN
+	e.RemoveAll(func(p *roce.Packet) bool { return mine(p) && p.BTH.PSN != psn })
+	e.RemoveAll(toQP(e, first, beat(9)))
+	e.RemoveAll(toClient)
+	last := e.Find(0, recording.From(client, initiatorRequest(5, 0)))
+	e.Delay(last, 31*time.Second)
+	return last
 }
