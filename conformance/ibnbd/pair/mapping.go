@@ -70,6 +70,13 @@ func (p *Pair) TryMap(ctx context.Context, r subject.MapRequest) (subject.Device
 	return p.Initiator.Map(ctx, r)
 }
 
+// RefusesMap expects that a mapping is refused, with any error. One that seems to succeed and gives no disk is none.
+func (p *Pair) RefusesMap(ctx context.Context, r subject.MapRequest) {
+	ginkgo.GinkgoHelper()
+	_, err := p.TryMap(ctx, r)
+	gomega.Expect(err).To(gomega.And(gomega.HaveOccurred(), gomega.Not(gomega.MatchError(subject.ErrNoDisk))))
+}
+
 // WriteMap writes a line to map_device and expects that to work.
 func (p *Pair) WriteMap(ctx context.Context, line string) {
 	ginkgo.GinkgoHelper()

@@ -77,7 +77,7 @@ func (i *kernelInitiator) Map(ctx context.Context, r MapRequest) (Device, error)
 	}
 	d, err := i.device(ctx, link)
 	if err != nil {
-		return Device{}, fmt.Errorf("map %q succeeded but its disk was not found: %w", r.Line(), err)
+		return Device{}, fmt.Errorf("map %q: %w: %w", r.Line(), ErrNoDisk, err)
 	}
 	return d, nil
 }

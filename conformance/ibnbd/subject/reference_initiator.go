@@ -135,8 +135,8 @@ func (i *ReferenceInitiator) Map(ctx context.Context, r MapRequest) (Device, err
 	}
 	d := Device{Session: r.Session, Export: r.Device, Node: s.node(r.Device)}
 	if d.Node == "" {
-		err := errors.Join(syscall.ENODEV, i.giveUp(ctx, s, d, UnmapForce))
-		return Device{}, fmt.Errorf("map %q succeeded but gave no disk: %w", r.Line(), err)
+		err := errors.Join(ErrNoDisk, i.giveUp(ctx, s, d, UnmapForce))
+		return Device{}, fmt.Errorf("map %q: %w", r.Line(), err)
 	}
 	d.Disk = path.Base(d.Node)
 	i.add(s, d)

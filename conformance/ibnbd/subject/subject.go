@@ -74,7 +74,7 @@ type Initiator interface {
 	Start(ctx context.Context) error
 	// Stop unmaps everything by force and takes the initiator down.
 	Stop(ctx context.Context) error
-	// Map maps an export and returns when its disk can be used.
+	// Map maps an export and returns when its disk can be used. What is not refused and gives no disk is ErrNoDisk.
 	Map(ctx context.Context, r MapRequest) (Device, error)
 	// Unmap gives a device up. With UnmapNormal a device in use fails with EBUSY.
 	Unmap(ctx context.Context, d Device, mode UnmapMode) error
@@ -144,6 +144,9 @@ type PathStatus struct {
 	PathAddr
 	Connected bool
 }
+
+// ErrNoDisk reports a mapping that seemed to succeed, and whose disk is not there.
+var ErrNoDisk = errors.New("it seems to be mapped, and there is no disk")
 
 // ErrUnsupported is wrapped by errors of operations that an implementation does not have. A spec that meets it is
 // skipped with the reason code NOT-SUPPORTED.
