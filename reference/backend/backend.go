@@ -11,7 +11,7 @@ import (
 // Backend is a block device. Its methods may be called from many goroutines at once. Offsets and lengths are bytes, have
 // passed [Check], and buffers begin at a multiple of the page size in memory. Errors wrap a syscall.Errno.
 type Backend interface {
-	// Properties are fixed while the backend is open.
+	// Properties are fixed while the backend is open, but for the size of a Resizable.
 	Properties() Properties
 
 	// ReadAt fills p.
@@ -28,6 +28,13 @@ type Backend interface {
 	SecureErase(offset, length int64) error
 
 	io.Closer
+}
+
+// Resizable is a Backend whose size can change while it is open.
+type Resizable interface {
+	Backend
+	// Size is the present one, in bytes.
+	Size() (int64, error)
 }
 
 // Properties describe a device.

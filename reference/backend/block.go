@@ -137,6 +137,13 @@ func (q queueDir) number(name string) int64 {
 	return n
 }
 
+// Size asks the kernel, because a disk of the host can be resized at any time.
+func (b *block) Size() (int64, error) {
+	var size uint64
+	err := b.ioctl(blkGetSize64, unsafe.Pointer(&size))
+	return int64(size), err
+}
+
 func (b *block) Properties() Properties { return b.props }
 
 func (b *block) ReadAt(p []byte, offset int64) error { return readFull(b.f, p, offset) }

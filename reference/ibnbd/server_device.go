@@ -170,13 +170,15 @@ const maxSegments = 128
 // describe is the reply to OPEN, in the words of the client's profile.
 func (d *serverDevice) describe() OpenResponse {
 	h, p := d.session, &d.target.props
+	d.target.measure()
+	size := uint64(d.target.size.Load())
 	r := OpenResponse{
-		Type: TypeOpenResponse, DeviceID: d.id, Capacity: uint64(p.Size) / SectorSize,
+		Type: TypeOpenResponse, DeviceID: d.id, Capacity: size / SectorSize,
 		MaxHWSectors:      h.server.cfg.Transport.Geometry.MaxIOSize / SectorSize,
 		PhysicalBlockSize: uint16(p.PhysicalBlock), LogicalBlockSize: uint16(p.LogicalBlock), MaxSegments: maxSegments,
 	}
 	if h.server.cfg.Rules.BlocksAsCapacity {
-		r.Capacity = uint64(p.Size) / uint64(p.LogicalBlock)
+		r.Capacity = size / uint64(p.LogicalBlock)
 	}
 	traits := Traits{IOMode: d.mode, Rotational: p.Rotational}
 	if p.WriteCache && d.mode != FileIO {

@@ -145,7 +145,7 @@ func (op *blockOp) tolerate(m IORequest, err error, rules *ServerRules) (IOReque
 
 // checkRange computes the bytes that the operation is about. A flush is about all of them, whatever its sector says.
 func (op *blockOp) checkRange(rules *ServerRules) error {
-	m, p := &op.message, &op.device.target.props
+	m := &op.message
 	op.offset, op.length = 0, 0
 	if m.Op() == OpFlush && !rules.FlushChecksSector {
 		return nil
@@ -154,7 +154,7 @@ func (op *blockOp) checkRange(rules *ServerRules) error {
 		return fmt.Errorf("sector %d: %w", m.Sector, ibtrs.EIO)
 	}
 	op.offset, op.length = int64(m.Sector)*SectorSize, int64(m.Size)
-	err := p.Check(op.offset, op.length)
+	err := op.device.target.check(op.offset, op.length)
 	if err != nil && rules.IgnoreEnd {
 		op.length = 0
 		return nil
@@ -261,7 +261,7 @@ func (op *blockOp) executeRange() error {
 	offset, length := op.offset, op.length
 	if rules.DiscardOutwards {
 		unit := int64(max(t.props.DiscardGranularity, t.props.LogicalBlock))
-		end := min((offset+length+unit-1)/unit*unit, t.props.Size)
+		end := min((offset+length+unit-1)/unit*unit, t.size.Load())
 		offset = offset / unit * unit
 		length = end - offset
 	}

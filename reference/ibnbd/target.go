@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/ibnbd/ibnbd/reference/backend"
@@ -27,7 +28,8 @@ type Export struct {
 type target struct {
 	name    string // for people: the last part of the path
 	backend backend.Backend
-	props   backend.Properties
+	props   backend.Properties // but for the size
+	size    atomic.Int64       // bytes, when it was last asked for
 	order   order[*blockOp]
 	host    bool // opened on demand, and closed with its last user
 
@@ -36,6 +38,38 @@ type target struct {
 	users   int
 	writers int
 	mode    IOMode // while it has users
+}
+
+func newTarget(path string, b backend.Backend) *target {
+	t := &target{name: filepath.Base(path), backend: b, props: b.Properties()}
+	t.size.Store(t.props.Size)
+	return t
+}
+
+// measure asks a device that can be resized for its size, and reports whether that has changed.
+func (t *target) measure() bool {
+	r, ok := t.backend.(backend.Resizable)
+	if !ok {
+		return false
+	}
+	size, err := r.Size()
+	if err != nil {
+		return false // its I/O will tell
+	}
+	size -= size % int64(t.props.LogicalBlock)
+	return t.size.Swap(size) != size
+}
+
+// check refuses a range that the device does not have. One behind its end may be there since it grew (Clause IBNBD-FAIL-033).
+func (t *target) check(offset, length int64) error {
+	p := t.props
+	p.Size = t.size.Load()
+	err := p.Check(offset, length)
+	if err != nil && t.measure() {
+		p.Size = t.size.Load()
+		return p.Check(offset, length)
+	}
+	return err
 }
 
 // targets are the real devices of a server.
@@ -50,11 +84,11 @@ func newTargets(exports []Export, host bool) (*targets, error) {
 	t := &targets{exports: map[string]*target{}, hosts: map[uint64]*target{}, host: host}
 	for _, e := range exports {
 		path := collapseSlashes("/" + e.Path)
-		props := e.Backend.Properties()
-		if err := props.Validate(); err != nil {
+		d := newTarget(path, e.Backend)
+		if err := d.props.Validate(); err != nil {
 			return nil, fmt.Errorf("server cannot start: export %s: %w", path, err)
 		}
-		t.exports[path] = &target{name: filepath.Base(path), backend: e.Backend, props: props}
+		t.exports[path] = d
 	}
 	return t, nil
 }
@@ -113,7 +147,8 @@ func (t *targets) findHost(path string, access AccessMode, mode IOMode) (*target
 		if err != nil {
 			return nil, err
 		}
-		d = &target{name: filepath.Base(path), backend: b, props: b.Properties(), host: true}
+		d = newTarget(path, b)
+		d.host = true
 		t.hosts[st.Rdev] = d
 	}
 	if d.props.ReadOnly && access != ReadOnly {
