@@ -23,6 +23,7 @@ type Server struct {
 	running   sync.WaitGroup // closing paths
 	draining  atomic.Bool    // no request begins any more
 	refused   *burst.Log     // connections
+	held      heldAnswers
 
 	mu       sync.Mutex // guards the rest, and all that sessions and paths say it guards
 	sessions map[UUID]*ServerSession

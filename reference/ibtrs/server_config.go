@@ -5,6 +5,7 @@ package ibtrs
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/ibnbd/ibnbd/reference/rdma"
 )
@@ -20,6 +21,7 @@ type ServerConfig struct {
 	Regions       int  // regions that the chunks are published as without key refresh; must divide the queue depth
 	LegacyClients bool // for original IBTRS clients: every request may create a session, no key refresh, 16 descriptors
 	Timers        Timers
+	LastFirst     time.Duration // answers are held for so long, and the last goes first; 0: each goes when it is ready
 
 	MaxSessions    int   // sessions at a time; more are rejected with ENOMEM
 	MaxHalfOpen    int   // paths without INFO exchange at a time; more are rejected with ENOMEM
@@ -75,6 +77,9 @@ func (c *ServerConfig) Validate() error {
 	}
 	if c.MaxMemory < c.pathMemory() {
 		return fmt.Errorf("max memory is %d bytes, one path alone needs %d: %w", c.MaxMemory, c.pathMemory(), EINVAL)
+	}
+	if c.LastFirst < 0 || c.LastFirst > time.Second {
+		return fmt.Errorf("answers are held for %s, must be 0s to 1s: %w", c.LastFirst, EINVAL)
 	}
 	return c.Timers.Validate()
 }

@@ -246,6 +246,10 @@ func (p *ServerPath) close(halfOpen bool) {
 	close(p.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), p.server.cfg.Timers.Teardown)
 	defer cancel()
+	if p.servesClosing() {
+		p.channels[0].conn.Disconnect(ctx)
+		_ = p.inflight.wait(ctx)
+	}
 	var parting sync.WaitGroup
 	for _, c := range p.channels {
 		if c != nil {

@@ -16,7 +16,10 @@ func (p *ServerPath) handleAll(c *serverChannel, done []rdma.Completion) error {
 }
 
 // takes tells whether the path still takes what the client sends.
-func (p *ServerPath) takes() bool { return p.serving.Load() }
+func (p *ServerPath) takes() bool { return p.serving.Load() || p.servesClosing() }
+
+// servesClosing reports whether the path, which was connected, serves while it is closed, against the rules.
+func (p *ServerPath) servesClosing() bool { return p.server.cfg.Rules.ServeClosing && p.handler != nil }
 
 // giveBack posts the receives that were used up.
 func (p *ServerPath) giveBack(c *serverChannel, done []rdma.Completion) error {

@@ -61,7 +61,7 @@ func (r *ServerRequest) Chunk() uint32 { return r.chunk }
 // be executed any more: the client may have sent it again on another path (Clause IBTRS-PATH-020). It must be responded
 // to all the same.
 func (r *ServerRequest) Abandoned() bool {
-	return !r.path.serving.Load()
+	return !r.path.takes()
 }
 
 // bytes is the memory of the chunk.
@@ -151,6 +151,14 @@ func (r *ServerRequest) drop() {
 
 // Respond ends the request with an error number, 0 for success. What has been read goes to the client.
 func (r *ServerRequest) Respond(errno Errno) {
+	if moment := r.path.server.cfg.LastFirst; moment > 0 {
+		r.path.server.held.hold(moment, func() { r.respond(errno) })
+		return
+	}
+	r.respond(errno)
+}
+
+func (r *ServerRequest) respond(errno Errno) {
 	if r.Abandoned() {
 		r.drop()
 		return

@@ -51,6 +51,7 @@ type ServerRules struct {
 	FixedID           bool                     // responds to chunk 0 whatever the request
 	AnnounceOther     bool                     // announces the other key mode than it uses
 	OutliveConnection bool                     // goes on with the other connections when one is lost
+	ServeClosing      bool                     // takes and answers requests on a path that it closes, as long as any is in flight
 
 	// Of the heartbeat.
 

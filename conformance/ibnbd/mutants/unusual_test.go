@@ -6,7 +6,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +60,7 @@ var unusual = []setting{
 	{
 		name: "answers in reverse order", more: manyAtOnce,
 		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) {
-			server.Transport.Rules.Intercept = (&reversal{}).hold
+			server.Transport.LastFirst = 5 * time.Millisecond
 		},
 	},
 	{
@@ -136,29 +135,6 @@ func TestTargetsAreJudgedByTheirHeartbeats(t *testing.T) {
 			}
 		})
 	}
-}
-
-// reversal holds answers back, and gives the last first.
-type reversal struct {
-	mu   sync.Mutex
-	held []func()
-}
-
-func (r *reversal) hold(_ *ibtrs.ServerPath, _ uint32, _ ibtrs.Errno, answer func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.held = append(r.held, answer); len(r.held) == 1 {
-		time.AfterFunc(5*time.Millisecond, r.release) // nobody says that more will come
-	}
-}
-
-func (r *reversal) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := len(r.held) - 1; i >= 0; i-- {
-		r.held[i]()
-	}
-	r.held = nil
 }
 
 // manyAtOnce reads from several places at a time.

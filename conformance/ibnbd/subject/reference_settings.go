@@ -31,6 +31,7 @@ var referenceSettings = map[clauses.Role]map[string]func(*referenceConfiguration
 		"half-open-timeout":  timed(func(t *Timers) *time.Duration { return &t.HalfOpen }),
 		"queue-depth":        depth,
 		"chunk-size":         sized(func(g *ibtrs.Geometry, size uint32) { g.MaxIOSize = size - g.MaxHeaderSize }),
+		"last-first":         func(_ *referenceConfiguration, value string) error { return atMost(value, time.Second) },
 	},
 	clauses.Initiator: {
 		"heartbeat-interval": timed(func(t *Timers) *time.Duration { return &t.HeartbeatInterval }),
@@ -80,6 +81,14 @@ func depth(c *referenceConfiguration, value string) error {
 	err := between(value, 1, ibtrs.MaxQueueDepth)
 	n, _ := strconv.ParseUint(value, 10, 16) // what is no number is refused already
 	c.geometry.QueueDepth = uint16(n)
+	return err
+}
+
+func atMost(value string, most time.Duration) error {
+	d, err := time.ParseDuration(value)
+	if err == nil && (d < 0 || d > most) {
+		err = fmt.Errorf("%s is outside 0s to %s", d, most)
+	}
 	return err
 }
 

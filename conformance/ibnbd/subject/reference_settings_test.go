@@ -45,6 +45,7 @@ func TestSettingsThatMakeNoSense(t *testing.T) {
 		{clauses.Target, "chunk-size=6000", "a power of two"},
 		{clauses.Target, "chunk-size=4K", "4096 bytes are outside 4097 to 268435456"},
 		{clauses.Target, "heartbeat-interval=0s", "must be 1ms to 24h0m0s"},
+		{clauses.Target, "last-first=2s", "2s is outside 0s to 1s"},
 		{clauses.Target, "heartbeat-misses=0", "must be 1 to 1000"},
 		{clauses.Initiator, "heartbeat-interval=often", "invalid duration"},
 		{clauses.Initiator, "connections=1", "1 is outside 2 to 4096"},

@@ -35,6 +35,7 @@ type options struct {
 	heartbeat     time.Duration
 	misses        int
 	halfOpen      time.Duration
+	lastFirst     time.Duration
 	broken        []string
 }
 
@@ -80,6 +81,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.heartbeat, "heartbeat-interval", timers.HeartbeatInterval, "time between two looks at a silent client")
 	f.IntVar(&o.misses, "heartbeat-misses", timers.HeartbeatMisses, "looks at a silent client that are forgiven")
 	f.DurationVar(&o.halfOpen, "half-open-timeout", timers.HalfOpen, "longest wait for a client to tell its session's name")
+	f.DurationVar(&o.lastFirst, "last-first", 0, "hold answers for so long, and give the last first, as no client may mind; 0s gives each when it is ready")
 	o.serve.AddStatusFlags(c, defaultControl())
 	f.StringArrayVar(&o.broken, "break", nil, "break the `RULE`, to see how a conformance run finds it; may be given again, and \"help\" names all")
 	c.AddCommand(newDisconnectCommand())

@@ -98,6 +98,7 @@ func (o *options) planRest(p *plan) error {
 	t.KeyRefresh, t.LegacyClients = !o.noKeyRefresh, o.legacyClients
 	t.MaxSessions, t.MaxHalfOpen, t.MaxConnections = o.maxSessions, o.maxHalfOpen, o.maxConns
 	t.Timers.HeartbeatInterval, t.Timers.HeartbeatMisses, t.Timers.HalfOpen = o.heartbeat, o.misses, o.halfOpen
+	t.LastFirst = o.lastFirst
 	return nil
 }
 
