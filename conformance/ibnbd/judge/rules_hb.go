@@ -22,6 +22,11 @@ var hbRules = []rule{
 	}},
 	{"IBTRS-HB-005", on(Heartbeat, RequestSent, RequestAnswered, audit.DisconnectRequest), ofPath(checkTrafficCounts)},
 	{"IBTRS-HB-011", on(Heartbeat), ofPath(checkConnectedBeat)},
+	{"IBTRS-HB-013", on(Heartbeat), func(e *Event, r *audit.Ruling) {
+		if !r.Kept(e.CID() == 0) {
+			r.Breaks("heartbeat on connection %d", e.CID())
+		}
+	}},
 }
 
 // checkTicks: one heartbeat a tick, and none while the peer is silent.
@@ -31,10 +36,6 @@ func checkTicks(e *Event, r *audit.Ruling) {
 		return
 	}
 	beat, own := e.Beat, r.Config().Heartbeats(e.From)
-	if e.CID() != 0 {
-		r.Breaks("heartbeat on connection %d", e.CID())
-		return
-	}
 	if !beat.HasSince || !beat.Clean || e.build == nil {
 		return
 	}

@@ -23,7 +23,11 @@ type gatedDisk struct {
 	begun chan struct{}    // one token for each operation that has begun
 	ends  chan ibtrs.Errno // how it ends; 0: by being done
 	open  chan struct{}    // closed: nothing is held any more
+	once  sync.Once        // closes it
 }
+
+// release has nothing held any more.
+func (d *gatedDisk) release() { d.once.Do(func() { close(d.open) }) }
 
 func newGatedDisk() *gatedDisk {
 	return &gatedDisk{begun: make(chan struct{}), ends: make(chan ibtrs.Errno), open: make(chan struct{})}
@@ -106,7 +110,7 @@ var waitsForDisk = serverSpec{"a target answers with what its disk has done", fu
 	}
 	t := tester.New(target)
 	defer func() { err = errors.Join(err, t.Close()) }()
-	defer close(disk.open)
+	defer disk.release()
 	p, opened, err := t.Ready(ctx)
 	if err != nil {
 		return err

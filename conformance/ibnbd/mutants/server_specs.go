@@ -101,56 +101,117 @@ var tooManyPaths = serverSpec{"a target rejects the 129th path of a session", fu
 	return attacks.TooManyPaths(ctx, t)
 }}
 
-// closesLater is a spec in which a server disconnects a path while a write is with its disk.
-var closesLater = serverSpec{"a target waits for the disk before a path ends", func(ctx context.Context, start starter) (err error) {
-	disk := newGatedDisk()
-	gone := make(chan struct{}, 1)
-	l, target, err := start(func(cfg *ibnbd.ServerConfig) {
-		disk.Backend = cfg.Exports[0].Backend
-		cfg.Exports[0].Backend = disk
-		cfg.Transport.Transition = func(_ *ibtrs.ServerPath, _, to ibtrs.PathState) {
-			if to == ibtrs.StateClosed {
-				mark(gone)
+// closing is a path that its server closes while a write is with the disk.
+type closing struct {
+	*tester.Path
+	target tester.Target
+	device uint32
+	disk   *gatedDisk
+	gone   chan struct{} // a token when the path has come to its end
+}
+
+// write is a write of a sector, in its chunk.
+func (c *closing) write(sector uint64, chunk uint32) tester.Request {
+	message := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, c.device, sector, ibnbd.SectorSize))
+	return c.ToChunk(c.Write(message, make([]byte, ibnbd.SectorSize)), chunk)
+}
+
+// closes makes a spec in which a server disconnects a path while a write is with its disk.
+func closes(name string, then func(context.Context, *closing) error) serverSpec {
+	return serverSpec{name, func(ctx context.Context, start starter) (err error) {
+		c := &closing{disk: newGatedDisk(), gone: make(chan struct{}, 1)}
+		begun := make(chan struct{}, 1)
+		l, target, err := start(func(cfg *ibnbd.ServerConfig) {
+			c.disk.Backend = cfg.Exports[0].Backend
+			cfg.Exports[0].Backend = c.disk
+			cfg.Transport.Transition = func(_ *ibtrs.ServerPath, _, to ibtrs.PathState) {
+				switch to {
+				case ibtrs.StateClosing:
+					mark(begun)
+				case ibtrs.StateClosed:
+					mark(c.gone)
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		t := tester.New(target)
+		defer func() { err = errors.Join(err, t.Close()) }()
+		defer c.disk.release()
+		p, opened, err := t.Ready(ctx)
+		if err != nil {
+			return err
+		}
+		c.Path, c.target, c.device = p, target, opened.DeviceID
+		if err := p.Session.NewPath(1).Connect(ctx); err != nil { // so that the session, which waits for its devices, lives on
+			return err
+		}
+		if err := p.Post(c.write(0, 0)); err != nil {
+			return err
+		}
+		if err := await(ctx, c.disk.begun); err != nil {
+			return err
+		}
+		for _, path := range l.Server.Transport().Sessions()[0].Paths() {
+			if path.Local() == target.Rails[0].Addr.Addr() {
+				path.Disconnect()
 			}
 		}
-	})
-	if err != nil {
-		return err
-	}
-	t := tester.New(target)
-	defer func() { err = errors.Join(err, t.Close()) }()
-	defer close(disk.open)
-	p, opened, err := t.Ready(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.Session.NewPath(1).Connect(ctx); err != nil { // so that the session, which waits for its devices, lives on
-		return err
-	}
-	write := tester.Marshal(ibnbd.NewIORequest(ibnbd.OpWrite, 0, opened.DeviceID, 0, ibnbd.SectorSize))
-	if err := p.Post(p.Write(write, make([]byte, ibnbd.SectorSize))); err != nil {
-		return err
-	}
+		if err := await(ctx, begun); err != nil {
+			return err
+		}
+		return then(ctx, c)
+	}}
+}
+
+// await waits for a token.
+func await(ctx context.Context, token <-chan struct{}) error {
 	select {
-	case <-disk.begun:
+	case <-token:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for _, path := range l.Server.Transport().Sessions()[0].Paths() {
-		if path.Local() == target.Rails[0].Addr.Addr() {
-			path.Disconnect()
-		}
-	}
-	if err := p.AwaitClosed(ctx); err != nil {
+}
+
+var closesLater = closes("a target waits for the disk before a path ends", func(ctx context.Context, c *closing) error {
+	if err := c.AwaitClosed(ctx); err != nil {
 		return err
 	}
 	select {
-	case <-gone:
+	case <-c.gone:
 		return tester.Broken("IBTRS-PATH-021", "the path has come to its end while the disk had a write of it")
-	case <-time.After(target.Patience / 5):
+	case <-time.After(c.target.Patience / 5):
 		return nil
 	}
-}}
+})
+
+var closesSilently = closes("a target answers nothing that comes while it closes the path", func(ctx context.Context, c *closing) error {
+	const late = 1 // the chunk of what comes then
+	err := c.Post(c.write(1, late))
+	if errors.Is(err, tester.ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-c.disk.begun: // which is no answer yet
+	case <-time.After(c.target.Patience / 20):
+	}
+	c.disk.release()
+	for {
+		switch answer, err := c.Answer(ctx, 1); {
+		case errors.Is(err, tester.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		case answer.Chunk == late:
+			return tester.Broken("IBTRS-PATH-020", "a write that came while the path was being closed is answered with %s", answer.Errno)
+		}
+	}
+})
 
 // mark puts a token into a channel, unless there is one.
 func mark(c chan struct{}) {
@@ -173,5 +234,7 @@ func serverSpecs() []row {
 		judgedBy(tooManyPaths, "any-number-of-paths", "takes any number of paths", "IBTRS-CONN-060", func(b *brokenServer) { b.rules().NoPathLimit = true }),
 		judgedBy(closesLater, "forgets-what-is-in-flight", "ends a path while its disk is at work", "IBTRS-PATH-021",
 			func(b *brokenServer) { b.rules().ForgetInflight = true }),
+		judgedBy(closesSilently, "serves-while-it-closes", "answers what comes on a path that it closes", "IBTRS-PATH-020",
+			func(b *brokenServer) { b.rules().ServeClosing = true }),
 	}
 }

@@ -84,8 +84,9 @@ func message(op roce.OpCode, size int, kind uint16, alter func(m []byte) bool) c
 // Places in a message of connection management.
 const (
 	madHeader  = 24
-	reqPort    = madHeader + 14 // last in the service id of a connection request
-	rejPrivate = madHeader + 84 // the application's data in a reject
+	reqPort    = madHeader + 14       // last in the service id of a connection request
+	reqPrivate = madHeader + 140 + 36 // the application's data in a connection request, behind the header for IP addresses
+	rejPrivate = madHeader + 84       // the application's data in a reject
 	madSize    = 256
 )
 

@@ -185,7 +185,9 @@ func refusals() []row {
 		initiator("too-long-is-mapped", "a full path that is too long seems to be mapped",
 			changesErrno(mapDevice, syscall.EINVAL, 0), "IBNBD-OPEN-006"),
 		initiator("read-only-device-is-eperm", "opening a read-only device for writing gives EPERM",
-			changesErrno(mapDevice, syscall.EACCES, syscall.EPERM), "IBNBD-OPEN-015"),
+			changesErrno(mapDevice, syscall.EACCES, syscall.EPERM), "IBNBD-OPEN-036"),
+		initiator("read-only-device-is-mapped", "a read-only device seems to be mapped for writing",
+			changesErrno(mapDevice, syscall.EACCES, 0), "IBNBD-OPEN-015"),
 		initiator("maps-for-writing", "a device that is to be mapped read-only is mapped for writing",
 			writes(mapDevice, edited("access_mode", func(string) string { return "rw" })), "IBNBD-OPEN-028"),
 		initiator("search-path-and-no-more", "a device path that begins with a slash is not found below the search path",
@@ -202,7 +204,7 @@ var (
 	restarted = []string{"failover on server restarted with one path: I/O fails within the bound, and everything comes back after heal"}
 	crashed   = []string{"a target whose initiator loses power keeps its name and its device from others until it has noticed, and then gives them away"}
 	unloaded  = []string{"the modules close everything on both sides when the client's are unloaded"}
-	atWork    = []string{"a target whose disk is at work answers nothing that comes while it closes the path, and does nothing twice"}
+	atWork    = []string{"a target whose disk is at work does nothing twice when it closes the path"}
 )
 
 // returning are those whose disks, names or requests do not come back as they should.
@@ -212,7 +214,7 @@ func returning() []row {
 		initiator("goes-with-its-target", "a disk goes away instead of being closed when the target's modules are unloaded", vanishes(0), "IBNBD-FAIL-011").by(restarted...),
 		initiator("unloads-alone", "disks are still there when the modules have been unloaded", remembersDisks, "IBNBD-FAIL-012").by(unloaded...),
 		initiator("another-name-for-the-dead", "the name of a session that the target still has gives another session", otherName, "IBNBD-FAIL-007").by(crashed...),
-		target("does-it-twice", "the disk writes once more what came while the path was being closed", writesMore, "IBTRS-PATH-020").by(atWork...),
+		target("does-it-twice", "the disk writes once more what came while the path was being closed", writesMore, "IBTRS-PATH-027").by(atWork...),
 	}
 }
 

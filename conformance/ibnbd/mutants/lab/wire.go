@@ -3,6 +3,9 @@
 package lab
 
 import (
+	"fmt"
+
+	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
 	"github.com/ibnbd/ibnbd/vm/fabric"
 )
@@ -44,6 +47,11 @@ func wire() []row {
 			Wire: func(_, initiator string) fabric.Fault { return lost(laterConnects(initiator)) },
 		},
 		{
+			Name: "counts-all-its-attempts", What: "the attempt that has connected a path counts when it is lost again", Breaks: []string{"IBTRS-PATH-028"},
+			By:   []string{"recovery counts its attempts anew when one has succeeded"},
+			Wire: func(_, initiator string) fabric.Fault { return lost(buildsBehind(initiator, 2)) },
+		},
+		{
 			Name: "half-open-for-ever", What: "a path on which INFO does not come is never given up", Breaks: []string{"IBTRS-CONN-050"},
 			Pair: own, By: []string{"a target ends a path on which INFO does not come"},
 			Wire: func(target, _ string) fabric.Fault { return lost(disconnects(target)) },
@@ -83,6 +91,22 @@ func laterConnects(host string) fabric.Predicate {
 		}
 		seen[id.exchange] = true
 		return len(seen) > first
+	})
+}
+
+// buildsBehind matches the connection requests of a host for builds of a path behind so many.
+func buildsBehind(host string, builds uint16) fabric.Predicate {
+	return fabric.Func(fmt.Sprintf("connection request of %s behind %d builds", host, builds), func(f *fabric.Frame) bool {
+		var p roce.Packet
+		if f.From != host || p.Decode(f.Data) != nil || !p.IsMAD() || len(p.Payload) != madSize {
+			return false
+		}
+		mad, _, err := roce.DecodeCM(p.Payload)
+		if err != nil || mad.AttributeID != roce.AttrREQ {
+			return false
+		}
+		r, err := ibtrs.ParseConnRequest(p.Payload[reqPrivate:])
+		return err == nil && r.Incarnation > builds
 	})
 }
 

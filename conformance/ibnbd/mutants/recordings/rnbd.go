@@ -36,6 +36,24 @@ func requestOf(change func(private, mad []byte)) func(e *editor) {
 	}
 }
 
+// elsewhere has the last heartbeat that match accepts travel on the connection of the last packet before it that io accepts.
+func elsewhere(match, io func(p *roce.Packet) bool) func(e *editor) {
+	return func(e *editor) {
+		from := e.Find(-1, match)
+		model, _ := e.Packet(from)
+		before := slices.DeleteFunc(e.FindAll(io), func(i int) bool { return i > from })
+		if len(before) == 0 {
+			e.Fail("no packet of I/O before frame %d", from)
+		}
+		last := before[len(before)-1]
+		later := e.Frames[from].At.Sub(e.Frames[last].At)
+		e.Remove(from)
+		e.Insert(last, false, later, func(p *roce.Packet) {
+			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
+		})
+	}
+}
+
 const (
 	anyRead    = 0
 	anyWrite   = 1
@@ -261,6 +279,10 @@ var rnbdMutations = []mutation{
 		e.Insert(e.Find(0, recording.From(client, beat(8))), false, 1500*time.Millisecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-HB-001 initiator", "IBTRS-HB-002 target"}},
 	{"heartbeat is not acknowledged", func(e *editor) { e.Remove(e.Find(0, recording.From(server, beat(9)))) }, []string{"IBTRS-HB-002 target"}},
+	{"heartbeat of the initiator on a connection for I/O", elsewhere(recording.From(client, beat(8)), recording.From(client, initiatorRequest(4, anyRead))),
+		[]string{"IBTRS-HB-013 initiator"}},
+	{"heartbeat of the target on a connection for I/O", elsewhere(recording.From(server, beat(8)), recording.From(server, response)),
+		[]string{"IBTRS-HB-013 target"}},
 	{"heartbeat with data", func(e *editor) {
 		e.Rebuild(e.Find(0, recording.From(client, beat(8))), func(p *roce.Packet) { p.Payload, p.RETH.DMALen = make([]byte, 8), 8 })
 	}, []string{"IBTRS-HB-003 initiator"}},

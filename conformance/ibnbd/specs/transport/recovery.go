@@ -133,6 +133,21 @@ var _ = Describe("recovery", func() {
 			Expect(p.State(ctx, twice)).To(Equal("closed"))
 		})
 
+	It("counts its attempts anew when one has succeeded", pair.Sysfs(clauses.Initiator), kit.Takes(75), claim.Clauses("IBTRS-PATH-028"), func(ctx SpecContext) {
+		d := mapSlow(ctx, 0, p.Path(0))
+		Expect(p.Client.Write(ctx, path.Join(p.Names().ClientSession(d.Session), "max_reconnect_attempts"), "1")).To(Succeed())
+		watch := p.Watch(ctx, d)
+		for i := range int64(2) {
+			p.Mark("the target disconnects the path")
+			Expect(p.Target.Disconnect(ctx, d.Session, p.Path(0))).To(Succeed())
+			p.Until(ctx, "the path is lost", kit.AtOnce, func() bool { return !watch.Connected(p.Path(0)) })
+			p.Until(ctx, "the one attempt has connected it", p.Initiator.Timers().Reconnect().Limit, watch.AllConnected)
+			Eventually(p.State).WithContext(ctx).WithTimeout(kit.AtOnce).WithArguments(d).Should(Equal("open"))
+			p.WriteStamped(ctx, d, i*4096, 4096)
+		}
+		p.VerifyStamped(ctx, d)
+	})
+
 	It("survives the removal of the RDMA device below a path", kit.Takes(35), claim.Clauses("IBTRS-PATH-022"), func(ctx SpecContext) {
 		if p.Initiator.Info().Userland {
 			specreport.Skip(verdict.AbilityMissing, "soft-RoCE lets no device go that a program has open")

@@ -70,7 +70,7 @@ var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
 
 		p.Plot(ios)
 		p.Measure("disconnect to blocked", watch.PortAfter(lost, subject.Blocked).Sub(lost), verdict.Bound{
-			Limit: 100*time.Millisecond + 5*kit.SamplePeriod, Formula: "100ms, and looks of a busy guest",
+			Limit: delay, Formula: "less than the shortest timer, reconnect_delay 1s",
 		})
 		const late = delay/4 + 2*kit.SamplePeriod
 		p.Measure("disconnect to the first connection request", requests()[0].At.Sub(lost), verdict.Bound{
