@@ -15,7 +15,7 @@ import (
 func Standard() (standard.Document, error) {
 	d := standard.Document{
 		Head: fmt.Sprintf(standardHead, clauses.Edition), Terms: standardTerms, Reading: standardReading + standardSession,
-		Catalogue: Catalogue(), Mutants: Mutants().ByClause(),
+		Catalogue: Catalogue(), Editions: editions, Mutants: Mutants().ByClause(),
 	}
 	for _, p := range Protocols() {
 		d.Layouts = append(d.Layouts, p.Layouts...)

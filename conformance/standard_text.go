@@ -17,8 +17,10 @@ The words MUST, MUST NOT, SHOULD, SHOULD NOT and MAY are used as in RFC 2119, wh
 has level MUST has to be kept by those whom it binds; SHOULD is advice that may be left for a reason; MAY names an option, which the other
 side has to live with.
 
-The first number of the edition grows when an implementation that kept all clauses may break one, the second with every other
-change of what a clause says. Ids stay: a clause that is withdrawn is listed in annex B, with those that it went into.
+The first number of the edition grows when an implementation that kept all clauses of the one before may break one, the second when clauses
+say something else without that. The first such change after a release of the suite begins an edition, and all further ones until the next
+release belong to it; a report names the edition by which it judges. Annex C has what each edition has changed. Ids stay: a clause that is
+withdrawn is listed in annex B, with those that it went into.
 `
 
 const standardReading = `

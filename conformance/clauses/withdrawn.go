@@ -8,10 +8,6 @@ import (
 	"strings"
 )
 
-// Edition is the number of this edition of the catalogue as a standard. The first number grows when an implementation that kept
-// all clauses may break one, the second with every other change of what a clause says.
-const Edition = "2.0"
-
 // Withdrawal says what became of a clause that is no longer one. Its id is never given out again.
 type Withdrawal struct {
 	ID      string   `yaml:"id" json:"id"`

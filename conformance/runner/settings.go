@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/clauses"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -25,7 +26,7 @@ type Settings struct {
 // header says what is run on which subjects.
 func (s Settings) header(plan *Plan, p place) verdict.Header {
 	h := verdict.Header{
-		Tool: s.Tool, Command: s.Command, Start: time.Now().UTC(), Seed: p.seed, Selection: s.Selection.String(), Shard: s.Selection.Shard,
+		Tool: s.Tool, Edition: clauses.Edition, Command: s.Command, Start: time.Now().UTC(), Seed: p.seed, Selection: s.Selection.String(), Shard: s.Selection.Shard,
 		Subjects: p.subjects, BaselineFile: s.BaselineFile, Profile: s.Profile, Specs: plan.deciders, Environment: p.environment,
 	}
 	h.Environment.Host, h.Environment.Kernel, h.Environment.CPUs = hostName(), kernelRelease(), runtime.NumCPU()

@@ -18,9 +18,16 @@ type Document struct {
 	Head, Reading string // what stands before the terms, and behind them
 	Terms         []Term
 	Catalogue     *clauses.Catalogue
+	Editions      []Edition                 // the last first
 	Layouts       []layout.Protocol         // of the annex, in its order
 	Mutants       map[string][]string       // names of broken implementations by the clause that they break
 	Breakers      []verdict.ExpectedFailure // who is known to break what
+}
+
+// Edition is an edition of the document.
+type Edition struct {
+	Number string
+	What   string // is other than in the one before, in a sentence or two
 }
 
 // Term is a word that clauses use.
@@ -37,6 +44,7 @@ func (d Document) Markdown(w io.Writer) error {
 	}
 	p.annex(d.Layouts)
 	p.withdrawn(d.Catalogue.Withdrawn())
+	p.editions(d.Editions)
 	_, err := io.WriteString(w, p.text.String())
 	return err
 }
@@ -141,5 +149,13 @@ func (p *page) withdrawn(all []clauses.Withdrawal) {
 			into = "nowhere"
 		}
 		p.row(w.ID, into, plain(w.Because))
+	}
+}
+
+func (p *page) editions(all []Edition) {
+	p.print("\n## Annex C: editions\n\nClauses that are named are those of this edition.\n\n")
+	p.table("edition", "what is other than in the one before")
+	for _, e := range all {
+		p.row(e.Number, plain(strings.Join(strings.Fields(e.What), " ")))
 	}
 }

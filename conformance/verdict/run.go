@@ -28,6 +28,8 @@ func (r Run) Interrupted() bool { return r.End.IsZero() }
 type Header struct {
 	// Tool is the version of this program.
 	Tool string `json:"tool"`
+	// Edition is that of the standard, by which the run judges; "" in journals from before it was recorded.
+	Edition string `json:"edition,omitempty"`
 	// Command is the command line of the run.
 	Command []string `json:"command,omitempty"`
 	// Start is when the run began. A baseline expires by this date.

@@ -378,7 +378,9 @@ func judgeReport(catalogue *clauses.Catalogue, report *audit.Report, flags audit
 	if report.Counters.RoCE == 0 {
 		return verdict.Exit{Code: verdict.ExitNothingRan, Sentence: fmt.Sprintf("no RoCEv2 packet among %d frames", report.Counters.Frames)}, nil
 	}
-	header := verdict.Header{Tool: version.String(), Command: os.Args, Start: report.Start, Selection: "audit"}
+	header := verdict.Header{
+		Tool: version.String(), Edition: clauses.Edition, Command: os.Args, Start: report.Start, Selection: "audit",
+	}
 	for _, dialect := range dialectsOf(report, clauses.Dialect(flags.dialect)) {
 		for _, role := range flags.roles() {
 			subject := clauses.Subject{Role: role, Dialect: dialect, Own: flags.own}

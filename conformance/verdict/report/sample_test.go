@@ -48,7 +48,7 @@ func catalogue(t *testing.T) *clauses.Catalogue {
 
 func header() verdict.Header {
 	return verdict.Header{
-		Tool: "v0.1.0", Command: []string{"ibnbd-conformance", "run", "--seed", "7"}, Start: noon, Seed: 7,
+		Tool: "v0.1.0", Edition: "3.0", Command: []string{"ibnbd-conformance", "run", "--seed", "7"}, Start: noon, Seed: 7,
 		Subjects: []verdict.Subject{{
 			Name: "mainline-6.12", Versions: map[string]string{"rnbd-server": "6.12.57", "rtrs-server": "6.12.57"},
 			Subject: clauses.Subject{Role: clauses.Target, Dialect: "rnbd"},

@@ -104,6 +104,9 @@ func (t *terminal) header(o *verdict.Outcome) {
 	if o.Header.Seed != 0 {
 		when += fmt.Sprintf(", seed %d", o.Header.Seed)
 	}
+	if o.Header.Edition != "" {
+		when += ", edition " + o.Header.Edition + " of the standard"
+	}
 	t.field("run", when)
 	if !o.Header.Complete() {
 		t.field("selection", o.Header.Chosen())
