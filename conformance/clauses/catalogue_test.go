@@ -18,7 +18,7 @@ import (
 func TestCatalogueHasEveryArea(t *testing.T) {
 	want := map[string]int{
 		"IBTRS-CONN": 62, "IBTRS-INFO": 27, "IBTRS-IMM": 15, "IBTRS-IO": 40, "IBTRS-INV": 16, "IBTRS-HB": 12,
-		"IBTRS-PATH": 26, "IBTRS-MP": 9, "IBTRS-SYSFS": 23, "IBNBD-MSG": 21, "IBNBD-OPEN": 36, "IBNBD-IO": 30,
+		"IBTRS-PATH": 26, "IBTRS-MP": 9, "IBTRS-SYSFS": 23, "IBNBD-MSG": 21, "IBNBD-OPEN": 36, "IBNBD-IO": 31,
 		"IBNBD-COMPAT": 11, "IBNBD-SYSFS": 41, "IBNBD-FAIL": 34, "IBNBD-LIM": 6,
 		"SRP-LOGIN": 38, "SRP-CH": 7, "SRP-CMD": 22, "SRP-RSP": 15, "SRP-DATA": 9, "SRP-CRED": 14, "SRP-TM": 9,
 		"SRP-LOGOUT": 10, "SRP-SYSFS": 23, "SRP-STATE": 18, "SRP-TMO": 13, "SRP-RECON": 31, "SRP-MP": 17, "SRP-TGT": 8,

@@ -5,7 +5,6 @@ package backend
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +26,7 @@ func NewMemory(size int64, block int) (Backend, error) {
 	}
 	props := Properties{
 		Size: size, LogicalBlock: block, PhysicalBlock: max(block, 4096), MaxDiscard: memoryStep, DiscardGranularity: 4096,
-		MaxWriteZeroes: memoryStep, Immediate: true,
+		MaxWriteZeroes: memoryStep, SecureErase: true, Immediate: true,
 	}
 	if err := props.Validate(); err != nil {
 		return nil, fmt.Errorf("memory device: %w", err)
@@ -77,6 +76,7 @@ func (m *memory) WriteZeroes(offset, length int64, keep bool) error {
 	return nil
 }
 
-func (m *memory) SecureErase(int64, int64) error { return syscall.EOPNOTSUPP }
+// SecureErase is [memory.Discard]: memory has no copies of what was in it.
+func (m *memory) SecureErase(offset, length int64) error { return m.Discard(offset, length) }
 
 func (m *memory) Close() error { return unix.Munmap(m.data) }

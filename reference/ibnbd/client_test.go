@@ -25,7 +25,7 @@ func TestDeviceIsABlockDevice(t *testing.T) {
 				l.listen(cfg)
 				c := l.connect(l.clientConfig("blya", 0, 1))
 				d := l.mapDevice(c, "ram0", ibnbd.ReadWrite)
-				testBlockDevice(t, d)
+				testBlockDevice(t, d, true)
 				if err := d.Unmap(context.Background(), false); err != nil {
 					t.Error(err)
 				}
@@ -34,8 +34,8 @@ func TestDeviceIsABlockDevice(t *testing.T) {
 	}
 }
 
-// testBlockDevice does everything that can be done with a device.
-func testBlockDevice(t *testing.T, d *ibnbd.Device) {
+// testBlockDevice does everything that can be done with a device, which may be one that erases.
+func testBlockDevice(t *testing.T, d *ibnbd.Device, erases bool) {
 	t.Helper()
 	ctx := context.Background()
 	if d.Size() != deviceSize {
@@ -58,12 +58,17 @@ func testBlockDevice(t *testing.T, d *ibnbd.Device) {
 	if err := d.Discard(ctx, 8192, 4096); err != nil {
 		t.Errorf("discard: %v", err)
 	}
+	switch err := d.SecureErase(ctx, 4096+1024, 512); {
+	case erases && err != nil:
+		t.Errorf("secure erase: %v", err)
+	case erases:
+		clear(want[1024:1536])
+	case !errors.Is(err, ibtrs.EOPNOTSUPP):
+		t.Errorf("secure erase of a file: %v, want EOPNOTSUPP", err)
+	}
 	clear(want[:512])
 	clear(want[4096:8192])
 	expect(t, d, 4096, want)
-	if err := d.SecureErase(ctx, 0, 512); !errors.Is(err, ibtrs.EOPNOTSUPP) {
-		t.Errorf("secure erase of memory: %v, want EOPNOTSUPP", err)
-	}
 	if n, err := d.ReadAt(make([]byte, 1024), deviceSize-512); n != 512 || err != io.EOF {
 		t.Errorf("read across the end: %d, %v; want 512 and EOF", n, err)
 	}
@@ -196,5 +201,5 @@ func TestFileBackendThroughTheWire(t *testing.T) {
 	cfg.Exports = append(cfg.Exports, ibnbd.Export{Path: "disk", Backend: b})
 	l.listen(cfg)
 	c := l.connect(l.clientConfig("blya", 0, 1))
-	testBlockDevice(t, l.mapDevice(c, "disk", ibnbd.ReadWrite))
+	testBlockDevice(t, l.mapDevice(c, "disk", ibnbd.ReadWrite), false)
 }

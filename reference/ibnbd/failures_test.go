@@ -30,6 +30,12 @@ func (d badDisk) ReadAt(p []byte, offset int64) error {
 	return d.Backend.ReadAt(p, offset)
 }
 
+func (d badDisk) Properties() backend.Properties {
+	p := d.Backend.Properties()
+	p.SecureErase = false
+	return p
+}
+
 func (d badDisk) WriteAt(p []byte, offset int64, fua bool) error {
 	if offset >= deviceSize/2 {
 		return syscall.EIO

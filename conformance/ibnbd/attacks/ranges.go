@@ -19,17 +19,37 @@ type rangeOp struct {
 	op     ibnbd.Op
 	clause string
 	most   func(ibnbd.OpenResponse) uint32 // sectors in one request; 0: it is not offered
-	zeroes bool                            // the range reads as zeroes afterwards
+	leaves contents
 }
 
-var (
-	discards = rangeOp{ibnbd.OpDiscard, "IBNBD-IO-006", func(r ibnbd.OpenResponse) uint32 { return r.MaxDiscardSectors }, false}
-	zeroings = rangeOp{ibnbd.OpWriteZeroes, "IBNBD-IO-007", func(r ibnbd.OpenResponse) uint32 { return r.MaxWriteZeroesSectors }, true}
+// contents are what a range has after an operation.
+type contents int
+
+const (
+	anything contents = iota
+	zeroes
+	nothingOfBefore // anything but what was written before
 )
+
+var (
+	discards = rangeOp{ibnbd.OpDiscard, "IBNBD-IO-006", func(r ibnbd.OpenResponse) uint32 { return r.MaxDiscardSectors }, anything}
+	zeroings = rangeOp{ibnbd.OpWriteZeroes, "IBNBD-IO-007", func(r ibnbd.OpenResponse) uint32 { return r.MaxWriteZeroesSectors }, zeroes}
+	erasures = rangeOp{ibnbd.OpSecureErase, "IBNBD-IO-032", mostErased, nothingOfBefore}
+)
+
+// mostErased is how much is erased at once: no OPEN_RSP has a limit for that.
+func mostErased(r ibnbd.OpenResponse) uint32 {
+	if r.SecureErase == 0 {
+		return 0
+	}
+	return 1 << 20 / ibnbd.SectorSize
+}
 
 func discard(ctx context.Context, t *tester.Tester) error { return discards.run(ctx, t) }
 
 func zero(ctx context.Context, t *tester.Tester) error { return zeroings.run(ctx, t) }
+
+func erase(ctx context.Context, t *tester.Tester) error { return erasures.run(ctx, t) }
 
 // span is a range, in bytes from the base.
 type span struct{ at, size uint32 }
@@ -89,10 +109,27 @@ func (o rangeOp) between(ctx context.Context, p *tester.Path, device, block uint
 			return tester.Broken(o.clause, "beside the range: %v", err)
 		}
 	}
-	if !o.zeroes {
-		return nil
+	switch o.leaves {
+	case zeroes:
+		return o.isZero(ctx, p, device, s)
+	case nothingOfBefore:
+		return o.isErased(ctx, p, device, block, sequence, first, last)
 	}
-	return o.isZero(ctx, p, device, s)
+	return nil
+}
+
+// isErased reads blocks of the range that were stamped before.
+func (o rangeOp) isErased(ctx context.Context, p *tester.Path, device, block uint32, sequence uint64, sectors ...uint64) error {
+	for _, sector := range sectors {
+		data, err := p.ReadAt(ctx, device, sector, block)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(data, tester.Stamped(sector, int(block), sequence)) {
+			return tester.Broken(o.clause, "what was written to sector %d is still there", sector)
+		}
+	}
+	return nil
 }
 
 // isZero reads the range.

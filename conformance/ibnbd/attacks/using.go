@@ -21,6 +21,7 @@ func using() []Attack {
 		{Name: "reads by another session of what was just acknowledged", Does: Writes, Clauses: []string{"IBTRS-IO-031", "IBNBD-IO-001"}, Run: readByOthers},
 		{Name: "discard of blocks", Does: Writes, Clauses: []string{"IBNBD-IO-006"}, Run: discard},
 		{Name: "write zeroes on blocks", Does: Writes, Clauses: []string{"IBNBD-IO-007"}, Run: zero},
+		{Name: "secure erase of blocks", Does: Writes, Clauses: []string{"IBNBD-IO-032"}, Run: erase},
 		{Name: "reads up to the end of a device", Clauses: []string{"IBNBD-OPEN-001", "IBNBD-OPEN-002"}, Run: readToEnd},
 		{Name: "OPEN response as a client of mainline reads it", Clauses: []string{"IBNBD-COMPAT-004"}, Run: describe},
 		{Name: "one device opened in every access mode", Does: Writes, Clauses: []string{

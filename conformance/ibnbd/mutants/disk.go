@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/disk"
@@ -100,6 +101,22 @@ func (uselessDisk) WriteZeroes(int64, int64, bool) error { return nil }
 type idleDisk struct{ backend.Backend }
 
 func (idleDisk) Discard(int64, int64) error { return nil }
+
+// unerasable is a disk that cannot erase, and says so.
+type unerasable struct{ backend.Backend }
+
+func (d unerasable) Properties() backend.Properties {
+	p := d.Backend.Properties()
+	p.SecureErase = false
+	return p
+}
+
+func (unerasable) SecureErase(int64, int64) error { return syscall.EOPNOTSUPP }
+
+// stickyDisk erases nothing.
+type stickyDisk struct{ backend.Backend }
+
+func (stickyDisk) SecureErase(int64, int64) error { return nil }
 
 // volatileDisk is a backend whose cache a loss of power empties. Closing it is no loss: it outlives the server that it is
 // exported by.

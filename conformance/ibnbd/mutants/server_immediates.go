@@ -5,6 +5,7 @@ package mutants
 import (
 	"time"
 
+	"github.com/ibnbd/ibnbd/reference/backend"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 )
 
@@ -29,6 +30,7 @@ func immediates() []row {
 				}
 				return errno
 			})
+			on(func(disk backend.Backend) backend.Backend { return unerasable{disk} })(b)
 		}),
 		serverKept("answers-for-chunk-zero", "answers every request as that of chunk 0", "IBTRS-IMM-003",
 			func(b *brokenServer) { b.rules().FixedID = true }).by("requests that take turns in two chunks"),

@@ -47,6 +47,13 @@ func using() []row {
 				ioSize.set(w.header, 2*ioSize.get(w.header))
 			}
 		})),
+		server("erases-twice-as-much", "erases twice what it was told to", "IBNBD-IO-032", misreads(func(w *request) {
+			if op, io := w.op(); io && op == ibnbd.OpSecureErase {
+				ioSize.set(w.header, 2*ioSize.get(w.header))
+			}
+		})),
+		server("erases-nothing", "answers a secure erase with success, and erases nothing", "IBNBD-IO-032",
+			on(func(disk backend.Backend) backend.Backend { return stickyDisk{disk} })),
 		server("zeroes-nothing", "answers write-zeroes with success, and zeroes nothing", "IBNBD-IO-007",
 			on(func(disk backend.Backend) backend.Backend { return uselessDisk{disk} })),
 		server("zeroes-by-discard", "discards blocks instead of zeroing them", "IBNBD-IO-007", func(b *brokenServer) {
