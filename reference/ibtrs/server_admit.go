@@ -51,6 +51,9 @@ func (s *Server) reject(request rdma.Request, no *refusal) error {
 	if s.cfg.Rules.RejectErrno != 0 {
 		errno = s.cfg.Rules.RejectErrno
 	}
+	if f := s.cfg.Rules.EditReject; f != nil {
+		errno = f(no.clause, errno)
+	}
 	data, _ := Reject(errno).AppendBinary(nil)
 	if s.cfg.Rules.RejectWithoutData {
 		data = nil

@@ -62,6 +62,7 @@ type ServerRules struct {
 	// Edits of what leaves. Each may be nil.
 
 	EditConnResponse func(cid int, r *ConnResponse)                                   // of an accept, before it is encoded
+	EditReject       func(clause string, errno Errno) Errno                           // what is told of the clause that a request breaks; "" is a limit of the server
 	EditInfoResponse func(path *ServerPath, message []byte) []byte                    // the encoded message
 	EditResponse     func(path *ServerPath, chunk uint32, work *rdma.SendWR)          // the work request that carries the response
 	EditHeartbeat    func(path *ServerPath, imm Immediate) (Immediate, bool)          // false: do not send

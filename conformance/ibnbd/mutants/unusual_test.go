@@ -64,11 +64,26 @@ var unusual = []setting{
 		},
 	},
 	{
+		name: "other reject codes", more: nothingMore,
+		change: func(server *ibnbd.ServerConfig, _ *ibnbd.ClientConfig) {
+			server.Transport.Rules.EditReject = otherRejects
+		},
+	},
+	{
 		name: "no invalidation asked for", more: nothingMore,
 		change: func(_ *ibnbd.ServerConfig, client *ibnbd.ClientConfig) {
 			client.Transport.Rules.NoInvalidateFlag = true
 		},
 	},
+}
+
+// otherRejects gives another number than the usual one where no clause names one: for another incarnation, and for a limit of
+// the server.
+func otherRejects(clause string, errno ibtrs.Errno) ibtrs.Errno {
+	if clause == "" || clause == "IBTRS-CONN-032" {
+		return ibtrs.ENODEV
+	}
+	return errno
 }
 
 // ofTargets are the unusual settings that somebody else's target can have. One is an initiator's, and depth 2048 takes minutes.
@@ -107,6 +122,32 @@ func TestUnusualTargetsKeepAllClauses(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestTargetsChooseNumbers: a target that rejects with another number than the usual one, where no clause names one, is not blamed.
+func TestTargetsChooseNumbers(t *testing.T) {
+	server, err := loopback.StartForeign(func(cfg *ibnbd.ServerConfig) { cfg.Transport.Rules.EditReject = otherRejects })
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := ours.Protocol().Target(server.Config)
+	tried := 0
+	for _, spec := range ours.TargetSpecs() {
+		if !slices.Contains(spec.Clauses, "IBTRS-CONN-032") {
+			continue
+		}
+		tried++
+		broken, err := mutant.RunForeign(t.Context(), subject, spec)
+		if err != nil || len(broken) > 0 {
+			t.Errorf("%s: %v, broken: %v", spec.Name, err, broken)
+		}
+	}
+	if tried == 0 {
+		t.Error("no spec decides IBTRS-CONN-032")
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
