@@ -70,9 +70,9 @@ func lose(ctx SpecContext, l loss) {
 	blocked, failed := watch.PortAfter(struck, subject.Blocked), watch.PortAfter(struck, subject.FailFast)
 	Expect(blocked).NotTo(BeZero(), "the port was never blocked")
 	p.Measure("loss to blocked", blocked.Sub(struck), p.Detection())
+	expires := pair.FastIOFail(early)
 	p.Measure("blocked to fail-fast", failed.Sub(blocked), verdict.Bound{
-		AtLeast: early.FastIOFail - 3*kit.SamplePeriod, Limit: early.FastIOFail + 500*time.Millisecond + 3*kit.SamplePeriod,
-		Formula: "fast_io_fail_tmo 5s + 0.5s, and three looks",
+		AtLeast: early.FastIOFail - 3*kit.SamplePeriod, Limit: expires.Limit + 3*kit.SamplePeriod, Formula: expires.Formula + ", and three looks",
 	})
 	p.Measure("loss to first I/O error", ios.FirstError(struck).Sub(struck), p.FailBound(retries, early))
 	p.Measure("heal to running", watch.PortAfter(healed, subject.Running).Sub(healed), verdict.Bound{})
