@@ -18,7 +18,7 @@ func addModules(ctx context.Context, tree *tree, user *userland, kernel kernelTr
 		tree.write(path.Join(place, m.Path), m.Content, 0o644)
 	}
 	for _, file := range []string{"modules.builtin", "modules.builtin.modinfo", "modules.order"} {
-		tree.copy(path.Join(place, file), filepath.Join(kernel.modules(), file), 0o644)
+		tree.copy(path.Join(place, file), filepath.Join(kernel.own, file), 0o644)
 	}
 	indexes, err := depmod(ctx, user, kernel, modules)
 	if err != nil {
@@ -48,7 +48,7 @@ func depmod(ctx context.Context, user *userland, kernel kernelTree, modules []km
 		}
 	}
 	for _, name := range []string{"modules.builtin", "modules.builtin.modinfo", "modules.order"} {
-		if err := os.Symlink(filepath.Join(kernel.modules(), name), filepath.Join(dir, name)); err != nil {
+		if err := os.Symlink(filepath.Join(kernel.own, name), filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
 	}

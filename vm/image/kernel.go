@@ -6,23 +6,31 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// A kernelTree is one kernel on the disk: an unpacked package, or the directory of one that was built by hand.
+// A kernelTree is one kernel on the disk: an unpacked package, the tree in which one was built, or where one was installed.
 type kernelTree struct {
-	Root    string // where boot/ and lib/modules/ are
+	Root    string // where it was found
 	Release string // as uname -r says
-	Package *deb   // nil for a kernel built by hand
+	Package *deb   // nil for a kernel from a path
+
+	boot  string            // the kernel to boot
+	own   string            // the directory with the kernel's own modules, and with modules.builtin
+	files map[string]string // its modules by name; nil for all that own has
+	build string            // the directory that modules are compiled against with kbuild; "" if nobody knows one
 }
 
-// vmlinuz is the path of the kernel to boot.
-func (k kernelTree) vmlinuz() string { return filepath.Join(k.Root, "boot", "vmlinuz-"+k.Release) }
-
-// modules is the directory with the kernel's own modules.
-func (k kernelTree) modules() string { return filepath.Join(k.Root, "lib", "modules", k.Release) }
+// modules maps the names of the kernel's own modules to their files.
+func (k kernelTree) modules() (map[string]string, error) {
+	if k.files != nil {
+		return maps.Clone(k.files), nil
+	}
+	return moduleFiles(k.own)
+}
 
 // resolveKernel finds the packages of a kernel: the one with its files for Image, none for a Directory.
 func (c cache) resolveKernel(ctx context.Context, k Kernel) ([]deb, error) {
@@ -48,40 +56,17 @@ func withPrefix(debs []deb, prefixes ...string) []deb {
 	})
 }
 
-// openKernel looks at a kernel whose packages have been fetched.
-func (c cache) openKernel(k Kernel, debs []deb) (*kernelTree, error) {
-	tree := &kernelTree{Root: k.Directory}
-	if k.Directory == "" {
-		tree.Package = &debs[0]
-		tree.Root = c.path("packages", debs[0].directory())
-	}
-	found, err := filepath.Glob(filepath.Join(tree.Root, "boot", "vmlinuz-*"))
+// openPackaged looks at a kernel whose package has been fetched.
+func (c cache) openPackaged(d deb) (*kernelTree, error) {
+	root := c.path("packages", d.directory())
+	found, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
 	if err != nil {
 		return nil, err
 	}
 	if len(found) != 1 {
-		return nil, &EnvironmentError{What: "look for the kernel boot/vmlinuz-RELEASE in " + tree.Root,
-			Err: fmt.Errorf("%d found, one expected: %w", len(found), fs.ErrNotExist),
-			Do:  "delete the directory if it is in the cache, else put one kernel there"}
+		return nil, &EnvironmentError{What: "look for the kernel boot/vmlinuz-RELEASE in " + root,
+			Err: fmt.Errorf("%d found, one expected: %w", len(found), fs.ErrNotExist), Do: "delete the directory"}
 	}
-	tree.Release = strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
-	return tree, nil
-}
-
-// directoryState changes when a kernel that was built by hand is built again; it is empty for dir "".
-func directoryState(dir string) []string {
-	if dir == "" {
-		return nil
-	}
-	var state []string
-	_ = filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error { // what cannot be read, openKernel reports
-		if err != nil {
-			return nil
-		}
-		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
-			state = append(state, fmt.Sprint(file, info.Size(), info.ModTime().UnixNano()))
-		}
-		return nil
-	})
-	return state
+	release := strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")
+	return &kernelTree{Root: root, Release: release, Package: &d, boot: found[0], own: filepath.Join(root, "lib/modules", release)}, nil
 }

@@ -57,26 +57,31 @@ type request struct {
 	wish bool
 }
 
-// moduleClosure reads the wanted modules and all that they depend on. Where a module is in several directories, the first
-// one counts.
-func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodule, error) {
-	builtin, err := builtinModules(kernel.modules())
+// wishes are the modules of a guest.
+type wishes struct {
+	names    []string // with all that they depend on
+	optional []string // of these, those that a kernel may lack
+	extra    []string // files of modules, which take the place of the kernel's own
+}
+
+// closure reads the wanted modules of a kernel and all that they depend on. missing are those that it has not got.
+func (w wishes) closure(kernel kernelTree) (modules []kmodule, missing []string, err error) {
+	builtin, err := builtinModules(kernel.own)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	files, err := moduleFiles(kernel.modules())
+	files, err := kernel.modules()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var queue []request
-	for _, name := range wanted {
-		queue = append(queue, request{name: name})
+	for _, name := range w.names {
+		queue = append(queue, request{name, slices.Contains(w.optional, name)})
 	}
-	for _, file := range extra {
+	for _, file := range w.extra {
 		files[modinfo.Name(file)] = file
 		queue = append(queue, request{name: file})
 	}
-	var closure []kmodule
 	seen := map[string]bool{}
 	for len(queue) > 0 {
 		name, wish := modinfo.Name(queue[0].name), queue[0].wish
@@ -85,15 +90,16 @@ func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodul
 		if seen[name] || builtin[name] || wish && !ok {
 			continue
 		}
-		if !ok {
-			return nil, fmt.Errorf("kernel module %q is wanted, but kernel %s has none of that name", name, kernel.Release)
-		}
 		seen[name] = true
-		module, info, err := readModule(file, kernel.modules())
-		if err != nil {
-			return nil, fmt.Errorf("kernel module %s: %w", file, err)
+		if !ok {
+			missing = append(missing, name)
+			continue
 		}
-		closure = append(closure, *module)
+		module, info, err := readModule(file, kernel.own)
+		if err != nil {
+			return nil, nil, fmt.Errorf("kernel module %s: %w", file, err)
+		}
+		modules = append(modules, *module)
 		for _, name := range info.Depends() {
 			queue = append(queue, request{name: name})
 		}
@@ -101,8 +107,8 @@ func moduleClosure(wanted []string, kernel kernelTree, extra []string) ([]kmodul
 			queue = append(queue, request{name, true})
 		}
 	}
-	slices.SortFunc(closure, func(a, b kmodule) int { return strings.Compare(a.Path, b.Path) })
-	return closure, nil
+	slices.SortFunc(modules, func(a, b kmodule) int { return strings.Compare(a.Path, b.Path) })
+	return modules, missing, nil
 }
 
 // readModule reads one module. Modules from below root keep their place, others go to updates/.

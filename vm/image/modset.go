@@ -6,9 +6,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -48,7 +51,7 @@ func (c cache) resolveSources(ctx context.Context, name string, k Kernel) (*modu
 func ownModuleSet(files fs.FS) (ModuleSet, error) {
 	sum := sha256.New()
 	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || !isSource(name) {
 			return err
 		}
 		content, err := fs.ReadFile(files, name)
@@ -58,51 +61,147 @@ func ownModuleSet(files fs.FS) (ModuleSet, error) {
 	return ModuleSet{files: files, Digest: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
-// moduleSetKey names what is built from a module set against certain packages.
-func moduleSetKey(set ModuleSet, sources *moduleSources) string {
+// made are the endings of what kbuild leaves beside the sources.
+var made = []string{".o", ".ko", ".a", ".mod", ".mod.c", ".order", ".symvers", ".gcno", ".gcda"}
+
+// isSource tells a file of the sources from what was made of them, and from what an editor or a repository keeps there.
+func isSource(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if strings.HasPrefix(part, ".") {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(made, func(ending string) bool { return strings.HasSuffix(name, ending) })
+}
+
+// copySources copies the sources among files to a new directory.
+func copySources(dir string, files fs.FS) error {
+	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(dir, name)
+		switch {
+		case entry.IsDir():
+			return os.MkdirAll(target, 0o755)
+		case !isSource(name):
+			return nil
+		}
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, content, 0o644)
+	})
+}
+
+// A moduleTarget is a kernel that modules are compiled for: by the packages of its headers and source, or by a tree.
+type moduleTarget struct {
+	packages *moduleSources // nil if there is a tree
+	tree     string         // what kbuild is started in
+	digest   string         // of the tree's kernel
+}
+
+// key names what is built from a module set for the kernel.
+func (m moduleTarget) key(set ModuleSet) string {
+	var packages []deb
+	if m.packages != nil {
+		packages = m.packages.all()
+	}
 	return key(struct {
-		Set      ModuleSet
-		Packages []deb
-		Recipe   int // raise it when the way of building changes
-	}{set, sources.all(), 1})
+		Set          ModuleSet
+		Packages     []deb
+		Tree, Digest string
+		Recipe       int // raise it when the way of building changes
+	}{set, packages, m.tree, m.digest, 2})
+}
+
+// withSource returns the set with the directory of a user in the place of its own, or with all of them from a whole tree. It is false
+// if the directory is neither.
+func (m ModuleSet) withSource(dir string) (ModuleSet, bool, error) {
+	with := map[string]string{}
+	for _, own := range m.Directories {
+		if whole := filepath.Join(dir, own); isDir(whole) {
+			with[own] = whole
+		} else if path.Base(own) == filepath.Base(dir) {
+			with[own] = dir
+		}
+	}
+	if len(with) == 0 {
+		return m, false, nil
+	}
+	m.Replaced, m.replaced = maps.Clone(m.Replaced), maps.Clone(m.replaced)
+	if m.Replaced == nil {
+		m.Replaced, m.replaced = map[string]string{}, map[string]fs.FS{}
+	}
+	for own, dir := range with {
+		set, err := ownModuleSet(os.DirFS(dir))
+		if err != nil {
+			return m, false, err
+		}
+		m.Replaced[own], m.replaced[own] = set.Digest, set.files
+	}
+	return m, true, nil
+}
+
+// sourceSet is a module set of a directory of a user that no set of the kernel has.
+func sourceSet(dir string) (ModuleSet, error) {
+	if !isFile(filepath.Join(dir, "Makefile")) && !isFile(filepath.Join(dir, "Kbuild")) {
+		return ModuleSet{}, &EnvironmentError{What: "sources of modules in " + dir, Err: errors.New("it has neither Makefile nor Kbuild"),
+			Do: "give the directory of a driver, or the root of a kernel's source"}
+	}
+	return ownModuleSet(os.DirFS(dir))
 }
 
 // buildModules builds a module set for a kernel, unless the cache has it, and returns the files of the modules.
-func (c cache) buildModules(ctx context.Context, name string, set ModuleSet, sources *moduleSources, release string,
+func (c cache) buildModules(ctx context.Context, name string, set ModuleSet, target moduleTarget, release string,
 	progress func(string)) ([]string, error) {
-	entry := moduleSetKey(set, sources)
+	entry := target.key(set)
 	err := c.publish(func(dir string) error {
-		if err := c.fetch(ctx, sources.all(), progress); err != nil {
+		if target.packages != nil {
+			if err := c.fetch(ctx, target.packages.all(), progress); err != nil {
+				return err
+			}
+		}
+		if _, err := exec.LookPath("gcc"); err != nil {
 			return err
 		}
 		progress(fmt.Sprintf("building the modules of %s for %s", name, release))
-		build := moduleBuild{cache: c, set: set, sources: sources, release: release, root: filepath.Join(dir, "build")}
+		build := moduleBuild{cache: c, set: set, target: target, release: release, root: filepath.Join(dir, "build")}
 		if err := build.run(ctx, dir); err != nil {
 			return err
 		}
 		return os.RemoveAll(build.root)
 	}, "modules", entry)
 	if err != nil {
-		return nil, environment(err, fmt.Sprintf("build the modules of %s for kernel %s", name, release),
-			"see that the kernel's headers and source packages are of one version, or run ci/setup")
+		advice := "see that the kernel's headers and source packages are of one version, or run ci/setup"
+		if set.changed() {
+			advice = "see whether the sources are for this kernel"
+		}
+		return nil, environment(err, fmt.Sprintf("build the modules of %s for kernel %s", name, release), advice)
 	}
 	return filepath.Glob(c.path("modules", entry, "*.ko"))
 }
 
+// changed says whether the set has sources of a user.
+func (m ModuleSet) changed() bool { return len(m.replaced) > 0 || m.files != nil }
+
 // A moduleBuild compiles one module set in a directory of its own. The headers are unpacked there and the sources laid
 // among them, where the sources expect to be. Nothing outside the directory is touched or needed, though Debian's headers
-// mean to be installed at /usr/src.
+// mean to be installed at /usr/src. Of a tree, nothing is copied, and nothing in it is changed.
 type moduleBuild struct {
 	cache   cache
 	set     ModuleSet
-	sources *moduleSources
+	target  moduleTarget
 	release string
 	root    string
 }
 
 func (b moduleBuild) run(ctx context.Context, result string) error {
-	if err := b.layHeaders(ctx); err != nil {
-		return err
+	if b.target.packages != nil {
+		if err := b.layHeaders(ctx); err != nil {
+			return err
+		}
 	}
 	if err := b.laySources(ctx); err != nil {
 		return err
@@ -124,9 +223,19 @@ func (b moduleBuild) directories() []string {
 	}
 	var dirs []string
 	for _, dir := range b.set.Directories {
-		dirs = append(dirs, b.common(dir))
+		if place := b.source(dir); b.target.packages != nil || isDir(place) {
+			dirs = append(dirs, place)
+		}
 	}
 	return dirs
+}
+
+// source is where a directory of the kernel's source lies.
+func (b moduleBuild) source(dir string) string {
+	if b.target.packages != nil {
+		return b.common(dir)
+	}
+	return filepath.Join(b.root, "source", dir)
 }
 
 // headers and common are the two directories of a kernel's headers: what depends on the flavour, and what does not.
@@ -144,7 +253,7 @@ func (b moduleBuild) layHeaders(ctx context.Context) error {
 	if err := os.MkdirAll(b.root, 0o755); err != nil {
 		return err
 	}
-	for _, d := range b.sources.headers {
+	for _, d := range b.target.packages.headers {
 		// Hard links where possible: a file is replaced, never written into, by what follows.
 		if _, err := run(ctx, "", "cp", "-al", b.cache.path("packages", d.directory())+"/.", b.root); err != nil {
 			return err
@@ -162,14 +271,33 @@ func (b moduleBuild) layHeaders(ctx context.Context) error {
 	return os.WriteFile(makefile, []byte(moved), 0o644)
 }
 
-// laySources takes the set's directories, and no others, out of the source package; or writes down its files.
+// laySources takes the set's directories, and no others, from where the kernel's source is; or writes down its files. The
+// directories of a user take the place of the kernel's.
 func (b moduleBuild) laySources(ctx context.Context) error {
 	if b.set.files != nil {
-		return os.CopyFS(b.directories()[0], b.set.files)
+		return copySources(b.directories()[0], b.set.files)
 	}
-	archives, err := filepath.Glob(b.cache.path("packages", b.sources.source.directory(), "usr/src/linux-source-*.tar.*"))
+	lay := b.unpackSources
+	if b.target.packages == nil {
+		lay = b.copyTree
+	}
+	if err := lay(ctx); err != nil {
+		return err
+	}
+	for dir, files := range b.set.replaced {
+		if err := errors.Join(os.RemoveAll(b.source(dir)), copySources(b.source(dir), files)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpackSources takes the directories out of the source package.
+func (b moduleBuild) unpackSources(ctx context.Context) error {
+	source := b.target.packages.source
+	archives, err := filepath.Glob(b.cache.path("packages", source.directory(), "usr/src/linux-source-*.tar.*"))
 	if err != nil || len(archives) != 1 {
-		return fmt.Errorf("package %s: %d source archives found, one expected (%v)", b.sources.source, len(archives), err)
+		return fmt.Errorf("package %s: %d source archives found, one expected (%v)", source, len(archives), err)
 	}
 	top, _, _ := strings.Cut(filepath.Base(archives[0]), ".tar.")
 	args := []string{"-C", b.common(), "--strip-components=1", "-I", "xz -T0", "-xf", archives[0]}
@@ -180,9 +308,34 @@ func (b moduleBuild) laySources(ctx context.Context) error {
 	return err
 }
 
+// copyTree copies the directories from the source of a tree, where it has them.
+func (b moduleBuild) copyTree(context.Context) error {
+	for _, dir := range b.set.Directories {
+		for _, source := range []string{filepath.Join(b.target.tree, "source", dir), filepath.Join(b.target.tree, dir)} {
+			if !isFile(filepath.Join(source, "Makefile")) {
+				continue
+			}
+			if err := copySources(b.source(dir), os.DirFS(source)); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
 func (b moduleBuild) compile(ctx context.Context, dir string, symbols []string) error {
-	args := []string{"-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "-C", b.headers(), "M=" + dir,
-		"KBUILD_EXTRA_SYMBOLS=" + strings.Join(symbols, " "),
+	kbuild, flags := b.target.tree, ""
+	if b.target.packages != nil {
+		kbuild = b.headers()
+	} else {
+		// A Makefile takes what it shares with another directory from the kernel's tree: what was replaced comes before that.
+		for _, other := range b.set.Directories {
+			flags += " -I" + b.source(other)
+		}
+	}
+	args := []string{"-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "-C", kbuild, "M=" + dir,
+		"KBUILD_EXTRA_SYMBOLS=" + strings.Join(symbols, " "), "KCPPFLAGS=" + strings.TrimSpace(flags),
 		// Type information of the kernel is not needed, and would need pahole.
 		"CONFIG_DEBUG_INFO_BTF_MODULES="}
 	args = append(args, b.set.Config...)

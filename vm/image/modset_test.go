@@ -15,7 +15,7 @@ func TestOwnModuleSetFollowsItsFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return moduleSetKey(set, &moduleSources{})
+		return moduleTarget{tree: "/tree"}.key(set)
 	}
 	first := digest(fstest.MapFS{"Kbuild": {Data: []byte("obj-m := a.o")}, "a.c": {Data: []byte("int a;")}})
 	for name, files := range map[string]fstest.MapFS{
@@ -26,6 +26,13 @@ func TestOwnModuleSetFollowsItsFiles(t *testing.T) {
 		if digest(files) == first {
 			t.Errorf("%s leaves the key as it is", name)
 		}
+	}
+	made := digest(fstest.MapFS{
+		"Kbuild": {Data: []byte("obj-m := a.o")}, "a.c": {Data: []byte("int a;")},
+		"a.ko": {Data: []byte("old")}, ".a.o.cmd": {}, ".git/HEAD": {},
+	})
+	if made != first {
+		t.Error("what kbuild and git leave beside the sources changes the key")
 	}
 	again := digest(fstest.MapFS{"a.c": {Data: []byte("int a;")}, "Kbuild": {Data: []byte("obj-m := a.o")}})
 	if again != first {

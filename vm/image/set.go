@@ -33,6 +33,10 @@ type Set struct {
 	Boot []string `yaml:"boot"`
 	// Modules of the kernel to put into the guest, by name. Modules that they depend on follow by themselves.
 	Modules []string `yaml:"modules"`
+	// Optional are those of Modules that a kernel from a path may lack: what needs them cannot be tried then.
+	Optional []string `yaml:"optional"`
+	// Options are the words of the kernel's configuration that make modules, by the module's name.
+	Options map[string]string `yaml:"options"`
 	// ModuleSets by the name that a [Config] asks for.
 	ModuleSets map[string]ModuleSet `yaml:"moduleSets"`
 }
@@ -45,9 +49,13 @@ type Kernel struct {
 	Headers string `yaml:"headers"`
 	// Source is the package with the source of the kernel; only needed for module sets.
 	Source string `yaml:"source"`
-	// Directory is the root of a kernel that was built by hand: boot/vmlinuz-RELEASE and lib/modules/RELEASE. It takes
-	// the place of Image.
+	// Directory takes the place of Image: everything that [Config].Kernel can be as a path. A relative one begins at the
+	// checkout of this project.
 	Directory string `yaml:"directory"`
+	// Make is the command that makes Directory, for those who have not got it.
+	Make string `yaml:"make"`
+	// Arguments are words of the command line that this kernel needs beside the others.
+	Arguments []string `yaml:"arguments"`
 }
 
 // A ModuleSet is a group of kernel modules that are built out of tree from directories of the kernel's own source.
@@ -57,10 +65,16 @@ type ModuleSet struct {
 	Directories []string `yaml:"directories"`
 	// Config are the assignments (CONFIG_X=m) that make the Makefiles produce them.
 	Config []string `yaml:"config"`
+	// Provides are the modules that come out, by name. A kernel from a path must have them among its own.
+	Provides []string `yaml:"provides"`
 
 	// Of a set that is not the kernel's own: its files, which take the place of Directories and Config, and their SHA-256.
 	files  fs.FS
 	Digest string `yaml:"-" json:",omitempty"`
+
+	// Sources of a user that take the place of Directories, by their names there, and their SHA-256.
+	replaced map[string]fs.FS
+	Replaced map[string]string `yaml:"-" json:",omitempty"`
 }
 
 // DefaultSet returns the set that comes with the package.
@@ -103,6 +117,9 @@ func (s *Set) check() error {
 	for name, k := range s.Kernels {
 		if (k.Image == "") == (k.Directory == "") {
 			return fmt.Errorf("kernels.%s: exactly one of image and directory is needed", name)
+		}
+		if IsPath(name) {
+			return fmt.Errorf("kernels.%s: a name without a slash is needed", name)
 		}
 	}
 	for pkg, files := range s.Files {
@@ -161,11 +178,25 @@ func (s *Set) basePackages() []string {
 // Kernels are the names of the kernels of the default set, sorted: what [Config].Kernel can be.
 func Kernels() []string { return slices.Sorted(maps.Keys(DefaultSet().Kernels)) }
 
+// IsPath says whether the kernel of a [Config] is a path, not a name: it has a slash, or is a dot.
+func IsPath(kernel string) bool { return strings.Contains(kernel, "/") || kernel == "." }
+
 func (s *Set) kernel(name string) (Kernel, error) {
+	if IsPath(name) {
+		return Kernel{Directory: name}, nil
+	}
 	k, ok := s.Kernels[name]
 	if !ok {
-		return Kernel{}, fmt.Errorf("unknown kernel %q: the package set has %s", name, names(s.Kernels))
+		return Kernel{}, fmt.Errorf("unknown kernel %q: the package set has %s; a path has a slash", name, names(s.Kernels))
 	}
+	if k.Directory == "" || path.IsAbs(k.Directory) {
+		return k, nil
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return k, environment(err, "find the kernel "+name, "work inside a checkout of the project, or give the path of a kernel")
+	}
+	k.Directory = path.Join(root, k.Directory)
 	return k, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -34,6 +35,7 @@ func writeKernel(file, vmlinuz string) error {
 const (
 	setupSectorsAt  = 0x1f1 // byte
 	magicAt         = 0x202 // "HdrS"
+	versionAt       = 0x20e // 16 bits, from the end of the boot sector: the release and more words
 	payloadOffsetAt = 0x248 // 32 bits, from the end of the setup sectors
 	payloadLengthAt = 0x24c // 32 bits
 	bootSector      = 512
@@ -55,6 +57,20 @@ func unpackKernel(kernel []byte) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(plain)
+}
+
+// releaseOf returns the release of the kernel in a bzImage.
+func releaseOf(kernel []byte) (string, error) {
+	if len(kernel) < payloadLengthAt+4 || string(kernel[magicAt:magicAt+4]) != "HdrS" {
+		return "", fmt.Errorf("neither a bzImage for x86-64 nor a package")
+	}
+	start := bootSector + int(binary.LittleEndian.Uint16(kernel[versionAt:]))
+	if start == bootSector || start >= len(kernel) {
+		return "", fmt.Errorf("the bzImage does not say its release")
+	}
+	text, _, _ := bytes.Cut(kernel[start:min(start+256, len(kernel))], []byte{0})
+	release, _, _ := strings.Cut(string(text), " ")
+	return release, nil
 }
 
 // decompressor reads a kernel's payload. All formats but gzip are followed by the size of the result, in four bytes.

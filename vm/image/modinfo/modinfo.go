@@ -52,6 +52,14 @@ func (i Info) Softdeps() []string {
 	return spelled(names)
 }
 
+// Vermagic is the kernel that the module was built for: its release, and the options that must be the same. "" if it does not say.
+func (i Info) Vermagic() string {
+	for _, value := range i.values("vermagic") {
+		return strings.TrimSpace(value)
+	}
+	return ""
+}
+
 func (i Info) values(key string) []string {
 	var values []string
 	for _, entry := range i {
