@@ -5,6 +5,7 @@ package conformance
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -24,13 +25,21 @@ import (
 
 // LabRun judges a target and an initiator against each other, on virtual machines.
 type LabRun struct {
-	Protocol   string // one of [Protocols] that has specs; "" stands for the first
-	Target     string // what is under test as the target, an implementation of the protocol; "" stands for the first
-	Initiator  string // the same for the initiator
-	Kernel     string // of the guests, one of image.Kernels(); "" stands for image.DefaultKernel
-	MTU        int    // of the guests' network cards in bytes, vm.MinMTU to vm.MaxMTU; 0 stands for vm.LargeMTU
-	IOMMU      bool   // have the guests' devices reach memory through an IOMMU
-	StaticKeys bool   // run the target without key refresh
+	Protocol  string // one of [Protocols] that has specs; "" stands for the first
+	Target    string // what is under test as the target, an implementation of the protocol; "" stands for the first
+	Initiator string // the same for the initiator
+	Kernel    string // of the guests, one of image.Kernels() or the path of one; "" stands for image.DefaultKernel
+	// ReplaceModules is a directory of modules that take the place of the kernel's; ModuleSources are directories that modules are built
+	// from. See image.Config.
+	ReplaceModules string
+	ModuleSources  []string
+	// KernelArguments are more words of the guests' command line.
+	KernelArguments []string
+	// AsMainline calls what a user has brought by the name of what it takes the place of, so that the baseline of that speaks of it.
+	AsMainline bool
+	MTU        int  // of the guests' network cards in bytes, vm.MinMTU to vm.MaxMTU; 0 stands for vm.LargeMTU
+	IOMMU      bool // have the guests' devices reach memory through an IOMMU
+	StaticKeys bool // run the target without key refresh
 	// TargetSettings and InitiatorSettings are what the implementations are started with, if they let a run set something; a setting
 	// that is not there has its default.
 	TargetSettings, InitiatorSettings foreign.Configuration
@@ -90,12 +99,23 @@ func (l LabRun) Options() (runner.Options, error) {
 	if err := checkSettings("InitiatorSettings", initiator, clauses.Initiator, l.InitiatorSettings); err != nil {
 		return runner.Options{}, err
 	}
+	// One image serves for every pair, but for modules of our own: they are not written for every kernel.
+	guests := image.Config{
+		Kernel: l.Kernel, Modules: implementation.Modules(known), Sources: implementation.Sources(pair),
+		Replace: l.ReplaceModules, ModuleSources: l.ModuleSources, Arguments: l.KernelArguments,
+	}
+	id, err := image.Identify(context.Background(), guests)
+	if err != nil {
+		return runner.Options{}, err
+	}
+	subjects := l.subjects(target, initiator, id)
+	l.Settings.BaselineReason = l.baselineReason(subjects, id)
 	return runner.Options{
 		Settings:        l.Settings,
-		Subjects:        l.subjects(target, initiator),
+		Subjects:        subjects,
 		Implementations: pair,
-		// One image serves for every pair, but for modules of our own: they are not written for every kernel.
-		Image: image.Config{Kernel: l.Kernel, Modules: implementation.Modules(known), Sources: implementation.Sources(pair)},
+		Image:           guests,
+		Brought:         id.What,
 		Kit: kit.Config{
 			Protocol: p.Name, Lab: vm.Config{Hosts: []string{"server", "client"}, MTU: l.MTU, IOMMU: l.IOMMU},
 			Target: l.Target, Initiator: l.Initiator, Abilities: l.abilities(),
@@ -121,11 +141,33 @@ func (l LabRun) abilities() map[clauses.Ability]bool {
 }
 
 // subjects describes what is under test for the record.
-func (l LabRun) subjects(target, initiator implementation.Facts) []verdict.Subject {
-	return []verdict.Subject{
-		{Subject: target.Subject(clauses.Target, l.abilities()), Name: target.FullName(l.Tool, l.Kernel), Configuration: l.TargetSettings.String()},
-		{Subject: initiator.Subject(clauses.Initiator, nil), Name: initiator.FullName(l.Tool, l.Kernel), Configuration: l.InitiatorSettings.String()},
+func (l LabRun) subjects(target, initiator implementation.Facts, id image.Identity) []verdict.Subject {
+	name := func(f implementation.Facts) string {
+		if id.Changed == "" || l.AsMainline {
+			return f.FullName(l.Tool, id.Kernel)
+		}
+		return f.LocalName(l.Tool, id.Kernel, id.Changed)
 	}
+	return []verdict.Subject{
+		{Subject: target.Subject(clauses.Target, l.abilities()), Name: name(target), Configuration: l.TargetSettings.String()},
+		{Subject: initiator.Subject(clauses.Initiator, nil), Name: name(initiator), Configuration: l.InitiatorSettings.String()},
+	}
+}
+
+// baselineReason says which baseline is taken, and why it speaks of the subjects, or does not.
+func (l LabRun) baselineReason(subjects []verdict.Subject, id image.Identity) string {
+	if l.Baseline == nil {
+		return ""
+	}
+	taken := fmt.Sprintf("%s, %d of whose %d entries are for these subjects: ", l.BaselineFile, l.Baseline.For(subjects), len(l.Baseline.Expected))
+	brought := strings.Join(id.What, " and ")
+	switch {
+	case id.Changed == "":
+		return taken + "kernel " + id.Kernel + " is as Debian's source has it"
+	case l.AsMainline:
+		return taken + brought + " are judged as mainline, as this run was told"
+	}
+	return taken + brought + " are not mainline's; --baseline mainline judges them as if they were"
 }
 
 // checkSettings refuses settings that an implementation cannot be started with.
@@ -156,8 +198,8 @@ func (l LabRun) check(known []implementation.Facts) error {
 		}
 	}
 	switch {
-	case !slices.Contains(image.Kernels(), l.Kernel):
-		return refuse("Kernel", "%q is not one of %s", l.Kernel, strings.Join(image.Kernels(), ", "))
+	case !image.IsPath(l.Kernel) && !slices.Contains(image.Kernels(), l.Kernel):
+		return refuse("Kernel", "%q is not one of %s, and no path: that has a slash", l.Kernel, strings.Join(image.Kernels(), ", "))
 	case l.MTU < vm.MinMTU || l.MTU > vm.MaxMTU:
 		return refuse("MTU", "%d is outside %d to %d", l.MTU, vm.MinMTU, vm.MaxMTU)
 	case l.Workers < 1 || l.Workers > MostWorkers:

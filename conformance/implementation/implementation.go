@@ -23,6 +23,8 @@ type Facts struct {
 	Abilities, AsTarget, AsInitiator map[clauses.Ability]bool
 	// Modules are the module sets of package image that its hosts need.
 	Modules []string
+	// KernelModules are those that it consists of, with underscores; nil if it is a program. A report names each by its content.
+	KernelModules []string
 	// Sources of kernel modules of its own, which are built for its hosts; nil if it has none.
 	Sources fs.FS
 	// CheckSettings refuses settings, of the form NAME=VALUE, that the implementation does not have in a role, or whose values make
@@ -54,6 +56,17 @@ func (f Facts) Subject(role clauses.Role, chosen map[clauses.Ability]bool) claus
 	abilities := f.in(role)
 	maps.Copy(abilities, chosen)
 	return clauses.Subject{Role: role, Dialect: f.Dialect, Own: f.Own, Abilities: abilities}
+}
+
+// Local is what begins the name of an implementation that a user has brought. No baseline of this project speaks of it.
+const Local = "local-"
+
+// LocalName is the name of one that comes with a kernel or modules of a user, which changed names by their content.
+func (f Facts) LocalName(program, kernel, changed string) string {
+	if f.Own {
+		return f.FullName(program, kernel)
+	}
+	return Local + f.FullName(program, kernel) + "-" + changed
 }
 
 // FullName is the name with the version, as it stands in reports. An implementation of this project has the version of this

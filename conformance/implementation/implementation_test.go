@@ -48,6 +48,15 @@ func TestFullName(t *testing.T) {
 	}
 }
 
+func TestLocalName(t *testing.T) {
+	if got := kernel.LocalName("v1", "6.12.9", "0123abc"); got != "local-kernel-6.12.9-0123abc" {
+		t.Errorf("of the kernel's: %s", got)
+	}
+	if got := own.LocalName("v1", "6.12.9", "0123abc"); got != "own-v1" {
+		t.Errorf("of the project's own, which comes with no kernel: %s", got)
+	}
+}
+
 func TestTables(t *testing.T) {
 	all := []Facts{kernel, own}
 	if diff := cmp.Diff([]string{"kernel", "own"}, Names(all)); diff != "" {

@@ -27,6 +27,7 @@ type Options struct {
 	Subjects        []verdict.Subject      // one target and one initiator
 	Implementations []implementation.Facts // of the subjects
 	Image           image.Config           // what the hosts of the labs boot
+	Brought         []string               // what of that a user has brought, in words
 	Kit             kit.Config             // the lab and the subjects; image, accelerator, programs and directories are filled in by Run
 	Workers         int                    // labs side by side; at least 1
 	Seed            int64                  // of the order of specs
@@ -56,6 +57,9 @@ func (r *labRun) prepare(ctx context.Context, show *progress) (place, error) {
 		return place{}, err
 	}
 	o.Kit.Lab.Image = made
+	if o.BaselineReason != "" {
+		show.say("baseline: %s", o.BaselineReason)
+	}
 	choice, err := vm.PickAccelerator(ctx, o.Kit.Lab)
 	if err != nil {
 		return place{}, err
@@ -66,11 +70,30 @@ func (r *labRun) prepare(ctx context.Context, show *progress) (place, error) {
 	}
 	show.say("guests run on %s: %s", choice.Accelerator, brief(choice.Reason))
 	return place{
-		subjects: o.Subjects, seed: o.Seed,
+		subjects: o.named(made.Manifest), seed: o.Seed,
 		environment: verdict.Environment{
 			Packages: made.Manifest.Packages, Guest: made.Manifest.Release, Accelerator: string(choice.Accelerator), IOMMU: o.Kit.Lab.IOMMU,
+			GuestKernel: made.Manifest.Kernel, Modules: made.Manifest.Contents, Brought: o.Brought,
 		},
 	}, nil
+}
+
+// named are the subjects with their kernel modules, each by its content. The implementations stand in the order of the subjects.
+func (o *Options) named(m image.Manifest) []verdict.Subject {
+	subjects := slices.Clone(o.Subjects)
+	for i, f := range o.Implementations {
+		for _, module := range f.KernelModules {
+			content, there := m.Contents[module]
+			if !there {
+				continue
+			}
+			if subjects[i].Versions == nil {
+				subjects[i].Versions = make(map[string]string)
+			}
+			subjects[i].Versions[module] = content
+		}
+	}
+	return subjects
 }
 
 func (r *labRun) run(ctx context.Context, show *progress, journal *verdict.Writer) error {

@@ -161,6 +161,17 @@ func applyBaseline(h Header, interrupted bool, results []*ResultOutcome) []Probl
 	return problems
 }
 
+// For counts the entries that are about any of the subjects.
+func (b *Baseline) For(subjects []Subject) int {
+	count := 0
+	for _, entry := range b.Expected {
+		if entry.matchesSubject(Header{Subjects: subjects}, "") {
+			count++
+		}
+	}
+	return count
+}
+
 func (e ExpectedFailure) match(h Header, results []*ResultOutcome) (matched []*ResultOutcome) {
 	for _, r := range results {
 		if e.speaksOf(r.Result, h) && r.Verdict != NotApplicable {

@@ -48,6 +48,8 @@ type Header struct {
 	Baseline []ExpectedFailure `json:"baseline,omitempty"`
 	// BaselineFile is where they were read from, for messages.
 	BaselineFile string `json:"baseline_file,omitempty"`
+	// BaselineReason is why this baseline was taken.
+	BaselineReason string `json:"baseline_reason,omitempty"`
 	// Profile is what the subjects must be seen to keep, beside what binds them; nil for nothing.
 	Profile *Profile `json:"profile,omitempty"`
 	// Specs maps a clause id to the names of the specs that decide it, whether selected or not.
@@ -78,13 +80,16 @@ type Subject struct {
 
 // Environment is where a run took place.
 type Environment struct {
-	Host        string            `json:"host,omitempty"`        // name of the machine that ran the suite
-	Kernel      string            `json:"kernel,omitempty"`      // its kernel release
-	Guest       string            `json:"guest,omitempty"`       // kernel release of the lab's machines
-	Accelerator string            `json:"accelerator,omitempty"` // "kvm", "tcg" or "none"
-	IOMMU       bool              `json:"iommu,omitempty"`       // whether one stood between the lab's devices and memory
-	CPUs        int               `json:"cpus,omitempty"`        // processors of the machine
-	Packages    map[string]string `json:"packages,omitempty"`    // exact versions of all that went into the lab
+	Host        string            `json:"host,omitempty"`         // name of the machine that ran the suite
+	Kernel      string            `json:"kernel,omitempty"`       // its kernel release
+	Guest       string            `json:"guest,omitempty"`        // kernel release of the lab's machines
+	Accelerator string            `json:"accelerator,omitempty"`  // "kvm", "tcg" or "none"
+	IOMMU       bool              `json:"iommu,omitempty"`        // whether one stood between the lab's devices and memory
+	CPUs        int               `json:"cpus,omitempty"`         // processors of the machine
+	Packages    map[string]string `json:"packages,omitempty"`     // exact versions of all that went into the lab
+	GuestKernel string            `json:"guest_kernel,omitempty"` // what the lab's machines boot, by its content
+	Modules     map[string]string `json:"modules,omitempty"`      // its kernel modules, by their content
+	Brought     []string          `json:"brought,omitempty"`      // what of these a user has brought, in words
 }
 
 // clauseSubjects are those of a role in a configuration; "" stands for any.

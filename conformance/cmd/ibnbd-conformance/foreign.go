@@ -115,7 +115,7 @@ func (f *foreignFlags) add(cmd *cobra.Command) {
 
 // Flags that make sense only in the lab, or only for a foreign target or initiator.
 var (
-	labFlags     = []string{"initiator", "static-keys", "target-settings", "initiator-settings", "kernel", "mtu", "iommu", "workers", "smoke", "extended", "label"}
+	labFlags     = []string{"initiator", "static-keys", "target-settings", "initiator-settings", "kernel", "modules", "module-source", "kernel-args", "mtu", "iommu", "workers", "smoke", "extended", "label"}
 	foreignNames = slices.Concat([]string{"role", "port", "lun", "export", "provider", "netdev", "source", "control", "configure", "allow-writes", "scratch", "allow-data-loss", "allow-outage", "dialect", "name", "patience", "heartbeat", "heartbeat-misses", "replay"}, identityNames())
 )
 

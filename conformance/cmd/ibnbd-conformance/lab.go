@@ -58,7 +58,7 @@ func newLab() *cobra.Command {
 			return f.work(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
+	cmd.Flags().StringVar(&f.kernel, "kernel", image.DefaultKernel, kernelUsage())
 	cmd.Flags().IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes")
 	cmd.Flags().BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory")
 	cmd.Flags().StringVar(&f.dir, "dir", "", "where consoles and kernel logs go, and stay; by default they are removed")
@@ -66,8 +66,8 @@ func newLab() *cobra.Command {
 }
 
 func (f benchFlags) check() error {
-	if !slices.Contains(image.Kernels(), f.kernel) {
-		return usagef("--kernel %q is not one of %s", f.kernel, strings.Join(image.Kernels(), ", "))
+	if !image.IsPath(f.kernel) && !slices.Contains(image.Kernels(), f.kernel) {
+		return usagef("--kernel %q is not one of %s, and no path: that has a slash", f.kernel, strings.Join(image.Kernels(), ", "))
 	}
 	return within("mtu", f.mtu, vm.MinMTU, vm.MaxMTU)
 }

@@ -65,7 +65,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w, see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(a), newList(a), newExplain(a), newStandard(), newReport(a), newBadge(a), newCompare(a), newAudit(a), newMutants(a), newLab(), newWorker(), newMan())
+	root.AddCommand(newRun(a), newList(a), newExplain(a), newStandard(), newReport(a), newBadge(a), newCompare(a), newAudit(a), newMutants(a), newLab(), newKernel(), newWorker(), newMan())
 	return root
 }
 

@@ -58,6 +58,9 @@ type runFlags struct {
 	selection         runner.Selection
 	target, initiator string
 	kernel            string
+	modules           string
+	moduleSources     []string
+	kernelArguments   string
 	report            string
 	baseline          string
 	profile           string
@@ -114,11 +117,14 @@ func newRun(a *app) *cobra.Command {
 	flags.BoolVar(&f.staticKeys, "static-keys", false, "run the target without key refresh")
 	flags.StringVar(&f.targetSettings, "target-settings", "", "NAME=VALUE[,NAME=VALUE...]: what the target is started with; of the reference, flags of its server")
 	flags.StringVar(&f.initiatorSettings, "initiator-settings", "", "the same for the initiator")
-	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, "kernel of the guests: "+strings.Join(image.Kernels(), ", "))
+	flags.StringVar(&f.kernel, "kernel", image.DefaultKernel, kernelUsage())
+	flags.StringVar(&f.modules, "modules", "", "directory of kernel modules (.ko) that take the place of the kernel's own")
+	flags.StringArrayVar(&f.moduleSources, "module-source", nil, "directory that kernel modules are built from: a driver's, such as drivers/infiniband/ulp/rtrs, or a whole kernel source; may be given several times")
+	flags.StringVar(&f.kernelArguments, "kernel-args", "", "more words for the command line of the guests' kernel")
 	flags.IntVar(&f.mtu, "mtu", vm.LargeMTU, "MTU of the guests' network cards in bytes; 4300 gives a path MTU of 4096, 1500 one of 1024")
 	flags.BoolVar(&f.iommu, "iommu", false, "put an IOMMU between the guests' devices and their memory; see docs/architecture.md for what that shows")
 	flags.StringVar(&f.report, "report", filepath.Join("build", "report"), "directory for journal, reports and evidence")
-	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none")
+	flags.StringVar(&f.baseline, "baseline", "", "expected failures; \"\" takes the one that comes with the program for these subjects, \"none\" takes none, \"mainline\" that one also for a kernel or modules of your own")
 	flags.StringVar(&f.profile, "profile", "", "file that names clauses or areas which must be seen to hold; one that is skipped fails the run")
 	flags.StringVar(&f.config, "config", "", "file with flags: a line NAME: VALUE for each; those of the command line come before it")
 	flags.IntVar(&f.workers, "workers", 5, "labs side by side; most specs wait more than they work")
@@ -206,6 +212,7 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 		run = conformance.LabRun{
 			Protocol: f.protocolOf().Name, Target: f.target, Initiator: f.initiator, Kernel: f.kernel, MTU: f.mtu, IOMMU: f.iommu, StaticKeys: f.staticKeys,
 			Workers: f.workers, Seed: f.seed, Settings: settings,
+			ReplaceModules: f.modules, ModuleSources: f.moduleSources, KernelArguments: strings.Fields(f.kernelArguments), AsMainline: f.baseline == asMainline,
 			TargetSettings: settingsOf(f.targetSettings), InitiatorSettings: settingsOf(f.initiatorSettings),
 		}
 	}
@@ -214,6 +221,11 @@ func (a *app) prepare(f runFlags) (*conformance.Prepared, error) {
 		return nil, f.wrongSetting(err)
 	}
 	return prepared, nil
+}
+
+// kernelUsage says what --kernel can be.
+func kernelUsage() string {
+	return "kernel of the guests: " + strings.Join(image.Kernels(), ", ") + "; or a path (with a slash): a built tree, where modules_install put one, a linux-image package, a vmlinuz"
 }
 
 // refuseZero refuses what stands for a default in a program, and makes no sense where a user writes it.
@@ -265,7 +277,10 @@ var flagOf = map[string]string{
 // wrongSetting makes an error of the user of what a run refuses.
 func (f runFlags) wrongSetting(err error) error {
 	var setting *conformance.SettingError
+	var environment *vm.EnvironmentError
 	switch {
+	case errors.As(err, &environment):
+		return environmentf("%w", err)
 	case !errors.As(err, &setting):
 		return usagef("%w", err)
 	case setting.Field == "Config.Configurations":
@@ -376,12 +391,15 @@ func settingsOf(text string) foreign.Configuration {
 	return strings.Split(text, ",")
 }
 
+// asMainline is the baseline of a user who says that a kernel or modules of their own break what mainline breaks.
+const asMainline = "mainline"
+
 // baselineFor finds the expected failures.
 func (a *app) baselineFor(f runFlags) (*verdict.Baseline, string, error) {
 	if f.baseline == "none" {
 		return nil, "", nil
 	}
-	if f.baseline != "" {
+	if f.baseline != "" && f.baseline != asMainline {
 		baseline, err := verdict.LoadBaseline(f.baseline, a.catalogue)
 		if err != nil {
 			return nil, "", usagef("%w", err)

@@ -64,6 +64,26 @@ func expectSentence(t *testing.T, got ended, code verdict.ExitCode, want string)
 	}
 }
 
+// TestKernelsThatCannotBeUsed: what a user has brought and no guest can boot ends the run before anything is built, in one sentence.
+func TestKernelsThatCannotBeUsed(t *testing.T) {
+	empty := t.TempDir()
+	for _, c := range []struct {
+		name, says string
+		args       []string
+	}{
+		{"no such kernel", "no such file or directory", []string{"--kernel", "/no/such/kernel"}},
+		{"no kernel there", "not a kernel: it has neither .config nor lib/modules", []string{"--kernel", empty}},
+		{"no modules there", "there is no .ko file", []string{"--modules", empty}},
+		{"no such source", "not a directory", []string{"--module-source", "/no/such/source"}},
+		{"no source there", "it has neither Makefile nor Kbuild", []string{"--module-source", empty}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := command(t, append([]string{"run", "--dry-run", "--smoke"}, c.args...)...)
+			expectSentence(t, got, verdict.ExitEnvironment, c.says)
+		})
+	}
+}
+
 func TestSelectionThatChoosesNothing(t *testing.T) {
 	got := command(t, "run", "--smoke", "--label", "!smoke")
 	expectSentence(t, got, verdict.ExitNothingRan, `no spec is selected by smoke label=!smoke`)

@@ -22,7 +22,8 @@ var mainline = implementation.Facts{
 		clauses.Sysfs: true, clauses.KernelModule: true, clauses.IOMode: false, clauses.FeatureMarker: false,
 		clauses.LegacyClients: false, clauses.VersionOne: false, clauses.Promises: false,
 	},
-	Modules: []string{"rnbd"},
+	Modules:       []string{"rnbd"},
+	KernelModules: []string{"rtrs_core", "rtrs_client", "rtrs_server", "rnbd_client", "rnbd_server"},
 }
 
 // MainlineTarget is mainline Linux's rnbd-server over rtrs-server. None of its timers can be set.

@@ -16,8 +16,9 @@ var Mainline = Implementation{
 }
 
 var mainline = implementation.Facts{
-	Name:    "mainline",
-	Dialect: catalogue.SRP,
+	Name:          "mainline",
+	Dialect:       catalogue.SRP,
+	KernelModules: []string{"target_core_mod", "target_core_file", "target_core_iblock", "ib_srpt", "ib_srp", "scsi_transport_srp"},
 	Abilities: map[clauses.Ability]bool{
 		clauses.KernelModule: true, clauses.ImmediateData: true, clauses.MultiChannel: true,
 	},

@@ -97,6 +97,9 @@ func (t *terminal) header(o *verdict.Outcome) {
 	if where := machine(o.Header.Environment); where != "" {
 		t.field(placeWord(o.Header.Environment), where)
 	}
+	if why := o.Header.BaselineReason; why != "" {
+		t.field("baseline", why)
+	}
 	when := o.Header.Start.UTC().Format("2006-01-02 15:04:05 MST")
 	if took := o.Took(); took > 0 {
 		when += ", took " + seconds(took)

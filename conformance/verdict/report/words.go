@@ -121,6 +121,7 @@ func machine(e verdict.Environment) string {
 	add("host %s", e.Host)
 	add("kernel %s", e.Kernel)
 	add("guests %s", e.Guest)
+	add("with %s", strings.Join(e.Brought, " and "))
 	add("accelerator %s", e.Accelerator)
 	if e.IOMMU {
 		words = append(words, "devices behind an IOMMU")
