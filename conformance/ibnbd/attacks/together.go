@@ -259,7 +259,10 @@ func noRoomForAnswers(ctx context.Context, t *tester.Tester) error {
 	if err := p.Post(readOf(p, opened.DeviceID, 0, readSize)); err != nil {
 		return err
 	}
-	if a, err := p.Answer(ctx, 1); !errors.Is(err, tester.ErrSilent) && !errors.Is(err, tester.ErrClosed) {
+	stop := other.StayAlive(ctx)
+	a, err := p.Answer(ctx, 1)
+	stop()
+	if !errors.Is(err, tester.ErrSilent) && !errors.Is(err, tester.ErrClosed) {
 		return fmt.Errorf("a client without receives has the answer %s, %v", a.Message, err)
 	}
 	const reads = 20

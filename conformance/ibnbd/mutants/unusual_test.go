@@ -94,7 +94,8 @@ func ofTargets() []setting {
 }
 
 // Nobody is blamed by a run against somebody else's target, either. Each spec meets one of the settings, and each setting its share
-// of the specs, since all of them with each would take minutes.
+// of the specs, since all of them with each would take minutes. A target that soon gives up who is silent meets all: no spec may leave a
+// client idle for so long.
 func TestUnusualTargetsKeepAllClauses(t *testing.T) {
 	settings := ofTargets()
 	for i, s := range settings {
@@ -107,7 +108,7 @@ func TestUnusualTargetsKeepAllClauses(t *testing.T) {
 			server.Config.Heartbeats = s.judge.TargetHeartbeats
 			subject := ours.Protocol().Target(server.Config)
 			for k, spec := range ours.TargetSpecs() {
-				if k%len(settings) != i || spec.Takes > quick || spec.Needs != "" || spec.Depth != 0 {
+				if k%len(settings) != i && s.judge.TargetHeartbeats.Interval != often || spec.Takes > quick || spec.Needs != "" || spec.Depth != 0 {
 					continue
 				}
 				broken, err := mutant.RunForeign(t.Context(), subject, spec)
