@@ -13,11 +13,12 @@ import (
 type HeartbeatFacts struct {
 	Since     time.Duration // of a heartbeat: since the side's last one; of an acknowledgement: since the heartbeat; negative if the capture does not tell
 	HasSince  bool
-	Expected  bool // of an acknowledgement: a heartbeat waited for it
-	PeerHeard bool // of a heartbeat: a message of the peer came since the last one
-	Connected bool // the INFO exchange was done
-	Clean     bool // nothing was missed, sent again or out of order since
-	Waiting   bool // of a heartbeat: the last one was not acknowledged
+	Before    time.Duration // of a heartbeat: from the side's last but one to its last; 0 if that is not known
+	Expected  bool          // of an acknowledgement: a heartbeat waited for it
+	PeerHeard bool          // of a heartbeat: a message of the peer came since the last one
+	Connected bool          // the INFO exchange was done
+	Clean     bool          // nothing was missed, sent again or out of order since
+	Waiting   bool          // of a heartbeat: the last one was not acknowledged
 
 	lastSeq uint64 // the frame of the last heartbeat
 }
@@ -50,9 +51,9 @@ func (t *follower) takeBeat(b *build, f *audit.Flow, m *audit.Message) Heartbeat
 	}
 	late := m.Late || f.AgainSince(h.lastSeq)
 	if h.any {
-		beat.Since = t.Elapsed(h.lastAt, m.FirstAt)
+		beat.Since, beat.Before = t.Elapsed(h.lastAt, m.FirstAt), h.since
 	}
-	*h = heartbeat{lastAt: m.FirstAt, lastSeq: t.Seq(), any: true, waiting: true, late: late, lastFrame: m.First}
+	*h = heartbeat{lastAt: m.FirstAt, since: beat.Since, lastSeq: t.Seq(), any: true, waiting: true, late: late, lastFrame: m.First}
 	return beat
 }
 

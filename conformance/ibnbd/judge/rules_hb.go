@@ -42,7 +42,7 @@ func checkTicks(e *Event, r *audit.Ruling) {
 	switch {
 	case beat.Since < 0 && beat.PeerHeard:
 		r.UnsureOfTime(e.From)
-	case beat.Since >= 0 && beat.Since < own.Early():
+	case beat.Since >= 0 && beat.Since+lateness(beat.Before, own) < own.Early():
 		r.Breaks("heartbeat %s after the last, the interval is %s", audit.ShortTime(beat.Since), own.Interval)
 	case !beat.PeerHeard && e.Flow.Back() != nil && e.Flow.Back().Started():
 		r.BreaksUnlessMissed(fromSide(e.build, e.From.Other()), beat.lastSeq, "heartbeat, although nothing came since the last one%s", audit.Ago(beat.Since))
@@ -51,6 +51,15 @@ func checkTicks(e *Event, r *audit.Ruling) {
 	default:
 		r.Holds()
 	}
+}
+
+// lateness is by how much a heartbeat missed its tick that came some time after the one before it, because its side was busy: the next
+// tick comes so much earlier. A heartbeat that left out a tick did not miss one.
+func lateness(since time.Duration, own audit.Heartbeats) time.Duration {
+	if since < own.Interval || since >= 2*own.Interval {
+		return 0
+	}
+	return since - own.Interval
 }
 
 // checkBeats: a side that acknowledges heartbeats, tick after tick, sends its own as well.

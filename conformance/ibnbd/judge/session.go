@@ -181,7 +181,8 @@ type readKey struct {
 
 // heartbeat is what is known of the heartbeats of one side of a path.
 type heartbeat struct {
-	lastAt    time.Time // of the last heartbeat
+	lastAt    time.Time     // of the last heartbeat
+	since     time.Duration // before that one; 0 if there was none, negative if the capture does not tell
 	lastSeq   uint64
 	any       bool
 	waiting   bool // for its acknowledgement
