@@ -56,9 +56,11 @@ deb-test: deb ## install and remove them in an overlay of this machine's root; n
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 	@ci/lint
 
-# The passive judges do one thing after the other: the race detector would find nothing there, and takes twice the time for a tenth of
-# the damaged captures.
-SERIAL := $(addprefix ./conformance/,ibnbd/judge srp/judge)
+# Not under the race detector: the passive judges, which do one thing after the other; and the mutants, which run what the packages beside
+# them run under it, but hundreds of times, and need ten times the processor's time there.
+PLAIN := ibnbd/judge srp/judge ibnbd/mutants srp/mutants
+plain := $(addprefix ./conformance/,$(PLAIN))
+raced  = $$(go list ./... | grep -vE '/conformance/($(subst $() ,|,$(PLAIN)))$$')
 
 # Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time.
 # Vet is left out because ci/lint does it for every file. (Ginkgo refuses -parallel: a package whose tests wait sets it in TestMain.)
@@ -66,8 +68,8 @@ UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1)
 
 .PHONY: unit
 unit: ## unit tests, under the race detector where anything is concurrent
-	go test $(UNITFLAGS) $(SERIAL)
-	go test $(UNITFLAGS) -race $$(go list ./... | grep -vE '/conformance/(ibnbd|srp)/judge$$')
+	go test $(UNITFLAGS) $(plain)
+	go test $(UNITFLAGS) -race $(raced)
 	go test $(UNITFLAGS) -race -tags verbs ./reference/rdma/verbs/...
 	GOEXPERIMENT=cgocheck2 go test $(UNITFLAGS) -tags verbs ./reference/rdma/verbs/...
 

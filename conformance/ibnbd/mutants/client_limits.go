@@ -24,7 +24,7 @@ func clientLimits() []row {
 					f.die()
 				}
 			})
-		}).provokedBy("an accept has a huge header size"),
+		}).provokedBy("an accept has a huge header size").slowly(),
 	}
 }
 

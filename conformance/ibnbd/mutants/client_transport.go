@@ -248,14 +248,14 @@ func clientPaths() []row {
 					f.die()
 				}
 			})
-		}).provokedBy("an accept has another magic"),
+		}).provokedBy("an accept has another magic").slowly(),
 		misled("client-dies-of-the-largest", "dies of an accept with the largest queue depth", provocations.SurvivalDeadly, func(f *filter) {
 			f.alterAccepts(func(r *ibtrs.ConnResponse) {
 				if r.QueueDepth == math.MaxUint16 {
 					f.die()
 				}
 			})
-		}),
+		}).slowly(),
 		misled("client-dies-of-a-number", "dies of an error number that nobody knows", provocations.Survival, func(f *filter) {
 			f.alterImmediates(func(imm ibtrs.Immediate) ibtrs.Immediate {
 				if _, errno, _, ok := imm.Response(); ok && errno == ibtrs.MaxWireErrno {
@@ -263,7 +263,7 @@ func clientPaths() []row {
 				}
 				return imm
 			})
-		}).provokedBy("a read fails with a number that nobody knows"),
+		}).provokedBy("a read fails with a number that nobody knows").slowly(),
 	}
 }
 

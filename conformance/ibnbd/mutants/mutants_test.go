@@ -13,6 +13,7 @@ import (
 
 // TestMatrix tries every mutant: each must die of what it breaks.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	m, err := mutant.Run(t.Context(), mutant.Options{Mutants: Set().InProcess})
 	if err != nil {
 		t.Fatal(err)
