@@ -107,7 +107,7 @@ func using() []row {
 		server("keeps-writers", "counts a writer that has closed its device", "IBNBD-OPEN-019",
 			rule(func(r *ibnbd.ServerRules) { r.KeepWriter = true })),
 		server("closes-beside-a-write", "answers CLOSE while a write is with the disk", "IBNBD-OPEN-023", func(b *brokenServer) {
-			b.Rules.CloseBeforeIO = true
+			b.Rules.CloseBeforeIO, b.Rules.NoWriteOrder = true, true // so that a read shows that the write has not ended
 			on(func(disk backend.Backend) backend.Backend { return slowDisk{disk, 100 * time.Millisecond} })(b)
 		}),
 		server("names-of-a-hundred", "takes no session name of more than a hundred characters", "IBNBD-LIM-004", func(b *brokenServer) {
