@@ -292,6 +292,9 @@ func (t *follower) takeInitiatorResponse(f *audit.Flow, ch *Channel, m *audit.Me
 
 // takeMove takes an RDMA WRITE or READ: the target moves the data of a command.
 func (t *follower) takeMove(f *audit.Flow, ch *Channel, m *audit.Message) {
+	if f.From() == audit.Initiator && !m.HeadMissing && m.DMALen == 0 {
+		return // it moves nothing: an idle initiator asks whether the target is still there
+	}
 	move := Move{
 		Read: m.Operation == roce.OperationReadRequest, Address: m.VA, Key: m.RKey, Length: uint64(m.DMALen),
 		Known: ch.epoch == 0 && ch.blind == 0,
