@@ -150,7 +150,9 @@ var _ = Describe("disks are kept", pair.OfInitiator, func() {
 			return time.Since(struck) > outage || watch.Now().Port == subject.Gone
 		})
 		if watch.Now().Port == subject.Gone {
-			specreport.Skip(verdict.NotReached, "the removal was over before the wire was whole again")
+			heal(ctx)
+			returnInTime(ctx, p)
+			return
 		}
 		replies := p.CountConnectReplies()
 		healed := p.Mark("heal")
@@ -160,6 +162,23 @@ var _ = Describe("disks are kept", pair.OfInitiator, func() {
 		p.Expect("SRP-STATE-011", p.Keeps(ctx, watch, kit.AtOnce), "port and disks have gone %s after the heal, though the target has accepted the login", watch.Now().At.Sub(healed).Round(kit.SamplePeriod))
 	})
 })
+
+// returnInTime has a target come back before dev_loss_tmo, of an initiator that acts on that in time, and waits until it would have expired.
+func returnInTime(ctx SpecContext, p *pair.Pair) {
+	timers := subject.Timers{FastIOFail: 2 * time.Second, DevLoss: 25 * time.Second, ReconnectDelay: time.Second}
+	port := p.Connect(ctx, 0, pair.Breaks) // which ends what the target still has of the port that is gone
+	p.Timers(ctx, port, timers)
+	watch := p.Watch(ctx, port)
+	struck := p.Mark("loss: no packet of RDMA arrives")
+	heal := p.LoseRDMA(0)
+	p.StartReads(ctx, port.Disks[0], 1, 4096)
+	p.Until(ctx, "the port has failed", p.FailBound(5, timers).Limit+slack, func() bool { return watch.Now().Port == subject.FailFast })
+	p.Mark("heal")
+	heal(ctx)
+	p.Until(ctx, "port and disks run again", timers.DevLoss, func() bool { return watch.Is(subject.Running, subject.Running) })
+	expiry := watch.PortAfter(struck, subject.Blocked).Add(timers.DevLoss)
+	p.Expect("SRP-STATE-011", p.Keeps(ctx, watch, time.Until(expiry)+kit.AtOnce), "port and disks have gone after a reconnect before dev_loss_tmo")
+}
 
 var _ = Describe("targets that are lost together", pair.OfInitiator, func() {
 	It("are reconnected one at a time", kit.Takes(30), claim.Clauses("SRP-RECON-004"), func(ctx SpecContext) {
