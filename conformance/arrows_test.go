@@ -77,7 +77,7 @@ var parts = []part{
 	},
 	{
 		name: "protocol SRP", dirs: []string{"conformance/srp"},
-		may: []string{engine, "the clauses", "vm", "srp", "scsi", "backend", "layout", "rdma", "soft", "verbs", "roce"},
+		may: []string{engine, "the clauses", "vm", "srp", "scsi", "backend", "layout", "rdma", "soft", "verbs", "roce", "kmod"},
 	},
 	{
 		name: "the dissector", dirs: []string{"conformance/wireshark"}, may: []string{"the facade", engine, "layout"},

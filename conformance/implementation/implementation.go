@@ -27,6 +27,8 @@ type Facts struct {
 	KernelModules []string
 	// Sources of kernel modules of its own, which are built for its hosts; nil if it has none.
 	Sources fs.FS
+	// Replaces says that these modules take the place of modules of the kernel, so that a host has either.
+	Replaces bool
 	// CheckSettings refuses settings, of the form NAME=VALUE, that the implementation does not have in a role, or whose values make
 	// no sense; nil if a run can set nothing.
 	CheckSettings func(role clauses.Role, settings []string) error

@@ -82,7 +82,9 @@ func (f benchFlags) work(ctx context.Context, in io.Reader, out, progress io.Wri
 	known := everyImplementation()
 	wanted := image.Config{Kernel: f.kernel, Modules: implementation.Modules(known)}
 	if f.kernel == image.DefaultKernel {
-		wanted.Sources = implementation.Sources(known) // our own modules are not written for every kernel
+		// Our own modules are not written for every kernel, and those of the kernel stay as they are.
+		known = slices.DeleteFunc(known, func(f implementation.Facts) bool { return f.Replaces })
+		wanted.Sources = implementation.Sources(known)
 	}
 	spec.Image, err = image.Build(ctx, wanted, func(step string) { fmt.Fprintln(progress, step) })
 	if err != nil {

@@ -8,5 +8,6 @@
 //     add one, write a file like mainline.go and a line in [Implementations].
 //
 // Mainline Linux is ib_srp as the initiator, and LIO with ib_srpt as the target: kernel modules, administered through sysfs and configfs.
+// KMod is this project's kernel module in the place of ib_srp.
 // The reference is a program over verbs, which is copied into the machine.
 package subject

@@ -13,33 +13,39 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/implementation"
 	"github.com/ibnbd/ibnbd/conformance/kit/machine"
 	"github.com/ibnbd/ibnbd/vm"
 )
 
-// IBSRP is the initiator of mainline Linux, administered through sysfs.
+// IBSRP is an initiator in the kernel that is administered through the files of ib_srp: that of mainline Linux, or this project's.
 type IBSRP struct {
-	host    *vm.Host
-	release string
+	host       *vm.Host
+	facts      implementation.Facts
+	version    string
+	parameters []string // of the module
+	modules    []string // in the order in which they are unloaded; the driver of disks is the kernel's, and stays
 }
 
-// NewIBSRP makes the initiator on a host whose kernel has the given release.
-func NewIBSRP(h *vm.Host, release string) *IBSRP { return &IBSRP{h, release} }
+// NewIBSRP makes the initiator of mainline Linux on a host whose kernel has the given release.
+func NewIBSRP(h *vm.Host, release string) *IBSRP {
+	return &IBSRP{host: h, facts: mainline, version: release, modules: []string{ibSRP, "scsi_transport_srp"}}
+}
 
 // Info describes the initiator.
-func (i *IBSRP) Info() Info { return info(mainline, clauses.Initiator, i.release) }
+func (i *IBSRP) Info() Info { return info(i.facts, clauses.Initiator, i.version) }
 
-// Its modules in the order in which they are unloaded. The driver of disks is the kernel's, and stays.
-var ibSRPModules = []string{"ib_srp", "scsi_transport_srp"}
-
-const diskDriver = "sd_mod"
+const (
+	ibSRP      = "ib_srp"
+	diskDriver = "sd_mod"
+)
 
 // Start loads the modules.
 func (i *IBSRP) Start(ctx context.Context) error {
 	if err := i.host.Agent().LoadModule(ctx, diskDriver); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return fmt.Errorf("start ib_srp: %w", err)
 	}
-	if err := i.host.Agent().LoadModule(ctx, "ib_srp"); err != nil {
+	if err := i.host.Agent().LoadModule(ctx, ibSRP, i.parameters...); err != nil {
 		return fmt.Errorf("start ib_srp: %w", err)
 	}
 	return nil
@@ -47,7 +53,7 @@ func (i *IBSRP) Start(ctx context.Context) error {
 
 // Stop unloads the modules, which removes all ports.
 func (i *IBSRP) Stop(ctx context.Context) error {
-	if err := machine.Unload(ctx, i.host, ibSRPModules...); err != nil {
+	if err := machine.Unload(ctx, i.host, i.modules...); err != nil {
 		return fmt.Errorf("stop ib_srp: %w", err)
 	}
 	return nil

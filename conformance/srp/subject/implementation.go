@@ -24,4 +24,4 @@ type Environment struct {
 }
 
 // Implementations are all that there are. The first is the one under test where nothing else is asked for.
-var Implementations = []Implementation{Mainline, Reference}
+var Implementations = []Implementation{Mainline, Reference, KMod}
