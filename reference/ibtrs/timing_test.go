@@ -141,6 +141,25 @@ func TestReconnectAttempts(t *testing.T) {
 	}
 }
 
+// TestAttemptsAreCountedAnew: a path that one attempt has connected has its one attempt again (Clause IBTRS-PATH-028).
+func TestAttemptsAreCountedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		server := l.listen(l.serverConfig())
+		cfg := l.clientConfig(1)
+		cfg.MaxReconnectAttempts = 1
+		s := l.connect(cfg)
+		for i := range int64(3) {
+			server.Sessions()[0].Paths()[0].Disconnect()
+			waitState(t, s.Paths()[0], ibtrs.StateReconnecting, time.Minute)
+			waitState(t, s.Paths()[0], ibtrs.StateConnected, time.Hour)
+			if got := s.Paths()[0].Stats().Reconnected; got != i+1 {
+				t.Errorf("%d reconnects behind %d losses", got, i+1)
+			}
+		}
+	})
+}
+
 // TestReconnectsAreSerialised loses the paths of many sessions at once: no two attempts may overlap.
 func TestReconnectsAreSerialised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
