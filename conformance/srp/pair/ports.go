@@ -8,15 +8,18 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
+	"github.com/ibnbd/ibnbd/conformance/kit"
 	"github.com/ibnbd/ibnbd/conformance/srp/subject"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 	"github.com/ibnbd/ibnbd/reference/srp"
+	"github.com/ibnbd/ibnbd/vm"
 )
 
 // retries of a queue pair that gives up. With 7, which is usual, soft-RoCE repeats for ever.
@@ -34,8 +37,21 @@ const (
 	ackTime    = 4096 * time.Nanosecond << ackTimeout
 )
 
+// AttemptMax is the longest that an attempt to reconnect takes unless its initiator is told otherwise.
+const AttemptMax = 5 * time.Second
+
 // Detection is the longest time from a loss until a queue pair that was connected with [Breaks] gives up, if something is outstanding.
 func (p *Pair) Detection() verdict.Bound { return detection(retries) }
+
+// QueuePairTimeout is the interval in which a queue pair with so many retries gives up, behind the first packet that nobody acknowledges.
+// States are looked at every sample period.
+func (p *Pair) QueuePairTimeout(retries int) verdict.Bound {
+	b := detection(retries)
+	b.AtLeast = b.Limit/4 - kit.SamplePeriod
+	b.Limit += kit.SamplePeriod
+	b.Formula = fmt.Sprintf("(R+1) x T_ack to %s, and a look", b.Formula)
+	return b
+}
 
 func detection(retries int) verdict.Bound {
 	return verdict.Bound{
@@ -128,10 +144,54 @@ func (p *Pair) CommandTimers(ctx context.Context, port subject.Port) []time.Dura
 	return all
 }
 
+// Scan has the initiator look for units that are new at a port.
+func (p *Pair) Scan(ctx context.Context, port subject.Port) {
+	ginkgo.GinkgoHelper()
+	gomega.Expect(p.Client.Write(ctx, path.Join(port.HostDir(), "scan"), "- - -")).To(gomega.Succeed())
+}
+
 // Expect ends the spec, as one that has seen a clause broken, unless something holds. Other clauses that the spec claims stay undecided.
 func (p *Pair) Expect(clause string, holds bool, format string, args ...any) {
 	ginkgo.GinkgoHelper()
 	if !holds {
 		specreport.BrokeClause(clause, verdict.AssertionFailed, format, args...)
 	}
+}
+
+// LogMark is a place in the kernel log of the initiator's machine.
+func (p *Pair) LogMark(ctx context.Context) vm.Mark {
+	ginkgo.GinkgoHelper()
+	mark, err := p.InitiatorHost.KernelLog().Mark(ctx, "a place to read from")
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return mark
+}
+
+// LogSince is what the kernel of the initiator's machine has said behind a place.
+func (p *Pair) LogSince(ctx context.Context, from vm.Mark) []vm.LogRecord {
+	ginkgo.GinkgoHelper()
+	records, err := p.InitiatorHost.KernelLog().Between(from, p.LogMark(ctx))
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return records
+}
+
+// Held are the RDMA objects and the threads of the kernel that the initiator's machine has. Completion queues stay in the pool of their
+// device, and workers belong to nobody.
+func (p *Pair) Held(ctx context.Context) map[string]uint64 {
+	ginkgo.GinkgoHelper()
+	devices, err := p.InitiatorHost.Agent().RDMAResources(ctx)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	held := make(map[string]uint64)
+	for device, kinds := range devices {
+		for kind, count := range kinds {
+			if kind != "cq" {
+				held[device+" "+kind] = count
+			}
+		}
+	}
+	const threads = `grep -lx "PPid:	2" /proc/[0-9]*/status 2>/dev/null | sed 's/status/comm/' | xargs cat 2>/dev/null | grep -vc "^kworker/"`
+	count, err := p.InitiatorHost.Agent().Output(ctx, "sh", "-c", threads)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	held["threads"], err = strconv.ParseUint(strings.TrimSpace(count), 10, 64)
+	gomega.Expect(err).NotTo(gomega.HaveOccurred())
+	return held
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,9 +102,7 @@ func (t *LIO) start(ctx context.Context) error {
 func (t *LIO) steps(ctx context.Context) ([]step, error) {
 	steps := []step{{name: lioCore}}
 	for n := range Units {
-		disk := lioDisk(n)
-		steps = append(steps, step{name: disk}, step{name: path.Join(disk, "control"), write: fmt.Sprintf("rd_pages=%d", UnitSize/lioPage)},
-			step{name: path.Join(disk, "wwn/vpd_unit_serial"), write: "unit" + strconv.Itoa(n)}, step{name: path.Join(disk, "enable"), write: "1"})
+		steps = append(steps, diskSteps(n, UnitSize)...)
 	}
 	steps = append(steps, step{name: lioFabric},
 		step{name: path.Join(lioFabric, "discovery_auth/rdma_cm_port"), write: strconv.Itoa(srp.DefaultTargetPort)})
@@ -114,20 +113,89 @@ func (t *LIO) steps(ctx context.Context) ([]step, error) {
 		}
 		steps = append(steps, step{name: path.Dir(group)}, step{name: group})
 		for n := range Units {
-			lun := path.Join(group, "lun", lioLUN(n))
-			steps = append(steps, step{name: lun}, step{name: path.Join(lun, "unit"), link: lioDisk(n)})
+			steps = append(steps, unitSteps(group, n)...)
 		}
-		// ib_srpt calls an initiator by the address that it has connected to, written in full, whoever it is.
-		for _, addr := range []netip.Addr{nic.IPv4.Addr(), nic.IPv6.Addr()} {
-			acl := path.Join(group, lioACL, addr.StringExpanded())
+		for _, acl := range lioACLs(group, nic) {
 			steps = append(steps, step{name: acl})
 			for n := range Units {
-				mapped := path.Join(acl, lioLUN(n))
-				steps = append(steps, step{name: mapped}, step{name: path.Join(mapped, "unit"), link: path.Join(group, "lun", lioLUN(n))})
+				steps = append(steps, mapSteps(group, acl, n)...)
 			}
 		}
 	}
 	return steps, nil
+}
+
+// diskSteps make a ramdisk of a size in bytes.
+func diskSteps(unit int, size int64) []step {
+	disk := lioDisk(unit)
+	return []step{
+		{name: disk}, {name: path.Join(disk, "control"), write: fmt.Sprintf("rd_pages=%d", size/lioPage)},
+		{name: path.Join(disk, "wwn/vpd_unit_serial"), write: "unit" + strconv.Itoa(unit)}, {name: path.Join(disk, "enable"), write: "1"},
+	}
+}
+
+// unitSteps make a ramdisk a unit of a target port.
+func unitSteps(group string, unit int) []step {
+	lun := path.Join(group, "lun", lioLUN(unit))
+	return []step{{name: lun}, {name: path.Join(lun, "unit"), link: lioDisk(unit)}}
+}
+
+// mapSteps let an initiator have a unit.
+func mapSteps(group, acl string, unit int) []step {
+	mapped := path.Join(acl, lioLUN(unit))
+	return []step{{name: mapped}, {name: path.Join(mapped, "unit"), link: path.Join(group, "lun", lioLUN(unit))}}
+}
+
+// lioACLs are the initiators of a rail. ib_srpt calls one by the address that it has connected to, written in full, whoever it is.
+func lioACLs(group string, nic *vm.NIC) (all []string) {
+	for _, addr := range []netip.Addr{nic.IPv4.Addr(), nic.IPv6.Addr()} {
+		all = append(all, path.Join(group, lioACL, addr.StringExpanded()))
+	}
+	return all
+}
+
+// changeSteps are those by which one unit is there on all rails.
+func (t *LIO) changeSteps(ctx context.Context, unit int, size int64) ([]step, error) {
+	steps := diskSteps(unit, size)
+	for _, nic := range t.host.NICs() {
+		group, err := t.group(ctx, nic)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, unitSteps(group, unit)...)
+		for _, acl := range lioACLs(group, nic) {
+			steps = append(steps, mapSteps(group, acl, unit)...)
+		}
+	}
+	return steps, nil
+}
+
+// AddUnit adds a unit, while the target serves.
+func (t *LIO) AddUnit(ctx context.Context, unit int, size int64) error {
+	steps, err := t.changeSteps(ctx, unit, size)
+	if err != nil {
+		return fmt.Errorf("add unit %d to LIO: %w", unit, err)
+	}
+	for _, s := range steps {
+		if err := s.do(ctx, t.host); err != nil {
+			return fmt.Errorf("add unit %d to LIO: %s: %w", unit, s.name, err)
+		}
+	}
+	return nil
+}
+
+// RemoveUnit takes a unit away, while the target serves.
+func (t *LIO) RemoveUnit(ctx context.Context, unit int) error {
+	steps, err := t.changeSteps(ctx, unit, 0)
+	if err != nil {
+		return fmt.Errorf("remove unit %d of LIO: %w", unit, err)
+	}
+	for _, s := range slices.Backward(steps) {
+		if err := s.undo(ctx, t.host); err != nil {
+			return fmt.Errorf("remove unit %d of LIO: %s: %w", unit, s.name, err)
+		}
+	}
+	return nil
 }
 
 func lioDisk(unit int) string { return path.Join(lioCore, "disk"+strconv.Itoa(unit)) }

@@ -47,6 +47,14 @@ type Target interface {
 	Control(ctx context.Context, action foreign.Action, arguments ...string) error
 }
 
+// UnitChanger is a target that can have units added and removed while it serves.
+type UnitChanger interface {
+	// AddUnit adds a unit of a size in bytes.
+	AddUnit(ctx context.Context, unit int, size int64) error
+	// RemoveUnit takes a unit away.
+	RemoveUnit(ctx context.Context, unit int) error
+}
+
 // info describes an implementation in a role.
 func info(f implementation.Facts, role clauses.Role, version string) Info {
 	return Info{Name: f.Name, Role: role, Version: version, Sysfs: f.Has(clauses.Sysfs, role), Own: f.Own}

@@ -40,7 +40,7 @@ var _ = Describe("the target is lost by", pair.OfInitiator, func() {
 	for _, l := range losses {
 		It(l.name+": I/O fails within the bound, and disks come back", kit.Takes(25), claim.Clauses(
 			"SRP-TMO-004", "SRP-STATE-001", "SRP-STATE-003", "SRP-STATE-005", "SRP-STATE-006", "SRP-STATE-007", "SRP-STATE-008", "SRP-STATE-009",
-			"SRP-RECON-001", "SRP-RECON-015", "SRP-RECON-021", "SRP-RECON-022"), func(ctx SpecContext) { lose(ctx, l) })
+			"SRP-RECON-001", "SRP-RECON-015", "SRP-RECON-021", "SRP-RECON-022", "SRP-ROB-004"), func(ctx SpecContext) { lose(ctx, l) })
 	}
 })
 

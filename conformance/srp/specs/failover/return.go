@@ -5,6 +5,7 @@ package failover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,30 +22,30 @@ import (
 	"github.com/ibnbd/ibnbd/conformance/verdict/specreport"
 )
 
+// disable disables the target port, until enable is called or the spec ends.
+func disable(ctx SpecContext, p *pair.Pair) (enable func(context.Context)) {
+	GinkgoHelper()
+	err := p.Target.Control(ctx, attacks.Disable)
+	if errors.Is(err, foreign.ErrNotSupported) {
+		specreport.Skip(verdict.NoHook, "%v", err)
+	}
+	Expect(err).NotTo(HaveOccurred())
+	done := false
+	enable = func(ctx context.Context) {
+		GinkgoHelper()
+		if !done {
+			done = true
+			Expect(p.Target.Control(ctx, attacks.Enable)).To(Succeed())
+		}
+	}
+	DeferCleanup(enable)
+	return enable
+}
+
 var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
 	var p *pair.Pair
 
 	BeforeEach(func() { p = pair.Current() })
-
-	// disable disables the target port, until enable is called or the spec ends.
-	disable := func(ctx SpecContext) (enable func(context.Context)) {
-		GinkgoHelper()
-		err := p.Target.Control(ctx, attacks.Disable)
-		if errors.Is(err, foreign.ErrNotSupported) {
-			specreport.Skip(verdict.NoHook, "%v", err)
-		}
-		Expect(err).NotTo(HaveOccurred())
-		done := false
-		enable = func(ctx context.Context) {
-			GinkgoHelper()
-			if !done {
-				done = true
-				Expect(p.Target.Control(ctx, attacks.Enable)).To(Succeed())
-			}
-		}
-		DeferCleanup(enable)
-		return enable
-	}
 
 	It("and rejects logins for a while is reconnected, and no I/O fails meanwhile", kit.Takes(12), claim.Clauses(
 		"SRP-STATE-002", "SRP-STATE-005", "SRP-STATE-006", "SRP-STATE-015", "SRP-TMO-011", "SRP-RECON-001", "SRP-RECON-010", "SRP-RECON-014",
@@ -58,7 +59,7 @@ var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
 		requests := p.WatchConnectRequests()
 
 		lost := p.Mark("the target disconnects")
-		enable := disable(ctx)
+		enable := disable(ctx, p)
 		p.Until(ctx, "port and disks are blocked", kit.AtOnce, func() bool { return watch.Is(subject.Blocked, subject.Blocked) })
 		p.Until(ctx, "three attempts have failed", 5*delay+slack, func() bool { return p.FailedReconnects(ctx, port) >= 3 })
 		p.Mark("the target lets initiators in again")
@@ -88,7 +89,7 @@ var _ = Describe("a target that disconnects", pair.OfInitiator, func() {
 			p.Timers(ctx, port, subject.Timers{FastIOFail: 0, DevLoss: subject.Off, ReconnectDelay: delay})
 			watch := p.Watch(ctx, port)
 			lost := p.Mark("the target disconnects")
-			enable := disable(ctx)
+			enable := disable(ctx, p)
 			p.Until(ctx, "the port has failed", kit.AtOnce, func() bool { return watch.Is(subject.FailFast, subject.TransportOffline) })
 			p.Measure("disconnect to fail-fast", watch.PortAfter(lost, subject.FailFast).Sub(lost), verdict.Bound{
 				Limit: time.Second, Formula: "less than any timer",
@@ -181,34 +182,39 @@ func returnInTime(ctx SpecContext, p *pair.Pair) {
 }
 
 var _ = Describe("targets that are lost together", pair.OfInitiator, func() {
-	It("are reconnected one at a time", kit.Takes(30), claim.Clauses("SRP-RECON-004"), func(ctx SpecContext) {
-		p := pair.Current()
-		var ports []subject.Port
-		for _, extension := range []string{"1", "2", "3", "4"} {
-			port := p.Connect(ctx, 0, pair.Breaks+",ch_count=1,initiator_ext="+extension)
-			p.Timers(ctx, port, subject.Timers{FastIOFail: 30 * time.Second, DevLoss: subject.Off, ReconnectDelay: 2 * time.Second})
-			ports = append(ports, port)
-		}
-		requests := p.WatchConnectRequests()
-		p.Mark("loss: no packet of RDMA arrives")
-		heal := p.LoseRDMA(0)
-		for _, port := range ports {
-			p.StartReads(ctx, port.Disks[0], 1, 4096)
-		}
-		// A connection request that is repeated shows that its attempt was unfinished until then. As many attempts as there are ports show
-		// that there was more than one to make.
-		p.Until(ctx, "attempts overlap, or follow each other", p.Detection().Limit+slack, func() bool {
-			return len(overlap(requests())) > 0 || repeated(requests()) && attempts(requests()) >= len(ports)
-		})
-		seen := requests()
-		p.Mark("heal")
-		heal(ctx)
-		for _, port := range ports {
-			p.Until(ctx, port.Name+" runs again", slack, func() bool { return p.Look(ctx, port).Port == subject.Running })
-		}
-		p.Expect("SRP-RECON-004", len(overlap(seen)) == 0, "attempts have begun while that of another port was unfinished: %v", overlap(seen))
-	})
+	It("are reconnected one at a time", kit.Takes(30), claim.Clauses("SRP-RECON-004"), func(ctx SpecContext) { loseTogether(ctx, 4) })
+	It("are reconnected one at a time: 16", kit.Takes(60), kit.Extended, claim.Clauses("SRP-RECON-004"), func(ctx SpecContext) { loseTogether(ctx, 16) })
 })
+
+// loseTogether loses so many targets at once, by a silent wire, and gets them back.
+func loseTogether(ctx SpecContext, count int) {
+	GinkgoHelper()
+	p := pair.Current()
+	var ports []subject.Port
+	for n := range count {
+		port := p.Connect(ctx, 0, fmt.Sprintf("%s,ch_count=1,initiator_ext=%x", pair.Breaks, n+1))
+		p.Timers(ctx, port, subject.Timers{FastIOFail: 30 * time.Second, DevLoss: subject.Off, ReconnectDelay: 2 * time.Second})
+		ports = append(ports, port)
+	}
+	requests := p.WatchConnectRequests()
+	p.Mark("loss: no packet of RDMA arrives")
+	heal := p.LoseRDMA(0)
+	for _, port := range ports {
+		p.StartReads(ctx, port.Disks[0], 1, 4096)
+	}
+	// A connection request that is repeated shows that its attempt was unfinished until then. As many attempts as there are ports show
+	// that there was more than one to make.
+	p.Until(ctx, "attempts overlap, or follow each other", p.Detection().Limit+slack+time.Duration(count)*pair.AttemptMax, func() bool {
+		return len(overlap(requests())) > 0 || repeated(requests()) && attempts(requests()) >= count
+	})
+	seen := requests()
+	p.Mark("heal")
+	heal(ctx)
+	for _, port := range ports {
+		p.Until(ctx, port.Name+" runs again", slack, func() bool { return p.Look(ctx, port).Port == subject.Running })
+	}
+	p.Expect("SRP-RECON-004", len(overlap(seen)) == 0, "attempts have begun while that of another port was unfinished: %v", overlap(seen))
+}
 
 // repeated says whether any connection was asked for twice.
 func repeated(requests []kit.ConnectRequest) bool {

@@ -61,7 +61,7 @@ var _ = Describe("a login string", pair.OfInitiator, func() {
 		Expect(back).To(Equal(text))
 	}
 
-	It("connects a target port in one write", kit.Smoke, claim.Clauses("SRP-SYSFS-001", "SRP-SYSFS-002"), func(ctx SpecContext) {
+	It("connects a target port in one write", kit.Smoke, claim.Clauses("SRP-SYSFS-001", "SRP-SYSFS-002", "SRP-ROB-006"), func(ctx SpecContext) {
 		expectWhole(ctx, p.Connect(ctx, 0, ""))
 	})
 
@@ -78,7 +78,7 @@ var _ = Describe("a login string", pair.OfInitiator, func() {
 	})
 
 	for _, options := range good {
-		It("may have "+options, claim.Clauses("SRP-SYSFS-003"), func(ctx SpecContext) { expectWhole(ctx, p.Connect(ctx, 0, options)) })
+		It("may have "+options, claim.Clauses("SRP-SYSFS-003", "SRP-ROB-006"), func(ctx SpecContext) { expectWhole(ctx, p.Connect(ctx, 0, options)) })
 	}
 
 	// refused expects a login string to be refused with an errno, at once, and nothing to be left.

@@ -55,7 +55,7 @@ var _ = Describe("the timers of a port", pair.OfInitiator, func() {
 	BeforeEach(func() { p = pair.Current() })
 
 	for _, c := range combinations {
-		It("are written so that "+c.name, claim.Clauses("SRP-TMO-001", "SRP-TMO-002"), func(ctx SpecContext) {
+		It("are written so that "+c.name, claim.Clauses("SRP-TMO-001", "SRP-TMO-002", "SRP-ROB-006"), func(ctx SpecContext) {
 			port := p.Connect(ctx, 0, "")
 			p.Timers(ctx, port, subject.MainlineTimers)
 			for _, w := range c.writes {
