@@ -114,7 +114,7 @@ Errors are numbers of Linux without their sign:
 
 ### Heartbeat
 
-Both sides do the same, for each path, on connection 0, from when the path is connected (IBTRS-HB-001 to IBTRS-HB-012). At each interval (5 s):
+Both sides do the same, for each path, on connection 0, from when the path is connected (IBTRS-HB-001 to IBTRS-HB-013). At each interval (5 s):
 
 - if the count of misses is above what is allowed (5): the peer is dead;
 - else if it is above 0: count one more, and send nothing;
@@ -142,11 +142,11 @@ A path that is lost goes through these steps (IBTRS-PATH-001 to IBTRS-PATH-024):
 3. with the last path all disks of the session are closed: I/O fails at once (IBNBD-IO-019);
 4. it waits for the peer to confirm the end of each connection, at most the teardown wait (30 s), then for the reconnect delay (30 s and 1 s more), and asks
    for all connections again: same UUIDs, next incarnation, first-connection flag set. EBUSY, ECONNRESET, EEXIST and ENXIO only mean that it is too early
-   (IBTRS-PATH-018);
+   (IBTRS-PATH-018). Attempts that are limited in number are counted anew once the path is connected (IBTRS-PATH-008, IBTRS-PATH-028);
 5. when a session has a path again that had none, the server may have forgotten it: SESS_INFO (IBNBD-MSG-020), then an OPEN for each disk,
    whose new device ids and sizes count (IBNBD-FAIL-001 to IBNBD-FAIL-004). What was unmapped meanwhile is closed again (IBNBD-OPEN-031).
 
 The server keeps a path until its peer has disconnected or is dead; then it waits for the disk I/O of the path, drops the answers, and frees it
-(IBTRS-PATH-016, IBTRS-PATH-020, IBTRS-PATH-021). A session ends with its last path, and all that it had open is closed. A client
+(IBTRS-PATH-016, IBTRS-PATH-020, IBTRS-PATH-021, IBTRS-PATH-027). A session ends with its last path, and all that it had open is closed. A client
 unmaps a disk by CLOSE, and with the last disk it disconnects all paths (IBNBD-MSG-018, IBNBD-SYSFS-036).
 `
