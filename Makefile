@@ -56,11 +56,12 @@ deb-test: deb ## install and remove them in an overlay of this machine's root; n
 lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 	@ci/lint
 
-# Not under the race detector: the passive judges, which do one thing after the other; and the mutants, which run what the packages beside
-# them run under it, but hundreds of times, and need ten times the processor's time there.
-PLAIN := ibnbd/judge srp/judge ibnbd/mutants srp/mutants
-plain := $(addprefix ./conformance/,$(PLAIN))
-raced  = $$(go list ./... | grep -vE '/conformance/($(subst $() ,|,$(PLAIN)))$$')
+# Not under the race detector: the passive judges, which do one thing after the other; and what runs hundreds of times, and needs ten times
+# the processor's time there, what other packages run under it: the mutants, and whole runs that are compared.
+PLAIN := conformance conformance/ibnbd/judge conformance/srp/judge conformance/ibnbd/mutants conformance/srp/mutants
+raced  = $$(go list ./... | grep -vE '/ibnbd/($(subst $() ,|,$(PLAIN)))$$')
+# Both ways: they count allocations, and run most of their random schedules, without it.
+BOTH  := reference/ibnbd reference/srp
 
 # Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time.
 # Vet is left out because ci/lint does it for every file. (Ginkgo refuses -parallel: a package whose tests wait sets it in TestMain.)
@@ -68,13 +69,13 @@ UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1)
 
 .PHONY: unit
 unit: ## unit tests, under the race detector where anything is concurrent
-	go test $(UNITFLAGS) $(plain)
+	go test $(UNITFLAGS) $(addprefix ./,$(PLAIN) $(BOTH))
 	go test $(UNITFLAGS) -race $(raced)
 	go test $(UNITFLAGS) -race -tags verbs ./reference/rdma/verbs/...
 	GOEXPERIMENT=cgocheck2 go test $(UNITFLAGS) -tags verbs ./reference/rdma/verbs/...
 
 .PHONY: fuzz-short
-fuzz-short: ## run each fuzz target on some 20,000 inputs
+fuzz-short: ## run each fuzz target on 20,000 inputs, those that play a whole peer on 5,000
 	@ci/fuzz $(FUZZ)
 
 .PHONY: fuzz
