@@ -26,7 +26,7 @@ func commands() []Attack {
 		{Name: "commands to unknown logical units", Clauses: []string{"SRP-CMD-020"}, Run: unknownUnits},
 		{Name: "a list of logical units", Clauses: []string{"SRP-CMD-021"}, Run: listUnits},
 		{Name: "reserved descriptor formats", Clauses: []string{"SRP-CMD-013"}, Run: reservedFormats},
-		{Name: "random units", Clauses: []string{"SRP-ROB-001"}, Does: foreign.WritesAnywhere, Run: randomUnits},
+		{Name: "random units", Clauses: []string{randomClause}, Does: foreign.WritesAnywhere, Run: randomUnits},
 	}
 }
 

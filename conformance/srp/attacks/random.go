@@ -11,22 +11,24 @@ import (
 	"github.com/ibnbd/ibnbd/reference/srp"
 )
 
-const randomRounds = 300 // units
+const (
+	randomRounds = 300 // units
+	randomClause = "SRP-ROB-001"
+)
 
 // randomUnits sends units that are random, or whole ones with a few bytes changed, cut off or too long. The seed stands in the
 // failure.
 func randomUnits(ctx context.Context, t *tester.Tester) error {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
-	var c *tester.Channel
+	c, err := readyForRandom(ctx, t)
+	if err != nil {
+		return err // nothing random was sent so far
+	}
 	for i := range randomRounds {
-		if c == nil || c.Lost() {
-			var err error
-			if c, err = t.Ready(ctx); err != nil {
-				return tester.Broken("SRP-ROB-001", "a new login after %d random units of seed %d: %v", i, seed, err)
-			}
-			if _, err := c.Memory(); err != nil {
-				return err
+		if c.Lost() {
+			if c, err = readyForRandom(ctx, t); err != nil {
+				return tester.Broken(randomClause, "a new login after %d random units of seed %d: %v", i, seed, err)
 			}
 		}
 		unit, err := randomUnit(r, c, t.Target().LUNs[0])
@@ -40,10 +42,20 @@ func randomUnits(ctx context.Context, t *tester.Tester) error {
 			continue
 		}
 		if err := settle(ctx, c, i, t.Target().LUNs[0]); err != nil && !c.Lost() {
-			return tester.Broken("SRP-ROB-001", "after %d random units of seed %d: %v", i+1, seed, err)
+			return tester.Broken(randomClause, "after %d random units of seed %d: %v", i+1, seed, err)
 		}
 	}
 	return nil
+}
+
+// readyForRandom logs in, with memory that units can name.
+func readyForRandom(ctx context.Context, t *tester.Tester) (*tester.Channel, error) {
+	c, err := t.Ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.Memory()
+	return c, err
 }
 
 // settle waits until the target has answered a command behind a random one. It moves no data, and its tag is like no other, so that
