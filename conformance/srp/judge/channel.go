@@ -3,6 +3,7 @@
 package judge
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,9 +18,17 @@ type nexusKey struct {
 	at                [16]byte // address of the target
 }
 
+// String names the session: extension and port of the initiator, and the unique part of the target port.
+func (k nexusKey) String() string {
+	extension, port := k.initiator.Split(srp.IOClassRev16a)
+	_, controller := k.target.Split(srp.IOClassRev16a)
+	return fmt.Sprintf("%016x:%016x@%016x", extension, port, controller)
+}
+
 // nexus has the live channels between two ports.
 type nexus struct {
 	key      nexusKey
+	name     string
 	channels []*Channel
 	first    *audit.Manager // who sent the first login
 	hadOne   bool           // a login was accepted before
@@ -121,7 +130,7 @@ func (t *follower) nexusOf(key nexusKey, m *audit.Manager) *nexus {
 		if len(t.nexuses) >= maxNexuses {
 			clear(t.nexuses)
 		}
-		n = &nexus{key: key, first: m}
+		n = &nexus{key: key, name: key.String(), first: m}
 		t.nexuses[key] = n
 	}
 	return n

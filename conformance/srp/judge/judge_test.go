@@ -3,8 +3,10 @@
 package judge
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/audit/audittest"
 )
 
@@ -52,6 +54,38 @@ func TestTimeline(t *testing.T) {
 		`login accepted, request limit \d+, flags 0x82`,
 		`WRITE\(10\) 64 blocks at block \d+ on LUN 0, .* status 0`,
 	})
+}
+
+// TestSessions: channels are told apart by the two ports that they join.
+func TestSessions(t *testing.T) {
+	for name, want := range map[string][]string{
+		loginCapture: {"0000000000000000:505400fffe000002@505400fffe000001"},
+		channels:     {"0000000000000000:505400fffe000002@505400fffe000001"},
+		reconnect: {
+			"0000000000000001:505400fffe000002@505400fffe000001", "0000000000000002:505400fffe000002@505400fffe000001",
+			"0000000000000003:505400fffe000002@505400fffe000001", "0000000000000004:505400fffe000002@505400fffe000001",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sessions []string
+			report := tests.Run(t, load(t, name), audit.Configuration{}, func(e *audit.Event) {
+				if e.Detail == nil || e.Detail.SessionName() == "" {
+					return
+				}
+				if s := e.Detail.SessionName(); !slices.Contains(sessions, s) {
+					sessions = append(sessions, s)
+				}
+			})
+			if slices.Sort(sessions); !slices.Equal(sessions, want) {
+				t.Errorf("sessions are %q, want %q", sessions, want)
+			}
+			for _, line := range report.Statistics {
+				if !slices.Contains(want, line.Session) {
+					t.Errorf("the statistics of %s are of session %q, want one of %q", line.Path, line.Session, want)
+				}
+			}
+		})
+	}
 }
 
 // knownFindings explains every clause that mainline breaks in the captures.

@@ -20,7 +20,12 @@ func (e *Event) Counts() (audit.Line, bool) {
 func (c *Channel) Key() uint64 { return c.conn.ID }
 
 // Describe names the channel's line of the statistics.
-func (c *Channel) Describe(s *audit.PathStatistics) { s.Path, s.Rail = c.conn.String(), c.conn.Rail }
+func (c *Channel) Describe(s *audit.PathStatistics) {
+	s.Path, s.Rail = c.conn.String(), c.conn.Rail
+	if c.nexus != nil {
+		s.Session = c.nexus.name
+	}
+}
 
 // Count counts the event.
 func (e *Event) Count(s *audit.PathStatistics) {

@@ -19,11 +19,21 @@ func (e *Event) InTimeline() bool {
 	return true
 }
 
-// SessionName and PathName are empty: SRP has channels only.
-func (e *Event) SessionName() string { return "" }
+// SessionName names the two ports, as EXTENSION:PORT@IOC_GUID; "" if no login was seen.
+func (e *Event) SessionName() string {
+	if e.Channel == nil || e.Channel.nexus == nil {
+		return ""
+	}
+	return e.Channel.nexus.name
+}
 
-// PathName is empty, see SessionName.
-func (e *Event) PathName() string { return "" }
+// PathName gives "10.0.0.2 to 10.0.0.1", "" if there is no channel.
+func (e *Event) PathName() string {
+	if e.Channel == nil {
+		return ""
+	}
+	return e.Channel.conn.String()
+}
 
 // Place names the channel.
 func (e *Event) Place() string {
