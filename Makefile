@@ -43,6 +43,12 @@ kmod: setup ## build the kernel modules into build/kmod, every warning of W=1 an
 	rm -f $(BUILD)/kmod/*.go # they belong to the package kmod, not to another there
 	$(MAKE) -j$(shell nproc) -C $(BUILD)/kmod KDIR=$(KDIR) W=e1 C=1 CF=-Wsparse-error CONFIG_DEBUG_INFO_BTF_MODULES= modules
 
+FLAVOUR ?= debug
+
+.PHONY: kernel
+kernel: setup ## build the guests' kernel FLAVOUR=debug from Debian's source, with sanitizers and lockdep: run --kernel debug
+	@ci/kernel $(FLAVOUR) $(BUILD)
+
 .PHONY: deb
 deb: setup ## build the Debian packages ibnbd and ibnbd-dkms into build/deb
 	rm -rf $(BUILD)/deb

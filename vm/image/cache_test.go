@@ -184,8 +184,8 @@ func TestTextOfEnvironmentError(t *testing.T) {
 
 func TestUnknownNamesAreTheCallersFault(t *testing.T) {
 	for says, spec := range map[string]Config{
-		`unknown kernel "7.99": the package set has 6.1, 6.12; a path has a slash`: {Kernel: "7.99"},
-		`unknown module set "zfs": the package set has rnbd`:                       {Modules: []string{"zfs"}},
+		`unknown kernel "7.99": the package set has 6.1, 6.12, debug; a path has a slash`: {Kernel: "7.99"},
+		`unknown module set "zfs": the package set has rnbd`:                              {Modules: []string{"zfs"}},
 	} {
 		_, err := Build(t.Context(), spec, nil)
 		var environment *EnvironmentError

@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed config/guest.config
 var GuestConfig string
+
+// DebugConfig is the fragment that is added to it for the kernel "debug".
+//
+//go:embed config/debug.config
+var DebugConfig string

@@ -64,6 +64,9 @@ type Manifest struct {
 	Release string `json:"release"`
 	// Packages by name, with their exact versions: kernel, userland, and what module sets were built from.
 	Packages map[string]string `json:"packages"`
+	// Instrumented says what the kernel checks while it runs, such as "KASAN": it is several times as slow as others. "" for nothing, and for
+	// a kernel whose configuration nobody has.
+	Instrumented string `json:"instrumented,omitempty"`
 	// Kernel names what boots by its content.
 	Kernel string `json:"kernel"`
 	// Modules are the names of the kernel modules in the image, with underscores, sorted.
@@ -76,8 +79,16 @@ type Manifest struct {
 	Key string `json:"key"`
 }
 
+// Slowness says why the guests are slower than those who wait for them expect; "" if they are not.
+func (i *Image) Slowness() string {
+	if i == nil || i.Manifest.Instrumented == "" {
+		return ""
+	}
+	return "the guests' kernel has " + i.Manifest.Instrumented + ", and is slower than specs expect: judge this on a kernel without; it has reported nothing"
+}
+
 // recipe is part of every key. Raise it when the way of making images changes.
-const recipe = 3
+const recipe = 4
 
 // Build returns the image for spec and makes it, unless the cache has it. It downloads packages with apt and unpacks them;
 // nothing is installed on this machine. progress is called with a line for each step that takes time, and may be nil. An
@@ -604,6 +615,7 @@ func (b *builder) write(dir string, kernel kernelTree, modules []kmodule, root *
 	}
 	manifest := Manifest{
 		Release: kernel.Release, Packages: b.packages(), Agent: b.agentHash, Key: b.key, Kernel: boots, Contents: map[string]string{},
+		Instrumented: kernel.instrumented(),
 	}
 	for _, m := range modules {
 		manifest.Modules = append(manifest.Modules, m.Name)

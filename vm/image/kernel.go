@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,27 @@ type kernelTree struct {
 	own   string            // the directory with the kernel's own modules, and with modules.builtin
 	files map[string]string // its modules by name; nil for all that own has
 	build string            // the directory that modules are compiled against with kbuild; "" if nobody knows one
+}
+
+// slowing are the options that make a kernel several times as slow as others.
+var slowing = []string{"KASAN", "KCSAN", "KMSAN", "PROVE_LOCKING", "DEBUG_KMEMLEAK"}
+
+// instrumented are those of them that the kernel has, by the configuration in its tree or beside what boots.
+func (k kernelTree) instrumented() string {
+	var has []string
+	for _, file := range []string{filepath.Join(k.own, ".config"), filepath.Join(k.Root, "boot/config-"+k.Release)} {
+		config, err := os.ReadFile(file)
+		if err != nil {
+			continue // not there
+		}
+		for _, option := range slowing {
+			if strings.Contains("\n"+string(config), "\nCONFIG_"+option+"=y\n") {
+				has = append(has, option)
+			}
+		}
+		break
+	}
+	return strings.Join(has, ", ")
 }
 
 // modules maps the names of the kernel's own modules to their files.

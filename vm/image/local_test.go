@@ -74,6 +74,24 @@ func TestKernelForms(t *testing.T) {
 	}
 }
 
+func TestSlowKernelsAreKnown(t *testing.T) {
+	c := cache{t.TempDir()}
+	tree := builtTree(t)
+	for config, want := range map[string]string{
+		"CONFIG_X86_64=y\n# CONFIG_KASAN is not set\n":              "",
+		"CONFIG_X86_64=y\nCONFIG_KASAN=y\nCONFIG_PROVE_LOCKING=y\n": "KASAN, PROVE_LOCKING",
+	} {
+		write(t, tree, map[string]string{".config": config})
+		kernel, err := c.openLocal(t.Context(), tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kernel.instrumented(); got != want {
+			t.Errorf("of %q: %q, want %q", config, got, want)
+		}
+	}
+}
+
 func TestWrongKernelsAreRefused(t *testing.T) {
 	c := cache{t.TempDir()}
 	without := func(file string) string {

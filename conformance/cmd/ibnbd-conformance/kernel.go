@@ -28,17 +28,23 @@ func newKernel() *cobra.Command {
 			return usagef("unknown command %q; the one that there is: config", args[0])
 		},
 	}
+	var debug bool
 	config := &cobra.Command{
 		Use: "config", Short: "Print what to switch on in its configuration", Long: kernelConfigHelp,
-		Example: "  ibnbd-conformance kernel config > guest.config",
+		Example: "  ibnbd-conformance kernel config --debug > debug.config",
 		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := io.WriteString(cmd.OutOrStdout(), image.GuestConfig); err != nil {
+			text := image.GuestConfig
+			if debug {
+				text += "\n" + image.DebugConfig
+			}
+			if _, err := io.WriteString(cmd.OutOrStdout(), text); err != nil {
 				return environmentf("write the fragment: %w", err)
 			}
 			return nil
 		},
 	}
+	config.Flags().BoolVar(&debug, "debug", false, "also what the kernel \"debug\" has: sanitizers, lockdep, leaks, fault injection")
 	cmd.AddCommand(config)
 	return cmd
 }
