@@ -40,6 +40,7 @@ type environment struct {
 	passive    []verdict.Result // what the packets of the last spec told
 	starvation *starvation      // how the host treats the guests
 	transport  string           // why nobody could connect any more in the last spec; see deadTransport
+	caught     bool             // the kernel of a host has reported something in the last spec, or a host has died
 	durable    *durable         // a disk of the target's machine
 	broken     bool             // a spec has left a host in a state that the next one must not inherit
 	admit      func() bool      // whether the spec that is to begin runs here; nil stands for yes
@@ -115,7 +116,11 @@ func Shutdown(ctx context.Context) ([]verdict.Result, error) {
 	env.starvation.stop()
 	var results []verdict.Result
 	if noteBroken(); !env.broken {
-		results = subjects.Stop(ctx)
+		leaks, err := findLeaks(ctx, env.testbed.hosts())
+		if err != nil {
+			return nil, errors.Join(err, env.testbed.Lab.Close(), env.durable.close())
+		}
+		results = blameLeaks(subjects.Stop(ctx), leaks)
 	}
 	return results, errors.Join(env.testbed.Lab.Close(), env.durable.close())
 }

@@ -24,7 +24,7 @@ import (
 var alarming = regexp.MustCompile(`WARNING: |BUG: |kernel BUG at|Oops|general protection fault|Unable to handle kernel|` +
 	`KASAN|KCSAN|UBSAN|KMSAN|possible circular locking|possible recursive locking|inconsistent lock state|` +
 	`suspicious RCU usage|blocked for more than|rcu.*(detected stalls|self-detected stall)|soft lockup|hard LOCKUP|` +
-	`refcount_t:|list_(add|del) corruption|DMAR: (\[DMA|DRHD: handling fault)|scheduling while atomic|sleeping function called from invalid context|kmemleak`)
+	`refcount_t:|ODEBUG: |list_(add|del) corruption|DMAR: (\[DMA|DRHD: handling fault)|scheduling while atomic|sleeping function called from invalid context|kmemleak: .*suspected memory leak`)
 
 // checkKernelLog fails the spec for an alarming record, or a gap, in what a host's kernel said during the spec.
 func checkKernelLog(ctx context.Context, host *vm.Host, from vm.Mark) {
@@ -39,6 +39,7 @@ func checkKernelLog(ctx context.Context, host *vm.Host, from vm.Mark) {
 			specreport.Broke(verdict.KernelLogReport, "%s: %d records of the kernel log are missing", host.Name(), record.Lost)
 		}
 		if alarming.MatchString(record.Text) {
+			env.caught = true
 			specreport.Broke(verdict.KernelLogReport, "%s: kernel log: %s", host.Name(), record)
 		}
 	}

@@ -64,7 +64,7 @@ var _ = ginkgo.BeforeEach(func(ctx ginkgo.SpecContext) {
 	t := env.testbed
 	t.began, t.exceeded, t.disturbed, t.foreign = time.Now(), false, false, false
 	env.starvation.begin()
-	env.transport = ""
+	env.transport, env.caught = "", false
 	var err error
 	env.evidence, err = gather(ctx, env.config.ReportDir, spec.FullText(), t.Lab, t.hosts()...)
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
@@ -131,6 +131,7 @@ func guard(ctx ginkgo.SpecContext) {
 	env.broken = true
 	for _, h := range t.hosts() {
 		if dead(h) {
+			env.caught = true
 			specreport.Broke(verdict.SubjectDead, "%s died: %v", h.Name(), h.Err())
 		}
 		checkKernelLog(ctx, h, env.evidence.kernelFrom[h])

@@ -99,10 +99,14 @@ func answersConnectionRequest(ctx context.Context, t *Testbed, h *vm.Host, rail 
 	return false, fmt.Errorf("ask %s for a connection: %w", peer, err)
 }
 
-// MarkInconclusive turns failures into doubts when the guests were starved, or the transport died, in the spec that has just ended.
+// MarkInconclusive turns failures into doubts when the guests were starved, or the transport died, in the spec that has just ended; and
+// where the guests' kernel is slow by what it checks, unless that is what has caught something.
 func MarkInconclusive(results []verdict.Result) []verdict.Result {
 	if env.transport != "" {
 		results = excuse(results, verdict.TransportFailed, env.transport)
+	}
+	if why := env.config.Lab.Image.Slowness(); why != "" && !env.caught {
+		results = excuse(results, verdict.SlowHost, why)
 	}
 	if env.starvation == nil {
 		return results
