@@ -5,6 +5,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
+#include <rdma/ib_cm.h>
 
 #include "srp.h"
 
@@ -263,7 +264,7 @@ static void free_slots(struct srp_conn *conn)
 
 static u32 recv_count(struct srp_conn *conn)
 {
-	return conn->depth + 2;	/* one for task management, one for a request of the target */
+	return conn->depth + 3;	/* task management, a ping, a request of the target */
 }
 
 static int alloc_channel(struct srp_channel *ch)
@@ -287,7 +288,8 @@ static int alloc_channel(struct srp_channel *ch)
 		if (!ch->answers[i].iu)
 			return -ENOMEM;
 	}
-	return 0;
+	ch->ping.iu = alloc_buf(conn, &ch->ping.dma, sizeof(*ch->ping.iu), DMA_TO_DEVICE);
+	return ch->ping.iu ? 0 : -ENOMEM;
 }
 
 static void free_channel(struct srp_channel *ch)
@@ -301,12 +303,14 @@ static void free_channel(struct srp_channel *ch)
 	for (i = 0; i < SRP_ANSWERS; i++)
 		free_buf(conn, ch->answers[i].iu, ch->answers[i].dma, sizeof(struct srp_short),
 			 DMA_TO_DEVICE);
+	free_buf(conn, ch->ping.iu, ch->ping.dma, sizeof(*ch->ping.iu), DMA_TO_DEVICE);
+	ch->ping.iu = NULL;
 	kvfree(ch->recvs);
 }
 
 /* Channels */
 
-static void send_done(struct ib_cq *cq, struct ib_wc *wc)
+static void probe_done(struct ib_cq *cq, struct ib_wc *wc)
 {
 	struct srp_channel *ch = cq->cq_context;
 
@@ -314,13 +318,6 @@ static void send_done(struct ib_cq *cq, struct ib_wc *wc)
 		ch->heard = jiffies;
 	else
 		srp_conn_fail(ch->conn, -ECONNRESET, ib_wc_status_msg(wc->status));
-}
-
-static void probe_done(struct ib_cq *cq, struct ib_wc *wc)
-{
-	struct srp_channel *ch = cq->cq_context;
-
-	send_done(cq, wc);
 	WRITE_ONCE(ch->probing, false);
 }
 
@@ -465,7 +462,7 @@ static void init_channel(struct srp_conn *conn, struct srp_channel *ch)
 	ch->conn = conn;
 	ch->step = -1;
 	spin_lock_init(&ch->lock);
-	ch->send.done = send_done;
+	srp_ping_init(&ch->ping);
 	ch->probe.done = probe_done;
 	ch->bye.done = bye_done;
 	init_completion(&ch->said_bye);
@@ -559,7 +556,8 @@ static bool do_without(struct srp_conn *conn, int index, int err)
  *
  * No lock is held, and the attempt ends as soon as somebody lets it fail (srp_conn_fail()).
  *
- * Return: a connection that no command uses yet, or an error of which the log tells more.
+ * Return: a connection that no command uses yet, or an error of which the log tells more; -EAGAIN if the
+ * target has found that the request is one of long ago (Clause SRP-LOGIN-034).
  */
 struct srp_conn *srp_connect(struct srp_port *port, bool interruptible)
 {
@@ -586,6 +584,8 @@ struct srp_conn *srp_connect(struct srp_port *port, bool interruptible)
 	mutex_unlock(&port->mutex);
 	port->last_reject = conn->reject;
 	port->last_error = err;
+	if (err == -ECONNRESET && conn->channels[0].rej_cm == IB_CM_REJ_STALE_CONN)
+		err = -EAGAIN;
 	if (!err)
 		return conn;
 	srp_conn_destroy(conn);
@@ -742,14 +742,28 @@ static bool watch_channel(struct srp_channel *ch, u32 probe_ms, u32 deadline_ms)
 	return true;
 }
 
+/*
+ * A command may take its time as long as the target answers something. Half the deadline before it would
+ * be taken for lost, it is asked for what any target answers at once.
+ */
 static bool watch_command(struct srp_slot *slot, u32 deadline_ms)
 {
-	/* A command may take its time as long as the target answers others. */
-	if (!READ_ONCE(slot->cmd) || !slot->limited || !overdue(READ_ONCE(slot->sent), deadline_ms) ||
-	    !overdue(READ_ONCE(slot->ch->answered), deadline_ms))
+	struct srp_channel *ch = slot->ch;
+	unsigned long since;
+	int err = 0;
+
+	if (!READ_ONCE(slot->cmd))
 		return true;
-	srp_conn_fail(slot->ch->conn, -ETIMEDOUT, "a command is not answered");
-	return false;
+	since = READ_ONCE(slot->sent);
+	if (time_after(READ_ONCE(ch->answered), since))
+		since = ch->answered;
+	if (overdue(since, deadline_ms))
+		err = -ETIMEDOUT;
+	else if (overdue(since, deadline_ms / 2))
+		err = srp_send_ping(ch, ((struct srp_cmd *)slot->buf)->lun);
+	if (err)
+		srp_conn_fail(ch->conn, err, "the target does not answer");
+	return !err;
 }
 
 /**

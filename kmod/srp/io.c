@@ -3,7 +3,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/unaligned.h>
-#include <scsi/scsi_dbg.h>
 #include <scsi/scsi_device.h>
 #include <scsi/scsi_eh.h>
 #include <scsi/scsi_tcq.h>
@@ -11,6 +10,7 @@
 #include "srp.h"
 
 #define TM_SLOT		0xffffffffU	/* in the tag of a task management function */
+#define PING_SLOT	0xfffffffeU	/* in that of a ping */
 #define NO_TASK		0xffffffffU
 
 static u64 make_tag(u32 life, u32 index)
@@ -349,7 +349,6 @@ static int post_command(struct srp_slot *slot, struct scsi_cmnd *cmd, struct req
 	}
 	ch->credits--;
 	slot->sent = jiffies;
-	slot->limited = scsi_cmd_to_rq(cmd)->timeout <= 60 * HZ;
 	WRITE_ONCE(slot->cmd, cmd);
 	err = ib_post_send(ch->id->qp, first, NULL);
 	spin_unlock_irqrestore(&ch->lock, flags);
@@ -525,6 +524,8 @@ static void responded(struct srp_channel *ch, const struct srp_rsp *rsp, u32 len
 		claim(slot);
 	} else if (lower_32_bits(rsp->tag) == TM_SLOT) {
 		managed(ch, rsp, length);
+	} else if (ch->ping.outstanding && rsp->tag == ch->ping.tag) {
+		ch->ping.outstanding = false; /* whatever it says */
 	} else {
 		pr_info_ratelimited("a response has tag %#llx, which no command has\n", rsp->tag);
 	}
@@ -636,6 +637,74 @@ void srp_recv_done(struct ib_cq *cq, struct ib_wc *wc)
 	err = srp_post_recv(ch, recv);
 	if (err)
 		srp_conn_fail(conn, err, "a receive cannot be posted");
+}
+
+/* Pings */
+
+static void ping_sent(struct ib_cq *cq, struct ib_wc *wc)
+{
+	struct srp_channel *ch = cq->cq_context;
+
+	if (wc->status != IB_WC_SUCCESS)
+		failed(ch->conn, wc, "send of a ping");
+	else
+		WRITE_ONCE(ch->ping.sending, false);
+}
+
+void srp_ping_init(struct srp_ping *ping)
+{
+	ping->cqe.done = ping_sent;
+}
+
+/* INQUIRY for no bytes, which takes no unit attention away from those whom it concerns. */
+static void put_ping(struct srp_ping *ping, const u8 *lun)
+{
+	struct srp_cmd *iu = ping->iu;
+
+	memset(iu, 0, sizeof(*iu));
+	ping->tag = make_tag(++ping->life, PING_SLOT);
+	iu->type = SRP_CMD;
+	iu->tag = ping->tag;
+	memcpy(iu->lun, lun, sizeof(iu->lun));
+	iu->cdb[0] = INQUIRY;
+}
+
+/**
+ * srp_send_ping - ask a target whether it answers
+ * @ch:		channel
+ * @lun:	of a unit that has been silent
+ *
+ * One is outstanding at a time. None is sent if the credit for it were the last, which is for task
+ * management.
+ */
+int srp_send_ping(struct srp_channel *ch, const u8 *lun)
+{
+	struct srp_ping *ping = &ch->ping;
+	struct ib_sge sge = {
+		.addr = ping->dma, .length = sizeof(*ping->iu), .lkey = ch->conn->pd->local_dma_lkey,
+	};
+	struct ib_send_wr wr = {
+		.wr_cqe = &ping->cqe,
+		.sg_list = &sge,
+		.num_sge = 1,
+		.opcode = IB_WR_SEND,
+		.send_flags = IB_SEND_SIGNALED,
+	};
+	unsigned long flags;
+	int err = 0;
+
+	spin_lock_irqsave(&ch->lock, flags);
+	if (!ch->closed && !READ_ONCE(ping->sending) && !ping->outstanding && ch->credits >= 2) {
+		put_ping(ping, lun);
+		ib_dma_sync_single_for_device(ch->conn->dev, ping->dma, sizeof(*ping->iu),
+					      DMA_TO_DEVICE);
+		ch->credits--;
+		ping->sending = true;
+		ping->outstanding = true;
+		err = ib_post_send(ch->id->qp, &wr, NULL);
+	}
+	spin_unlock_irqrestore(&ch->lock, flags);
+	return err;
 }
 
 /* Task management and error handling */

@@ -524,6 +524,7 @@ static void drop_from_list(struct srp_port *port)
 	spin_unlock_irq(&srp_lists);
 }
 
+/* A request that the target takes for one of long ago is made once more, as another. */
 static struct srp_conn *connect_first(struct srp_port *port)
 {
 	struct srp_conn *conn;
@@ -532,8 +533,10 @@ static struct srp_conn *connect_first(struct srp_port *port)
 	if (err)
 		return ERR_PTR(err);
 	conn = srp_connect(port, true);
+	if (PTR_ERR_OR_ZERO(conn) == -EAGAIN)
+		conn = srp_connect(port, true);
 	srp_gate_leave();
-	return conn;
+	return PTR_ERR_OR_ZERO(conn) == -EAGAIN ? ERR_PTR(-ECONNRESET) : conn;
 }
 
 static u32 least_credits(struct srp_conn *conn)

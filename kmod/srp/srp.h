@@ -94,11 +94,22 @@ struct srp_answer {
 	bool			busy;
 };
 
+/* A command without data by which a target is asked whether it answers */
+struct srp_ping {
+	struct ib_cqe		cqe;
+	struct srp_cmd		*iu;
+	u64			dma;
+	u64			tag;
+	u32			life;
+	bool			sending;
+	bool			outstanding;
+};
+
 /**
  * struct srp_channel - one reliable connection
  * @conn:	which it is a part of
  * @id:		its identifier at the connection manager
- * @lock:	guards @credits, @closed, @answers, and who ends a command
+ * @lock:	guards @credits, @closed, @answers, @ping, and who ends a command
  * @credits:	requests that may still be sent
  * @closed:	nothing is posted any more
  * @heard:	jiffies of the last unit or acknowledge
@@ -116,7 +127,7 @@ struct srp_channel {
 	u32			max_iu;
 	struct srp_recv		*recvs;
 	struct srp_answer	answers[SRP_ANSWERS];
-	struct ib_cqe		send;
+	struct srp_ping		ping;
 	struct ib_cqe		probe;
 	struct ib_cqe		bye;
 	struct completion	said_bye;
@@ -125,7 +136,7 @@ struct srp_channel {
 	unsigned long		probed;
 	bool			probing;
 	int			step;
-	u16			rej_cm;
+	int			rej_cm;
 	bool			disconnected;
 };
 
@@ -145,7 +156,6 @@ struct srp_slot {
 	u64			tag;
 	u32			life;
 	unsigned long		sent;
-	bool			limited;
 	struct ib_cqe		send;
 	struct ib_cqe		reg;
 	struct ib_cqe		inv;
@@ -319,6 +329,8 @@ enum scsi_timeout_action srp_timed_out(struct scsi_cmnd *cmd);
 void srp_recv_done(struct ib_cq *cq, struct ib_wc *wc);
 void srp_slot_init(struct srp_slot *slot);
 void srp_tm_init(struct srp_tm *tm);
+void srp_ping_init(struct srp_ping *ping);
+int srp_send_ping(struct srp_channel *ch, const u8 *lun);
 void srp_end_all(struct srp_conn *conn, int result);
 int srp_post_recv(struct srp_channel *ch, struct srp_recv *recv);
 
