@@ -3,6 +3,7 @@
 package image
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,20 @@ func TestParseURIs(t *testing.T) {
 	for _, bad := range []string{"", "'x' name 12 hash", "'x' a_b_c.deb many hash", "'x' ../a_b_c.deb 12 hash"} {
 		if debs, err := parseURIs(bad); err == nil {
 			t.Errorf("%q was taken for %v", bad, debs)
+		}
+	}
+}
+
+// TestModulesOfUsersKernels: of each module it is known whether a kernel of a user may lack it, or what to switch on.
+func TestModulesOfUsersKernels(t *testing.T) {
+	set := DefaultSet()
+	wanted := slices.Concat(set.Boot, set.Modules)
+	for _, modules := range set.ModuleSets {
+		wanted = append(wanted, modules.Provides...)
+	}
+	for _, name := range wanted {
+		if slices.Contains(set.Optional, name) == (set.Options[name] != "") {
+			t.Errorf("module %s is not in one of optional and options", name)
 		}
 	}
 }
