@@ -47,7 +47,7 @@ func TestSavedSequence(t *testing.T) {
 		t.Errorf("%v does not say its seed; saved:\n%s", err, file.Content)
 	}
 	if err := sequence(t, 0, file.Content, breaks); !errors.As(err, &again) || again.Clause != first.Clause {
-		t.Errorf("run again: %v, want one of %s", err, first.Clause)
+		t.Errorf("run again: %v, want %v; saved:\n%s", err, first, file.Content)
 	}
 	var undecided *finding.Undecided
 	err = sequence(t, 0, file.Content, nil)
