@@ -63,11 +63,13 @@ lint: ## gofmt, go vet, staticcheck, ginkgolinter, shellcheck
 	@ci/lint
 
 # Not under the race detector: the passive judges, which do one thing after the other; and what runs hundreds of times, and needs ten times
-# the processor's time there, what other packages run under it: the mutants, and whole runs that are compared.
-PLAIN := conformance conformance/ibnbd/judge conformance/srp/judge conformance/ibnbd/mutants conformance/srp/mutants
-raced  = $$(go list ./... | grep -vE '/ibnbd/($(subst $() ,|,$(PLAIN)))$$')
+# the processor's time there, what other packages run under it: the mutants, and whole runs that are compared. The mutants wait for most
+# of their time, and have to wait longer where a busy machine is late, so that nothing else runs beside them.
+MUTANTS := conformance/ibnbd/mutants conformance/srp/mutants
+PLAIN   := conformance conformance/ibnbd/judge conformance/srp/judge
+raced    = $$(go list ./... | grep -vE '/ibnbd/($(subst $() ,|,$(MUTANTS) $(PLAIN)))$$')
 # Both ways: they count allocations, and run most of their random schedules, without it.
-BOTH  := reference/ibnbd reference/srp
+BOTH    := reference/ibnbd reference/srp
 
 # Some packages wait most of the time for timers of the protocols, so that one package more than there are processors runs at a time.
 # Vet is left out because ci/lint does it for every file. (Ginkgo refuses -parallel: a package whose tests wait sets it in TestMain.)
@@ -75,6 +77,7 @@ UNITFLAGS := -timeout 15m -vet=off -p $(shell expr $$(nproc) + 1)
 
 .PHONY: unit
 unit: ## unit tests, under the race detector where anything is concurrent
+	go test $(UNITFLAGS) $(addprefix ./,$(MUTANTS))
 	go test $(UNITFLAGS) $(addprefix ./,$(PLAIN) $(BOTH))
 	go test $(UNITFLAGS) -race $(raced)
 	go test $(UNITFLAGS) -race -tags verbs ./reference/rdma/verbs/...
