@@ -18,6 +18,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
 	"github.com/ibnbd/ibnbd/conformance/audit/audittest"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge/match"
 	"github.com/ibnbd/ibnbd/reference/roce"
 )
 
@@ -26,9 +27,9 @@ import (
 func longCapture(tb testing.TB, reads int) capture {
 	tb.Helper()
 	e := search(tb, rnbdCapture[0])
-	first := e.Find(0, initiatorRequest(4, anyRead))
+	first := e.Find(0, match.Request(4, anyRead))
 	ask, _ := e.Packet(first)
-	next := e.Find(1, initiatorRequest(4, anyRead))
+	next := e.Find(1, match.Request(4, anyRead))
 	exchange := e.Frames[first:next]
 	made := append(capture(nil), e.Frames[:next]...)
 
@@ -64,7 +65,7 @@ func longCapture(tb testing.TB, reads int) capture {
 				p.RETH.RKey = key
 			case p.BTH.OpCode == roce.RCSendOnlyInvalidate:
 				p.IETH.RKey = key
-			case response(p):
+			case match.Response(p):
 				chunkKey = chunkKey&^0xFF | (chunkKey+1)&0xFF
 				binary.LittleEndian.PutUint32(p.Payload[4:], chunkKey)
 			}

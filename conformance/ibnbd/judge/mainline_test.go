@@ -10,6 +10,7 @@ import (
 
 	"github.com/ibnbd/ibnbd/conformance/audit/audittest"
 	"github.com/ibnbd/ibnbd/conformance/clauses"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge/match"
 	"github.com/ibnbd/ibnbd/conformance/verdict"
 )
 
@@ -76,7 +77,7 @@ func TestEveryClauseHasARule(t *testing.T) { tests.EveryClauseHasARule(t) }
 func TestBeginInTheMiddle(t *testing.T) {
 	whole := load(t, rnbdCapture...)
 	e := search(t, rnbdCapture...)
-	middle := e.Find(8, initiatorRequest(4, anyRead))
+	middle := e.Find(8, match.Request(4, anyRead))
 	lines := tests.Timeline(t, whole[middle:])
 	audittest.ExpectInOrder(t, lines, []string{
 		`^10.0.0.2 to 10.0.0.1, connection from before the capture, session unknown: READ 4096 bytes at sector \d+ of device 0, permit unknown`,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ibnbd/ibnbd/conformance/audit"
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge/match"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
@@ -110,7 +111,7 @@ var rnbdMutations = []mutation{
 	{"initiator depth of the server", func(e *editor) { e.Set(e.FindCM(4, roce.AttrREP), 24+25, 4) }, []string{"IBTRS-CONN-042 target"}},
 	{"retry count", requestOf(func(_, mad []byte) { mad[24+47] = mad[24+47]&^7 | 2 }), []string{"IBTRS-CONN-043"}},
 	{"RDMA READ", func(e *editor) {
-		e.Insert(e.Find(-1, recording.From(client, initiatorRequest(4, anyRead))), false, time.Microsecond, func(p *roce.Packet) {
+		e.Insert(e.Find(-1, recording.From(client, match.Request(4, anyRead))), false, time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.Payload = roce.RCReadRequest, nil
 			p.RETH.DMALen = 512
 		})
@@ -145,14 +146,14 @@ var rnbdMutations = []mutation{
 		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value = 0x80 })
 	}, []string{"IBTRS-IMM-001 initiator"}},
 	{"immediate names another chunk", func(e *editor) {
-		i := e.Find(-1, initiatorRequest(5, 0))
+		i := e.Find(-1, match.Request(5, 0))
 		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 9 << 19 })
 	}, []string{"IBTRS-IMM-002"}},
 	{"response twice", func(e *editor) {
-		e.Insert(e.Find(0, response), false, time.Microsecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, match.Response), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-IMM-003"}},
 	{"truncated errno", func(e *editor) {
-		i := e.Find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
+		i := e.Find(0, func(p *roce.Packet) bool { return match.Response(p) && p.ImmDt.Value>>19&511 == 2 })
 		e.Rebuild(i, func(p *roce.Packet) { p.ImmDt.Value |= 490 << 19 })
 	}, []string{"IBTRS-IMM-004"}},
 	{"heartbeat with a payload", func(e *editor) {
@@ -160,22 +161,22 @@ var rnbdMutations = []mutation{
 	}, []string{"IBTRS-IMM-011 target"}},
 
 	{"write beside its chunk", func(e *editor) {
-		e.Rebuild(e.Find(0, initiatorRequest(5, 0)), func(p *roce.Packet) { p.RETH.VA += 64 })
+		e.Rebuild(e.Find(0, match.Request(5, 0)), func(p *roce.Packet) { p.RETH.VA += 64 })
 	}, []string{"IBTRS-IO-001"}},
 	{"read beside its place", func(e *editor) {
-		e.Rebuild(e.Find(4, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.VA += 64 })
+		e.Rebuild(e.Find(4, match.Request(4, anyRead)), func(p *roce.Packet) { p.RETH.VA += 64 })
 	}, []string{"IBTRS-IO-002"}},
 	{"offset in the immediate", func(e *editor) {
-		e.Rebuild(e.Find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.ImmDt.Value += 4 })
+		e.Rebuild(e.Find(1, match.Request(4, anyRead)), func(p *roce.Packet) { p.ImmDt.Value += 4 })
 	}, []string{"IBTRS-IO-003"}},
 	{"write without immediate", func(e *editor) {
-		e.Insert(e.Find(4, initiatorRequest(4, anyRead)), true, -time.Microsecond, func(p *roce.Packet) {
+		e.Insert(e.Find(4, match.Request(4, anyRead)), true, -time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.Payload = roce.RCWriteOnly, make([]byte, 512)
 			p.RETH.DMALen = 512
 		})
 	}, []string{"IBTRS-IO-005"}},
-	{"unknown flag in a read", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
-	{"read without invalidate flag", func(e *editor) { e.Set(e.Find(4, initiatorRequest(4, anyRead)), -20, 0) },
+	{"unknown flag in a read", func(e *editor) { e.Set(e.Find(4, match.Request(4, anyRead)), -20, 3) }, []string{"IBTRS-IO-006"}},
+	{"read without invalidate flag", func(e *editor) { e.Set(e.Find(4, match.Request(4, anyRead)), -20, 0) },
 		[]string{"IBTRS-IO-012", "IBTRS-IO-038"}},
 	{"read data is not sent", func(e *editor) {
 		i := e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 }))
@@ -185,8 +186,8 @@ var rnbdMutations = []mutation{
 		e.Remove(e.Find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate }))
 	}, []string{"IBTRS-IO-011"}},
 	{"failed read brings data", func(e *editor) {
-		fail := e.Find(0, func(p *roce.Packet) bool { return response(p) && p.ImmDt.Value>>19&511 == 2 })
-		open := e.Find(1, initiatorRequest(2, 0))
+		fail := e.Find(0, func(p *roce.Packet) bool { return match.Response(p) && p.ImmDt.Value>>19&511 == 2 })
+		open := e.Find(1, match.Request(2, 0))
 		ask, _ := e.Packet(open)
 		d, _ := ibtrs.ParseDescriptor(ask.Payload[len(ask.Payload)-16:])
 		e.Insert(fail, true, -time.Microsecond, func(p *roce.Packet) {
@@ -195,9 +196,9 @@ var rnbdMutations = []mutation{
 		})
 	}, []string{"IBTRS-IO-013"}},
 	{"read without room has a flag", func(e *editor) {
-		i := e.Find(4, initiatorRequest(4, anyDiscard-3))
+		i := e.Find(4, match.Request(4, anyDiscard-3))
 		p, _ := e.Packet(i)
-		h := slices.Clone(header(p))
+		h := slices.Clone(match.Header(p))
 		h[16] = 2
 		e.Rebuild(i, func(p *roce.Packet) {
 			p.Payload = append(h, 3, 0, 32, 0, 1, 0, 0, 0)
@@ -207,7 +208,7 @@ var rnbdMutations = []mutation{
 		})
 	}, []string{"IBTRS-IO-007"}},
 	{"more than the largest I/O", func(e *editor) {
-		e.Rebuild(e.Find(1, initiatorRequest(4, anyRead)), func(p *roce.Packet) {
+		e.Rebuild(e.Find(1, match.Request(4, anyRead)), func(p *roce.Packet) {
 			const data = ibtrs.DefaultMaxIOSize + 512
 			p.RETH.VA += data - 4096
 			p.ImmDt.Value += data - 4096
@@ -221,7 +222,7 @@ var rnbdMutations = []mutation{
 			le.PutUint32(b[8:], 128<<10-room)
 			le.PutUint32(b[12:], room)
 		})(e)
-		e.Rebuild(e.Find(4, initiatorRequest(2, 0)), func(p *roce.Packet) {
+		e.Rebuild(e.Find(4, match.Request(2, 0)), func(p *roce.Packet) {
 			message := slices.Clone(p.Payload[len(p.Payload)-24:])
 			message[2] += more
 			p.Payload = slices.Concat(p.Payload[:len(p.Payload)-24], make([]byte, more), message)
@@ -231,28 +232,28 @@ var rnbdMutations = []mutation{
 	}, []string{"IBNBD-MSG-004 initiator", "IBTRS-IO-040"}},
 	{"SEND responses without key refresh", accepts(func(b []byte) { b[16] = 0 }), []string{"IBTRS-IO-014"}},
 	{"permit used twice", func(e *editor) {
-		e.Insert(e.Find(0, initiatorRequest(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
+		e.Insert(e.Find(0, match.Request(4, anyDiscard)), false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-IO-019"}},
 	{"largest write fails", func(e *editor) {
 		ask := e.Find(0, func(p *roce.Packet) bool {
-			return initiatorRequest(4, anyWrite)(p) && le.Uint32(header(p)[20:]) == ibtrs.DefaultMaxIOSize
+			return match.Request(4, anyWrite)(p) && le.Uint32(match.Header(p)[20:]) == ibtrs.DefaultMaxIOSize
 		})
 		i := slices.IndexFunc(e.Frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
-			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+			return p.Decode(f.Data) == nil && p.Src.String() == server && match.Response(&p)
 		})
 		e.Rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 22 << 19 })
 	}, []string{"IBTRS-IO-027"}},
 	{"read key of before", func(e *editor) {
-		a, b := e.Find(10, initiatorRequest(4, anyRead)), e.Find(11, initiatorRequest(4, anyRead))
+		a, b := e.Find(10, match.Request(4, anyRead)), e.Find(11, match.Request(4, anyRead))
 		p, _ := e.Packet(a)
 		key := slices.Clone(p.Payload[len(p.Payload)-8 : len(p.Payload)-4])
 		e.Set(b, -8, key...)
 	}, []string{"IBNBD-IO-001", "IBTRS-IO-010", "IBTRS-IO-011", "IBTRS-IO-017"}},
 
 	{"key refresh announced once", func(e *editor) { e.Set(e.FindCM(5, roce.AttrREP), repPrivate+16, 0) }, []string{"IBTRS-INV-001"}},
-	{"type of the key response", func(e *editor) { e.Set(e.Find(-1, response), 0, 5) }, []string{"IBTRS-INV-002"}},
-	{"chunk of the key response", func(e *editor) { e.Set(e.Find(-1, response), 2, 5) }, []string{"IBTRS-INV-003"}},
+	{"type of the key response", func(e *editor) { e.Set(e.Find(-1, match.Response), 0, 5) }, []string{"IBTRS-INV-002"}},
+	{"chunk of the key response", func(e *editor) { e.Set(e.Find(-1, match.Response), 2, 5) }, []string{"IBTRS-INV-003"}},
 	{"late invalidation", func(e *editor) {
 		i := e.Find(3, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate })
 		p, _ := e.Packet(i)
@@ -260,28 +261,28 @@ var rnbdMutations = []mutation{
 		e.Remove(i)
 		at := slices.IndexFunc(e.Frames[i:], func(f audit.Frame) bool {
 			var p roce.Packet
-			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+			return p.Decode(f.Data) == nil && p.Src.String() == server && match.Response(&p)
 		})
 		e.Insert(i+at, false, time.Microsecond, func(p *roce.Packet) {
 			p.BTH.OpCode, p.IETH.RKey, p.Payload = roce.RCSendOnlyInvalidate, key, nil
 		})
 	}, []string{"IBTRS-INV-006", "IBTRS-IO-011"}},
 	{"key of before", func(e *editor) {
-		a, b := e.Find(10, initiatorRequest(4, anyRead)), e.Find(11, initiatorRequest(4, anyRead))
+		a, b := e.Find(10, match.Request(4, anyRead)), e.Find(11, match.Request(4, anyRead))
 		p, _ := e.Packet(a)
 		e.Rebuild(b, func(q *roce.Packet) { q.RETH.RKey = p.RETH.RKey })
 	}, []string{"IBTRS-INV-007"}},
 	{"key of nobody", func(e *editor) {
-		e.Rebuild(e.Find(6, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey = 0xDEADBEEF })
+		e.Rebuild(e.Find(6, match.Request(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey = 0xDEADBEEF })
 	}, []string{"IBTRS-MP-010"}},
 
 	{"heartbeat out of turn", func(e *editor) {
 		e.Insert(e.Find(0, recording.From(client, beat(8))), false, 1500*time.Millisecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-HB-001 initiator", "IBTRS-HB-002 target"}},
 	{"heartbeat is not acknowledged", func(e *editor) { e.Remove(e.Find(0, recording.From(server, beat(9)))) }, []string{"IBTRS-HB-002 target"}},
-	{"heartbeat of the initiator on a connection for I/O", elsewhere(recording.From(client, beat(8)), recording.From(client, initiatorRequest(4, anyRead))),
+	{"heartbeat of the initiator on a connection for I/O", elsewhere(recording.From(client, beat(8)), recording.From(client, match.Request(4, anyRead))),
 		[]string{"IBTRS-HB-013 initiator"}},
-	{"heartbeat of the target on a connection for I/O", elsewhere(recording.From(server, beat(8)), recording.From(server, response)),
+	{"heartbeat of the target on a connection for I/O", elsewhere(recording.From(server, beat(8)), recording.From(server, match.Response)),
 		[]string{"IBTRS-HB-013 target"}},
 	{"heartbeat with data", func(e *editor) {
 		e.Rebuild(e.Find(0, recording.From(client, beat(8))), func(p *roce.Packet) { p.Payload, p.RETH.DMALen = make([]byte, 8), 8 })
@@ -294,14 +295,14 @@ var rnbdMutations = []mutation{
 	{"first incarnation 2", requestOf(func(b, _ []byte) { b[10] = 2 }), []string{"IBTRS-PATH-005"}},
 
 	{"I/O long after a connection was closed", func(e *editor) {
-		e.Insert(e.Find(-1, recording.From(client, initiatorRequest(4, anyRead))), false, 30*time.Second, func(*roce.Packet) {})
+		e.Insert(e.Find(-1, recording.From(client, match.Request(4, anyRead))), false, 30*time.Second, func(*roce.Packet) {})
 	}, []string{"IBTRS-IO-017", "IBTRS-MP-005", "IBTRS-PATH-003 initiator"}},
 
 	{"OPEN without SESS_INFO", func(e *editor) {
-		e.Alter(e.Find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+		e.Alter(e.Find(0, match.Request(0, 0)), func(p *roce.Packet) { match.Header(p)[0] = 9 })
 	}, []string{"IBNBD-MSG-001"}},
 	{"SESS_INFO of version 0", func(e *editor) {
-		e.Alter(e.Find(0, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[4] = 0 })
+		e.Alter(e.Find(0, match.Request(0, 0)), func(p *roce.Packet) { match.Header(p)[4] = 0 })
 	}, []string{"IBNBD-MSG-002 initiator", "IBNBD-MSG-003"}},
 	{"answer above the version asked for", func(e *editor) {
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 3)
@@ -310,17 +311,17 @@ var rnbdMutations = []mutation{
 		e.Set(e.Find(-1, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 0, 7)
 	}, []string{"IBNBD-MSG-004 target"}},
 	{"padding of an I/O message", func(e *editor) {
-		e.Alter(e.Find(3, initiatorRequest(4, anyRead)), func(p *roce.Packet) { header(p)[2] = 1 })
+		e.Alter(e.Find(3, match.Request(4, anyRead)), func(p *roce.Packet) { match.Header(p)[2] = 1 })
 	}, []string{"IBNBD-MSG-009 initiator"}},
 	{"reserved bytes of OPEN_RSP", func(e *editor) {
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 50, 1)
 	}, []string{"IBNBD-MSG-009 target", "IBNBD-MSG-014"}},
 
 	{"device 0 is not known", func(e *editor) {
-		ask := e.Find(0, initiatorRequest(4, anyRead))
+		ask := e.Find(0, match.Request(4, anyRead))
 		i := slices.IndexFunc(e.Frames[ask:], func(f audit.Frame) bool {
 			var p roce.Packet
-			return p.Decode(f.Data) == nil && p.Src.String() == server && response(&p)
+			return p.Decode(f.Data) == nil && p.Src.String() == server && match.Response(&p)
 		})
 		e.Rebuild(ask+i, func(p *roce.Packet) { p.ImmDt.Value |= 107 << 19 })
 	}, []string{"IBNBD-OPEN-014", "IBTRS-IO-013"}},
@@ -331,10 +332,10 @@ var rnbdMutations = []mutation{
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 42, 2)
 	}, []string{"IBNBD-OPEN-021"}},
 	{"write of another size", func(e *editor) {
-		e.Alter(e.Find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { le.PutUint32(header(p)[20:], 2048) })
+		e.Alter(e.Find(0, match.Request(4, anyWrite)), func(p *roce.Packet) { le.PutUint32(match.Header(p)[20:], 2048) })
 	}, []string{"IBNBD-IO-001"}},
 	{"flush as a write", func(e *editor) {
-		e.Alter(e.Find(0, initiatorRequest(4, anyDiscard)), func(p *roce.Packet) { header(p)[16] = 2 })
+		e.Alter(e.Find(0, match.Request(4, anyDiscard)), func(p *roce.Packet) { match.Header(p)[16] = 2 })
 	}, []string{"IBNBD-IO-005"}},
 	{"discard of more than is allowed", func(e *editor) {
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 24, 8, 0, 0, 0)
@@ -343,7 +344,7 @@ var rnbdMutations = []mutation{
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 56 })), 16, 8, 0, 0, 0)
 	}, []string{"IBNBD-IO-031"}},
 	{"write-same to mainline", func(e *editor) {
-		e.Alter(e.Find(0, initiatorRequest(4, anyWrite)), func(p *roce.Packet) { header(p)[16] = 5 })
+		e.Alter(e.Find(0, match.Request(4, anyWrite)), func(p *roce.Packet) { match.Header(p)[16] = 5 })
 	}, []string{"IBNBD-COMPAT-009"}},
 	{"second session of the same name", func(e *editor) {
 		e.Set(e.Find(2, infoRequest), 2, 'g', 'o', 'l', 'd', 0)

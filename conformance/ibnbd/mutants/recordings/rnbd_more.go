@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ibnbd/ibnbd/conformance/ibnbd/judge/match"
 	"github.com/ibnbd/ibnbd/conformance/mutant/recording"
 	"github.com/ibnbd/ibnbd/reference/ibtrs"
 	"github.com/ibnbd/ibnbd/reference/roce"
@@ -67,10 +68,10 @@ var moreMutations = []mutation{
 		e.SendCM(reply, e.Frames[info].At.Sub(e.Frames[reply].At)+10*time.Millisecond, e.DisconnectOf(reply), nil)
 	}, []string{"IBTRS-INFO-013"}},
 	{"a path is given up although I/O comes", func(e *editor) {
-		e.Delay(e.FirstAfter(giveUp(e), recording.From(client, initiatorRequest(5, 0))), 6*time.Second)
+		e.Delay(e.FirstAfter(giveUp(e), recording.From(client, match.Request(5, 0))), 6*time.Second)
 	}, []string{"IBTRS-HB-005 initiator"}},
 	{"the server refuses the key that it gave", func(e *editor) {
-		ask := e.Find(6, initiatorRequest(4, anyRead))
+		ask := e.Find(6, match.Request(4, anyRead))
 		e.Rebuild(e.FirstAfter(ask, recording.From(server, recording.IsAcknowledge)), func(p *roce.Packet) {
 			p.AETH.Syndrome = roce.NAKSyndrome(roce.NAKRemoteAccessError)
 		})
@@ -81,13 +82,13 @@ var moreMutations = []mutation{
 		})
 	}, []string{"IBTRS-HB-003 initiator", "IBTRS-INV-012 initiator"}},
 	{"answer on another connection", func(e *editor) {
-		ask := e.Find(6, initiatorRequest(4, anyRead))
-		answer := e.FirstAfter(ask, recording.From(server, response))
+		ask := e.Find(6, match.Request(4, anyRead))
+		answer := e.FirstAfter(ask, recording.From(server, match.Response))
 		p, _ := e.Packet(answer)
 		moved := *p
 		moved.Payload = slices.Clone(p.Payload)
 		at := e.Frames[answer].At
-		other := e.Find(1, recording.From(server, response)) // the answer to OPEN, on connection 0
+		other := e.Find(1, recording.From(server, match.Response)) // the answer to OPEN, on connection 0
 		e.Remove(answer)
 		e.Insert(other, false, at.Sub(e.Frames[other].At), func(p *roce.Packet) { p.ImmDt, p.Payload = moved.ImmDt, moved.Payload })
 	}, []string{"IBTRS-IO-008", "IBTRS-IO-019"}},
@@ -101,18 +102,18 @@ var moreMutations = []mutation{
 			q.BTH.OpCode, q.Payload = roce.RCSendOnly, slices.Clone(p.Payload[:24])
 			q.Payload[2], q.Payload[3] = 1, 0
 		})
-		open := e.FirstAfter(info, recording.From(client, initiatorRequest(2, 0)))
+		open := e.FirstAfter(info, recording.From(client, match.Request(2, 0)))
 		e.Insert(open, false, time.Microsecond, func(*roce.Packet) {})
 	}, []string{"IBTRS-IO-017", "IBTRS-IO-018", "IBTRS-IO-019"}},
-	{"never ready", func(e *editor) { notReady(e, e.Find(-1, recording.From(client, initiatorRequest(5, 0))), 17) }, []string{"IBTRS-IO-029"}},
+	{"never ready", func(e *editor) { notReady(e, e.Find(-1, recording.From(client, match.Request(5, 0))), 17) }, []string{"IBTRS-IO-029"}},
 	{"not ready for I/O", func(e *editor) {
-		ask := e.Find(0, recording.From(client, initiatorRequest(4, anyDiscard)))
+		ask := e.Find(0, recording.From(client, match.Request(4, anyDiscard)))
 		e.Delay(ask, 2*time.Second)
 		notReady(e, ask, 1)
 	}, []string{"IBTRS-IO-033"}},
 
 	{"room for more than the answer to OPEN", func(e *editor) {
-		e.Rebuild(e.Find(0, initiatorRequest(2, 0)), func(p *roce.Packet) {
+		e.Rebuild(e.Find(0, match.Request(2, 0)), func(p *roce.Packet) {
 			p.RETH.VA += 64
 			p.ImmDt.Value += 64
 			p.Payload = slices.Clone(p.Payload)
@@ -120,7 +121,7 @@ var moreMutations = []mutation{
 		})
 	}, []string{"IBNBD-MSG-007", "IBTRS-IO-010"}},
 	{"CLOSE with data", func(e *editor) {
-		e.Rebuild(e.Find(0, initiatorRequest(5, 0)), func(p *roce.Packet) {
+		e.Rebuild(e.Find(0, match.Request(5, 0)), func(p *roce.Packet) {
 			p.Payload = append(make([]byte, 8), p.Payload...)
 			p.ImmDt.Value += 8
 			p.RETH.DMALen += 8
@@ -128,14 +129,14 @@ var moreMutations = []mutation{
 	}, []string{"IBNBD-MSG-008"}},
 	{"an I/O message of a client of version 1 is refused", func(e *editor) {
 		e.Set(e.Find(0, recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteOnly && len(p.Payload) == 36 })), 4, 1)
-		ask := e.Find(0, initiatorRequest(4, anyWrite))
-		e.Rebuild(e.FirstAfter(ask, recording.From(server, response)), func(p *roce.Packet) { p.ImmDt.Value |= uint32(ibtrs.EINVAL) << 19 })
+		ask := e.Find(0, match.Request(4, anyWrite))
+		e.Rebuild(e.FirstAfter(ask, recording.From(server, match.Response)), func(p *roce.Packet) { p.ImmDt.Value |= uint32(ibtrs.EINVAL) << 19 })
 	}, []string{"IBNBD-MSG-005"}},
 	{"a session without devices lives on", func(e *editor) {
-		closed := e.Find(1, recording.From(client, initiatorRequest(5, 0))) // device 1, the last of session gold
+		closed := e.Find(1, recording.From(client, match.Request(5, 0))) // device 1, the last of session gold
 		beats := toQP(e, closed, beat(8))
 		model, _ := e.Packet(e.Find(0, beats))
-		answer := e.FirstAfter(closed, recording.From(server, response))
+		answer := e.FirstAfter(closed, recording.From(server, match.Response))
 		e.Delay(answer+1, 30*time.Second)
 		e.Insert(closed, false, 12*time.Second, func(p *roce.Packet) {
 			p.BTH.OpCode, p.RETH, p.ImmDt, p.Payload = model.BTH.OpCode, model.RETH, model.ImmDt, nil
@@ -163,7 +164,7 @@ var staticMutations = []mutation{
 			func(p *roce.Packet) { p.RETH.VA += 64 })
 	}, []string{"IBTRS-IO-001"}},
 	{"key of nobody", func(e *editor) {
-		e.Rebuild(e.Find(2, initiatorRequest(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey++ })
+		e.Rebuild(e.Find(2, match.Request(4, anyRead)), func(p *roce.Packet) { p.RETH.RKey++ })
 	}, []string{"IBTRS-MP-010"}},
 	{"read is not invalidated", func(e *editor) {
 		e.RemoveAll(recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyInvalidate }))
@@ -172,7 +173,7 @@ var staticMutations = []mutation{
 		fail := e.Find(0, recording.From(server, func(p *roce.Packet) bool {
 			return p.BTH.OpCode == roce.RCWriteOnlyImm && p.ImmDt.Value>>19&511 == uint32(ibtrs.EIO)
 		}))
-		ask := e.FindAll(recording.From(client, initiatorRequest(4, anyRead)))
+		ask := e.FindAll(recording.From(client, match.Request(4, anyRead)))
 		last := ask[0]
 		for _, i := range ask {
 			if i < fail {
@@ -197,7 +198,7 @@ var failoverMutations = []mutation{
 	{"another request with the permit of a lost path", func(e *editor) {
 		lost := e.FindCM(0, roce.AttrDREQ)
 		again := e.FirstAfter(lost, recording.From("10.0.1.2", func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCWriteLastImm }))
-		e.Alter(again, func(p *roce.Packet) { header(p)[8] ^= 1 })
+		e.Alter(again, func(p *roce.Packet) { match.Header(p)[8] ^= 1 })
 		// The old path still says something, so that nothing is missing that would explain it.
 		data := e.FindAll(recording.From(server, func(p *roce.Packet) bool { return p.BTH.OpCode == roce.RCSendOnlyImm }))
 		for _, i := range slices.Backward(data) {
@@ -215,10 +216,10 @@ var failoverMutations = []mutation{
 // returnMutations break what holds when a session comes back.
 var returnMutations = []mutation{
 	{"a device is used that was not opened again", func(e *editor) {
-		e.Alter(e.Find(1, initiatorRequest(2, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+		e.Alter(e.Find(1, match.Request(2, 0)), func(p *roce.Packet) { match.Header(p)[0] = 9 })
 	}, []string{"IBNBD-FAIL-002"}},
 	{"OPEN without a second SESS_INFO", func(e *editor) {
-		e.Alter(e.Find(1, initiatorRequest(0, 0)), func(p *roce.Packet) { header(p)[0] = 9 })
+		e.Alter(e.Find(1, match.Request(0, 0)), func(p *roce.Packet) { match.Header(p)[0] = 9 })
 	}, []string{"IBNBD-MSG-020"}},
 	{"a path that was lost is asked for as one of a session that is there", func(e *editor) {
 		e.Set(e.Find(0, func(p *roce.Packet) bool {
@@ -231,8 +232,8 @@ var returnMutations = []mutation{
 var turnsMutations = []mutation{
 	{"a permit on two paths at once", func(e *editor) {
 		// A read of the second rail comes a moment before the answer that has freed its permit came on the first.
-		answers := e.FindAll(recording.From(server, response))
-		for _, read := range e.FindAll(recording.From("10.0.1.2", initiatorRequest(4, anyRead))) {
+		answers := e.FindAll(recording.From(server, match.Response))
+		for _, read := range e.FindAll(recording.From("10.0.1.2", match.Request(4, anyRead))) {
 			if answer, found := freed(e, read, answers); found {
 				e.Move(read, e.Frames[answer].At.Add(-time.Microsecond))
 				return
@@ -272,7 +273,7 @@ func giveUp(e *editor) int {
 	e.RemoveAll(func(p *roce.Packet) bool { return mine(p) && p.BTH.PSN != psn })
 	e.RemoveAll(toQP(e, first, beat(9)))
 	e.RemoveAll(toClient)
-	last := e.Find(0, recording.From(client, initiatorRequest(5, 0)))
+	last := e.Find(0, recording.From(client, match.Request(5, 0)))
 	e.Delay(last, 31*time.Second)
 	return last
 }
